@@ -1,0 +1,51 @@
+-- Who is calling: what policies, views and RPCs ask. Members of the extension, owned by mps_owner (90_finish.sql).
+
+CREATE FUNCTION sec.uid() RETURNS uuid
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
+COMMENT ON FUNCTION sec.uid() IS
+    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid).';
+
+-- Marker functions: whoever may execute one has that level. They do nothing.
+CREATE FUNCTION sec.level_client() RETURNS void
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
+COMMENT ON FUNCTION sec.level_client() IS 'Marker: a role that may execute it has client level.';
+CREATE FUNCTION sec.level_backend() RETURNS void
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
+COMMENT ON FUNCTION sec.level_backend() IS 'Marker: a role that may execute it has backend level.';
+CREATE FUNCTION sec.level_operator() RETURNS void
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
+COMMENT ON FUNCTION sec.level_operator() IS 'Marker: a role that may execute it has operator level.';
+
+CREATE FUNCTION sec.raise(p_token text, p_detail text) RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'raise_token_wrapper';
+COMMENT ON FUNCTION sec.raise(text, text) IS
+    'Raises one of the errors of app.error_codes, for the SQL parts of mps. Internal.';
+
+CREATE FUNCTION sec.config_changed() RETURNS trigger
+    LANGUAGE c SECURITY DEFINER AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
+COMMENT ON FUNCTION sec.config_changed() IS
+    'Trigger: makes every backend read settings and levels anew once the change commits. Internal.';
+
+CREATE FUNCTION sec.append_only() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM sec.raise('NOT_ALLOWED', pg_catalog.format('%I.%I is append-only: %s is refused to everyone',
+                                            TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.append_only() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE on the event log. Internal.';
+
+-- Sets that policies ask for. SECURITY DEFINER, because a policy that reads its own table under its own policy never ends.
+CREATE FUNCTION sec.admin_card_ids() RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b
+    WHERE b.member_id = (SELECT sec.uid()) AND b.role = 'admin'::app.bind_role
+$$;
+COMMENT ON FUNCTION sec.admin_card_ids() IS 'The enterprise cards that the signed-in user administers.';
+
+CREATE FUNCTION sec.merchant_ids() RETURNS SETOF integer
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT u.merchant_id FROM app.merchant_users u WHERE u.user_id = (SELECT sec.uid())
+$$;
+COMMENT ON FUNCTION sec.merchant_ids() IS 'The merchants that the signed-in user operates, in whatever role.';

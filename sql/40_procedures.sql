@@ -1,0 +1,198 @@
+-- Maintenance, for pg_cron or psql. Procedures are SECURITY INVOKER without SET, so that they can COMMIT between batches;
+-- each batch is one SECURITY DEFINER function. They use no operator and no unqualified name, so the caller's search_path
+-- does not matter. Every batch may be interrupted and run again.
+
+CREATE FUNCTION app.error_list() RETURNS TABLE (token text, sqlstate text, http_status integer, message_en text, message_zh text)
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'error_list_wrapper';
+COMMENT ON FUNCTION app.error_list() IS 'What app.error_codes shows.';
+
+CREATE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.job_runs AS j (job, started_at, finished_at, rows_done)
+    VALUES (p_job, clock_timestamp(), CASE WHEN p_rows = 0 THEN clock_timestamp() END, p_rows)
+    ON CONFLICT (job) DO UPDATE SET
+        started_at = CASE WHEN p_first THEN excluded.started_at ELSE j.started_at END,
+        finished_at = excluded.finished_at,
+        rows_done = CASE WHEN p_first THEN excluded.rows_done ELSE j.rows_done + excluded.rows_done END;
+    RETURN p_rows = 0;
+END
+$$;
+COMMENT ON FUNCTION sec.job_batch(text, bigint, boolean) IS 'Notes one batch of a maintenance job; true when it was the last. Internal.';
+
+CREATE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
+END
+$$;
+COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS 'Makes the month that is p_ahead months from now, if it is missing. One batch of app.maintain_partitions().';
+
+CREATE PROCEDURE app.maintain_partitions(p_months_ahead integer DEFAULT 3)
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    PERFORM sec.check_months_ahead(p_months_ahead);
+    PERFORM sec.job_batch('maintain_partitions', 1, true);
+    FOR v_ahead IN 0 .. p_months_ahead LOOP
+        PERFORM app.maintain_partitions_batch(v_ahead);
+        COMMIT;
+    END LOOP;
+    PERFORM sec.job_batch('maintain_partitions', 0, false);
+    COMMIT;
+END
+$$;
+COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
+    'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing. Charges go on meanwhile.';
+
+CREATE FUNCTION sec.check_months_ahead(p_months_ahead integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF p_months_ahead IS NULL OR p_months_ahead NOT BETWEEN 0 AND 120 THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_months_ahead is 0 to 120');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.check_months_ahead(integer) IS 'Refuses a number of months out of bounds. Internal.';
+
+CREATE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
+COMMENT ON FUNCTION app.expire_cards_batch(text) IS 'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+
+CREATE PROCEDURE app.expire_cards()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text := app.expire_cards_batch(NULL);
+BEGIN
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_cards_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.expire_cards() IS 'Marks active cards whose expires_at has passed as expired.';
+
+CREATE FUNCTION app.expire_qrcodes_batch(p_after text) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'expire_qrcodes_batch_wrapper';
+COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS 'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+
+CREATE PROCEDURE app.expire_qrcodes()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text := app.expire_qrcodes_batch(NULL);
+BEGIN
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_qrcodes_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.expire_qrcodes() IS 'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.';
+
+CREATE FUNCTION app.expire_recharges_batch(p_after text) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'expire_recharges_batch_wrapper';
+COMMENT ON FUNCTION app.expire_recharges_batch(text) IS 'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+
+CREATE PROCEDURE app.expire_recharges()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text := app.expire_recharges_batch(NULL);
+BEGIN
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_recharges_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.expire_recharges() IS 'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.';
+
+CREATE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'expire_keys_batch_wrapper';
+COMMENT ON FUNCTION app.expire_keys_batch(text) IS 'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+
+CREATE PROCEDURE app.expire_keys()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text := app.expire_keys_batch(NULL);
+BEGIN
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_keys_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.expire_keys() IS 'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago. Recharge order ids and gateway trade numbers stay for ever.';
+
+CREATE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
+COMMENT ON FUNCTION app.recompute_levels_batch(text) IS 'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+
+CREATE PROCEDURE app.recompute_levels()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text := app.recompute_levels_batch(NULL);
+BEGIN
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.recompute_levels_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.recompute_levels() IS 'Applies app.membership_levels to every personal card.';
+
+CREATE FUNCTION app.migrate() RETURNS integer
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
+COMMENT ON FUNCTION app.migrate() IS
+    'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version. For a superuser. Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
+
+-- Supabase: every new user a member ---------------------------------------------------------------------------------------
+
+CREATE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p_email text) RETURNS void
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'register_signup_wrapper';
+COMMENT ON FUNCTION sec.register_signup(uuid, text, text, text) IS 'Registers the member of a new auth.users row. Internal.';
+
+CREATE FUNCTION sec.on_signup() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_row jsonb := to_jsonb(NEW);
+BEGIN
+    -- A sign-up must never fail because of us: whatever goes wrong is a warning, and the app's own register_member mends it.
+    BEGIN
+        PERFORM sec.register_signup(
+            (v_row ->> 'id')::uuid,
+            left(coalesce(nullif(btrim(v_row #>> '{raw_user_meta_data,name}'), ''),
+                          nullif(btrim(v_row #>> '{raw_user_meta_data,full_name}'), ''),
+                          nullif(btrim(v_row ->> 'email'), ''), nullif(btrim(v_row ->> 'phone'), ''), 'Member'), 500),
+            left(nullif(btrim(v_row ->> 'phone'), ''), 40),
+            left(nullif(btrim(v_row ->> 'email'), ''), 320));
+    EXCEPTION WHEN OTHERS THEN
+        RAISE WARNING 'mps: no member for the new user %: %', v_row ->> 'id', SQLERRM;
+    END;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.on_signup() IS 'Trigger on auth.users: registers the new user as a member; never blocks the sign-up. Internal.';
+
+CREATE FUNCTION app.enable_supabase_signup() RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('auth.users') IS NULL THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'there is no table auth.users in this database');
+    END IF;
+    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('auth.users') AND t.tgname = 'mps_signup') THEN
+        RETURN false;
+    END IF;
+    CREATE TRIGGER mps_signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION sec.on_signup();
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION app.enable_supabase_signup() IS
+    'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once. Returns whether it was off. Errors: INVALID_ARGUMENT where there is no auth.users.';

@@ -1,0 +1,53 @@
+-- Ownership, grants and tables: the last part of CREATE EXTENSION.
+
+DO $finish$
+DECLARE
+    v record;
+    v_restoring boolean := current_setting('row_security') = 'off';
+BEGIN
+    -- Everybody's EXECUTE goes, and everything that runs with its owner's rights belongs to mps_owner.
+    FOR v IN
+        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target
+        FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON d.classid = 'pg_catalog.pg_proc'::regclass AND p.oid = d.objid
+        WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+          AND d.refobjid = (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname = 'mps')
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', v.target);
+        EXECUTE format('ALTER %s OWNER TO mps_owner', v.target);
+    END LOOP;
+
+    -- pg_dump and pg_restore bring the tables themselves, and switch row_security off in every session of theirs.
+    IF NOT v_restoring THEN
+        PERFORM sec.install();
+        FOR v_ahead IN 0 .. 3 LOOP
+            PERFORM sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => v_ahead))::date);
+        END LOOP;
+        -- Data is not the extension's: DROP EXTENSION must not take it.
+        FOR v IN
+            SELECT o.type, o.identity
+            FROM pg_catalog.pg_depend d, pg_catalog.pg_identify_object(d.classid, d.objid, 0) o
+            WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+              AND d.refobjid = (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname = 'mps')
+              AND d.classid IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_type'::regclass, 'pg_catalog.pg_namespace'::regclass)
+        LOOP
+            EXECUTE format('ALTER EXTENSION mps DROP %s %s', v.type, v.identity);
+        END LOOP;
+        IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'authenticated') THEN
+            PERFORM sec.grant_api('authenticated', 'client');
+        END IF;
+        IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'service_role') THEN
+            PERFORM sec.grant_api('service_role', 'backend');
+        END IF;
+        FOR v IN SELECT g.role_name, g.level FROM sec.api_grants g JOIN pg_catalog.pg_roles r ON r.rolname = g.role_name LOOP
+            PERFORM sec.apply_grants(v.role_name, v.level, true);
+        END LOOP;
+    ELSE
+        IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'authenticated') THEN
+            PERFORM sec.apply_grants('authenticated', 'client', true);
+        END IF;
+        IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'service_role') THEN
+            PERFORM sec.apply_grants('service_role', 'backend', true);
+        END IF;
+    END IF;
+END
+$finish$;

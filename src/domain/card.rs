@@ -1,0 +1,114 @@
+//! Cards: their kinds, their statuses and the moves between them, and their numbers.
+
+/// Which of the two kinds a card is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CardType {
+    Personal,
+    Enterprise,
+}
+
+impl CardType {
+    pub const fn label(self) -> &'static str {
+        match self {
+            CardType::Personal => "personal",
+            CardType::Enterprise => "enterprise",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<CardType> {
+        [CardType::Personal, CardType::Enterprise].into_iter().find(|t| t.label() == label)
+    }
+
+    pub const fn number_prefix(self) -> &'static str {
+        match self {
+            CardType::Personal => "VIP",
+            CardType::Enterprise => "ENT",
+        }
+    }
+
+    /// The number people read: `VIP00000001`, `ENT00001`.
+    pub fn number(self, serial: i64) -> String {
+        match self {
+            CardType::Personal => format!("VIP{serial:08}"),
+            CardType::Enterprise => format!("ENT{serial:05}"),
+        }
+    }
+
+    /// The serial inside a card number.
+    pub fn serial(self, card_no: &str) -> Option<i64> {
+        card_no.strip_prefix(self.number_prefix())?.parse().ok()
+    }
+}
+
+/// `app.card_status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardStatus {
+    Active,
+    Frozen,
+    Lost,
+    Expired,
+    Closed,
+}
+
+impl CardStatus {
+    pub const ALL: [CardStatus; 5] =
+        [CardStatus::Active, CardStatus::Frozen, CardStatus::Lost, CardStatus::Expired, CardStatus::Closed];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            CardStatus::Active => "active",
+            CardStatus::Frozen => "frozen",
+            CardStatus::Lost => "lost",
+            CardStatus::Expired => "expired",
+            CardStatus::Closed => "closed",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<CardStatus> {
+        CardStatus::ALL.into_iter().find(|s| s.label() == label)
+    }
+
+    /// Whether `set_card_status` may make this move. Expiry moves by `set_card_expiry`, replacement by `replace_card`;
+    /// closing an empty card is allowed from everywhere but from closed, which is final.
+    pub fn may_become(self, next: CardStatus) -> bool {
+        use CardStatus::*;
+        matches!(
+            (self, next),
+            (Active, Frozen) | (Frozen, Active) | (Active | Frozen, Lost) | (Active | Frozen | Lost | Expired, Closed)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moves_of_the_contract_and_no_others() {
+        use CardStatus::*;
+        let allowed = [
+            (Active, Frozen),
+            (Frozen, Active),
+            (Active, Lost),
+            (Frozen, Lost),
+            (Active, Closed),
+            (Frozen, Closed),
+            (Lost, Closed),
+            (Expired, Closed),
+        ];
+        for from in CardStatus::ALL {
+            for to in CardStatus::ALL {
+                assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from:?} to {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(CardType::Personal.number(1), "VIP00000001");
+        assert_eq!(CardType::Enterprise.number(1), "ENT00001");
+        assert_eq!(CardType::Enterprise.number(1_234_567), "ENT1234567");
+        assert_eq!(CardType::Personal.serial("VIP00000042"), Some(42));
+        assert_eq!(CardType::Personal.serial("ENT00001"), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! What MPS decides, without any Postgres in it: prices, points, levels, refunds, pay codes, numbers.
+//! Everything here is a pure function of its arguments and is tested by plain `cargo test`.
+#![forbid(unsafe_code)]
+
+pub mod card;
+pub mod limits;
+pub mod money;
+pub mod month;
+pub mod numeric;
+pub mod pay_code;
+pub mod refund;
+pub mod tier;
+pub mod tx_no;

@@ -1,0 +1,61 @@
+//! How long a text may be. Counted in characters, as a person at the till would count.
+
+/// Idempotency keys, order ids, gateway trade numbers.
+pub const KEY_CHARS: usize = 200;
+/// Reasons and names.
+pub const TEXT_CHARS: usize = 500;
+/// Codes of merchants.
+pub const CODE_CHARS: usize = 64;
+/// Phone numbers, with country code and separators.
+pub const PHONE_CHARS: usize = 40;
+/// The longest address that e-mail can deliver to (RFC 5321) is 254; some room for display forms.
+pub const EMAIL_CHARS: usize = 320;
+/// jsonb tags and payloads, in bytes as stored.
+pub const TAG_BYTES: usize = 8 * 1024;
+/// Rows on one page of a statement.
+pub const PAGE_ROWS: i32 = 500;
+
+/// Why a text is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadText {
+    Empty,
+    TooLong,
+    ControlCharacter,
+}
+
+/// A text of 1 to `max` characters, not only white space.
+pub fn text(value: &str, max: usize) -> Result<&str, BadText> {
+    if value.trim().is_empty() {
+        return Err(BadText::Empty);
+    }
+    // Bytes bound characters from above: a text with few bytes need not be counted.
+    if value.len() > max && value.chars().count() > max {
+        return Err(BadText::TooLong);
+    }
+    Ok(value)
+}
+
+/// As [`text`], for what is compared byte by byte and written in logs: no control characters either.
+pub fn key(value: &str, max: usize) -> Result<&str, BadText> {
+    let value = text(value, max)?;
+    if value.chars().any(char::is_control) {
+        return Err(BadText::ControlCharacter);
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_characters_not_bytes() {
+        let latte = "拿铁".repeat(250);
+        assert_eq!(text(&latte, TEXT_CHARS), Ok(latte.as_str()));
+        assert_eq!(text(&format!("{latte}!"), TEXT_CHARS), Err(BadText::TooLong));
+        assert_eq!(text("", 5), Err(BadText::Empty));
+        assert_eq!(text(" \t", 5), Err(BadText::Empty));
+        assert_eq!(key("a\nb", 5), Err(BadText::ControlCharacter));
+        assert_eq!(key("订单-1", 5), Ok("订单-1"));
+    }
+}

@@ -1,0 +1,120 @@
+//! Months in UTC, the unit by which the big tables are partitioned.
+
+/// Microseconds of one day.
+pub const DAY_MICROS: i64 = 86_400_000_000;
+/// Days from 1970-01-01 to Postgres's epoch, 2000-01-01.
+const EPOCH_DAYS: i64 = 10_957;
+
+/// A month of the years 2000 to 2099, as `yymm`: 2611 is November 2026.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month(u16);
+
+impl Month {
+    /// From `yymm`; `None` if that is no month.
+    pub fn from_yymm(yymm: u16) -> Option<Month> {
+        (yymm <= 9912 && (1..=12).contains(&(yymm % 100))).then_some(Month(yymm))
+    }
+
+    /// The month that holds a moment, given as Postgres's microseconds since 2000-01-01 UTC.
+    pub fn of(pg_micros: i64) -> Option<Month> {
+        let (year, month) = civil(pg_micros.div_euclid(DAY_MICROS) + EPOCH_DAYS);
+        if !(2000..=2099).contains(&year) {
+            return None;
+        }
+        Month::from_yymm(((year - 2000) * 100 + month) as u16)
+    }
+
+    pub const fn yymm(self) -> u16 {
+        self.0
+    }
+
+    pub const fn year(self) -> i64 {
+        2000 + (self.0 / 100) as i64
+    }
+
+    pub const fn month(self) -> i64 {
+        (self.0 % 100) as i64
+    }
+
+    /// The first day of the month, as `YYYY-MM-01`.
+    pub fn first_day(self) -> String {
+        format!("{:04}-{:02}-01", self.year(), self.month())
+    }
+
+    /// The suffix of this month's partitions: `202611`.
+    pub fn suffix(self) -> String {
+        format!("{:04}{:02}", self.year(), self.month())
+    }
+
+    /// The first microsecond of the month, in Postgres's microseconds since 2000-01-01 UTC.
+    pub fn starts_at(self) -> i64 {
+        (days(self.year(), self.month()) - EPOCH_DAYS) * DAY_MICROS
+    }
+
+    pub fn previous(self) -> Option<Month> {
+        match (self.0 / 100, self.0 % 100) {
+            (0, 1) => None,
+            (year, 1) => Some(Month((year - 1) * 100 + 12)),
+            _ => Some(Month(self.0 - 1)),
+        }
+    }
+}
+
+/// Year and month of a day counted from 1970-01-01 in the proleptic Gregorian calendar (Hinnant's algorithm).
+fn civil(day: i64) -> (i64, i64) {
+    let shifted = day + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month)
+}
+
+/// Days from 1970-01-01 to the first day of a month.
+fn days(year: i64, month: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * shifted_month + 2) / 5;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn knows_the_turns() {
+        assert_eq!(Month::of(0).unwrap().yymm(), 1);
+        assert_eq!(Month::of(-1), None);
+        let nov = Month::from_yymm(2611).unwrap();
+        assert_eq!(Month::of(nov.starts_at()), Some(nov));
+        assert_eq!(Month::of(nov.starts_at() - 1), Month::from_yymm(2610));
+        assert_eq!(nov.first_day(), "2026-11-01");
+        assert_eq!(nov.suffix(), "202611");
+        let jan = Month::from_yymm(2701).unwrap();
+        assert_eq!(jan.previous(), Month::from_yymm(2612));
+        assert_eq!(Month::of(jan.starts_at() - 1), jan.previous());
+        // 2024-02-29 12:00 UTC
+        assert_eq!(Month::of(762_480_000_000_000 + DAY_MICROS / 2), Month::from_yymm(2402));
+        assert_eq!(Month::from_yymm(2613), None);
+        assert_eq!(Month::from_yymm(2600), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_month_is_where_it_starts(year in 0u16..=99, month in 1u16..=12) {
+            let m = Month::from_yymm(year * 100 + month).unwrap();
+            prop_assert_eq!(Month::of(m.starts_at()), Some(m));
+            if let Some(before) = m.previous() {
+                prop_assert_eq!(Month::of(m.starts_at() - 1), Some(before));
+                prop_assert!(before.starts_at() < m.starts_at());
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Postgres's on-disk `numeric`, read and written digit by digit: no float, no call back into the server.
+//!
+//! Layout (src/backend/utils/adt/numeric.c): a 16-bit header, in the short form holding sign, scale and weight, in
+//! the long form followed by a 16-bit weight; then base-10000 digits, most significant first. All in native byte order.
+
+const SHORT: u16 = 0x8000;
+const SPECIAL: u16 = 0xC000;
+const SHORT_NEGATIVE: u16 = 0x2000;
+const SHORT_SCALE_SHIFT: u32 = 7;
+const SHORT_WEIGHT_NEGATIVE: u16 = 0x0040;
+const SHORT_WEIGHT_MASK: u16 = 0x003F;
+const LONG_NEGATIVE: u16 = 0x4000;
+const BASE: i128 = 10_000;
+const BASE_DECIMALS: u32 = 4;
+/// 10000^6 = 10^24: beyond any amount, and far from overflowing an i128.
+const MAX_WEIGHT: i32 = 5;
+
+/// Why a `numeric` is no amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotExact {
+    /// NaN or an infinity.
+    NotFinite,
+    /// More decimals than the scale has room for.
+    TooManyDecimals,
+    /// Too large for 64 bits at that scale.
+    TooLarge,
+    /// Not the bytes of a numeric.
+    Malformed,
+}
+
+/// Reads the bytes after a numeric's length word as a whole number of `10^-scale` units; `scale` is 0 to 4.
+pub fn decode(bytes: &[u8], scale: u32) -> Result<i64, NotExact> {
+    assert!(scale <= BASE_DECIMALS);
+    let mut words = bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]]));
+    let header = words.next().ok_or(NotExact::Malformed)?;
+    if !bytes.len().is_multiple_of(2) {
+        return Err(NotExact::Malformed);
+    }
+    if header & SPECIAL == SPECIAL {
+        return Err(NotExact::NotFinite);
+    }
+    let (negative, weight) = if header & SHORT != 0 {
+        let low = i32::from(header & SHORT_WEIGHT_MASK);
+        let sign_extension = if header & SHORT_WEIGHT_NEGATIVE != 0 { -64 } else { 0 };
+        (header & SHORT_NEGATIVE != 0, sign_extension + low)
+    } else {
+        let weight = words.next().ok_or(NotExact::Malformed)? as i16;
+        (header & SPECIAL == LONG_NEGATIVE, i32::from(weight))
+    };
+    let unit = 10i128.pow(scale);
+    let mut total: i128 = 0;
+    for (index, digit) in words.enumerate() {
+        let digit = i128::from(digit);
+        if digit >= BASE {
+            return Err(NotExact::Malformed);
+        }
+        if digit == 0 {
+            continue;
+        }
+        let power = weight - index as i32;
+        if power > MAX_WEIGHT {
+            return Err(NotExact::TooLarge);
+        } else if power >= 0 {
+            total += digit * BASE.pow(power as u32) * unit;
+        } else {
+            let dropped = 10i128.pow(BASE_DECIMALS - scale);
+            if power < -1 || digit % dropped != 0 {
+                return Err(NotExact::TooManyDecimals);
+            }
+            total += digit / dropped;
+        }
+    }
+    let signed = if negative { -total } else { total };
+    i64::try_from(signed).map_err(|_| NotExact::TooLarge)
+}
+
+/// Room for any i64 at any scale up to 4: a header and six digits.
+pub const MAX_ENCODED: usize = 2 + 2 * 6;
+
+/// Writes `units x 10^-scale` as the bytes that follow a numeric's length word; returns how many were used.
+pub fn encode(units: i64, scale: u32, out: &mut [u8; MAX_ENCODED]) -> usize {
+    assert!(scale <= BASE_DECIMALS);
+    let unit = 10u64.pow(scale);
+    let magnitude = units.unsigned_abs();
+    let mut digits = [0u16; 6];
+    let mut whole = magnitude / unit;
+    digits[5] = ((magnitude % unit) * 10u64.pow(BASE_DECIMALS - scale)) as u16;
+    for slot in digits[..5].iter_mut().rev() {
+        *slot = (whole % BASE as u64) as u16;
+        whole /= BASE as u64;
+    }
+    let first = digits.iter().position(|d| *d != 0).unwrap_or(6);
+    let last = digits.iter().rposition(|d| *d != 0).map_or(first, |l| l + 1);
+    // digits[4] is the one of weight 0.
+    let weight = if first == 6 { 0 } else { 4 - first as i32 };
+    let mut header = SHORT | ((scale as u16) << SHORT_SCALE_SHIFT);
+    if units < 0 {
+        header |= SHORT_NEGATIVE;
+    }
+    if weight < 0 {
+        header |= SHORT_WEIGHT_NEGATIVE;
+    }
+    header |= (weight as u16) & SHORT_WEIGHT_MASK;
+    out[..2].copy_from_slice(&header.to_ne_bytes());
+    let mut used = 2;
+    for digit in &digits[first..last] {
+        out[used..used + 2].copy_from_slice(&digit.to_ne_bytes());
+        used += 2;
+    }
+    used
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes(words: &[u16]) -> Vec<u8> {
+        words.iter().flat_map(|w| w.to_ne_bytes()).collect()
+    }
+
+    #[test]
+    fn reads_what_postgres_writes() {
+        // select numeric_send-like images of 52.00, 0.05, -1.5, 12345.67
+        assert_eq!(decode(&bytes(&[0x8100, 52]), 2), Ok(5200));
+        assert_eq!(decode(&bytes(&[0x8100 | 0x007F, 500]), 2), Ok(5));
+        assert_eq!(decode(&bytes(&[0xA080, 1, 5000]), 2), Ok(-150));
+        assert_eq!(decode(&bytes(&[0x8101, 1, 2345, 6700]), 2), Ok(1_234_567));
+        assert_eq!(decode(&bytes(&[0x8000]), 2), Ok(0));
+        // the long form of -7
+        assert_eq!(decode(&bytes(&[0x4000, 0, 7]), 2), Ok(-700));
+    }
+
+    #[test]
+    fn refuses_what_is_no_amount() {
+        for special in [0xC000, 0xD000, 0xF000] {
+            assert_eq!(decode(&bytes(&[special]), 2), Err(NotExact::NotFinite));
+        }
+        assert_eq!(decode(&bytes(&[0x8180, 1, 10]), 2), Err(NotExact::TooManyDecimals));
+        assert_eq!(decode(&bytes(&[0x8180, 1, 0, 1]), 2), Err(NotExact::TooManyDecimals));
+        assert_eq!(decode(&bytes(&[0x8006, 1]), 2), Err(NotExact::TooLarge));
+        assert_eq!(decode(&bytes(&[0x8005, 1]), 2), Err(NotExact::TooLarge));
+        assert_eq!(decode(&bytes(&[0x0000, 0x7FFF, 1]), 2), Err(NotExact::TooLarge));
+        assert_eq!(decode(&[], 2), Err(NotExact::Malformed));
+        assert_eq!(decode(&[1], 2), Err(NotExact::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(units in any::<i64>(), scale in 0u32..=4) {
+            let mut out = [0; MAX_ENCODED];
+            let used = encode(units, scale, &mut out);
+            prop_assert_eq!(decode(&out[..used], scale), Ok(units));
+        }
+
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40), scale in 0u32..=4) {
+            let _ = decode(&bytes, scale);
+        }
+    }
+}

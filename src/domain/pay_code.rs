@@ -1,0 +1,126 @@
+//! Pay codes: what a QR shows. A code names the place to look (card, and for a company card the member), and carries
+//! 128 random bits. Only the SHA-256 of the whole text is ever stored.
+
+use data_encoding::BASE32_NOPAD;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+pub type Id = [u8; 16];
+pub type Secret = [u8; 16];
+pub type Hash = [u8; 32];
+
+/// The longest text worth looking at; anything longer is not one of our codes.
+pub const MAX_CHARS: usize = 120;
+/// Upper-case letters and digits only, so that QR encoders use their compact alphanumeric mode.
+const PREFIX: &str = "MPS";
+const PERSONAL: u8 = 1;
+const ENTERPRISE: u8 = 2;
+
+/// Where a pay code points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Personal { card: Id },
+    Enterprise { card: Id, member: Id },
+}
+
+/// Writes the code for a place and a fresh secret.
+pub fn encode(place: &Place, secret: &Secret) -> String {
+    let mut bytes = Vec::with_capacity(1 + 48);
+    match place {
+        Place::Personal { card } => {
+            bytes.push(PERSONAL);
+            bytes.extend_from_slice(card);
+        }
+        Place::Enterprise { card, member } => {
+            bytes.push(ENTERPRISE);
+            bytes.extend_from_slice(card);
+            bytes.extend_from_slice(member);
+        }
+    }
+    bytes.extend_from_slice(secret);
+    format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes))
+}
+
+/// Where a code points, and its hash; `None` for anything that is not the form of a code. White space around the
+/// code, as scanners add it, does not count.
+pub fn read(text: &str) -> Option<(Place, Hash)> {
+    let text = text.trim_ascii();
+    if text.len() > MAX_CHARS {
+        return None;
+    }
+    let bytes = BASE32_NOPAD.decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
+    let id = |range: std::ops::Range<usize>| -> Option<Id> { bytes.get(range)?.try_into().ok() };
+    let place = match (bytes.first()?, bytes.len()) {
+        (&PERSONAL, 33) => Place::Personal { card: id(1..17)? },
+        (&ENTERPRISE, 49) => Place::Enterprise { card: id(1..17)?, member: id(17..33)? },
+        _ => return None,
+    };
+    Some((place, hash(text)))
+}
+
+/// What is stored of a code.
+pub fn hash(code: &str) -> Hash {
+    Sha256::digest(code.as_bytes()).into()
+}
+
+/// Whether the stored hash is that of the shown code, in a time that does not depend on where they differ. A card
+/// without a code is compared with a hash that nothing has, so that it takes as long as one with a code.
+pub fn matches(stored: Option<&[u8]>, shown: &Hash) -> bool {
+    let nothing = [0u8; 32];
+    let (stored, exists) = match stored {
+        Some(s) if s.len() == nothing.len() => (s, true),
+        _ => (&nothing[..], false),
+    };
+    bool::from(stored.ct_eq(shown)) && exists
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn stays_in_the_qr_alphanumeric_mode() {
+        let code = encode(&Place::Personal { card: [7; 16] }, &[9; 16]);
+        assert!(code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
+        assert_eq!(code.len(), 3 + 53);
+    }
+
+    #[test]
+    fn matches_only_itself() {
+        let h = hash("a");
+        assert!(matches(Some(&h), &h));
+        assert!(!matches(Some(&hash("b")), &h));
+        assert!(!matches(None, &h));
+        assert!(!matches(None, &[0; 32]));
+        assert!(!matches(Some(&h[..31]), &h));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(card in any::<Id>(), member in any::<Id>(), secret in any::<Secret>(), company in any::<bool>()) {
+            let place = if company { Place::Enterprise { card, member } } else { Place::Personal { card } };
+            let code = encode(&place, &secret);
+            prop_assert_eq!(read(&code), Some((place, hash(&code))));
+            prop_assert_eq!(read(&format!(" {code}\r\n")), Some((place, hash(&code))));
+            prop_assert!(code.len() <= MAX_CHARS);
+        }
+
+        #[test]
+        fn a_changed_code_has_another_hash_or_is_none(card in any::<Id>(), secret in any::<Secret>(), at in 0usize..56, with in "[A-Z2-7]") {
+            let code = encode(&Place::Personal { card }, &secret);
+            let mut forged = code.clone();
+            forged.replace_range(at..at + 1, &with);
+            if forged != code {
+                if let Some((_, h)) = read(&forged) {
+                    prop_assert!(!matches(Some(&hash(&code)), &h));
+                }
+            }
+        }
+
+        #[test]
+        fn never_panics(text in "\\PC{0,200}") {
+            let _ = read(&text);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Transaction numbers: `ZF2611000123` is the payment of row id 261100000000123, in the partition of November 2026.
+//! The number and the id carry the same facts, so that a number finds its row by one probe of one primary key.
+
+use crate::month::Month;
+
+/// Room for the running number inside an id. Ids stay below 2^53, so that JavaScript reads them exactly.
+const NUMBERS: i64 = 100_000_000_000;
+/// Numbers are shown with at least this many digits.
+const MIN_DIGITS: usize = 6;
+const MAX_DIGITS: usize = 11;
+
+/// What a transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxType {
+    Payment,
+    Refund,
+    Recharge,
+    Adjustment,
+}
+
+impl TxType {
+    pub const ALL: [TxType; 4] = [TxType::Payment, TxType::Refund, TxType::Recharge, TxType::Adjustment];
+
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            TxType::Payment => "ZF",
+            TxType::Refund => "TK",
+            TxType::Recharge => "CZ",
+            TxType::Adjustment => "TZ",
+        }
+    }
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            TxType::Payment => "payment",
+            TxType::Refund => "refund",
+            TxType::Recharge => "recharge",
+            TxType::Adjustment => "adjustment",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<TxType> {
+        TxType::ALL.into_iter().find(|t| t.label() == label)
+    }
+}
+
+/// `app.tx_status`: only a completed transaction has moved money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxStatus {
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl TxStatus {
+    pub const ALL: [TxStatus; 4] = [TxStatus::Processing, TxStatus::Completed, TxStatus::Failed, TxStatus::Cancelled];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            TxStatus::Processing => "processing",
+            TxStatus::Completed => "completed",
+            TxStatus::Failed => "failed",
+            TxStatus::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<TxStatus> {
+        TxStatus::ALL.into_iter().find(|s| s.label() == label)
+    }
+}
+
+/// `app.pay_method`: where the money came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayMethod {
+    Balance,
+    Cash,
+    Wechat,
+    Alipay,
+}
+
+impl PayMethod {
+    pub const ALL: [PayMethod; 4] = [PayMethod::Balance, PayMethod::Cash, PayMethod::Wechat, PayMethod::Alipay];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            PayMethod::Balance => "balance",
+            PayMethod::Cash => "cash",
+            PayMethod::Wechat => "wechat",
+            PayMethod::Alipay => "alipay",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<PayMethod> {
+        PayMethod::ALL.into_iter().find(|m| m.label() == label)
+    }
+}
+
+/// The id of a transaction's row: month and running number in one integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TxId(i64);
+
+impl TxId {
+    /// `None` once the running number has outgrown its 11 digits.
+    pub fn new(month: Month, number: i64) -> Option<TxId> {
+        (1..NUMBERS).contains(&number).then(|| TxId(i64::from(month.yymm()) * NUMBERS + number))
+    }
+
+    /// From a stored id; `None` if it names no month.
+    pub fn from_raw(raw: i64) -> Option<TxId> {
+        let month = u16::try_from(raw / NUMBERS).ok().and_then(Month::from_yymm)?;
+        TxId::new(month, raw % NUMBERS)
+    }
+
+    pub const fn raw(self) -> i64 {
+        self.0
+    }
+
+    pub fn month(self) -> Month {
+        Month::from_yymm((self.0 / NUMBERS) as u16).expect("checked when made")
+    }
+
+    /// The lowest id a month can hold; the bound that `expire_keys` and the partitions' checks use.
+    pub fn floor(month: Month) -> i64 {
+        i64::from(month.yymm()) * NUMBERS
+    }
+
+    pub fn number_for(self, tx_type: TxType) -> String {
+        format!("{}{:04}{:06}", tx_type.prefix(), self.month().yymm(), self.0 % NUMBERS)
+    }
+}
+
+/// Reads a transaction number; `None` for anything that MPS would not have written exactly so.
+pub fn parse(text: &str) -> Option<(TxType, TxId)> {
+    let tx_type = TxType::ALL.into_iter().find(|t| text.starts_with(t.prefix()))?;
+    let digits = &text[2..];
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number = digits.get(4..)?;
+    if !(MIN_DIGITS..=MAX_DIGITS).contains(&number.len()) || (number.len() > MIN_DIGITS && number.starts_with('0')) {
+        return None;
+    }
+    let month = Month::from_yymm(digits[..4].parse().ok()?)?;
+    Some((tx_type, TxId::new(month, number.parse().ok()?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_contract_example() {
+        let (tx_type, id) = parse("ZF2611000123").unwrap();
+        assert_eq!(tx_type, TxType::Payment);
+        assert_eq!(id.raw(), 261_100_000_000_123);
+        assert_eq!(id.month(), Month::from_yymm(2611).unwrap());
+        assert_eq!(id.number_for(TxType::Payment), "ZF2611000123");
+    }
+
+    #[test]
+    fn refuses_what_it_did_not_write() {
+        for bad in [
+            "",
+            "ZF",
+            "ZF000123",
+            "XX2611000123",
+            "ZF2613000123",
+            "ZF261100012",
+            "ZF26110000123",
+            "ZF2611000000",
+            "ZF2611000123 ",
+            "ZF2611-00123",
+            "zf2611000123",
+            "ZF2611１２３４５６",
+            "ZF2611999999999999",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_fit_a_javascript_number() {
+        let last = TxId::new(Month::from_yymm(9912).unwrap(), NUMBERS - 1).unwrap();
+        assert!(last.raw() < 1 << 53);
+        assert_eq!(TxId::new(Month::from_yymm(2611).unwrap(), NUMBERS), None);
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(year in 0u16..=99, month in 1u16..=12, number in 1i64..NUMBERS, kind in 0usize..4) {
+            let id = TxId::new(Month::from_yymm(year * 100 + month).unwrap(), number).unwrap();
+            let text = id.number_for(TxType::ALL[kind]);
+            prop_assert_eq!(parse(&text), Some((TxType::ALL[kind], id)));
+            prop_assert_eq!(TxId::from_raw(id.raw()), Some(id));
+        }
+
+        #[test]
+        fn never_panics(text in "\\PC{0,40}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn what_parses_prints_the_same(text in "(ZF|TK|CZ|TZ)[0-9]{8,16}") {
+            if let Some((tx_type, id)) = parse(&text) {
+                prop_assert_eq!(id.number_for(tx_type), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! MPS: membership cards and payments inside Postgres. This file is the map of the house:
+//!
+//! - `domain` (crate `mps-domain`): what is decided, without Postgres
+//! - [`error`]: the closed list of errors; [`caller`]: who is calling and what they may do
+//! - [`store`]: the only code that touches tables and the server, and the only `unsafe`
+//! - [`rpc`]: one file per RPC: authorise, lock, decide, write, answer
+//! - [`maintenance`]: the batches behind the procedures
+//! - `sql/`: what CREATE EXTENSION runs, in the order below
+#![deny(unsafe_code)]
+
+mod caller;
+mod error;
+mod maintenance;
+mod rpc;
+mod store;
+
+pgrx::pg_module_magic!();
+
+pgrx::extension_sql_file!("../sql/00_preflight.sql", name = "preflight", bootstrap);
+pgrx::extension_sql_file!("../sql/10_security.sql", name = "security");
+pgrx::extension_sql_file!("../sql/20_rpcs.sql", name = "rpcs", requires = ["security"]);
+pgrx::extension_sql_file!("../sql/30_install.sql", name = "install", requires = ["rpcs"]);
+pgrx::extension_sql_file!("../sql/40_procedures.sql", name = "procedures", requires = ["install"]);
+pgrx::extension_sql_file!("../sql/50_grants.sql", name = "grants", requires = ["procedures"]);
+pgrx::extension_sql_file!("../sql/60_checks.sql", name = "checks", requires = ["grants"]);
+pgrx::extension_sql_file!("../sql/90_finish.sql", name = "finish", finalize);
+
+/// Called by Postgres when it loads the library.
+#[pgrx::pg_guard]
+#[allow(unsafe_code)] // the name that Postgres looks for
+pub extern "C-unwind" fn _PG_init() {
+    store::cache::init();
+}

@@ -1,0 +1,70 @@
+//! `app.adjust_points`: points by hand; the level follows.
+
+use super::books::{move_points, settle_level, stored_id};
+use super::{args, write};
+use crate::error::{Error, Token, ensure};
+use crate::store::keys::{self, Scope};
+use crate::store::types::Uuid;
+use crate::store::{cards, months, points};
+use mps_domain::card::{CardStatus, CardType};
+use mps_domain::tx_no::TxId;
+use pgrx::prelude::*;
+use serde_json::json;
+
+/// As much as anybody could mean, and far from where a sum could overflow.
+const MAX_CHANGE: i64 = 1_000_000_000_000;
+
+#[pg_extern(sql = false)]
+fn adjust_points(
+    p_card_id: Option<Uuid>,
+    p_change: Option<i64>,
+    p_reason: Option<&str>,
+    p_idempotency_key: Option<&str>,
+) -> TableIterator<'static, (name!(points, i64), name!(level, i32))> {
+    let after = write(|call| {
+        call.caller.require_backend()?;
+        let id = args::required(p_card_id, "p_card_id")?;
+        let seen = cards::find(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        let change = args::required(p_change, "p_change")?;
+        if change == 0 || change.unsigned_abs() > MAX_CHANGE.unsigned_abs() {
+            return Err(Error::new(Token::InvalidArgument, format!("p_change is 1 to {MAX_CHANGE}, either sign")));
+        }
+        let reason = args::reason(p_reason)?;
+        let key = args::optional_key(p_idempotency_key, "p_idempotency_key")?;
+        let scope = Scope::points(&seen.card_no);
+
+        if let Some(key) = key {
+            keys::lock_key(scope, key);
+            if let Some(known) = keys::find_key(call.db, scope, key) {
+                // The same packing as a transaction's id: the month, and the entry's own number.
+                let entry = stored_id(known);
+                months::readable(call.db, entry.month())?;
+                let point_seq = entry.raw() - TxId::floor(entry.month());
+                let (was, points, level) = points::find(call.db, entry.month(), id, point_seq)
+                    .ok_or_else(|| Error::new(Token::TxNotFound, "the entry that a key points to is not there"))?;
+                ensure(was == change, Token::IdempotencyKeyReused)?;
+                return Ok((points, level));
+            }
+        }
+        call.open_month()?;
+
+        let mut card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
+        move_points(call, &mut card, change, None, Some(reason))?;
+        settle_level(call, &mut card);
+        cards::save(call.db, &card, false);
+        if let Some(key) = key {
+            let entry = TxId::new(call.month, card.point_seq)
+                .ok_or_else(|| Error::new(Token::StatusConflict, "the card has too many changes of points"))?;
+            keys::remember_key(call.db, scope, key, entry.raw());
+        }
+        call.audit(
+            "points.adjusted",
+            "card",
+            &card.card_no,
+            json!({ "change": change, "points": card.points, "point_seq": card.point_seq, "reason": reason }),
+        );
+        Ok((card.points, card.level))
+    });
+    TableIterator::once((after.0, i32::from(after.1)))
+}

@@ -1,0 +1,130 @@
+//! Arguments as they come in, checked: every refusal is an error of the contract that names the argument.
+
+use crate::error::{Error, Result, Token, bad_amount, bad_text};
+use crate::store::settings::Config;
+use crate::store::types::{NumericArg, RawJsonb, Timestamp};
+use mps_domain::card::CardType;
+use mps_domain::limits;
+use mps_domain::money::{MONEY_SCALE, Money};
+use mps_domain::tx_no::{self, TxId, TxType};
+
+/// A required argument.
+pub fn required<T>(value: Option<T>, argument: &'static str) -> Result<T> {
+    value.ok_or_else(|| Error::new(Token::InvalidArgument, format!("{argument} must not be null")))
+}
+
+/// A positive amount within the configured limit.
+pub fn amount(value: Option<NumericArg>, argument: &'static str, config: &Config) -> Result<Money> {
+    let amount = signed_amount(value, argument, config)?;
+    if !amount.is_positive() {
+        return Err(Error::new(Token::InvalidAmount, format!("{argument} must be positive")));
+    }
+    Ok(amount)
+}
+
+/// An amount that is not zero, of either sign, within the configured limit.
+pub fn signed_amount(value: Option<NumericArg>, argument: &'static str, config: &Config) -> Result<Money> {
+    let refuse = |why: &str| Err(Error::new(Token::InvalidAmount, format!("{argument} {why}")));
+    let Some(value) = value else {
+        return refuse("must not be null");
+    };
+    let amount = Money::from_cents(value.units(MONEY_SCALE).map_err(|why| bad_amount(argument, why))?);
+    if amount.is_zero() {
+        return refuse("must not be zero");
+    }
+    if amount.cents().unsigned_abs() > config.max_amount.cents().unsigned_abs() {
+        return refuse("is above the largest single amount");
+    }
+    Ok(amount)
+}
+
+/// A required text, free in form.
+pub fn text<'a>(value: Option<&'a str>, argument: &'static str, max: usize) -> Result<&'a str> {
+    limits::text(required(value, argument)?, max).map_err(|why| bad_text(argument, why, max))
+}
+
+/// An optional text, free in form.
+pub fn optional_text<'a>(value: Option<&'a str>, argument: &'static str, max: usize) -> Result<Option<&'a str>> {
+    value.map(|v| text(Some(v), argument, max)).transpose()
+}
+
+/// A reason that may be left out.
+pub fn optional_reason(value: Option<&str>) -> Result<Option<&str>> {
+    optional_text(value, "p_reason", limits::TEXT_CHARS)
+}
+
+/// A reason that must be given.
+pub fn reason(value: Option<&str>) -> Result<&str> {
+    text(value, "p_reason", limits::TEXT_CHARS)
+}
+
+/// A required identifier that somebody else made: keys, order ids, trade numbers.
+pub fn key<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a str> {
+    limits::key(required(value, argument)?, limits::KEY_CHARS).map_err(|why| bad_text(argument, why, limits::KEY_CHARS))
+}
+
+/// As [`key`], where it may be left out.
+pub fn optional_key<'a>(value: Option<&'a str>, argument: &'static str) -> Result<Option<&'a str>> {
+    value.map(|v| key(Some(v), argument)).transpose()
+}
+
+/// The code of a merchant.
+pub fn merchant_code(value: Option<&str>) -> Result<&str> {
+    code(value, "p_merchant_code")
+}
+
+/// A code: no white space, no control characters.
+pub fn code<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a str> {
+    let code = limits::key(required(value, argument)?, limits::CODE_CHARS)
+        .map_err(|why| bad_text(argument, why, limits::CODE_CHARS))?;
+    if code.chars().any(char::is_whitespace) {
+        return Err(Error::new(Token::InvalidArgument, format!("{argument} has white space")));
+    }
+    Ok(code)
+}
+
+/// A tag or payload: a JSON object of bounded size. NULL is the empty object.
+pub fn object(value: Option<RawJsonb>, argument: &'static str) -> Result<RawJsonb> {
+    let Some(value) = value else {
+        return Ok(RawJsonb::empty());
+    };
+    if value.stored_bytes() > limits::TAG_BYTES {
+        return Err(Error::new(
+            Token::InvalidArgument,
+            format!("{argument} is larger than {} bytes", limits::TAG_BYTES),
+        ));
+    }
+    if !value.is_object() {
+        return Err(Error::new(Token::InvalidArgument, format!("{argument} must be a JSON object")));
+    }
+    Ok(value)
+}
+
+pub fn card_type(value: Option<&str>) -> Result<CardType> {
+    CardType::from_label(required(value, "p_card_type")?)
+        .ok_or_else(|| Error::new(Token::InvalidArgument, "p_card_type is personal or enterprise"))
+}
+
+/// A transaction number; what is none cannot be found.
+pub fn tx_number(value: Option<&str>, argument: &'static str) -> Result<(TxType, TxId)> {
+    tx_no::parse(required(value, argument)?).ok_or_else(|| Token::TxNotFound.into())
+}
+
+/// The number of rows on a page.
+pub fn page_rows(value: Option<i32>) -> Result<i64> {
+    let rows = required(value, "p_limit")?;
+    if (1..=limits::PAGE_ROWS).contains(&rows) {
+        Ok(rows.into())
+    } else {
+        Err(Error::new(Token::InvalidArgument, format!("p_limit is 1 to {}", limits::PAGE_ROWS)))
+    }
+}
+
+/// A moment that is not infinite.
+pub fn moment(value: Timestamp, argument: &'static str) -> Result<Timestamp> {
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Error::new(Token::InvalidArgument, format!("{argument} must be finite")))
+    }
+}

@@ -1,0 +1,54 @@
+//! `app.balance_as_of`: what a card held at a moment.
+
+use super::books::stored_id;
+use super::statement::visible_card;
+use super::{Call, args, read};
+use crate::error::{Error, Result, Token, ensure};
+use crate::store::months;
+use crate::store::transactions::{self, Link};
+use crate::store::types::{NumericOut, Timestamp, Uuid};
+use mps_domain::money::Money;
+use mps_domain::tx_no::TxId;
+use pgrx::prelude::*;
+
+#[pg_extern(sql = false)]
+fn balance_as_of(p_card_id: Option<Uuid>, p_at: Option<Timestamp>, p_card_type: Option<&str>) -> NumericOut {
+    let balance = read(|call| {
+        call.caller.client()?;
+        let id = args::required(p_card_id, "p_card_id")?;
+        let card = visible_card(call, args::card_type(p_card_type)?, id)?;
+        let at = args::required(p_at, "p_at")?;
+        if card.last_posted_at.is_none_or(|t| t <= at) {
+            return Ok(card.balance);
+        }
+        balance_at(call, card.last_tx_id.map(stored_id), card.skip_tx_id.map(stored_id), at)
+    });
+    balance.into()
+}
+
+/// Walks back to the last movement at or before `at`: by the long steps as long as they stay after it, then one by one.
+fn balance_at(call: &Call, last: Option<TxId>, skip: Option<TxId>, at: Timestamp) -> Result<Money> {
+    let mut here = last;
+    let mut far = skip;
+    while let Some(id) = far {
+        let link = follow(call, id)?;
+        if link.posted_at <= at {
+            break;
+        }
+        (here, far) = (Some(id), link.skip);
+    }
+    while let Some(id) = here {
+        let link = follow(call, id)?;
+        if link.posted_at <= at {
+            return Ok(link.balance_after);
+        }
+        here = link.prev;
+    }
+    Ok(Money::ZERO)
+}
+
+fn follow(call: &Call, id: TxId) -> Result<Link> {
+    ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
+    transactions::link(call.db, id)
+        .ok_or_else(|| Error::new(Token::TxNotFound, "a movement that the card's chain names is not there"))
+}

@@ -1,0 +1,97 @@
+//! `app.card_statement`: a page of a card's movements, newest first.
+
+use super::books::stored_id;
+use super::statement::{visible_card, walk_back};
+use super::{args, read};
+use crate::error::{Token, ensure};
+use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::{merchants, months, transactions};
+use pgrx::prelude::*;
+use std::collections::HashMap;
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn card_statement(
+    p_card_id: Option<Uuid>,
+    p_card_type: Option<&str>,
+    p_before: Option<&str>,
+    p_limit: Option<i32>,
+) -> TableIterator<
+    'static,
+    (
+        name!(tx_id, i64),
+        name!(tx_no, String),
+        name!(tx_type, &'static str),
+        name!(status, &'static str),
+        name!(change, NumericOut),
+        name!(raw_amount, NumericOut),
+        name!(discount, NumericOut),
+        name!(final_amount, NumericOut),
+        name!(points_earned, i64),
+        name!(balance_after, Option<NumericOut>),
+        name!(card_seq, Option<i64>),
+        name!(payment_method, &'static str),
+        name!(merchant_code, Option<String>),
+        name!(member_id, Option<Uuid>),
+        name!(original_tx_no, Option<String>),
+        name!(refunded_amount, Option<NumericOut>),
+        name!(reason, Option<String>),
+        name!(tag, RawJsonb),
+        name!(created_at, Timestamp),
+        name!(posted_at, Option<Timestamp>),
+    ),
+> {
+    let rows = read(|call| {
+        call.caller.client()?;
+        let id = args::required(p_card_id, "p_card_id")?;
+        let card = visible_card(call, args::card_type(p_card_type)?, id)?;
+        let limit = args::page_rows(p_limit)?;
+        let newest = match p_before {
+            None => card.last_tx_id.map(stored_id),
+            Some(before) => {
+                let (tx_type, before) = args::tx_number(Some(before), "p_before")?;
+                ensure(months::readable(call.db, before.month())?, Token::TxNotFound)?;
+                transactions::find(call.db, before)
+                    .filter(|tx| tx.tx_type == tx_type && tx.card_id == card.id && tx.card_seq.is_some())
+                    .ok_or(Token::TxNotFound)?
+                    .prev_tx_id
+                    .map(stored_id)
+            }
+        };
+        let page = walk_back(call, newest, limit)?;
+        let mut codes: HashMap<i32, Option<String>> = HashMap::new();
+        Ok(page
+            .into_iter()
+            .map(|tx| {
+                let merchant = tx
+                    .merchant_id
+                    .and_then(|m| codes.entry(m).or_insert_with(|| merchants::code_of(call.db, m)).clone());
+                (tx, merchant)
+            })
+            .collect::<Vec<_>>())
+    });
+    TableIterator::new(rows.into_iter().map(|(tx, merchant)| {
+        (
+            tx.id.raw(),
+            tx.tx_no(),
+            tx.tx_type.label(),
+            tx.status.label(),
+            tx.change().into(),
+            tx.raw_amount.into(),
+            tx.discount.into(),
+            tx.final_amount.into(),
+            tx.points_earned,
+            tx.balance_after.map(Into::into),
+            tx.card_seq,
+            tx.payment_method.label(),
+            merchant,
+            tx.member_id,
+            tx.original_tx_no,
+            tx.refunded_amount.map(Into::into),
+            tx.reason,
+            tx.tag,
+            tx.created_at,
+            tx.posted_at,
+        )
+    }))
+}

@@ -1,0 +1,83 @@
+//! `app.compensate_tx`: corrects the card of a transaction by a signed amount.
+
+use super::replay::Dedupe;
+use super::{args, books, write};
+use crate::error::{Token, ensure};
+use crate::store::keys::Scope;
+use crate::store::types::{NumericArg, NumericOut, Timestamp, Uuid};
+use crate::store::{cards, months, transactions};
+use mps_domain::card::CardStatus;
+use mps_domain::money::Money;
+use mps_domain::tx_no::TxType;
+use pgrx::prelude::*;
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn compensate_tx(
+    p_tx_no: Option<&str>,
+    p_amount: Option<NumericArg>,
+    p_reason: Option<&str>,
+    p_idempotency_key: Option<&str>,
+) -> TableIterator<
+    'static,
+    (
+        name!(tx_id, i64),
+        name!(tx_no, String),
+        name!(card_id, Uuid),
+        name!(amount, NumericOut),
+        name!(balance_after, NumericOut),
+        name!(created_at, Timestamp),
+        name!(replayed, bool),
+    ),
+> {
+    let (tx, replayed) = write(|call| {
+        call.caller.require_backend()?;
+        let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
+        let amount = args::signed_amount(p_amount, "p_amount", &call.config)?;
+        let reason = args::reason(p_reason)?;
+        ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
+        let corrected = transactions::find(call.db, id).filter(|tx| tx.tx_type == tx_type).ok_or(Token::TxNotFound)?;
+        let corrected_no = corrected.tx_no();
+        let origin = cards::find(call.db, corrected.card_type, corrected.card_id).ok_or(Token::CardNotFound)?;
+        let dedupe = Dedupe {
+            key: args::optional_key(p_idempotency_key, "p_idempotency_key")?
+                .map(|k| (Scope::compensation(origin.card_type, &origin.card_no), k)),
+            order: None,
+        };
+
+        let first = dedupe.find(call, |tx| {
+            tx.tx_type == TxType::Adjustment
+                && tx.original_tx_no.as_deref() == Some(&corrected_no)
+                && tx.final_amount == amount
+        })?;
+        if let Some(tx) = first {
+            return Ok((tx, true));
+        }
+        call.open_month()?;
+
+        let mut card = books::lock_successor(call, corrected.card_type, corrected.card_id)?;
+        ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
+        if amount.is_positive() {
+            books::ensure_room(call, &card, amount)?;
+        }
+        let mut tx = books::new_tx(call, TxType::Adjustment, &card, amount, amount);
+        tx.member_id = card.member_id.or(corrected.member_id);
+        tx.merchant_id = corrected.merchant_id;
+        tx.original_tx_no = Some(corrected_no.clone());
+        tx.reason = Some(reason.into());
+        tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
+        books::post(call, &mut card, &mut tx, false)?;
+        transactions::insert_compensation(call.db, &tx, &corrected_no, call.caller.uid, &call.caller.role, reason);
+        dedupe.remember(call, &tx);
+        Ok((tx, false))
+    });
+    TableIterator::once((
+        tx.id.raw(),
+        tx.tx_no(),
+        tx.card_id,
+        tx.final_amount.into(),
+        tx.balance_after.unwrap_or(Money::ZERO).into(),
+        tx.created_at,
+        replayed,
+    ))
+}

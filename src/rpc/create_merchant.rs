@@ -1,0 +1,30 @@
+//! `app.create_merchant`: a merchant by code.
+
+use super::{args, write};
+use crate::error::{Error, Token};
+use crate::store::merchants;
+use mps_domain::limits;
+use pgrx::prelude::*;
+use serde_json::json;
+
+#[pg_extern(sql = false)]
+fn create_merchant(
+    p_code: Option<&str>,
+    p_name: Option<&str>,
+) -> TableIterator<'static, (name!(merchant_id, i32), name!(code, String))> {
+    let made = write(|call| {
+        call.caller.require_backend()?;
+        let code = args::code(p_code, "p_code")?;
+        let name = args::text(p_name, "p_name", limits::TEXT_CHARS)?;
+        call.open_month()?;
+        if let Some(id) = merchants::create(call.db, call.at, code, name) {
+            call.audit("merchant.created", "merchant", code, json!({ "name": name }));
+            return Ok((id, code.to_owned()));
+        }
+        match merchants::find(call.db, code, None) {
+            Some(known) if known.name == name => Ok((known.id, code.to_owned())),
+            _ => Err(Error::new(Token::StatusConflict, "the code belongs to another merchant")),
+        }
+    });
+    TableIterator::once(made)
+}

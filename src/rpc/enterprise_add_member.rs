@@ -1,0 +1,49 @@
+//! `app.enterprise_add_member`: binds a member to an enterprise card, or sets the role of one that is bound.
+
+use super::user_recharge_enterprise_card_admin::admin_or_backend;
+use super::{args, write};
+use crate::error::{Error, Token, ensure};
+use crate::store::cards;
+use crate::store::members::{self, MemberStatus};
+use crate::store::types::Uuid;
+use mps_domain::card::{CardStatus, CardType};
+use pgrx::prelude::*;
+use serde_json::json;
+
+#[pg_extern(sql = false)]
+fn enterprise_add_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>, p_role: Option<&str>) -> bool {
+    write(|call| {
+        call.caller.client()?;
+        let card_no = args::key(p_card_no, "p_card_no")?;
+        let seen = admin_or_backend(call, cards::enterprise_by_no(call.db, card_no))?;
+        let member = args::required(p_member_id, "p_member_id")?;
+        let admin = match args::required(p_role, "p_role")? {
+            "admin" => true,
+            "member" => false,
+            _ => return Err(Error::new(Token::InvalidArgument, "p_role is admin or member")),
+        };
+        call.open_month()?;
+
+        let card = cards::lock(call.db, CardType::Enterprise, seen.id).ok_or(Token::CardNotFound)?;
+        // Once more under the lock: the caller may have been removed while it waited.
+        let card = admin_or_backend(call, Some(card))?;
+        ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
+        let before = members::lock_binding(call.db, card.id, member);
+        if before.as_ref().is_some_and(|b| b.is_admin == admin) {
+            return Ok(false);
+        }
+        if before.as_ref().is_some_and(|b| b.is_admin) && !admin {
+            ensure(members::admin_count(call.db, card.id) > 1, Token::LastAdmin)?;
+        }
+        let status = members::status(call.db, member).ok_or(Token::MemberNotFound)?;
+        ensure(status == MemberStatus::Active, Token::MemberNotActive)?;
+        members::bind(call.db, call.at, card.id, member, admin);
+        call.audit(
+            "card.member_bound",
+            "card",
+            &card.card_no,
+            json!({ "member_id": member.to_string(), "role": p_role, "was": before.map(|b| if b.is_admin { "admin" } else { "member" }) }),
+        );
+        Ok(true)
+    })
+}

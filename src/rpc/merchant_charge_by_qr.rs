@@ -1,0 +1,170 @@
+//! `app.merchant_charge_by_qr`: takes a payment from the card that a pay code names.
+
+use super::replay::{Dedupe, same_card_and_amount};
+use super::{Call, args, books, write};
+use crate::error::{Error, Result, Token, ensure};
+use crate::store::cards::{self, Card, CodeState};
+use crate::store::keys::{OrderScope, Scope};
+use crate::store::members::{self, MemberStatus};
+use crate::store::merchants::{self, Merchant};
+use crate::store::transactions::Tx;
+use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
+use mps_domain::card::CardType;
+use mps_domain::limits;
+use mps_domain::money::{Money, points_for, price};
+use mps_domain::pay_code::{self, Place};
+use mps_domain::tx_no::TxType;
+use pgrx::prelude::*;
+
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+fn merchant_charge_by_qr(
+    p_merchant_code: Option<&str>,
+    p_qr_plain: Option<&str>,
+    p_amount: Option<NumericArg>,
+    p_reason: Option<&str>,
+    p_tag: Option<RawJsonb>,
+    p_idempotency_key: Option<&str>,
+    p_external_order_id: Option<&str>,
+) -> TableIterator<
+    'static,
+    (
+        name!(tx_id, i64),
+        name!(tx_no, String),
+        name!(card_type, &'static str),
+        name!(card_id, Uuid),
+        name!(raw_amount, NumericOut),
+        name!(discount, NumericOut),
+        name!(final_amount, NumericOut),
+        name!(points_earned, i64),
+        name!(status, &'static str),
+        name!(created_at, Timestamp),
+        name!(replayed, bool),
+    ),
+> {
+    let (tx, replayed) = write(|call| {
+        let merchant = operated_merchant(call, p_merchant_code)?;
+        let amount = args::amount(p_amount, "p_amount", &call.config)?;
+        let reason = args::optional_reason(p_reason)?;
+        let tag = args::object(p_tag, "p_tag")?;
+        let dedupe = Dedupe {
+            key: args::optional_key(p_idempotency_key, "p_idempotency_key")?.map(|k| (Scope::charge(merchant.id), k)),
+            order: args::optional_key(p_external_order_id, "p_external_order_id")?
+                .map(|o| (OrderScope::payment(merchant.id), o)),
+        };
+        let shown = pay_code::read(args::required(p_qr_plain, "p_qr_plain")?);
+
+        let first = dedupe.find(call, |tx| {
+            shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
+        })?;
+        if let Some(tx) = first {
+            return Ok((tx, true));
+        }
+        ensure(merchant.active, Token::MerchantInactive)?;
+        call.open_month()?;
+
+        let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
+        let (mut card, member) = lock_payer(call, &place, &hash)?;
+        books::ensure_usable(call, &card)?;
+        ensure(members::status(call.db, member) == Some(MemberStatus::Active), Token::MemberNotActive)?;
+
+        let discount = books::current_discount(call, &card);
+        let paid = price(amount, discount);
+        if paid.is_zero() {
+            return Err(Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"));
+        }
+        ensure(card.balance >= paid, Token::InsufficientBalance)?;
+
+        let mut tx = books::new_tx(call, TxType::Payment, &card, amount, paid);
+        tx.member_id = Some(member);
+        tx.merchant_id = Some(merchant.id);
+        tx.discount = discount;
+        tx.refunded_amount = Some(Money::ZERO);
+        tx.reason = reason.map(String::from);
+        tx.tag = tag;
+        tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
+        tx.external_order_id = dedupe.order.map(|(_, o)| o.into());
+        if card.card_type == CardType::Personal {
+            tx.points_earned = points_for(paid, call.config.points_per_unit)
+                .ok_or_else(|| Error::new(Token::InvalidAmount, "the points for it are out of range"))?;
+        }
+        let spend_code = call.config.qr_single_use;
+        books::post(call, &mut card, &mut tx, spend_code)?;
+        if spend_code && card.card_type == CardType::Enterprise {
+            members::set_code(call.db, card.id, member, None);
+        }
+        dedupe.remember(call, &tx);
+        Ok((tx, false))
+    });
+    TableIterator::once((
+        tx.id.raw(),
+        tx.tx_no(),
+        tx.card_type.label(),
+        tx.card_id,
+        tx.raw_amount.into(),
+        tx.discount.into(),
+        tx.final_amount.into(),
+        tx.points_earned,
+        tx.status.label(),
+        tx.created_at,
+        replayed,
+    ))
+}
+
+/// The merchant, if the caller operates it or is a backend.
+pub(super) fn operated_merchant(call: &Call, code: Option<&str>) -> Result<Merchant> {
+    let user = call.caller.client()?;
+    let merchant = merchants::find(call.db, args::merchant_code(code)?, user).ok_or(Token::MerchantNotFound)?;
+    ensure(call.caller.is_backend || merchant.role.is_some(), Token::NotMerchantUser)?;
+    Ok(merchant)
+}
+
+/// Whether a transaction was paid from where a code points: which code it was does not matter.
+fn paid_from(tx: &Tx, place: &Place, amount: Money) -> bool {
+    match place {
+        Place::Personal { card } => {
+            tx.card_type == CardType::Personal
+                && same_card_and_amount(tx, Uuid::from_bytes(*card), tx.member_id, amount)
+        }
+        Place::Enterprise { card, member } => {
+            tx.card_type == CardType::Enterprise
+                && same_card_and_amount(tx, Uuid::from_bytes(*card), Some(Uuid::from_bytes(*member)), amount)
+        }
+    }
+}
+
+/// Locks the card that a code names and returns it with the member who pays. The code is looked at before anything is
+/// locked, so that a forged one cannot hold up a card, and once more under the lock. Everything that is wrong with a code
+/// has the one answer that does not say whether the card exists.
+fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<(Card, Uuid)> {
+    let refused = Token::QrExpiredOrInvalid;
+    match *place {
+        Place::Personal { card } => {
+            let id = Uuid::from_bytes(card);
+            let seen = cards::personal_code(call.db, id);
+            ensure(is_live(call, seen.as_ref().map(|(_, code)| code), hash), refused)?;
+            let card = cards::lock(call.db, CardType::Personal, id).ok_or(refused)?;
+            ensure(is_live(call, Some(&card.code), hash), refused)?;
+            let member = card.member_id.expect("personal cards have a member");
+            Ok((card, member))
+        }
+        Place::Enterprise { card, member } => {
+            let (id, member) = (Uuid::from_bytes(card), Uuid::from_bytes(member));
+            let seen = members::binding(call.db, id, member);
+            ensure(is_live(call, seen.as_ref().map(|b| &b.code), hash), refused)?;
+            let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(refused)?;
+            let binding = members::lock_binding(call.db, id, member);
+            ensure(is_live(call, binding.as_ref().map(|b| &b.code), hash), refused)?;
+            Ok((card, member))
+        }
+    }
+}
+
+fn is_live(call: &Call, code: Option<&CodeState>, shown: &pay_code::Hash) -> bool {
+    // Compared in any case, so that a card without a code answers no faster.
+    let matches = pay_code::matches(code.and_then(|c| c.hash.as_deref()), shown);
+    matches && code.and_then(|c| c.expires_at).is_some_and(|end| call.at < end)
+}
+
+/// The length beyond which a shown code is not even parsed (see `pay_code::read`) is far below what a key may have.
+const _: () = assert!(pay_code::MAX_CHARS < limits::KEY_CHARS);

@@ -1,0 +1,116 @@
+//! The RPCs, one file each. Every file reads from top to bottom as its sentence in the contract: authorise, lock, decide,
+//! write, answer. Locks are taken in one order everywhere: key, order, month, original payment, cards by id.
+
+mod args;
+mod books;
+mod recharge;
+mod replay;
+mod statement;
+
+mod adjust_points;
+mod balance_as_of;
+mod card_statement;
+mod compensate_tx;
+mod confirm_recharge;
+mod create_enterprise_card;
+mod create_merchant;
+mod enterprise_add_member;
+mod enterprise_remove_member;
+mod error_list;
+mod fail_recharge;
+mod get_settings;
+mod merchant_charge_by_qr;
+mod merchant_refund_tx;
+mod merchant_statement;
+pub mod register_member;
+mod remove_merchant_user;
+mod replace_card;
+mod rotate_card_qr;
+mod set_card_expiry;
+mod set_card_status;
+mod set_member_status;
+mod set_merchant_status;
+mod set_merchant_user;
+mod tx_by_no;
+mod uid;
+mod update_settings;
+mod user_recharge_enterprise_card_admin;
+mod user_recharge_personal_card;
+
+use crate::caller::Caller;
+use crate::error::{Error, Result, Token};
+use crate::store::audit::{self, Event};
+use crate::store::settings::{self, Config, SCHEMA_VERSION};
+use crate::store::types::Timestamp;
+use crate::store::{Db, months, server};
+use mps_domain::month::Month;
+use serde_json::Value;
+use std::rc::Rc;
+
+/// One call of an RPC: the connection, who calls, when, and under which settings.
+pub struct Call<'a> {
+    pub db: &'a Db,
+    pub caller: Caller,
+    /// The clock when the call began; `created_at` of whatever it makes.
+    pub at: Timestamp,
+    /// The month of `at`.
+    pub month: Month,
+    pub config: Rc<Config>,
+}
+
+impl Call<'_> {
+    /// Makes sure that the month can be written to. After the locks on keys and orders, before every row lock.
+    pub fn open_month(&self) -> Result<()> {
+        months::ensure(self.db, self.month)
+    }
+
+    /// Writes an audit event.
+    pub fn audit(&self, action: &str, object_type: &str, object_id: &str, context: Value) {
+        audit::record(
+            self.db,
+            self.month,
+            Event {
+                at: self.at,
+                actor_user_id: self.caller.uid,
+                actor_role: &self.caller.role,
+                action,
+                object_type,
+                object_id,
+                context: context.to_string(),
+            },
+        );
+    }
+}
+
+/// Runs an RPC that writes.
+pub fn write<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
+    finish(Db::write(|db| work(&call(db, Caller::identify())?)))
+}
+
+/// Runs an RPC that only reads.
+pub fn read<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
+    finish(Db::read(|db| work(&call(db, Caller::identify())?)))
+}
+
+/// Runs maintenance: as an RPC that writes, for whoever may execute it.
+pub fn maintain<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
+    write(work)
+}
+
+fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
+    let config = settings::config(db);
+    if config.schema_version != SCHEMA_VERSION {
+        return Err(Error::new(
+            Token::SchemaOutdated,
+            format!("the tables have schema version {}, the library {SCHEMA_VERSION}", config.schema_version),
+        ));
+    }
+    let at = server::now();
+    let month =
+        Month::of(at.0).ok_or_else(|| Error::new(Token::InvalidArgument, "the clock is outside 2000 to 2099"))?;
+    Ok(Call { db, caller, at, month, config })
+}
+
+fn finish<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| error.raise())
+}

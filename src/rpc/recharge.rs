@@ -1,0 +1,156 @@
+//! What the two recharge RPCs share: money enters a card from outside, at once (a backend's word, or settings that trust
+//! the caller) or once the gateway's confirmation comes.
+
+use super::merchant_charge_by_qr::operated_merchant;
+use super::replay::Dedupe;
+use super::{Call, args, books};
+use crate::error::{Error, Result, Token, ensure};
+use crate::store::cards::{self, Card};
+use crate::store::keys::{OrderScope, Scope};
+use crate::store::members::{self, MemberStatus};
+use crate::store::transactions::{self, Tx};
+use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
+use mps_domain::card::CardType;
+use mps_domain::tx_no::{PayMethod, TxType};
+use pgrx::prelude::*;
+use serde_json::json;
+
+/// The arguments of either RPC.
+pub struct Request<'a> {
+    pub card_type: CardType,
+    pub card_id: Option<Uuid>,
+    pub amount: Option<NumericArg>,
+    pub payment_method: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub tag: Option<RawJsonb>,
+    pub external_order_id: Option<&'a str>,
+    pub idempotency_key: Option<&'a str>,
+    pub merchant_code: Option<&'a str>,
+}
+
+/// The result columns of either RPC.
+pub type Answer = TableIterator<
+    'static,
+    (
+        name!(tx_id, i64),
+        name!(tx_no, String),
+        name!(card_id, Uuid),
+        name!(amount, NumericOut),
+        name!(status, &'static str),
+        name!(created_at, Timestamp),
+        name!(replayed, bool),
+    ),
+>;
+
+/// `card_id` is the card that was asked for; a recharge may since have been credited to its replacement.
+pub fn answer(tx: Tx, card_id: Uuid, replayed: bool) -> Answer {
+    TableIterator::once((
+        tx.id.raw(),
+        tx.tx_no(),
+        card_id,
+        tx.final_amount.into(),
+        tx.status.label(),
+        tx.created_at,
+        replayed,
+    ))
+}
+
+/// Records a recharge for a caller who may: `authorise` is given the card as seen, before any lock.
+pub fn record(
+    call: &Call,
+    request: Request,
+    authorise: impl Fn(&Call, Option<Card>) -> Result<Card>,
+) -> Result<(Tx, Uuid, bool)> {
+    call.caller.client()?;
+    let card_id = args::required(request.card_id, "the card's id")?;
+    let seen = authorise(call, cards::find(call.db, request.card_type, card_id))?;
+    call.caller.only_backend_gives(request.merchant_code.is_some(), "p_merchant_code")?;
+    let merchant = match request.merchant_code {
+        Some(code) => Some(operated_merchant(call, Some(code))?),
+        None => None,
+    };
+
+    let amount = args::amount(request.amount, "p_amount", &call.config)?;
+    let method = payment_method(call, request.payment_method)?;
+    let reason = args::optional_reason(request.reason)?;
+    let tag = args::object(request.tag, "p_tag")?;
+    let at_once = call.caller.is_backend || call.config.recharges_are_trusted;
+    let merchant_id = merchant.as_ref().map(|m| m.id);
+    let dedupe = Dedupe {
+        key: args::optional_key(request.idempotency_key, "p_idempotency_key")?.map(|key| match merchant_id {
+            Some(id) => (Scope::merchant_recharge(id), key),
+            None => (Scope::card_recharge(request.card_type, &seen.card_no), key),
+        }),
+        order: args::optional_key(request.external_order_id, "p_external_order_id")?.map(|order| {
+            let scope = if at_once {
+                OrderScope::recharge(method)
+            } else {
+                OrderScope::unconfirmed(request.card_type, &seen.card_no)
+            };
+            (scope, order)
+        }),
+    };
+
+    let first = dedupe.find(call, |tx| {
+        tx.tx_type == TxType::Recharge
+            && tx.raw_amount == amount
+            && tx.payment_method == method
+            && tx.merchant_id == merchant_id
+            && is_for(call, tx, &seen)
+    })?;
+    if let Some(tx) = first {
+        return Ok((tx, card_id, true));
+    }
+    if let Some(merchant) = &merchant {
+        ensure(merchant.active, Token::MerchantInactive)?;
+    }
+    call.open_month()?;
+
+    let mut card = cards::lock(call.db, request.card_type, card_id).ok_or(Token::CardNotFound)?;
+    books::ensure_usable(call, &card)?;
+    let payer = card.member_id.or(call.caller.uid.filter(|_| !call.caller.is_backend));
+    if let Some(member) = payer {
+        ensure(members::status(call.db, member) == Some(MemberStatus::Active), Token::MemberNotActive)?;
+    }
+    books::ensure_room(call, &card, amount)?;
+
+    let mut tx = books::new_tx(call, TxType::Recharge, &card, amount, amount);
+    tx.member_id = payer;
+    tx.merchant_id = merchant_id;
+    tx.payment_method = method;
+    tx.reason = reason.map(String::from);
+    tx.tag = tag;
+    tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
+    tx.external_order_id = dedupe.order.map(|(_, o)| o.into());
+    if at_once {
+        books::post(call, &mut card, &mut tx, false)?;
+    } else {
+        transactions::insert(call.db, &tx);
+        call.audit(
+            "recharge.requested",
+            "transaction",
+            &tx.tx_no(),
+            json!({ "card_no": card.card_no, "amount": amount.to_string(), "method": method.label() }),
+        );
+    }
+    dedupe.remember(call, &tx);
+    Ok((tx, card_id, false))
+}
+
+fn payment_method(call: &Call, label: Option<&str>) -> Result<PayMethod> {
+    let refused = |why: &'static str| Error::new(Token::InvalidPaymentMethod, why);
+    match label.and_then(PayMethod::from_label) {
+        None => Err(refused("p_payment_method is wechat, alipay or (for backends) cash")),
+        Some(PayMethod::Balance) => Err(refused("a balance cannot recharge itself")),
+        Some(PayMethod::Cash) if !call.caller.is_backend => Err(refused("cash is for backends")),
+        Some(method) => Ok(method),
+    }
+}
+
+/// Whether a recharge was asked for this card: it carries it, or the card that has replaced it since.
+fn is_for(call: &Call, tx: &Tx, asked: &Card) -> bool {
+    tx.card_type == asked.card_type
+        && (tx.card_id == asked.id
+            || (asked.replaced_by.is_some()
+                && books::successor(call, asked.card_type, asked.id).is_some_and(|c| c.id == tx.card_id)))
+}

@@ -1,0 +1,49 @@
+//! `app.set_card_expiry`: when a card expires, or that it does not.
+
+use super::{args, write};
+use crate::error::{Token, ensure};
+use crate::store::cards;
+use crate::store::types::{Timestamp, Uuid};
+use mps_domain::card::CardStatus;
+use pgrx::prelude::*;
+use serde_json::json;
+
+#[pg_extern(sql = false)]
+fn set_card_expiry(
+    p_card_id: Option<Uuid>,
+    p_card_type: Option<&str>,
+    p_expires_at: Option<Timestamp>,
+    p_reason: Option<&str>,
+) -> bool {
+    write(|call| {
+        call.caller.require_backend()?;
+        let id = args::required(p_card_id, "p_card_id")?;
+        let card_type = args::card_type(p_card_type)?;
+        let expires_at = p_expires_at.map(|t| args::moment(t, "p_expires_at")).transpose()?;
+        let reason = args::reason(p_reason)?;
+        call.open_month()?;
+
+        let card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        ensure(card.status != CardStatus::Closed, Token::StatusConflict)?;
+        let has_passed = expires_at.is_some_and(|t| t <= call.at);
+        let status = match card.status {
+            CardStatus::Expired if !has_passed => CardStatus::Active,
+            CardStatus::Active if has_passed => CardStatus::Expired,
+            other => other,
+        };
+        if card.expires_at == expires_at && card.status == status {
+            return Ok(false);
+        }
+        cards::set_expiry(call.db, card_type, id, expires_at);
+        if card.status != status {
+            cards::set_status(call.db, card_type, id, status);
+        }
+        call.audit(
+            "card.expiry_set",
+            "card",
+            &card.card_no,
+            json!({ "status": status.label(), "was": card.status.label(), "never": expires_at.is_none(), "reason": reason }),
+        );
+        Ok(true)
+    })
+}

@@ -1,0 +1,64 @@
+//! `app.set_card_status`: freezes, thaws, reports lost, closes.
+
+use super::user_recharge_personal_card::owner_or_backend;
+use super::{Call, args, write};
+use crate::error::{Error, Result, Token, ensure};
+use crate::store::cards::{self, Card};
+use crate::store::transactions;
+use crate::store::types::Uuid;
+use mps_domain::card::CardStatus;
+use pgrx::prelude::*;
+use serde_json::json;
+
+#[pg_extern(sql = false)]
+fn set_card_status(
+    p_card_id: Option<Uuid>,
+    p_card_type: Option<&str>,
+    p_status: Option<&str>,
+    p_reason: Option<&str>,
+) -> bool {
+    write(|call| {
+        call.caller.client()?;
+        let id = args::required(p_card_id, "p_card_id")?;
+        let card_type = args::card_type(p_card_type)?;
+        owner_or_backend(call, cards::find(call.db, card_type, id))?;
+        let status = CardStatus::from_label(args::required(p_status, "p_status")?)
+            .ok_or_else(|| Error::new(Token::InvalidArgument, "p_status is active, frozen, lost, expired or closed"))?;
+        let reason = args::reason(p_reason)?;
+        if !call.caller.is_backend && status != CardStatus::Lost {
+            return Err(Error::new(Token::NotAllowed, "an owner may only report a card lost"));
+        }
+        call.open_month()?;
+
+        let card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        if card.status == status {
+            return Ok(false);
+        }
+        if !card.status.may_become(status) {
+            return Err(Error::new(
+                Token::StatusConflict,
+                format!("a card that is {} does not become {}", card.status.label(), status.label()),
+            ));
+        }
+        if status == CardStatus::Closed {
+            ensure_empty(call, &card)?;
+        }
+        cards::set_status(call.db, card_type, id, status);
+        audit_status(call, &card, status, reason);
+        Ok(true)
+    })
+}
+
+/// A card is closed without money and without money on its way.
+pub(super) fn ensure_empty(call: &Call, card: &Card) -> Result<()> {
+    ensure(card.balance.is_zero() && !transactions::has_pending(call.db, card.id), Token::CardNotEmpty)
+}
+
+pub(super) fn audit_status(call: &Call, card: &Card, status: CardStatus, reason: &str) {
+    call.audit(
+        "card.status_set",
+        "card",
+        &card.card_no,
+        json!({ "status": status.label(), "was": card.status.label(), "reason": reason }),
+    );
+}

@@ -1,0 +1,59 @@
+//! `app.set_member_status`: suspends, restores, closes a member.
+
+use super::set_card_status::{audit_status, ensure_empty};
+use super::{args, write};
+use crate::error::{Error, Token, ensure};
+use crate::store::cards;
+use crate::store::members::{self, MemberStatus};
+use crate::store::types::Uuid;
+use mps_domain::card::{CardStatus, CardType};
+use pgrx::prelude::*;
+use serde_json::json;
+
+#[pg_extern(sql = false)]
+fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<&str>, p_reason: Option<&str>) -> bool {
+    write(|call| {
+        call.caller.require_backend()?;
+        let id = args::required(p_member_id, "p_member_id")?;
+        let status = MemberStatus::from_label(args::required(p_status, "p_status")?)
+            .ok_or_else(|| Error::new(Token::InvalidArgument, "p_status is active, suspended or closed"))?;
+        let reason = args::reason(p_reason)?;
+        members::lock_id(id);
+        let member_no = members::number(call.db, id).ok_or(Token::MemberNotFound)?;
+        call.open_month()?;
+
+        // Every card the member pays with, by id: a charge in flight is over before the status changes, and the next one
+        // reads the new status under the same lock.
+        let mut payable = vec![];
+        payable.extend(cards::personal_of(call.db, id).map(|c| (c.id, CardType::Personal)));
+        payable.extend(members::bound_cards(call.db, id).into_iter().map(|c| (c, CardType::Enterprise)));
+        payable.sort_unstable_by_key(|(id, _)| *id.as_bytes());
+        let mut personal = None;
+        for (card_id, card_type) in payable {
+            let card = cards::lock(call.db, card_type, card_id);
+            if card_type == CardType::Personal {
+                personal = card;
+            }
+        }
+
+        let before = members::status(call.db, id).ok_or(Token::MemberNotFound)?;
+        if before == status {
+            return Ok(false);
+        }
+        ensure(before != MemberStatus::Closed, Token::StatusConflict)?;
+        let open_card = personal.filter(|c| status == MemberStatus::Closed && c.status != CardStatus::Closed);
+        if let Some(card) = open_card {
+            ensure_empty(call, &card)?;
+            cards::set_status(call.db, CardType::Personal, card.id, CardStatus::Closed);
+            audit_status(call, &card, CardStatus::Closed, reason);
+        }
+        members::set_status(call.db, id, status);
+        call.audit(
+            "member.status_set",
+            "member",
+            &member_no,
+            json!({ "status": status.label(), "was": before.label(), "reason": reason }),
+        );
+        Ok(true)
+    })
+}

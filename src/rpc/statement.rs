@@ -1,0 +1,49 @@
+//! What the reading RPCs share: who may see a card, and walking back along its movements.
+
+use super::Call;
+use super::books::stored_id;
+use crate::error::{Result, Token, ensure};
+use crate::store::cards::{self, Card};
+use crate::store::transactions::{self, Tx};
+use crate::store::types::Uuid;
+use crate::store::{members, months};
+use mps_domain::card::CardType;
+use mps_domain::tx_no::TxId;
+
+/// A card that the caller may see: its owner, whoever is bound to it, or a backend.
+pub fn visible_card(call: &Call, card_type: CardType, id: Uuid) -> Result<Card> {
+    let user = call.caller.client()?;
+    let card = cards::find(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+    ensure(user.is_none_or(|user| may_see(call, &card, user)), Token::CardNotFound)?;
+    Ok(card)
+}
+
+/// Whether a user may see a card.
+pub fn may_see(call: &Call, card: &Card, user: Uuid) -> bool {
+    match card.card_type {
+        CardType::Personal => card.member_id == Some(user),
+        CardType::Enterprise => members::binding(call.db, card.id, user).is_some(),
+    }
+}
+
+/// Up to `limit` movements from `newest` back along the card's chain. A movement in an archived month ends the page there;
+/// it is an error only where the page would begin in one.
+pub fn walk_back(call: &Call, newest: Option<TxId>, limit: i64) -> Result<Vec<Tx>> {
+    let mut page: Vec<Tx> = Vec::new();
+    let mut next = newest;
+    while let Some(id) = next {
+        let wanted = limit - page.len() as i64;
+        if wanted <= 0 {
+            break;
+        }
+        match months::readable(call.db, id.month()) {
+            Ok(present) => ensure(present, Token::TxNotFound)?,
+            Err(archived) if page.is_empty() => return Err(archived),
+            Err(_) => break,
+        }
+        let part = transactions::chain_in_month(call.db, id, wanted);
+        next = part.last().ok_or(Token::TxNotFound)?.prev_tx_id.map(stored_id);
+        page.extend(part);
+    }
+    Ok(page)
+}

@@ -1,0 +1,99 @@
+//! `app.tx_by_no`: a transaction by its number, and below a payment its refunds.
+
+use super::books::stored_id;
+use super::statement::may_see;
+use super::{Call, args, read};
+use crate::error::{Result, Token, ensure};
+use crate::store::transactions::{self, Tx};
+use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::{cards, merchants, months};
+use mps_domain::tx_no::TxType;
+use pgrx::prelude::*;
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn tx_by_no(
+    p_tx_no: Option<&str>,
+) -> TableIterator<
+    'static,
+    (
+        name!(tx_id, i64),
+        name!(tx_no, String),
+        name!(tx_type, &'static str),
+        name!(status, &'static str),
+        name!(card_type, &'static str),
+        name!(card_id, Uuid),
+        name!(member_id, Option<Uuid>),
+        name!(merchant_code, Option<String>),
+        name!(raw_amount, NumericOut),
+        name!(discount, NumericOut),
+        name!(final_amount, NumericOut),
+        name!(points_earned, i64),
+        name!(balance_after, Option<NumericOut>),
+        name!(payment_method, &'static str),
+        name!(original_tx_no, Option<String>),
+        name!(refunded_amount, Option<NumericOut>),
+        name!(reason, Option<String>),
+        name!(tag, RawJsonb),
+        name!(created_at, Timestamp),
+        name!(posted_at, Option<Timestamp>),
+    ),
+> {
+    let (txs, merchant, sees_card) = read(|call| {
+        let user = call.caller.client()?;
+        let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
+        ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
+        let tx = transactions::find(call.db, id).filter(|tx| tx.tx_type == tx_type).ok_or(Token::TxNotFound)?;
+        let merchant = tx.merchant_id.and_then(|m| merchants::code_of(call.db, m));
+        let sees_card = match user {
+            None => true,
+            Some(user) => {
+                tx.member_id == Some(user)
+                    || cards::find(call.db, tx.card_type, tx.card_id).is_some_and(|card| may_see(call, &card, user))
+            }
+        };
+        let operates = user.zip(tx.merchant_id).is_some_and(|(u, m)| merchants::role_of(call.db, m, u).is_some());
+        ensure(sees_card || operates, Token::TxNotFound)?;
+        let mut txs = vec![tx];
+        if tx_type == TxType::Payment {
+            add_refunds(call, &mut txs)?;
+        }
+        Ok((txs, merchant, sees_card))
+    });
+    TableIterator::new(txs.into_iter().map(move |tx| {
+        (
+            tx.id.raw(),
+            tx.tx_no(),
+            tx.tx_type.label(),
+            tx.status.label(),
+            tx.card_type.label(),
+            tx.card_id,
+            tx.member_id,
+            merchant.clone(),
+            tx.raw_amount.into(),
+            tx.discount.into(),
+            tx.final_amount.into(),
+            tx.points_earned,
+            tx.balance_after.filter(|_| sees_card).map(Into::into),
+            tx.payment_method.label(),
+            tx.original_tx_no,
+            tx.refunded_amount.map(Into::into),
+            tx.reason,
+            tx.tag,
+            tx.created_at,
+            tx.posted_at,
+        )
+    }))
+}
+
+/// The refunds of the payment in `txs[0]`, newest first, along their own chain.
+fn add_refunds(call: &Call, txs: &mut Vec<Tx>) -> Result<()> {
+    let mut next = txs[0].refund_chain_id.map(stored_id);
+    while let Some(id) = next {
+        ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
+        let refund = transactions::find(call.db, id).ok_or(Token::TxNotFound)?;
+        next = refund.refund_chain_id.map(stored_id);
+        txs.push(refund);
+    }
+    Ok(())
+}

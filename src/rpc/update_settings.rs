@@ -1,0 +1,100 @@
+//! `app.update_settings`: changes the settings that are named, all or none.
+
+use super::{args, write};
+use crate::error::{Error, Result, Token};
+use crate::store::settings::{self, Changes};
+use crate::store::types::RawJsonb;
+use mps_domain::money::{MONEY_SCALE, Money};
+use pgrx::prelude::*;
+use rust_decimal::Decimal;
+use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
+
+/// The same bounds as the table's own constraints, said with an error of the contract.
+const QR_TTL_SECONDS: RangeInclusive<i64> = 10..=86_400;
+const RECHARGE_TTL_MINUTES: RangeInclusive<i64> = 5..=43_200;
+const KEY_RETENTION_DAYS: RangeInclusive<i64> = 90..=3_650;
+/// `points_per_unit`, in ten-thousandths: 0 to 1000.
+const POINTS_PER_UNIT: RangeInclusive<i64> = 0..=10_000_000;
+const POINTS_PER_UNIT_SCALE: u32 = 4;
+/// In cents: 0.01 to ten thousand million, and a hundred thousand million for balances.
+const MAX_AMOUNT: RangeInclusive<i64> = 1..=1_000_000_000_000;
+const MAX_BALANCE: RangeInclusive<i64> = 1..=10_000_000_000_000;
+
+#[pg_extern(sql = false)]
+fn update_settings(p_settings: Option<RawJsonb>) -> RawJsonb {
+    write(|call| {
+        call.caller.require_backend()?;
+        let given = args::object(Some(args::required(p_settings, "p_settings")?), "p_settings")?;
+        let given: Map<String, Value> = serde_json::from_str(&given.to_text())
+            .map_err(|_| Error::new(Token::InvalidArgument, "p_settings is nested too deeply"))?;
+        let changes = read_changes(&given)?;
+        call.open_month()?;
+        let before = settings::as_json(call.db).to_text();
+        settings::update(call.db, changes);
+        let after = settings::as_json(call.db);
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        call.audit(
+            "settings.updated",
+            "settings",
+            "settings",
+            json!({ "was": parsed(&before), "now": parsed(&after.to_text()) }),
+        );
+        Ok(after)
+    })
+}
+
+fn read_changes(given: &Map<String, Value>) -> Result<Changes> {
+    let mut changes = Changes::default();
+    for (name, value) in given {
+        match name.as_str() {
+            "qr_ttl_seconds" => changes.qr_ttl_seconds = Some(whole(name, value, QR_TTL_SECONDS)?),
+            "qr_single_use" => {
+                changes.qr_single_use = Some(value.as_bool().ok_or_else(|| refused(name, "is true or false"))?)
+            }
+            "points_per_unit" => {
+                let units = decimal(name, value, POINTS_PER_UNIT_SCALE, POINTS_PER_UNIT)?;
+                changes.points_per_unit = Some(Decimal::new(units, POINTS_PER_UNIT_SCALE));
+            }
+            "max_amount" => {
+                changes.max_amount = Some(Money::from_cents(decimal(name, value, MONEY_SCALE, MAX_AMOUNT)?))
+            }
+            "max_balance" => {
+                changes.max_balance = Some(Money::from_cents(decimal(name, value, MONEY_SCALE, MAX_BALANCE)?))
+            }
+            "recharge_confirmation" => {
+                let mode = value.as_str().filter(|m| ["gateway", "trusted"].contains(m));
+                changes.recharge_confirmation =
+                    Some(mode.ok_or_else(|| refused(name, "is gateway or trusted"))?.to_owned());
+            }
+            "recharge_ttl_minutes" => changes.recharge_ttl_minutes = Some(whole(name, value, RECHARGE_TTL_MINUTES)?),
+            "key_retention_days" => changes.key_retention_days = Some(whole(name, value, KEY_RETENTION_DAYS)?),
+            _ => return Err(Error::new(Token::InvalidArgument, "p_settings names a setting that does not exist")),
+        }
+    }
+    Ok(changes)
+}
+
+fn refused(name: &str, why: &str) -> Error {
+    Error::new(Token::InvalidArgument, format!("{name} {why}"))
+}
+
+fn whole(name: &str, value: &Value, bounds: RangeInclusive<i64>) -> Result<i32> {
+    value
+        .as_i64()
+        .filter(|v| bounds.contains(v))
+        .and_then(|v| i32::try_from(v).ok())
+        .ok_or_else(|| refused(name, &format!("is a whole number from {} to {}", bounds.start(), bounds.end())))
+}
+
+/// A number, or a text of one, read exactly: never by way of a float.
+fn decimal(name: &str, value: &Value, scale: u32, bounds: RangeInclusive<i64>) -> Result<i64> {
+    let text = match value {
+        Value::Number(n) => n.to_string(),
+        Value::String(s) => s.clone(),
+        _ => return Err(refused(name, "is a number")),
+    };
+    settings::decimal_units(&text, scale)
+        .filter(|units| bounds.contains(units))
+        .ok_or_else(|| refused(name, &format!("is out of range or has more than {scale} decimals")))
+}

@@ -1,0 +1,80 @@
+//! What a backend remembers between calls: which months exist, the number sequences, settings and levels. All of it is
+//! forgotten when the server says that any relation changed; the trigger sec.config_changed makes it say so for settings
+//! and levels. A rolled-back change is announced in the same way to the backend that made it.
+
+use super::server;
+use super::settings::Config;
+use mps_domain::month::Month;
+use pgrx::pg_sys::{Datum, Oid};
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+
+thread_local! {
+    static MONTHS: RefCell<HashSet<Month>> = RefCell::new(HashSet::new());
+    static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
+    static SEQUENCES: Cell<[Option<Oid>; 2]> = const { Cell::new([None; 2]) };
+    /// Counts the forgettings, so that what was read before one is not kept after it.
+    static GENERATION: Cell<u64> = const { Cell::new(0) };
+}
+
+pub fn init() {
+    server::on_relation_change(forget);
+}
+
+#[allow(unsafe_code)] // the signature of the server's callback
+unsafe extern "C-unwind" fn forget(_: Datum, _: Oid) {
+    GENERATION.set(GENERATION.get().wrapping_add(1));
+    SEQUENCES.set([None; 2]);
+    // Never while borrowed: the borrows below call nothing.
+    MONTHS.with_borrow_mut(HashSet::clear);
+    CONFIG.with_borrow_mut(|c| *c = None);
+}
+
+pub fn generation() -> u64 {
+    GENERATION.get()
+}
+
+pub fn knows_month(month: Month) -> bool {
+    MONTHS.with_borrow(|m| m.contains(&month))
+}
+
+pub fn remember_month(month: Month, read_at: u64) {
+    if generation() == read_at {
+        MONTHS.with_borrow_mut(|m| {
+            m.insert(month);
+        });
+    }
+}
+
+pub fn config() -> Option<Rc<Config>> {
+    CONFIG.with_borrow(Clone::clone)
+}
+
+pub fn remember_config(config: &Rc<Config>, read_at: u64) {
+    if generation() == read_at {
+        CONFIG.with_borrow_mut(|c| *c = Some(config.clone()));
+    }
+}
+
+/// The two sequences that every movement draws from.
+#[derive(Clone, Copy)]
+pub enum Sequence {
+    TxNo = 0,
+    EventId = 1,
+}
+
+/// The next number of a sequence.
+pub fn next(sequence: Sequence) -> i64 {
+    let mut known = SEQUENCES.get();
+    let oid = known[sequence as usize].unwrap_or_else(|| {
+        let found = match sequence {
+            Sequence::TxNo => server::relation(c"app", c"tx_no_seq"),
+            Sequence::EventId => server::relation(c"audit", c"event_id_seq"),
+        };
+        found.expect("the sequences of mps exist where its tables do")
+    });
+    known[sequence as usize] = Some(oid);
+    SEQUENCES.set(known);
+    server::next_value(oid)
+}

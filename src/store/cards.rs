@@ -1,0 +1,233 @@
+//! `app.personal_cards` and `app.enterprise_cards`.
+
+use super::spi::{Db, Param, Row, p};
+use super::types::{Timestamp, Uuid};
+use mps_domain::card::{CardStatus, CardType};
+use mps_domain::money::{Discount, Money};
+use mps_domain::tier::Level;
+
+/// A pay code as stored: its hash and when it ends.
+#[derive(Debug, Default)]
+pub struct CodeState {
+    pub hash: Option<Vec<u8>>,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A card of either kind, as read (and, from the `lock` functions, as it stays until the transaction ends).
+#[derive(Debug)]
+pub struct Card {
+    pub card_type: CardType,
+    pub id: Uuid,
+    pub card_no: String,
+    pub status: CardStatus,
+    pub expires_at: Option<Timestamp>,
+    pub balance: Money,
+    /// The card's own discount: as stored with the last change of points, or the fixed one of an enterprise card.
+    pub discount: Discount,
+    pub card_seq: i64,
+    pub last_tx_id: Option<i64>,
+    pub skip_tx_id: Option<i64>,
+    pub last_posted_at: Option<Timestamp>,
+    /// Of a personal card only; of an enterprise card `None`, zero and empty.
+    pub member_id: Option<Uuid>,
+    pub points: i64,
+    pub level: i16,
+    pub point_seq: i64,
+    pub replaced_by: Option<Uuid>,
+    pub code: CodeState,
+}
+
+macro_rules! select_personal {
+    ($tail:literal) => {
+        concat!(
+            "SELECT c.id, c.card_no, c.status::text, c.expires_at, c.balance, c.discount, c.card_seq, c.last_tx_id, c.skip_tx_id, \
+             c.last_posted_at, c.member_id, c.points, c.level, c.point_seq, c.replaced_by, c.qr_hash, c.qr_expires_at \
+             FROM app.personal_cards c ",
+            $tail
+        )
+    };
+}
+
+macro_rules! select_enterprise {
+    ($tail:literal) => {
+        concat!(
+            "SELECT c.id, c.card_no, c.status::text, c.expires_at, c.balance, c.fixed_discount, c.card_seq, c.last_tx_id, \
+             c.skip_tx_id, c.last_posted_at FROM app.enterprise_cards c ",
+            $tail
+        )
+    };
+}
+
+fn common(card_type: CardType, r: &Row) -> Card {
+    Card {
+        card_type,
+        id: r.get(1),
+        card_no: r.get(2),
+        status: CardStatus::from_label(&r.text(3)).expect("labels of app.card_status"),
+        expires_at: r.opt(4),
+        balance: r.get(5),
+        discount: r.get(6),
+        card_seq: r.get(7),
+        last_tx_id: r.opt(8),
+        skip_tx_id: r.opt(9),
+        last_posted_at: r.opt(10),
+        member_id: None,
+        points: 0,
+        level: 0,
+        point_seq: 0,
+        replaced_by: None,
+        code: CodeState::default(),
+    }
+}
+
+fn personal(r: &Row) -> Card {
+    Card {
+        member_id: r.opt(11),
+        points: r.get(12),
+        level: r.get(13),
+        point_seq: r.get(14),
+        replaced_by: r.opt(15),
+        code: CodeState { hash: r.opt(16), expires_at: r.opt(17) },
+        ..common(CardType::Personal, r)
+    }
+}
+
+fn enterprise(r: &Row) -> Card {
+    common(CardType::Enterprise, r)
+}
+
+/// A card without locking it.
+pub fn find(db: &Db, card_type: CardType, id: Uuid) -> Option<Card> {
+    match card_type {
+        CardType::Personal => db.row(select_personal!("WHERE c.id = $1"), &[p(id)], personal),
+        CardType::Enterprise => db.row(select_enterprise!("WHERE c.id = $1"), &[p(id)], enterprise),
+    }
+}
+
+/// Locks a card until the transaction ends and reads it as it is then.
+pub fn lock(db: &Db, card_type: CardType, id: Uuid) -> Option<Card> {
+    match card_type {
+        CardType::Personal => db.row(select_personal!("WHERE c.id = $1 FOR NO KEY UPDATE"), &[p(id)], personal),
+        CardType::Enterprise => db.row(select_enterprise!("WHERE c.id = $1 FOR NO KEY UPDATE"), &[p(id)], enterprise),
+    }
+}
+
+pub fn enterprise_by_no(db: &Db, card_no: &str) -> Option<Card> {
+    db.row(select_enterprise!("WHERE c.card_no = $1"), &[p(card_no)], enterprise)
+}
+
+/// The member's open personal card, or else the last one it had.
+pub fn personal_of(db: &Db, member: Uuid) -> Option<Card> {
+    db.row(
+        select_personal!("WHERE c.member_id = $1 ORDER BY (c.status = 'closed'), c.created_at DESC, c.id DESC LIMIT 1"),
+        &[p(member)],
+        personal,
+    )
+}
+
+/// The pay code of a personal card; `None` if there is no such card.
+pub fn personal_code(db: &Db, id: Uuid) -> Option<(Uuid, CodeState)> {
+    db.row("SELECT c.member_id, c.qr_hash, c.qr_expires_at FROM app.personal_cards c WHERE c.id = $1", &[p(id)], |r| {
+        (r.get(1), CodeState { hash: r.opt(2), expires_at: r.opt(3) })
+    })
+}
+
+/// Sets or clears the pay code of a personal card.
+pub fn set_personal_code(db: &Db, id: Uuid, code: Option<(&[u8], Timestamp)>) {
+    db.run(
+        "UPDATE app.personal_cards SET qr_hash = $2, qr_expires_at = $3 WHERE id = $1",
+        &[p(id), p(code.map(|c| c.0)), p(code.map(|c| c.1))],
+    );
+}
+
+/// Writes what a movement changed. `spend_code` forgets the pay code of a personal card.
+pub fn save(db: &Db, card: &Card, spend_code: bool) {
+    let movement = |more: Vec<Param>| -> Vec<Param> {
+        let mut params = vec![
+            p(card.id),
+            p(card.balance),
+            p(card.card_seq),
+            p(card.last_tx_id),
+            p(card.skip_tx_id),
+            p(card.last_posted_at),
+        ];
+        params.extend(more);
+        params
+    };
+    let touched = match card.card_type {
+        CardType::Personal => db.run(
+            "UPDATE app.personal_cards SET balance = $2, card_seq = $3, last_tx_id = $4, skip_tx_id = $5, last_posted_at = $6, \
+                    points = $7, level = $8, discount = $9, point_seq = $10, \
+                    qr_hash = CASE WHEN $11 THEN NULL ELSE qr_hash END, \
+                    qr_expires_at = CASE WHEN $11 THEN NULL ELSE qr_expires_at END \
+             WHERE id = $1",
+            &movement(vec![p(card.points), p(card.level), p(card.discount), p(card.point_seq), p(spend_code)]),
+        ),
+        CardType::Enterprise => db.run(
+            "UPDATE app.enterprise_cards SET balance = $2, card_seq = $3, last_tx_id = $4, skip_tx_id = $5, last_posted_at = $6 \
+             WHERE id = $1",
+            &movement(vec![]),
+        ),
+    };
+    assert_eq!(touched, 1, "a locked card is updated");
+}
+
+pub fn set_status(db: &Db, card_type: CardType, id: Uuid, status: CardStatus) {
+    let sql = match card_type {
+        CardType::Personal => "UPDATE app.personal_cards SET status = $2::text::app.card_status WHERE id = $1",
+        CardType::Enterprise => "UPDATE app.enterprise_cards SET status = $2::text::app.card_status WHERE id = $1",
+    };
+    db.run(sql, &[p(id), p(status.label())]);
+}
+
+pub fn set_expiry(db: &Db, card_type: CardType, id: Uuid, expires_at: Option<Timestamp>) {
+    let sql = match card_type {
+        CardType::Personal => "UPDATE app.personal_cards SET expires_at = $2 WHERE id = $1",
+        CardType::Enterprise => "UPDATE app.enterprise_cards SET expires_at = $2 WHERE id = $1",
+    };
+    db.run(sql, &[p(id), p(expires_at)]);
+}
+
+/// Closes a personal card in favour of another.
+pub fn set_replaced(db: &Db, old: Uuid, new: Uuid) {
+    db.run(
+        "UPDATE app.personal_cards SET status = 'closed', replaced_by = $2, qr_hash = NULL, qr_expires_at = NULL WHERE id = $1",
+        &[p(old), p(new)],
+    );
+}
+
+/// Issues a personal card and returns its number.
+pub fn create_personal(
+    db: &Db,
+    at: Timestamp,
+    id: Uuid,
+    member: Uuid,
+    expires_at: Option<Timestamp>,
+    level: Level,
+) -> String {
+    let serial: i64 = serial(db, CardType::Personal);
+    let card_no = CardType::Personal.number(serial);
+    db.run(
+        "INSERT INTO app.personal_cards (id, member_id, created_at, expires_at, level, discount, card_no) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[p(id), p(member), p(at), p(expires_at), p(level.level), p(level.discount), p(card_no.as_str())],
+    );
+    card_no
+}
+
+/// Issues an enterprise card and returns its number.
+pub fn create_enterprise(db: &Db, at: Timestamp, id: Uuid, company: &str, discount: Discount) -> String {
+    let card_no = CardType::Enterprise.number(serial(db, CardType::Enterprise));
+    db.run(
+        "INSERT INTO app.enterprise_cards (id, created_at, fixed_discount, card_no, company_name) VALUES ($1, $2, $3, $4, $5)",
+        &[p(id), p(at), p(discount), p(card_no.as_str()), p(company)],
+    );
+    card_no
+}
+
+fn serial(db: &Db, card_type: CardType) -> i64 {
+    let sql = match card_type {
+        CardType::Personal => "SELECT pg_catalog.nextval('app.personal_card_no_seq')",
+        CardType::Enterprise => "SELECT pg_catalog.nextval('app.enterprise_card_no_seq')",
+    };
+    db.row(sql, &[], |r| r.get(1)).expect("one row")
+}

@@ -1,0 +1,133 @@
+//! `app.idempotency_keys` and `app.external_orders`: what makes a request happen once, across months.
+
+use super::server;
+use super::spi::{Db, p};
+use mps_domain::card::CardType;
+use mps_domain::tx_no::PayMethod;
+use sha2::{Digest, Sha256};
+
+/// Where a key or an order id is unique: two numbers, whose meaning the COMMENTs on the tables give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    number: i64,
+    kind: i16,
+}
+
+impl Scope {
+    pub fn charge(merchant: i32) -> Scope {
+        Scope { number: merchant.into(), kind: 1 }
+    }
+
+    pub fn refund(merchant: i32) -> Scope {
+        Scope { number: merchant.into(), kind: 2 }
+    }
+
+    pub fn merchant_recharge(merchant: i32) -> Scope {
+        Scope { number: merchant.into(), kind: 3 }
+    }
+
+    pub fn card_recharge(card_type: CardType, card_no: &str) -> Scope {
+        Scope::card(card_type, card_no, 11)
+    }
+
+    pub fn compensation(card_type: CardType, card_no: &str) -> Scope {
+        Scope::card(card_type, card_no, 12)
+    }
+
+    pub fn points(card_no: &str) -> Scope {
+        Scope::card(CardType::Personal, card_no, 13)
+    }
+
+    fn card(card_type: CardType, card_no: &str, kind: i16) -> Scope {
+        let number = card_type.serial(card_no).expect("card numbers are ours");
+        let offset = if card_type == CardType::Enterprise { 10 } else { 0 };
+        Scope { number, kind: kind + offset }
+    }
+}
+
+/// Where an order id is unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderScope {
+    number: i64,
+    kind: i16,
+}
+
+impl OrderScope {
+    pub fn payment(merchant: i32) -> OrderScope {
+        OrderScope { number: merchant.into(), kind: 1 }
+    }
+
+    pub fn recharge(method: PayMethod) -> OrderScope {
+        OrderScope { number: method_number(method), kind: 2 }
+    }
+
+    pub fn gateway_trade(method: PayMethod) -> OrderScope {
+        OrderScope { number: method_number(method), kind: 3 }
+    }
+
+    /// The order of a recharge that only its member has spoken for yet.
+    pub fn unconfirmed(card_type: CardType, card_no: &str) -> OrderScope {
+        let kind = if card_type == CardType::Personal { 4 } else { 5 };
+        OrderScope { number: card_type.serial(card_no).expect("card numbers are ours"), kind }
+    }
+}
+
+fn method_number(method: PayMethod) -> i64 {
+    match method {
+        PayMethod::Balance => 0,
+        PayMethod::Cash => 1,
+        PayMethod::Wechat => 2,
+        PayMethod::Alipay => 3,
+    }
+}
+
+/// Waits for every other request with the same key in the same scope.
+pub fn lock_key(scope: Scope, key: &str) {
+    server::lock_number(lock_number(b'k', scope.number, scope.kind, key));
+}
+
+/// Waits for every other request with the same order id in the same scope.
+pub fn lock_order(scope: OrderScope, order: &str) {
+    server::lock_number(lock_number(b'o', scope.number, scope.kind, order));
+}
+
+fn lock_number(table: u8, number: i64, kind: i16, text: &str) -> i64 {
+    let mut hash = Sha256::new();
+    hash.update([table]);
+    hash.update(number.to_be_bytes());
+    hash.update(kind.to_be_bytes());
+    hash.update(text.as_bytes());
+    i64::from_be_bytes(hash.finalize()[..8].try_into().expect("eight bytes"))
+}
+
+/// What a known key points to.
+pub fn find_key(db: &Db, scope: Scope, key: &str) -> Option<i64> {
+    db.row(
+        "SELECT k.ref_id FROM app.idempotency_keys k WHERE k.scope_no = $1 AND k.operation = $2 AND k.idempotency_key = $3",
+        &[p(scope.number), p(scope.kind), p(key)],
+        |r| r.get(1),
+    )
+}
+
+pub fn remember_key(db: &Db, scope: Scope, key: &str, ref_id: i64) {
+    db.run(
+        "INSERT INTO app.idempotency_keys (scope_no, ref_id, operation, idempotency_key) VALUES ($1, $2, $3, $4)",
+        &[p(scope.number), p(ref_id), p(scope.kind), p(key)],
+    );
+}
+
+/// The transaction that a known order id belongs to.
+pub fn find_order(db: &Db, scope: OrderScope, order: &str) -> Option<i64> {
+    db.row(
+        "SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = $1 AND o.scope = $2 AND o.order_id = $3",
+        &[p(scope.number), p(scope.kind), p(order)],
+        |r| r.get(1),
+    )
+}
+
+pub fn remember_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) {
+    db.run(
+        "INSERT INTO app.external_orders (scope_no, tx_id, scope, order_id) VALUES ($1, $2, $3, $4)",
+        &[p(scope.number), p(tx_id), p(scope.kind), p(order)],
+    );
+}

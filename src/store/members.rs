@@ -1,0 +1,137 @@
+//! `app.member_profiles` and `app.enterprise_card_bindings`.
+
+use super::cards::CodeState;
+use super::server;
+use super::spi::{Db, p};
+use super::types::{Timestamp, Uuid};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberStatus {
+    Active,
+    Suspended,
+    Closed,
+}
+
+impl MemberStatus {
+    pub const fn label(self) -> &'static str {
+        match self {
+            MemberStatus::Active => "active",
+            MemberStatus::Suspended => "suspended",
+            MemberStatus::Closed => "closed",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<MemberStatus> {
+        [MemberStatus::Active, MemberStatus::Suspended, MemberStatus::Closed].into_iter().find(|s| s.label() == label)
+    }
+}
+
+#[derive(Debug)]
+pub struct NewMember<'a> {
+    pub id: Uuid,
+    pub name: &'a str,
+    pub phone: Option<&'a str>,
+    pub email: Option<&'a str>,
+}
+
+/// Waits for whoever registers or changes the same member.
+pub fn lock_id(id: Uuid) {
+    server::lock_number(i64::from_be_bytes(id.as_bytes()[8..].try_into().expect("eight bytes")));
+}
+
+/// Number of a member, if registered.
+pub fn number(db: &Db, id: Uuid) -> Option<String> {
+    db.row("SELECT m.member_no FROM app.member_profiles m WHERE m.id = $1", &[p(id)], |r| r.get(1))
+}
+
+pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
+    db.row("SELECT m.status FROM app.member_profiles m WHERE m.id = $1", &[p(id)], |r| {
+        MemberStatus::from_label(&r.text(1)).expect("checked by the column")
+    })
+}
+
+/// Inserts a member and returns its number.
+pub fn create(db: &Db, at: Timestamp, m: &NewMember) -> String {
+    db.row(
+        "INSERT INTO app.member_profiles (id, created_at, member_no, name, phone, email) \
+         VALUES ($1, $2, 'M' || pg_catalog.lpad(pg_catalog.nextval('app.member_no_seq')::text, 8, '0'), $3, $4, $5) RETURNING member_no",
+        &[p(m.id), p(at), p(m.name), p(m.phone), p(m.email)],
+        |r| r.get(1),
+    )
+    .expect("one row inserted")
+}
+
+pub fn set_status(db: &Db, id: Uuid, status: MemberStatus) {
+    db.run("UPDATE app.member_profiles SET status = $2 WHERE id = $1", &[p(id), p(status.label())]);
+}
+
+/// A member's binding to an enterprise card.
+#[derive(Debug)]
+pub struct Binding {
+    pub is_admin: bool,
+    pub code: CodeState,
+}
+
+/// The binding; `None` if the member is not bound.
+pub fn binding(db: &Db, card: Uuid, member: Uuid) -> Option<Binding> {
+    db.row(
+        "SELECT b.role = 'admin'::app.bind_role, b.qr_hash, b.qr_expires_at FROM app.enterprise_card_bindings b \
+         WHERE b.enterprise_card_id = $1 AND b.member_id = $2",
+        &[p(card), p(member)],
+        |r| Binding { is_admin: r.get(1), code: CodeState { hash: r.opt(2), expires_at: r.opt(3) } },
+    )
+}
+
+/// As [`binding`], locked. Bindings change only under their card's lock, so this never waits for another binding's change;
+/// the row lock makes callers on an older snapshot fail where it has changed since.
+pub fn lock_binding(db: &Db, card: Uuid, member: Uuid) -> Option<Binding> {
+    db.row(
+        "SELECT b.role = 'admin'::app.bind_role, b.qr_hash, b.qr_expires_at FROM app.enterprise_card_bindings b \
+         WHERE b.enterprise_card_id = $1 AND b.member_id = $2 FOR NO KEY UPDATE",
+        &[p(card), p(member)],
+        |r| Binding { is_admin: r.get(1), code: CodeState { hash: r.opt(2), expires_at: r.opt(3) } },
+    )
+}
+
+pub fn bind(db: &Db, at: Timestamp, card: Uuid, member: Uuid, admin: bool) {
+    db.run(
+        "INSERT INTO app.enterprise_card_bindings AS b (enterprise_card_id, member_id, created_at, role) \
+         VALUES ($1, $2, $3, CASE WHEN $4 THEN 'admin' ELSE 'member' END::app.bind_role) \
+         ON CONFLICT (enterprise_card_id, member_id) DO UPDATE SET role = excluded.role",
+        &[p(card), p(member), p(at), p(admin)],
+    );
+}
+
+pub fn unbind(db: &Db, card: Uuid, member: Uuid) {
+    db.run(
+        "DELETE FROM app.enterprise_card_bindings WHERE enterprise_card_id = $1 AND member_id = $2",
+        &[p(card), p(member)],
+    );
+}
+
+pub fn admin_count(db: &Db, card: Uuid) -> i64 {
+    db.row(
+        "SELECT pg_catalog.count(*) FROM app.enterprise_card_bindings b \
+         WHERE b.enterprise_card_id = $1 AND b.role = 'admin'::app.bind_role",
+        &[p(card)],
+        |r| r.get(1),
+    )
+    .unwrap_or(0)
+}
+
+/// The enterprise cards that a member is bound to, by id.
+pub fn bound_cards(db: &Db, member: Uuid) -> Vec<Uuid> {
+    db.rows(
+        "SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = $1 ORDER BY b.enterprise_card_id",
+        &[p(member)],
+        |r| r.get(1),
+    )
+}
+
+/// Sets or clears a member's pay code for an enterprise card.
+pub fn set_code(db: &Db, card: Uuid, member: Uuid, code: Option<(&[u8], Timestamp)>) {
+    db.run(
+        "UPDATE app.enterprise_card_bindings SET qr_hash = $3, qr_expires_at = $4 WHERE enterprise_card_id = $1 AND member_id = $2",
+        &[p(card), p(member), p(code.map(|c| c.0)), p(code.map(|c| c.1))],
+    );
+}

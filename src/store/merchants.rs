@@ -1,0 +1,92 @@
+//! `app.merchants` and `app.merchant_users`.
+
+use super::spi::{Db, p};
+use super::types::{Timestamp, Uuid};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MerchantRole {
+    Owner,
+    Admin,
+    Cashier,
+}
+
+impl MerchantRole {
+    pub const fn label(self) -> &'static str {
+        match self {
+            MerchantRole::Owner => "owner",
+            MerchantRole::Admin => "admin",
+            MerchantRole::Cashier => "cashier",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<MerchantRole> {
+        [MerchantRole::Owner, MerchantRole::Admin, MerchantRole::Cashier].into_iter().find(|r| r.label() == label)
+    }
+}
+
+#[derive(Debug)]
+pub struct Merchant {
+    pub id: i32,
+    pub active: bool,
+    pub name: String,
+    /// The role of the user that was asked about.
+    pub role: Option<MerchantRole>,
+}
+
+/// A merchant by code, and the role that `user` has in it.
+pub fn find(db: &Db, code: &str, user: Option<Uuid>) -> Option<Merchant> {
+    db.row(
+        "SELECT m.id, m.active, m.name, (SELECT u.role FROM app.merchant_users u WHERE u.merchant_id = m.id AND u.user_id = $2) \
+         FROM app.merchants m WHERE m.code = $1",
+        &[p(code), p(user)],
+        |r| Merchant {
+            id: r.get(1),
+            active: r.get(2),
+            name: r.get(3),
+            role: r.opt::<String>(4).and_then(|l| MerchantRole::from_label(&l)),
+        },
+    )
+}
+
+/// Locks a merchant against other changes of it or its operators.
+pub fn lock(db: &Db, id: i32) {
+    db.run("SELECT FROM app.merchants m WHERE m.id = $1 FOR NO KEY UPDATE", &[p(id)]);
+}
+
+pub fn code_of(db: &Db, id: i32) -> Option<String> {
+    db.row("SELECT m.code FROM app.merchants m WHERE m.id = $1", &[p(id)], |r| r.get(1))
+}
+
+/// Creates a merchant; `None` if the code is taken.
+pub fn create(db: &Db, at: Timestamp, code: &str, name: &str) -> Option<i32> {
+    db.row(
+        "INSERT INTO app.merchants (created_at, code, name) VALUES ($1, $2, $3) ON CONFLICT (code) DO NOTHING RETURNING id",
+        &[p(at), p(code), p(name)],
+        |r| r.get(1),
+    )
+}
+
+pub fn set_active(db: &Db, id: i32, active: bool) -> bool {
+    db.run("UPDATE app.merchants SET active = $2 WHERE id = $1 AND active <> $2", &[p(id), p(active)]) > 0
+}
+
+pub fn role_of(db: &Db, merchant: i32, user: Uuid) -> Option<MerchantRole> {
+    db.row(
+        "SELECT u.role FROM app.merchant_users u WHERE u.merchant_id = $1 AND u.user_id = $2",
+        &[p(merchant), p(user)],
+        |r| MerchantRole::from_label(&r.text(1)),
+    )
+    .flatten()
+}
+
+pub fn set_role(db: &Db, at: Timestamp, merchant: i32, user: Uuid, role: MerchantRole) {
+    db.run(
+        "INSERT INTO app.merchant_users AS u (merchant_id, user_id, created_at, role) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (merchant_id, user_id) DO UPDATE SET role = excluded.role",
+        &[p(merchant), p(user), p(at), p(role.label())],
+    );
+}
+
+pub fn remove_user(db: &Db, merchant: i32, user: Uuid) {
+    db.run("DELETE FROM app.merchant_users WHERE merchant_id = $1 AND user_id = $2", &[p(merchant), p(user)]);
+}

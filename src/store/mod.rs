@@ -1,0 +1,21 @@
+//! The only code that touches tables and the server. SQL text and `unsafe` live here and do not leak out: what leaves is
+//! typed functions ("lock this card", "insert this transaction") over plain Rust values.
+
+pub mod audit;
+pub mod cache;
+pub mod cards;
+pub mod keys;
+pub mod members;
+pub mod merchants;
+pub mod months;
+pub mod points;
+pub mod server;
+pub mod settings;
+#[allow(unsafe_code)]
+mod spi;
+pub mod sweep;
+pub mod transactions;
+#[allow(unsafe_code)]
+pub mod types;
+
+pub use spi::Db;

@@ -1,0 +1,46 @@
+//! `app.point_ledger`.
+
+use super::spi::{Db, p};
+use super::types::{Timestamp, Uuid};
+use mps_domain::month::Month;
+
+/// One change of points.
+#[derive(Debug)]
+pub struct PointEntry<'a> {
+    pub card_id: Uuid,
+    pub point_seq: i64,
+    pub at: Timestamp,
+    pub change: i64,
+    pub balance_after: i64,
+    pub level: i16,
+    pub tx_no: Option<&'a str>,
+    pub reason: Option<&'a str>,
+}
+
+pub fn insert(db: &Db, month: Month, e: &PointEntry) {
+    db.run_in(
+        month,
+        "INSERT INTO app.point_ledger_{m} (card_id, point_seq, created_at, change, balance_after, level, tx_no, reason) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        &[
+            p(e.card_id),
+            p(e.point_seq),
+            p(e.at),
+            p(e.change),
+            p(e.balance_after),
+            p(e.level),
+            p(e.tx_no),
+            p(e.reason),
+        ],
+    );
+}
+
+/// Change, points and level of an earlier entry.
+pub fn find(db: &Db, month: Month, card: Uuid, point_seq: i64) -> Option<(i64, i64, i16)> {
+    db.row_in(
+        month,
+        "SELECT l.change, l.balance_after, l.level FROM app.point_ledger_{m} l WHERE l.card_id = $1 AND l.point_seq = $2",
+        &[p(card), p(point_seq)],
+        |r| (r.get(1), r.get(2), r.get(3)),
+    )
+}

@@ -1,0 +1,131 @@
+//! `app.settings` and `app.membership_levels`.
+
+use super::spi::{Db, p};
+use super::types::RawJsonb;
+use super::{cache, server};
+use mps_domain::money::{Discount, Money};
+use mps_domain::numeric;
+use mps_domain::tier::Level;
+use rust_decimal::Decimal;
+use std::rc::Rc;
+
+/// The layout of the tables that this library was written for.
+pub const SCHEMA_VERSION: i32 = 1;
+/// Decimals of `points_per_unit`: `numeric(8,4)`.
+const RATE_SCALE: u32 = 4;
+
+#[derive(Debug)]
+pub struct Config {
+    pub schema_version: i32,
+    pub qr_ttl_seconds: i32,
+    pub qr_single_use: bool,
+    pub points_per_unit: Decimal,
+    pub max_amount: Money,
+    pub max_balance: Money,
+    pub recharges_are_trusted: bool,
+    pub recharge_ttl_minutes: i32,
+    pub key_retention_days: i32,
+    pub levels: Vec<Level>,
+}
+
+/// The settings and levels, remembered until one of them changes.
+pub fn config(db: &Db) -> Rc<Config> {
+    if let Some(known) = cache::config() {
+        return known;
+    }
+    let read_at = cache::generation();
+    let levels = db.rows("SELECT l.level, l.min_points, l.discount FROM app.membership_levels l", &[], |r| Level {
+        level: r.get(1),
+        min_points: r.get(2),
+        discount: r.get::<Discount>(3),
+    });
+    let mut config = db
+        .row(
+            "SELECT s.schema_version, s.qr_ttl_seconds, s.qr_single_use, s.points_per_unit, s.max_amount, s.max_balance, \
+                    s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days FROM app.settings s",
+            &[],
+            |r| Config {
+                schema_version: r.get(1),
+                qr_ttl_seconds: r.get(2),
+                qr_single_use: r.get(3),
+                points_per_unit: Decimal::new(
+                    r.get::<super::types::NumericArg>(4).units(RATE_SCALE).expect("numeric(8,4)"),
+                    RATE_SCALE,
+                ),
+                max_amount: r.get(5),
+                max_balance: r.get(6),
+                recharges_are_trusted: r.text(7) == "trusted",
+                recharge_ttl_minutes: r.get(8),
+                key_retention_days: r.get(9),
+                levels: Vec::new(),
+            },
+        )
+        .expect("app.settings has its one row");
+    config.levels = levels;
+    let config = Rc::new(config);
+    // An older snapshot (a long query, REPEATABLE READ) may show older values: good for this call, not to be kept.
+    if !db.is_read_only() && server::statements_see_commits() {
+        cache::remember_config(&config, read_at);
+    }
+    config
+}
+
+/// All settings as one object, without the table's own bookkeeping.
+pub fn as_json(db: &Db) -> RawJsonb {
+    db.row("SELECT to_jsonb(s) - 'singleton' - 'schema_version' FROM app.settings s", &[], |r| r.get(1))
+        .expect("app.settings has its one row")
+}
+
+/// The settings that `update` may change, with their values as given; `None` leaves one as it is.
+#[derive(Default, Debug)]
+pub struct Changes {
+    pub qr_ttl_seconds: Option<i32>,
+    pub qr_single_use: Option<bool>,
+    pub points_per_unit: Option<Decimal>,
+    pub max_amount: Option<Money>,
+    pub max_balance: Option<Money>,
+    pub recharge_confirmation: Option<String>,
+    pub recharge_ttl_minutes: Option<i32>,
+    pub key_retention_days: Option<i32>,
+}
+
+pub fn update(db: &Db, c: Changes) {
+    let rate = c.points_per_unit.map(|d| d.to_string());
+    db.run(
+        "UPDATE app.settings SET qr_ttl_seconds = coalesce($1, qr_ttl_seconds), qr_single_use = coalesce($2, qr_single_use), \
+                points_per_unit = coalesce($3::numeric, points_per_unit), max_amount = coalesce($4, max_amount), \
+                max_balance = coalesce($5, max_balance), recharge_confirmation = coalesce($6, recharge_confirmation), \
+                recharge_ttl_minutes = coalesce($7, recharge_ttl_minutes), key_retention_days = coalesce($8, key_retention_days)",
+        &[
+            p(c.qr_ttl_seconds),
+            p(c.qr_single_use),
+            p(rate),
+            p(c.max_amount),
+            p(c.max_balance),
+            p(c.recharge_confirmation),
+            p(c.recharge_ttl_minutes),
+            p(c.key_retention_days),
+        ],
+    );
+}
+
+/// Tables of which schema version are here.
+pub fn set_schema_version(db: &Db, version: i32) {
+    db.run("UPDATE app.settings SET schema_version = $1", &[p(version)]);
+}
+
+/// Reads a decimal text as units of a scale, by way of the same rules as an argument.
+pub fn decimal_units(text: &str, scale: u32) -> Option<i64> {
+    let decimal: Decimal = text.parse().ok()?;
+    let scaled = decimal.checked_mul(Decimal::from(10i64.pow(scale)))?;
+    (scaled.fract().is_zero()).then(|| i64::try_from(scaled.trunc()).ok()).flatten().filter(|u| {
+        let mut out = [0; numeric::MAX_ENCODED];
+        let used = numeric::encode(*u, scale, &mut out);
+        numeric::decode(&out[..used], scale) == Ok(*u)
+    })
+}
+
+/// Has the policies, triggers and views made that are missing (for `app.migrate`).
+pub fn install(db: &Db) {
+    db.run("SELECT sec.install()", &[]);
+}

@@ -1,0 +1,288 @@
+//! `app.transactions` and `app.transaction_compensations`. Rows are written to and read from the one partition that their
+//! id names, never through the parent: one lock and one probe whatever the number of months.
+
+use super::cache::{self, Sequence};
+use super::spi::{Db, Row, p};
+use super::types::{RawJsonb, Timestamp, Uuid};
+use mps_domain::card::CardType;
+use mps_domain::money::{Discount, Money};
+use mps_domain::month::Month;
+use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
+
+/// One transaction.
+#[derive(Debug, Clone)]
+pub struct Tx {
+    pub id: TxId,
+    pub tx_type: TxType,
+    pub status: TxStatus,
+    pub created_at: Timestamp,
+    pub posted_at: Option<Timestamp>,
+    pub card_type: CardType,
+    pub card_id: Uuid,
+    pub card_seq: Option<i64>,
+    pub prev_tx_id: Option<i64>,
+    pub skip_tx_id: Option<i64>,
+    pub refund_chain_id: Option<i64>,
+    pub member_id: Option<Uuid>,
+    pub processed_by: Option<Uuid>,
+    pub merchant_id: Option<i32>,
+    pub payment_method: PayMethod,
+    pub raw_amount: Money,
+    pub discount: Discount,
+    pub final_amount: Money,
+    pub balance_after: Option<Money>,
+    pub points_earned: i64,
+    pub refunded_amount: Option<Money>,
+    pub refundable_left: Option<Money>,
+    pub original_tx_no: Option<String>,
+    pub idempotency_key: Option<String>,
+    pub external_order_id: Option<String>,
+    pub gateway_trade_no: Option<String>,
+    pub reason: Option<String>,
+    pub tag: RawJsonb,
+}
+
+impl Tx {
+    pub fn tx_no(&self) -> String {
+        self.id.number_for(self.tx_type)
+    }
+
+    /// What it adds to the balance.
+    pub fn change(&self) -> Money {
+        match self.tx_type {
+            TxType::Payment => self.final_amount.negated(),
+            TxType::Refund | TxType::Recharge | TxType::Adjustment => self.final_amount,
+        }
+    }
+}
+
+/// The id of a new transaction of a month.
+pub fn new_id(month: Month) -> TxId {
+    TxId::new(month, cache::next(Sequence::TxNo)).expect("the sequence ends before its digits do")
+}
+
+macro_rules! columns {
+    ($head:literal, $tail:literal) => {
+        concat!(
+            $head,
+            "t.id, t.tx_type::text, t.status::text, t.created_at, t.posted_at, t.card_type::text, t.card_id, t.card_seq, t.prev_tx_id, \
+             t.skip_tx_id, t.refund_chain_id, t.member_id, t.processed_by, t.merchant_id, t.payment_method::text, t.raw_amount, \
+             t.discount, t.final_amount, t.balance_after, t.points_earned, t.refunded_amount, t.refundable_left, t.original_tx_no, \
+             t.idempotency_key, t.external_order_id, t.gateway_trade_no, t.reason, t.tag ",
+            $tail
+        )
+    };
+}
+
+fn read(r: &Row) -> Tx {
+    Tx {
+        id: TxId::from_raw(r.get(1)).expect("ids are ours"),
+        tx_type: TxType::from_label(&r.text(2)).expect("labels of app.tx_type"),
+        status: TxStatus::from_label(&r.text(3)).expect("labels of app.tx_status"),
+        created_at: r.get(4),
+        posted_at: r.opt(5),
+        card_type: CardType::from_label(&r.text(6)).expect("labels of app.card_type"),
+        card_id: r.get(7),
+        card_seq: r.opt(8),
+        prev_tx_id: r.opt(9),
+        skip_tx_id: r.opt(10),
+        refund_chain_id: r.opt(11),
+        member_id: r.opt(12),
+        processed_by: r.opt(13),
+        merchant_id: r.opt(14),
+        payment_method: PayMethod::from_label(&r.text(15)).expect("labels of app.pay_method"),
+        raw_amount: r.get(16),
+        discount: r.get(17),
+        final_amount: r.get(18),
+        balance_after: r.opt(19),
+        points_earned: r.get(20),
+        refunded_amount: r.opt(21),
+        refundable_left: r.opt(22),
+        original_tx_no: r.opt(23),
+        idempotency_key: r.opt(24),
+        external_order_id: r.opt(25),
+        gateway_trade_no: r.opt(26),
+        reason: r.opt(27),
+        tag: r.get(28),
+    }
+}
+
+/// A transaction of a month that is known to be here.
+pub fn find(db: &Db, id: TxId) -> Option<Tx> {
+    db.row_in(id.month(), columns!("SELECT ", "FROM app.transactions_{m} t WHERE t.id = $1"), &[p(id.raw())], read)
+}
+
+/// As [`find`], locked until the transaction ends.
+pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
+    db.row_in(
+        id.month(),
+        columns!("SELECT ", "FROM app.transactions_{m} t WHERE t.id = $1 FOR NO KEY UPDATE"),
+        &[p(id.raw())],
+        read,
+    )
+}
+
+pub fn insert(db: &Db, tx: &Tx) {
+    db.run_in(
+        tx.id.month(),
+        "INSERT INTO app.transactions_{m} (id, tx_type, status, created_at, posted_at, card_type, card_id, card_seq, prev_tx_id, \
+                skip_tx_id, member_id, processed_by, merchant_id, payment_method, raw_amount, discount, final_amount, \
+                balance_after, points_earned, refunded_amount, refundable_left, original_tx_no, idempotency_key, \
+                external_order_id, gateway_trade_no, reason, tag, tx_no, refund_chain_id) \
+         VALUES ($1, $2::text::app.tx_type, $3::text::app.tx_status, $4, $5, $6::text::app.card_type, $7, $8, $9, $10, $11, $12, $13, \
+                $14::text::app.pay_method, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
+        &[
+            p(tx.id.raw()),
+            p(tx.tx_type.label()),
+            p(tx.status.label()),
+            p(tx.created_at),
+            p(tx.posted_at),
+            p(tx.card_type.label()),
+            p(tx.card_id),
+            p(tx.card_seq),
+            p(tx.prev_tx_id),
+            p(tx.skip_tx_id),
+            p(tx.member_id),
+            p(tx.processed_by),
+            p(tx.merchant_id),
+            p(tx.payment_method.label()),
+            p(tx.raw_amount),
+            p(tx.discount),
+            p(tx.final_amount),
+            p(tx.balance_after),
+            p(tx.points_earned),
+            p(tx.refunded_amount),
+            p(tx.refundable_left),
+            p(tx.original_tx_no.as_deref()),
+            p(tx.idempotency_key.as_deref()),
+            p(tx.external_order_id.as_deref()),
+            p(tx.gateway_trade_no.as_deref()),
+            p(tx.reason.as_deref()),
+            p(tx.tag.clone()),
+            p(tx.tx_no()),
+            p(tx.refund_chain_id),
+        ],
+    );
+}
+
+/// Notes a refund on its payment: the new sum, and the refund as head of the chain.
+pub fn note_refund(db: &Db, payment: TxId, refunded: Money, refund: TxId) {
+    let touched = db.run_in(
+        payment.month(),
+        "UPDATE app.transactions_{m} SET refunded_amount = $2, refund_chain_id = $3 WHERE id = $1",
+        &[p(payment.raw()), p(refunded), p(refund.raw())],
+    );
+    assert_eq!(touched, 1, "a locked payment is updated");
+}
+
+/// Writes the posting of a recharge that was waiting.
+pub fn complete(db: &Db, tx: &Tx) {
+    let touched = db.run_in(
+        tx.id.month(),
+        "UPDATE app.transactions_{m} SET status = 'completed', card_id = $2, posted_at = $3, card_seq = $4, prev_tx_id = $5, \
+                skip_tx_id = $6, balance_after = $7, gateway_trade_no = $8 WHERE id = $1",
+        &[
+            p(tx.id.raw()),
+            p(tx.card_id),
+            p(tx.posted_at),
+            p(tx.card_seq),
+            p(tx.prev_tx_id),
+            p(tx.skip_tx_id),
+            p(tx.balance_after),
+            p(tx.gateway_trade_no.as_deref()),
+        ],
+    );
+    assert_eq!(touched, 1, "a locked recharge is updated");
+}
+
+/// Ends a recharge that was waiting, without money.
+pub fn end_unpaid(db: &Db, id: TxId, status: TxStatus, why: &str) {
+    db.run_in(
+        id.month(),
+        "UPDATE app.transactions_{m} SET status = $2::text::app.tx_status, failure_reason = $3 WHERE id = $1",
+        &[p(id.raw()), p(status.label()), p(why)],
+    );
+}
+
+/// Whether a card has a recharge that is still waiting.
+pub fn has_pending(db: &Db, card: Uuid) -> bool {
+    db.row(
+        "SELECT EXISTS (SELECT FROM app.transactions t WHERE t.status = 'processing'::app.tx_status AND t.card_id = $1)",
+        &[p(card)],
+        |r| r.get(1),
+    )
+    .unwrap_or(false)
+}
+
+/// The movements of a card from `from` back along its chain, as far as they lie in the same month as `from`.
+pub fn chain_in_month(db: &Db, from: TxId, limit: i64) -> Vec<Tx> {
+    db.rows_in(
+        from.month(),
+        columns!(
+            "WITH RECURSIVE chain AS ( \
+                SELECT x.*, 1::bigint AS place FROM app.transactions_{m} x WHERE x.id = $1 \
+                UNION ALL \
+                SELECT x.*, c.place + 1 FROM chain c JOIN app.transactions_{m} x ON x.id = c.prev_tx_id WHERE c.place < $2) \
+             SELECT ",
+            "FROM chain t ORDER BY t.place"
+        ),
+        &[p(from.raw()), p(limit)],
+        read,
+    )
+}
+
+/// What finding an old balance needs of a movement.
+pub struct Link {
+    pub posted_at: Timestamp,
+    pub balance_after: Money,
+    pub prev: Option<TxId>,
+    pub skip: Option<TxId>,
+}
+
+pub fn link(db: &Db, id: TxId) -> Option<Link> {
+    db.row_in(
+        id.month(),
+        "SELECT t.posted_at, t.balance_after, t.prev_tx_id, t.skip_tx_id FROM app.transactions_{m} t WHERE t.id = $1",
+        &[p(id.raw())],
+        |r| Link {
+            posted_at: r.get(1),
+            balance_after: r.get(2),
+            prev: r.opt(3).and_then(TxId::from_raw),
+            skip: r.opt(4).and_then(TxId::from_raw),
+        },
+    )
+}
+
+/// The newest movements of a merchant in one month, at or after `from`, before `to`, and below (`before_at`, `before_id`).
+pub fn of_merchant(
+    db: &Db,
+    month: Month,
+    merchant: i32,
+    from: Timestamp,
+    to: Timestamp,
+    before: Option<(Timestamp, TxId)>,
+    limit: i64,
+) -> Vec<Tx> {
+    let (before_at, before_id) = before.map_or((to, i64::MAX), |(at, id)| (at.min(to), id.raw()));
+    db.rows_in(
+        month,
+        columns!(
+            "SELECT ",
+            "FROM app.transactions_{m} t \
+             WHERE t.merchant_id = $1 AND t.created_at >= $2 AND t.created_at < $3 AND t.created_at <= $4 \
+                   AND (t.created_at < $4 OR t.id < $5) \
+             ORDER BY t.created_at DESC, t.id DESC LIMIT $6"
+        ),
+        &[p(merchant), p(from), p(to), p(before_at), p(before_id), p(limit)],
+        read,
+    )
+}
+
+/// One manual correction, beside its movement.
+pub fn insert_compensation(db: &Db, tx: &Tx, corrected: &str, actor: Option<Uuid>, role: &str, reason: &str) {
+    db.run(
+        "INSERT INTO app.transaction_compensations (compensation_tx_no, tx_no, created_at, actor_user_id, actor_role, amount, reason) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[p(tx.tx_no()), p(corrected), p(tx.created_at), p(actor), p(role), p(tx.final_amount), p(reason)],
+    );
+}
