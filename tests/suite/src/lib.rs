@@ -1,0 +1,1 @@
+//! Tests in a database, over real connections.
