@@ -1,7 +1,7 @@
 -- Who is calling: what policies, views and RPCs ask. Members of the extension, owned by mps_owner (90_finish.sql).
 
 CREATE FUNCTION sec.uid() RETURNS uuid
-    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
+    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
     'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid).';
 
@@ -17,12 +17,12 @@ CREATE FUNCTION sec.level_operator() RETURNS void
 COMMENT ON FUNCTION sec.level_operator() IS 'Marker: a role that may execute it has operator level.';
 
 CREATE FUNCTION sec.raise(p_token text, p_detail text) RETURNS void
-    LANGUAGE c AS 'MODULE_PATHNAME', 'raise_token_wrapper';
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'raise_token_wrapper';
 COMMENT ON FUNCTION sec.raise(text, text) IS
     'Raises one of the errors of app.error_codes, for the SQL parts of mps. Internal.';
 
 CREATE FUNCTION sec.config_changed() RETURNS trigger
-    LANGUAGE c SECURITY DEFINER AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
 COMMENT ON FUNCTION sec.config_changed() IS
     'Trigger: makes every backend read settings and levels anew once the change commits. Internal.';
 

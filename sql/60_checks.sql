@@ -1,1 +1,128 @@
--- Self-checks.
+-- Self-checks: what the tests assert, and what a DBA can ask any day.
+
+CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $check$
+    WITH
+    -- Everything in the three schemas and in the one of archived months.
+    spaces AS (
+        SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive')
+    ),
+    relations AS (
+        SELECT c.oid, c.oid::regclass::text AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.reloptions
+        FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+    ),
+    functions AS (
+        SELECT p.oid, p.oid::regprocedure::text AS name, format('%s.%s', s.nspname, p.proname) AS func,
+               p.proacl, p.proowner, p.prosecdef, p.proconfig
+        FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
+        JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'mps'
+    ),
+    owner AS (SELECT r.oid, r.rolcanlogin, r.rolsuper FROM pg_roles r WHERE r.rolname = 'mps_owner'),
+    -- Every privilege on every object, by whom it is held (0: PUBLIC). A NULL acl of a function means PUBLIC may execute it.
+    grants AS (
+        SELECT 'schema ' || s.nspname AS object, 'schema' AS kind, s.nspname::text AS name, NULL::text AS col, a.grantee, a.privilege_type
+        FROM spaces s, aclexplode(s.nspacl) a WHERE a.grantee <> s.nspowner
+        UNION ALL
+        SELECT r.name, CASE r.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, r.name, NULL, a.grantee, a.privilege_type
+        FROM relations r, aclexplode(r.relacl) a WHERE a.grantee <> r.relowner
+        UNION ALL
+        SELECT format('%s.%s', r.name, t.attname), 'column', r.name, t.attname, a.grantee, a.privilege_type
+        FROM relations r JOIN pg_attribute t ON t.attrelid = r.oid, aclexplode(t.attacl) a WHERE a.grantee <> r.relowner
+        UNION ALL
+        SELECT f.name, 'function', f.func, NULL, a.grantee, a.privilege_type
+        FROM functions f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a WHERE a.grantee <> f.proowner
+    ),
+    named AS (SELECT g.*, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END AS who FROM grants g),
+    allowed_functions AS (
+        SELECT g.role_name, f.func FROM sec.api_grants g
+        JOIN sec.api_functions() f ON f.level = g.level OR (g.level = 'backend' AND f.level = 'client')
+    ),
+    allowed_columns AS (
+        SELECT DISTINCT g.role_name, c.tab, trim(x.col) AS col FROM sec.api_grants g
+        CROSS JOIN sec.api_columns() c
+        LEFT JOIN LATERAL string_to_table(c.cols, ',') x(col) ON true
+        WHERE g.level IN ('client', 'backend')
+    ),
+    findings (rule, problem) AS (
+        SELECT 'row-level security is on for every table', r.name FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.relrowsecurity
+        UNION ALL
+        SELECT 'nothing is granted to PUBLIC or anon', format('%s: %s to %s', n.object, n.privilege_type, n.who)
+        FROM named n WHERE n.who IN ('PUBLIC', 'anon')
+        UNION ALL
+        SELECT 'SECURITY DEFINER functions belong to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
+        FROM functions f WHERE f.prosecdef AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
+        UNION ALL
+        SELECT 'SECURITY DEFINER functions have a fixed search_path ending in pg_temp', f.name
+        FROM functions f
+        WHERE f.prosecdef AND NOT EXISTS (SELECT FROM unnest(f.proconfig) c WHERE c ~ '^search_path=("?pg_catalog"?, )?"?pg_temp"?$')
+        UNION ALL
+        SELECT 'mps_owner cannot log in, is no superuser and has no members', 'there is no role mps_owner' WHERE NOT EXISTS (SELECT FROM owner)
+        UNION ALL
+        SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or is a superuser'
+        FROM owner o WHERE o.rolcanlogin OR o.rolsuper
+        UNION ALL
+        SELECT 'mps_owner cannot log in, is no superuser and has no members', format('%s is a member', pg_get_userbyid(m.member))
+        FROM pg_auth_members m JOIN owner o ON o.oid = m.roleid
+        UNION ALL
+        SELECT 'every relation and schema belongs to mps_owner', format('%s belongs to %s', x.name, pg_get_userbyid(x.who))
+        FROM (SELECT r.name, r.relowner AS who FROM relations r UNION ALL SELECT 'schema ' || s.nspname, s.nspowner FROM spaces s) x
+        WHERE x.who IS DISTINCT FROM (SELECT o.oid FROM owner o)
+        UNION ALL
+        SELECT 'no role but the owner may write', format('%s: %s to %s', n.object, n.privilege_type, n.who)
+        FROM named n WHERE n.kind IN ('table', 'column', 'sequence', 'schema') AND n.privilege_type NOT IN ('SELECT', 'USAGE')
+        UNION ALL
+        SELECT 'no role but the owner may write', format('%s: %s to %s', n.object, n.privilege_type, n.who)
+        FROM named n WHERE n.kind = 'sequence'
+        UNION ALL
+        SELECT 'SELECT is granted only on the columns of the API', format('%s to %s', n.object, n.who)
+        FROM named n
+        WHERE n.privilege_type = 'SELECT' AND n.kind IN ('table', 'column')
+          AND NOT EXISTS (SELECT FROM allowed_columns a WHERE a.role_name = n.who AND a.tab = n.name AND a.col IS NOT DISTINCT FROM n.col)
+        UNION ALL
+        SELECT 'functions are granted only to the levels of the API', format('%s to %s', n.object, n.who)
+        FROM named n
+        WHERE n.kind = 'function' AND NOT EXISTS (SELECT FROM allowed_functions a WHERE a.role_name = n.who AND a.func = n.name)
+        UNION ALL
+        SELECT 'views run with the rights of who asks (security_invoker)', r.name
+        FROM relations r WHERE r.relkind = 'v' AND NOT coalesce(r.reloptions && ARRAY['security_invoker=true', 'security_invoker=on'], false)
+        UNION ALL
+        SELECT 'policies only let read', format('%s on %s', p.polname, p.polrelid::regclass)
+        FROM pg_policy p JOIN relations r ON r.oid = p.polrelid WHERE p.polcmd <> 'r'
+        UNION ALL
+        SELECT 'policies ask who is calling', format('%s on %s', p.polname, p.polrelid::regclass)
+        FROM pg_policy p JOIN relations r ON r.oid = p.polrelid
+        WHERE r.name <> 'app.membership_levels' AND pg_get_expr(p.polqual, p.polrelid) !~ 'sec\.(uid|merchant_ids)\(\)'
+        UNION ALL
+        SELECT 'the event log is append-only', format('%s has no enabled trigger append_only', r.name)
+        FROM relations r
+        WHERE (r.oid = to_regclass('audit.event_log') OR r.name ~ '^(audit|mps_archive)\.event_log_[0-9]{6}$')
+          AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'append_only' AND t.tgenabled = 'A'
+                            AND t.tgfoid = to_regproc('sec.append_only'))
+        UNION ALL
+        SELECT 'settings and levels announce their changes', x.tab
+        FROM (VALUES ('app.settings'), ('app.membership_levels')) x (tab)
+        WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass(x.tab) AND t.tgname = 'config_changed' AND t.tgenabled = 'A'
+                            AND t.tgfoid = to_regproc('sec.config_changed'))
+    ),
+    rules (place, rule) AS (
+        VALUES (1, 'row-level security is on for every table'),
+               (2, 'nothing is granted to PUBLIC or anon'),
+               (3, 'no role but the owner may write'),
+               (4, 'SELECT is granted only on the columns of the API'),
+               (5, 'functions are granted only to the levels of the API'),
+               (6, 'SECURITY DEFINER functions belong to mps_owner'),
+               (7, 'SECURITY DEFINER functions have a fixed search_path ending in pg_temp'),
+               (8, 'mps_owner cannot log in, is no superuser and has no members'),
+               (9, 'every relation and schema belongs to mps_owner'),
+               (10, 'views run with the rights of who asks (security_invoker)'),
+               (11, 'policies only let read'),
+               (12, 'policies ask who is calling'),
+               (13, 'the event log is append-only'),
+               (14, 'settings and levels announce their changes')
+    )
+    SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
+    FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place
+$check$;
+COMMENT ON FUNCTION sec.security_check() IS
+    'One row per rule of the security model: whether it holds, and what breaks it. For operators.';

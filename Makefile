@@ -1,0 +1,48 @@
+# MPS. Two commands do everything on a fresh Debian 12 with Rust: `make demo` and `make test`.
+
+PG ?= 15
+PG_CONFIG ?= /usr/lib/postgresql/$(PG)/bin/pg_config
+export PG PG_CONFIG
+
+.PHONY: help setup install demo test psql storm check clean
+
+help:
+	@echo "make demo      set up what is missing, build, and play one day of a shop"
+	@echo "make test      set up what is missing, then every test"
+	@echo "make psql      open the kept cluster (the demo's database is mps)"
+	@echo "make install PG_CONFIG=/path/to/pg_config    build in release and install into that Postgres"
+	@echo "make storm SECONDS=600 [CLIENTS=8] [SEED=1]  the long storm"
+	@echo "make check     format, lint and unit tests only"
+	@echo "make clean     remove the kept cluster"
+
+setup:
+	@tools/setup
+
+# Builds in release and installs library, control file and SQL into the Postgres of PG_CONFIG, like any extension.
+install:
+	@command -v cargo-pgrx >/dev/null || tools/setup
+	@tools/pgrx install --release --pg-config $(PG_CONFIG)
+
+demo: setup install
+	@bash -c 'set -e; eval "$$(tools/cluster start kept)"; demo/run'
+
+test: setup
+	@tools/test
+
+psql:
+	@bash -c 'set -e; eval "$$(tools/cluster start kept)"; \
+	  psql -Xqtc "select 1 from pg_database where datname = '"'mps'"'" | grep -q 1 || { createdb mps; psql -Xqd mps -c "create extension mps"; }; \
+	  exec psql -d mps'
+
+SECONDS ?= 600
+CLIENTS ?= 8
+SEED ?= 1
+storm: setup install
+	@bash -c 'set -e; eval "$$(tools/cluster start storm)"; \
+	  MPS_CLUSTER=storm tools/cargo run --quiet -p mps-storm -- --seconds $(SECONDS) --clients $(CLIENTS) --seed $(SEED)'
+
+check:
+	@MPS_TEST_ONLY="format lint unit" tools/test
+
+clean:
+	@tools/cluster destroy kept; tools/cluster destroy storm; tools/cluster destroy test
