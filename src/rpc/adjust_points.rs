@@ -1,6 +1,6 @@
 //! `app.adjust_points`: points by hand; the level follows.
 
-use super::books::{move_points, settle_level, stored_id};
+use super::books::{post_points, stored_id};
 use super::{args, write};
 use crate::error::{Error, Token, ensure};
 use crate::store::keys::{self, Scope};
@@ -50,9 +50,7 @@ fn adjust_points(
 
         let mut card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
-        move_points(call, &mut card, change, None, Some(reason))?;
-        settle_level(call, &mut card);
-        cards::save(call.db, &card, false);
+        post_points(call, &mut card, change, None, Some(reason))?;
         if let Some(key) = key {
             let entry = TxId::new(call.month, card.point_seq)
                 .ok_or_else(|| Error::new(Token::StatusConflict, "the card has too many changes of points"))?;

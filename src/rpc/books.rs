@@ -51,29 +51,63 @@ pub fn new_tx(call: &Call, tx_type: TxType, card: &Card, raw: Money, paid: Money
     }
 }
 
+/// Whether a movement was written, or the card turned out to have changed since it was read without a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Posted,
+    /// Nothing was written: read the card again, locked.
+    CardChanged,
+}
+
 /// Posts a new transaction on a locked card: moves the balance, the points it earns, and writes all of it.
-pub fn post(call: &Call, card: &mut Card, tx: &mut Tx, spend_code: bool) -> Result<()> {
+pub fn post(call: &Call, card: &mut Card, tx: &mut Tx) -> Result<()> {
+    let outcome = try_post(call, card, tx, false)?;
+    assert_eq!(outcome, Outcome::Posted, "a locked card does not change");
+    Ok(())
+}
+
+/// As [`post`], also for a card that was read without a lock. The card is written first: with that the movement has its
+/// place in the sequence, and nothing has to be taken back where it loses the race.
+pub fn try_post(call: &Call, card: &mut Card, tx: &mut Tx, spend_code: bool) -> Result<Outcome> {
     move_balance(card, tx)?;
-    transactions::insert(call.db, tx);
     if tx.points_earned != 0 {
-        let (change, tx_no) = (tx.points_earned, tx.tx_no());
-        move_points(call, card, change, Some(&tx_no), tx.reason.as_deref())?;
+        move_points(card, tx.points_earned)?;
     }
     settle_level(call, card);
-    cards::save(call.db, card, spend_code);
-    audit_movement(call, card, tx);
-    Ok(())
+    if !cards::save(call.db, card, spend_code) {
+        return Ok(Outcome::CardChanged);
+    }
+    transactions::insert(call.db, tx);
+    if tx.points_earned != 0 {
+        record_points(call, card, tx.points_earned, Some(&tx.tx_no()), tx.reason.as_deref());
+    }
+    audit_movement(call, tx);
+    Ok(Outcome::Posted)
 }
 
 /// Posts a recharge that was recorded before and now has its money.
 pub fn post_waiting(call: &Call, card: &mut Card, tx: &mut Tx) -> Result<()> {
     tx.card_id = card.id;
     move_balance(card, tx)?;
-    transactions::complete(call.db, tx);
     settle_level(call, card);
-    cards::save(call.db, card, false);
-    audit_movement(call, card, tx);
+    save_locked(call, card);
+    transactions::complete(call.db, tx);
+    audit_movement(call, tx);
     Ok(())
+}
+
+/// Changes the points of a locked card by themselves and writes card and ledger.
+pub fn post_points(call: &Call, card: &mut Card, change: i64, tx_no: Option<&str>, reason: Option<&str>) -> Result<()> {
+    move_points(card, change)?;
+    settle_level(call, card);
+    save_locked(call, card);
+    record_points(call, card, change, tx_no, reason);
+    Ok(())
+}
+
+fn save_locked(call: &Call, card: &Card) {
+    let written = cards::save(call.db, card, false);
+    assert!(written, "a locked card does not change");
 }
 
 fn move_balance(card: &mut Card, tx: &mut Tx) -> Result<()> {
@@ -104,15 +138,17 @@ fn later_than(before: Option<Timestamp>) -> Timestamp {
     before.map_or(now, |b| now.max(Timestamp(b.0 + 1)))
 }
 
-/// Changes the points of a locked card and writes the ledger; the caller saves the card.
-pub fn move_points(call: &Call, card: &mut Card, change: i64, tx_no: Option<&str>, reason: Option<&str>) -> Result<()> {
-    let points = card
+fn move_points(card: &mut Card, change: i64) -> Result<()> {
+    card.points = card
         .points
         .checked_add(change)
         .ok_or_else(|| Error::new(Token::InvalidArgument, "the points would be out of range"))?;
-    let level = level_for(&call.config.levels, points);
-    card.points = points;
     card.point_seq += 1;
+    Ok(())
+}
+
+/// Writes the ledger's line for the change that the card has just had.
+fn record_points(call: &Call, card: &Card, change: i64, tx_no: Option<&str>, reason: Option<&str>) {
     points::insert(
         call.db,
         call.month,
@@ -121,17 +157,16 @@ pub fn move_points(call: &Call, card: &mut Card, change: i64, tx_no: Option<&str
             point_seq: card.point_seq,
             at: call.at,
             change,
-            balance_after: points,
-            level: level.level,
+            balance_after: card.points,
+            level: card.level,
             tx_no,
             reason,
         },
     );
-    Ok(())
 }
 
 /// Level and discount of a personal card are always those of its points, under the levels of now.
-pub fn settle_level(call: &Call, card: &mut Card) {
+fn settle_level(call: &Call, card: &mut Card) {
     if card.card_type == CardType::Personal {
         let level = level_for(&call.config.levels, card.points);
         card.level = level.level;
@@ -147,17 +182,15 @@ pub fn current_discount(call: &Call, card: &Card) -> Discount {
     }
 }
 
-fn audit_movement(call: &Call, card: &Card, tx: &Tx) {
+/// Short, because every movement has one; what else there is to know stands in the transaction. With the amounts in it, a
+/// sealed log also seals the books.
+fn audit_movement(call: &Call, tx: &Tx) {
+    let balance = tx.balance_after.unwrap_or(Money::ZERO);
     call.audit(
         tx.tx_type.label(),
         "transaction",
         &tx.tx_no(),
-        json!({
-            "card_no": card.card_no,
-            "card_seq": tx.card_seq,
-            "change": tx.change().to_string(),
-            "balance_after": card.balance.to_string(),
-        }),
+        json!({ "change": tx.change().to_string(), "balance": balance.to_string() }),
     );
 }
 

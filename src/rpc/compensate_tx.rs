@@ -66,7 +66,7 @@ fn compensate_tx(
         tx.original_tx_no = Some(corrected_no.clone());
         tx.reason = Some(reason.into());
         tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
-        books::post(call, &mut card, &mut tx, false)?;
+        books::post(call, &mut card, &mut tx)?;
         transactions::insert_compensation(call.db, &tx, &corrected_no, call.caller.uid, &call.caller.role, reason);
         dedupe.remember(call, &tx);
         Ok((tx, false))

@@ -1,5 +1,6 @@
 //! `app.merchant_charge_by_qr`: takes a payment from the card that a pay code names.
 
+use super::books::Outcome;
 use super::replay::{Dedupe, same_card_and_amount};
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
@@ -64,35 +65,14 @@ fn merchant_charge_by_qr(
         call.open_month()?;
 
         let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
-        let (mut card, member) = lock_payer(call, &place, &hash)?;
-        books::ensure_usable(call, &card)?;
-        ensure(members::status(call.db, member) == Some(MemberStatus::Active), Token::MemberNotActive)?;
-
-        let discount = books::current_discount(call, &card);
-        let paid = price(amount, discount);
-        if paid.is_zero() {
-            return Err(Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"));
-        }
-        ensure(card.balance >= paid, Token::InsufficientBalance)?;
-
-        let mut tx = books::new_tx(call, TxType::Payment, &card, amount, paid);
-        tx.member_id = Some(member);
-        tx.merchant_id = Some(merchant.id);
-        tx.discount = discount;
-        tx.refunded_amount = Some(Money::ZERO);
-        tx.reason = reason.map(String::from);
-        tx.tag = tag;
-        tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
-        tx.external_order_id = dedupe.order.map(|(_, o)| o.into());
-        if card.card_type == CardType::Personal {
-            tx.points_earned = points_for(paid, call.config.points_per_unit)
-                .ok_or_else(|| Error::new(Token::InvalidAmount, "the points for it are out of range"))?;
-        }
-        let spend_code = call.config.qr_single_use;
-        books::post(call, &mut card, &mut tx, spend_code)?;
-        if spend_code && card.card_type == CardType::Enterprise {
-            members::set_code(call.db, card.id, member, None);
-        }
+        let request = Request { merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };
+        // A personal card is seldom wanted twice at once: it is read without a lock and written only if nothing about it
+        // changed. Where something did, and for company cards, it is locked first.
+        let payer = look_at_payer(call, &place, &hash)?;
+        let tx = match pay(call, payer, &request)? {
+            Some(tx) => tx,
+            None => pay(call, lock_payer(call, &place, &hash)?, &request)?.expect("a locked card does not change"),
+        };
         dedupe.remember(call, &tx);
         Ok((tx, false))
     });
@@ -133,31 +113,97 @@ fn paid_from(tx: &Tx, place: &Place, amount: Money) -> bool {
     }
 }
 
-/// Locks the card that a code names and returns it with the member who pays. The code is looked at before anything is
-/// locked, so that a forged one cannot hold up a card, and once more under the lock. Everything that is wrong with a code
-/// has the one answer that does not say whether the card exists.
-fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<(Card, Uuid)> {
-    let refused = Token::QrExpiredOrInvalid;
+/// Who pays: a card, and the member whose code was shown.
+struct Payer {
+    card: Card,
+    member: Uuid,
+    member_status: Option<MemberStatus>,
+}
+
+/// What is to be paid.
+struct Request<'a> {
+    merchant: i32,
+    amount: Money,
+    reason: Option<&'a str>,
+    tag: RawJsonb,
+    dedupe: &'a Dedupe<'a>,
+}
+
+/// Checks the payer, prices and posts; `None` where the card changed since it was read without a lock.
+fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<Tx>> {
+    let Payer { mut card, member, member_status } = payer;
+    books::ensure_usable(call, &card)?;
+    ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
+
+    let discount = books::current_discount(call, &card);
+    let paid = price(request.amount, discount);
+    if paid.is_zero() {
+        return Err(Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"));
+    }
+    ensure(card.balance >= paid, Token::InsufficientBalance)?;
+
+    let mut tx = books::new_tx(call, TxType::Payment, &card, request.amount, paid);
+    tx.member_id = Some(member);
+    tx.merchant_id = Some(request.merchant);
+    tx.discount = discount;
+    tx.refunded_amount = Some(Money::ZERO);
+    tx.reason = request.reason.map(String::from);
+    tx.tag = request.tag.clone();
+    tx.idempotency_key = request.dedupe.key.map(|(_, k)| k.into());
+    tx.external_order_id = request.dedupe.order.map(|(_, o)| o.into());
+    if card.card_type == CardType::Personal {
+        tx.points_earned = points_for(paid, call.config.points_per_unit)
+            .ok_or_else(|| Error::new(Token::InvalidAmount, "the points for it are out of range"))?;
+    }
+    let spend_code = call.config.qr_single_use;
+    if books::try_post(call, &mut card, &mut tx, spend_code)? == Outcome::CardChanged {
+        return Ok(None);
+    }
+    if spend_code && card.card_type == CardType::Enterprise {
+        members::set_code(call.db, card.id, member, None);
+    }
+    Ok(Some(tx))
+}
+
+/// The payer that a code names: a personal card as it is now, not locked; a company card locked. A code is compared before
+/// anything is locked, so that a forged one cannot hold up a card. Everything that is wrong with a code has the one answer
+/// that does not say whether the card exists.
+fn look_at_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
     match *place {
         Place::Personal { card } => {
-            let id = Uuid::from_bytes(card);
-            let seen = cards::personal_code(call.db, id);
-            ensure(is_live(call, seen.as_ref().map(|(_, code)| code), hash), refused)?;
-            let card = cards::lock(call.db, CardType::Personal, id).ok_or(refused)?;
+            let seen = cards::peek_payer(call.db, Uuid::from_bytes(card));
+            ensure(is_live(call, seen.as_ref().map(|(card, _)| &card.code), hash), Token::QrExpiredOrInvalid)?;
+            let (card, status) = seen.expect("a live code has a card");
+            let member = card.member_id.expect("personal cards have a member");
+            Ok(Payer { card, member, member_status: Some(status) })
+        }
+        Place::Enterprise { card, member } => {
+            let seen = members::binding(call.db, Uuid::from_bytes(card), Uuid::from_bytes(member));
+            ensure(is_live(call, seen.as_ref().map(|b| &b.code), hash), Token::QrExpiredOrInvalid)?;
+            lock_payer(call, place, hash)
+        }
+    }
+}
+
+/// The payer that a code names, locked; the code is compared once more under the lock.
+fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
+    let refused = Token::QrExpiredOrInvalid;
+    let (card, member) = match *place {
+        Place::Personal { card } => {
+            let card = cards::lock(call.db, CardType::Personal, Uuid::from_bytes(card)).ok_or(refused)?;
             ensure(is_live(call, Some(&card.code), hash), refused)?;
             let member = card.member_id.expect("personal cards have a member");
-            Ok((card, member))
+            (card, member)
         }
         Place::Enterprise { card, member } => {
             let (id, member) = (Uuid::from_bytes(card), Uuid::from_bytes(member));
-            let seen = members::binding(call.db, id, member);
-            ensure(is_live(call, seen.as_ref().map(|b| &b.code), hash), refused)?;
             let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(refused)?;
             let binding = members::lock_binding(call.db, id, member);
             ensure(is_live(call, binding.as_ref().map(|b| &b.code), hash), refused)?;
-            Ok((card, member))
+            (card, member)
         }
-    }
+    };
+    Ok(Payer { card, member, member_status: members::status(call.db, member) })
 }
 
 fn is_live(call: &Call, code: Option<&CodeState>, shown: &pay_code::Hash) -> bool {

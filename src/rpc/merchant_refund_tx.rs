@@ -77,8 +77,8 @@ fn merchant_refund_tx(
         tx.reason = reason.map(String::from);
         tx.tag = tag;
         tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
-        books::post(call, &mut card, &mut tx, false)?;
-        transactions::note_refund(call.db, payment.id, refunded.plus(amount).expect("at most what was paid"), tx.id);
+        books::post(call, &mut card, &mut tx)?;
+        transactions::note_refund(call.db, &payment, refunded.plus(amount).expect("at most what was paid"), tx.id);
         dedupe.remember(call, &tx);
         Ok((tx, false))
     });

@@ -123,7 +123,7 @@ pub fn record(
     tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
     tx.external_order_id = dedupe.order.map(|(_, o)| o.into());
     if at_once {
-        books::post(call, &mut card, &mut tx, false)?;
+        books::post(call, &mut card, &mut tx)?;
     } else {
         transactions::insert(call.db, &tx);
         call.audit(

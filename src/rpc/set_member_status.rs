@@ -41,11 +41,16 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<&str>, p_reason
             return Ok(false);
         }
         ensure(before != MemberStatus::Closed, Token::StatusConflict)?;
+        let personal_id = personal.as_ref().map(|c| c.id);
         let open_card = personal.filter(|c| status == MemberStatus::Closed && c.status != CardStatus::Closed);
         if let Some(card) = open_card {
             ensure_empty(call, &card)?;
             cards::set_status(call.db, CardType::Personal, card.id, CardStatus::Closed);
             audit_status(call, &card, CardStatus::Closed, reason);
+        }
+        // A charge reads card and member without a lock: it must find the card changed, and look again.
+        if let Some(card) = personal_id {
+            cards::touch_personal(call.db, card);
         }
         members::set_status(call.db, id, status);
         call.audit(

@@ -1,7 +1,8 @@
 //! `app.personal_cards` and `app.enterprise_cards`.
 
+use super::members::MemberStatus;
 use super::spi::{Db, Param, Row, p};
-use super::types::{Timestamp, Uuid};
+use super::types::{RowVersion, Timestamp, Uuid};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::money::{Discount, Money};
 use mps_domain::tier::Level;
@@ -35,6 +36,8 @@ pub struct Card {
     pub point_seq: i64,
     pub replaced_by: Option<Uuid>,
     pub code: CodeState,
+    /// Of a card that was read without a lock: the version that [`save`] must still find.
+    pub version: Option<RowVersion>,
 }
 
 macro_rules! select_personal {
@@ -58,6 +61,15 @@ macro_rules! select_enterprise {
     };
 }
 
+macro_rules! update_personal {
+    () => {
+        "UPDATE app.personal_cards SET balance = $2, card_seq = $3, last_tx_id = $4, skip_tx_id = $5, last_posted_at = $6, \
+                points = $7, level = $8, discount = $9, point_seq = $10, \
+                qr_hash = CASE WHEN $11 THEN NULL ELSE qr_hash END, \
+                qr_expires_at = CASE WHEN $11 THEN NULL ELSE qr_expires_at END "
+    };
+}
+
 fn common(card_type: CardType, r: &Row) -> Card {
     Card {
         card_type,
@@ -77,6 +89,7 @@ fn common(card_type: CardType, r: &Row) -> Card {
         point_seq: 0,
         replaced_by: None,
         code: CodeState::default(),
+        version: None,
     }
 }
 
@@ -125,11 +138,25 @@ pub fn personal_of(db: &Db, member: Uuid) -> Option<Card> {
     )
 }
 
-/// The pay code of a personal card; `None` if there is no such card.
-pub fn personal_code(db: &Db, id: Uuid) -> Option<(Uuid, CodeState)> {
-    db.row("SELECT c.member_id, c.qr_hash, c.qr_expires_at FROM app.personal_cards c WHERE c.id = $1", &[p(id)], |r| {
-        (r.get(1), CodeState { hash: r.opt(2), expires_at: r.opt(3) })
-    })
+/// A personal card and its member's status in one look, without a lock: [`save`] succeeds only if nothing about the card
+/// has changed since. Whatever takes the right to pay away (freezing, replacing, suspending the member) changes the row.
+pub fn peek_payer(db: &Db, id: Uuid) -> Option<(Card, MemberStatus)> {
+    db.row(
+        "SELECT c.id, c.card_no, c.status::text, c.expires_at, c.balance, c.discount, c.card_seq, c.last_tx_id, c.skip_tx_id, \
+                c.last_posted_at, c.member_id, c.points, c.level, c.point_seq, c.replaced_by, c.qr_hash, c.qr_expires_at, \
+                c.xmin, m.status \
+         FROM app.personal_cards c JOIN app.member_profiles m ON m.id = c.member_id WHERE c.id = $1",
+        &[p(id)],
+        |r| {
+            let card = Card { version: Some(r.get(18)), ..personal(r) };
+            (card, MemberStatus::from_label(&r.text(19)).expect("checked by the column"))
+        },
+    )
+}
+
+/// Changes nothing but the version of a locked personal card, so that a charge that looked at it before looks again.
+pub fn touch_personal(db: &Db, id: Uuid) {
+    db.run("UPDATE app.personal_cards SET status = status WHERE id = $1", &[p(id)]);
 }
 
 /// Sets or clears the pay code of a personal card.
@@ -140,36 +167,36 @@ pub fn set_personal_code(db: &Db, id: Uuid, code: Option<(&[u8], Timestamp)>) {
     );
 }
 
-/// Writes what a movement changed. `spend_code` forgets the pay code of a personal card.
-pub fn save(db: &Db, card: &Card, spend_code: bool) {
-    let movement = |more: Vec<Param>| -> Vec<Param> {
-        let mut params = vec![
-            p(card.id),
-            p(card.balance),
-            p(card.card_seq),
-            p(card.last_tx_id),
-            p(card.skip_tx_id),
-            p(card.last_posted_at),
-        ];
-        params.extend(more);
-        params
-    };
-    let touched = match card.card_type {
-        CardType::Personal => db.run(
-            "UPDATE app.personal_cards SET balance = $2, card_seq = $3, last_tx_id = $4, skip_tx_id = $5, last_posted_at = $6, \
-                    points = $7, level = $8, discount = $9, point_seq = $10, \
-                    qr_hash = CASE WHEN $11 THEN NULL ELSE qr_hash END, \
-                    qr_expires_at = CASE WHEN $11 THEN NULL ELSE qr_expires_at END \
-             WHERE id = $1",
-            &movement(vec![p(card.points), p(card.level), p(card.discount), p(card.point_seq), p(spend_code)]),
-        ),
-        CardType::Enterprise => db.run(
+/// Writes what a movement changed; `false` (and nothing written) if the card was read without a lock and has changed
+/// since. `spend_code` forgets the pay code of a personal card.
+#[must_use]
+pub fn save(db: &Db, card: &Card, spend_code: bool) -> bool {
+    let mut params: Vec<Param> = Vec::with_capacity(12);
+    params.extend([
+        p(card.id),
+        p(card.balance),
+        p(card.card_seq),
+        p(card.last_tx_id),
+        p(card.skip_tx_id),
+        p(card.last_posted_at),
+    ]);
+    if card.card_type == CardType::Enterprise {
+        return db.run(
             "UPDATE app.enterprise_cards SET balance = $2, card_seq = $3, last_tx_id = $4, skip_tx_id = $5, last_posted_at = $6 \
              WHERE id = $1",
-            &movement(vec![]),
-        ),
+            &params,
+        ) == 1;
+    }
+    params.extend([p(card.points), p(card.level), p(card.discount), p(card.point_seq), p(spend_code)]);
+    let touched = match card.version {
+        None => db.run(concat!(update_personal!(), "WHERE id = $1"), &params),
+        Some(version) => {
+            params.push(p(version));
+            db.run(concat!(update_personal!(), "WHERE id = $1 AND xmin = $12"), &params)
+        }
     };
-    assert_eq!(touched, 1, "a locked card is updated");
+    assert!(touched == 1 || card.version.is_some(), "a locked card is updated");
+    touched == 1
 }
 
 pub fn set_status(db: &Db, card_type: CardType, id: Uuid, status: CardStatus) {

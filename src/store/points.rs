@@ -18,6 +18,7 @@ pub struct PointEntry<'a> {
 }
 
 pub fn insert(db: &Db, month: Month, e: &PointEntry) {
+    assert!(e.change != 0 && e.point_seq > 0);
     db.run_in(
         month,
         "INSERT INTO app.point_ledger_{m} (card_id, point_seq, created_at, change, balance_after, level, tx_no, reason) \

@@ -12,7 +12,16 @@ use std::ffi::CString;
 thread_local! {
     /// Kept plans by the address of their text and, for statements on one partition, its month. Bounded by the number of
     /// statements in this library times the months that this backend has touched.
-    static PLANS: RefCell<HashMap<(usize, u16), pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<HashMap<(usize, Target), pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+}
+
+/// Which of the statements that one text stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+struct Target {
+    /// `yymm` of the partition that `{m}` names; 0 for a text without it.
+    month: u16,
+    /// Which labels stand for the other placeholders; 0 for a text without them.
+    labels: u16,
 }
 
 /// A connection to the executor, open for one RPC.
@@ -57,20 +66,33 @@ impl Db {
 
     /// Runs a statement; returns how many rows it touched.
     pub fn run(&self, sql: &'static str, args: &[Param]) -> u64 {
-        self.execute(sql, None, args, |_| ()).1
+        self.execute(sql, Target::default(), &[], args, |_| ()).1
     }
 
     /// As [`Db::run`], on the partitions of one month: `{m}` in the text stands for its suffix.
     pub fn run_in(&self, month: Month, sql: &'static str, args: &[Param]) -> u64 {
-        self.execute(sql, Some(month), args, |_| ()).1
+        self.execute(sql, Target { month: month.yymm(), labels: 0 }, &[], args, |_| ()).1
+    }
+
+    /// As [`Db::run_in`], with labels of enums written into the text as constants, which spares the server reading them
+    /// anew at every execution. `which` numbers the combination.
+    pub fn run_labelled(
+        &self,
+        month: Month,
+        sql: &'static str,
+        which: u16,
+        labels: &[(&str, &'static str)],
+        args: &[Param],
+    ) -> u64 {
+        self.execute(sql, Target { month: month.yymm(), labels: which }, labels, args, |_| ()).1
     }
 
     pub fn rows<T>(&self, sql: &'static str, args: &[Param], read: impl FnMut(&Row) -> T) -> Vec<T> {
-        self.execute(sql, None, args, read).0
+        self.execute(sql, Target::default(), &[], args, read).0
     }
 
     pub fn rows_in<T>(&self, month: Month, sql: &'static str, args: &[Param], read: impl FnMut(&Row) -> T) -> Vec<T> {
-        self.execute(sql, Some(month), args, read).0
+        self.execute(sql, Target { month: month.yymm(), labels: 0 }, &[], args, read).0
     }
 
     /// The one row that a statement by a unique key can have.
@@ -85,13 +107,14 @@ impl Db {
     fn execute<T>(
         &self,
         sql: &'static str,
-        month: Option<Month>,
+        target: Target,
+        labels: &[(&str, &'static str)],
         args: &[Param],
         mut read: impl FnMut(&Row) -> T,
     ) -> (Vec<T>, u64) {
         const MAX_PARAMS: usize = 40;
         assert!(args.len() <= MAX_PARAMS);
-        let plan = plan(sql, month, args);
+        let plan = plan(sql, target, labels, args);
         let mut values = [Datum::from(0usize); MAX_PARAMS];
         let mut nulls = [b' ' as std::ffi::c_char; MAX_PARAMS];
         for (i, arg) in args.iter().enumerate() {
@@ -122,16 +145,19 @@ impl Db {
     }
 }
 
-fn plan(sql: &'static str, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
-    let key = (sql.as_ptr() as usize, month.map_or(0, Month::yymm));
+fn plan(sql: &'static str, target: Target, labels: &[(&str, &'static str)], args: &[Param]) -> pg_sys::SPIPlanPtr {
+    let key = (sql.as_ptr() as usize, target);
     if let Some(kept) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {
         return kept;
     }
-    let text = match month {
-        Some(month) => CString::new(sql.replace(months::PLACEHOLDER, &month.suffix())),
-        None => CString::new(sql),
+    let mut text = sql.to_owned();
+    if let Some(month) = Month::from_yymm(target.month) {
+        text = text.replace(months::PLACEHOLDER, &month.suffix());
     }
-    .expect("no NUL in our statements");
+    for (placeholder, label) in labels {
+        text = text.replace(placeholder, label);
+    }
+    let text = CString::new(text).expect("no NUL in our statements");
     let mut types: Vec<Oid> = args.iter().map(|a| a.oid).collect();
     // SAFETY: text and types outlive the call; a kept plan lives in its own memory context until the backend ends.
     let plan = unsafe {

@@ -123,29 +123,41 @@ pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
 }
 
 pub fn insert(db: &Db, tx: &Tx) {
-    db.run_in(
+    // What the table has no CHECKs for.
+    assert!(!tx.final_amount.is_zero() && (tx.final_amount.is_positive() || tx.tx_type == TxType::Adjustment));
+    assert_eq!(tx.status == TxStatus::Completed, tx.card_seq.is_some() && tx.posted_at.is_some());
+    assert!(tx.balance_after.is_none_or(|b| !b.is_negative()));
+    assert_eq!(Month::of(tx.created_at.0), Some(tx.id.month()));
+    // Numbers the combination of the four labels below, from 1.
+    let which =
+        1 + (((tx.tx_type as u16 * 4 + tx.status as u16) * 2 + tx.card_type as u16) * 4 + tx.payment_method as u16);
+    db.run_labelled(
         tx.id.month(),
-        "INSERT INTO app.transactions_{m} (id, tx_type, status, created_at, posted_at, card_type, card_id, card_seq, prev_tx_id, \
-                skip_tx_id, member_id, processed_by, merchant_id, payment_method, raw_amount, discount, final_amount, \
-                balance_after, points_earned, refunded_amount, refundable_left, original_tx_no, idempotency_key, \
-                external_order_id, gateway_trade_no, reason, tag, tx_no, refund_chain_id) \
-         VALUES ($1, $2::text::app.tx_type, $3::text::app.tx_status, $4, $5, $6::text::app.card_type, $7, $8, $9, $10, $11, $12, $13, \
-                $14::text::app.pay_method, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
+        "INSERT INTO app.transactions_{m} (id, tx_type, status, card_type, payment_method, created_at, posted_at, card_id, card_seq, \
+                prev_tx_id, skip_tx_id, refund_chain_id, member_id, processed_by, merchant_id, raw_amount, discount, \
+                final_amount, balance_after, points_earned, refunded_amount, refundable_left, original_tx_no, idempotency_key, \
+                external_order_id, gateway_trade_no, reason, tag, tx_no) \
+         VALUES ($1, '{type}', '{status}', '{card}', '{method}', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+                $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)",
+        which,
+        &[
+            ("{type}", tx.tx_type.label()),
+            ("{status}", tx.status.label()),
+            ("{card}", tx.card_type.label()),
+            ("{method}", tx.payment_method.label()),
+        ],
         &[
             p(tx.id.raw()),
-            p(tx.tx_type.label()),
-            p(tx.status.label()),
             p(tx.created_at),
             p(tx.posted_at),
-            p(tx.card_type.label()),
             p(tx.card_id),
             p(tx.card_seq),
             p(tx.prev_tx_id),
             p(tx.skip_tx_id),
+            p(tx.refund_chain_id),
             p(tx.member_id),
             p(tx.processed_by),
             p(tx.merchant_id),
-            p(tx.payment_method.label()),
             p(tx.raw_amount),
             p(tx.discount),
             p(tx.final_amount),
@@ -160,17 +172,17 @@ pub fn insert(db: &Db, tx: &Tx) {
             p(tx.reason.as_deref()),
             p(tx.tag.clone()),
             p(tx.tx_no()),
-            p(tx.refund_chain_id),
         ],
     );
 }
 
 /// Notes a refund on its payment: the new sum, and the refund as head of the chain.
-pub fn note_refund(db: &Db, payment: TxId, refunded: Money, refund: TxId) {
+pub fn note_refund(db: &Db, payment: &Tx, refunded: Money, refund: TxId) {
+    assert!(refunded.is_positive() && refunded <= payment.final_amount);
     let touched = db.run_in(
-        payment.month(),
+        payment.id.month(),
         "UPDATE app.transactions_{m} SET refunded_amount = $2, refund_chain_id = $3 WHERE id = $1",
-        &[p(payment.raw()), p(refunded), p(refund.raw())],
+        &[p(payment.id.raw()), p(refunded), p(refund.raw())],
     );
     assert_eq!(touched, 1, "a locked payment is updated");
 }
