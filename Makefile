@@ -4,7 +4,7 @@ PG ?= 15
 PG_CONFIG ?= /usr/lib/postgresql/$(PG)/bin/pg_config
 export PG PG_CONFIG
 
-.PHONY: help setup install demo test psql storm check clean
+.PHONY: help setup install demo test psql storm bench check clean
 
 help:
 	@echo "make demo      set up what is missing, build, and play one day of a shop"
@@ -12,6 +12,7 @@ help:
 	@echo "make psql      open the kept cluster (the demo's database is mps)"
 	@echo "make install PG_CONFIG=/path/to/pg_config    build in release and install into that Postgres"
 	@echo "make storm SECONDS=600 [CLIENTS=8] [SEED=1]  the long storm"
+	@echo "make bench [QUICK=1]                         the benchmark; writes bench/RESULTS.md"
 	@echo "make check     format, lint and unit tests only"
 	@echo "make clean     remove the kept cluster"
 
@@ -40,6 +41,9 @@ SEED ?= 1
 storm: setup install
 	@bash -c 'set -e; eval "$$(tools/cluster start storm)"; \
 	  MPS_CLUSTER=storm tools/cargo run --quiet -p mps-storm -- --seconds $(SECONDS) --clients $(CLIENTS) --seed $(SEED)'
+
+bench: setup install
+	@tools/bench
 
 check:
 	@MPS_TEST_ONLY="format lint unit" tools/test

@@ -148,3 +148,21 @@ UPDATE twin.personal_cards t SET qr_hash = sha256(c.twin_code::bytea), qr_expire
 GRANT SELECT ON bench.codes TO bench_client;
 -- As after any bulk load: no dead rows, fresh statistics, the same for both sides.
 VACUUM FULL bench.codes; VACUUM FULL twin.personal_cards; VACUUM FULL app.personal_cards; VACUUM ANALYZE;
+
+-- What bench/scripts/bare.sql inserts into; floor.sql writes into the twin's tables.
+CREATE TABLE twin.bare_log (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, card_id uuid, at timestamptz, amount numeric(14,2));
+GRANT ALL ON ALL TABLES IN SCHEMA twin TO bench_client;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA twin TO bench_client;
+
+-- pgbench's own transaction as one server-side call, over its own tables at scale 10.
+CREATE FUNCTION twin.tpcb(p_aid integer, p_bid integer, p_tid integer, p_delta integer) RETURNS integer
+    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE v integer;
+BEGIN
+    UPDATE pgbench_accounts SET abalance = abalance + p_delta WHERE aid = p_aid;
+    SELECT abalance INTO v FROM pgbench_accounts WHERE aid = p_aid;
+    UPDATE pgbench_tellers SET tbalance = tbalance + p_delta WHERE tid = p_tid;
+    UPDATE pgbench_branches SET bbalance = bbalance + p_delta WHERE bid = p_bid;
+    INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (p_tid, p_bid, p_aid, p_delta, now());
+    RETURN v;
+END $$;

@@ -1,5 +1,8 @@
 -- Who will own everything, and what must hold before anything is made. Runs inside CREATE EXTENSION.
 
+-- For the whole script: nothing that somebody left in a schema of these names is found by an unqualified name.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 DO $preflight$
 DECLARE
     v_role record;

@@ -59,19 +59,19 @@ tokens! {
         "This member may not use this card. For an enterprise card, its admin can bind the member."
         "该会员无权使用此卡。企业卡可由企业管理员绑定会员。";
     NotCardAdmin "NOT_CARD_ADMIN" 403
-        "Only an admin of this enterprise card may do this."
+        "Only an admin of this enterprise card may do this. Ask one of its admins."
         "仅企业卡管理员可执行此操作。";
     NotAllowed "NOT_ALLOWED" 403
-        "The caller may not do this."
+        "The caller may not do this. See the detail for who may."
         "无权执行此操作。";
     MerchantNotFound "MERCHANT_NOT_FOUND" 404
         "There is no such merchant. Check the merchant code."
         "商户不存在。请检查商户代码。";
     CardNotFound "CARD_NOT_FOUND" 404
-        "There is no such card, or the caller may not see it."
+        "There is no such card, or the caller may not see it. Check the id or number of the card."
         "卡不存在或无权查看。";
     MemberNotFound "MEMBER_NOT_FOUND" 404
-        "There is no such member."
+        "There is no such member. Register the member first."
         "会员不存在。";
     TxNotFound "TX_NOT_FOUND" 404
         "There is no such transaction, or the caller may not see it. Check the number."
@@ -80,40 +80,40 @@ tokens! {
         "The merchant is inactive. A backend can activate it, and can still refund its payments."
         "商户已停用。后台可重新启用,也可为其交易退款。";
     CardNotActive "CARD_NOT_ACTIVE" 409
-        "The card is not active: frozen, lost or closed."
+        "The card is not active: frozen, lost or closed. A backend can thaw a frozen card and replace a lost one."
         "卡未处于可用状态(已冻结、挂失或关闭)。";
     CardExpired "CARD_EXPIRED" 409
         "The card has expired. A backend can set a new expiry."
         "卡已过期。后台可设置新的有效期。";
     CardNotEmpty "CARD_NOT_EMPTY" 409
-        "A card is closed only with a balance of 0 and no pending recharge."
+        "A card is closed only with a balance of 0 and no pending recharge. Refund or correct the balance and settle the recharge first."
         "仅当余额为零且没有待确认充值时才能关闭卡。";
     MemberNotActive "MEMBER_NOT_ACTIVE" 409
-        "The member is suspended or closed."
+        "The member is suspended or closed. A backend can make a suspended member active again."
         "会员已被暂停或注销。";
     LastAdmin "LAST_ADMIN" 409
         "The last admin of an enterprise card stays. Make another member admin first."
         "企业卡至少保留一名管理员。请先指定其他管理员。";
     NotRefundable "NOT_REFUNDABLE" 409
-        "Only a completed payment can be refunded."
+        "Only a completed payment can be refunded. Send the number of the payment (ZF...)."
         "只有已完成的支付可以退款。";
     RefundExceedsRemaining "REFUND_EXCEEDS_REMAINING" 409
-        "The refund is more than what is left of the payment."
+        "The refund is more than what is left of the payment. Refund at most what is left; app.tx_by_no shows it."
         "退款金额超过可退余额。";
     RechargeNotPending "RECHARGE_NOT_PENDING" 409
-        "The recharge is not in a state for this, or was settled with another gateway trade number."
+        "The recharge is not in a state for this, or was settled with another gateway trade number. Look at it with app.tx_by_no and compare with the gateway."
         "该充值当前状态不允许此操作,或已用其他渠道流水号入账。";
     AmountMismatch "AMOUNT_MISMATCH" 409
-        "The confirmed amount is not the one that was asked for. Nothing was credited; compare with the gateway."
+        "The confirmed amount is not the one that was asked for, and nothing was credited. Compare with the gateway."
         "确认金额与申请金额不一致,未入账。请与支付渠道核对。";
     ExternalOrderConflict "EXTERNAL_ORDER_CONFLICT" 409
-        "This order id or gateway trade number belongs to another transaction."
+        "This order id or gateway trade number belongs to another transaction. Use one of its own for each order."
         "该订单号或渠道流水号已被其他交易使用。";
     BalanceLimit "BALANCE_LIMIT" 409
-        "The balance would pass the configured limit."
+        "The balance would pass the configured limit. Use a smaller amount, or have a backend raise max_balance."
         "余额将超过系统上限。";
     StatusConflict "STATUS_CONFLICT" 409
-        "The present state does not allow this change."
+        "The present state does not allow this change. See the detail for the state."
         "当前状态不允许此变更。";
     Archived "ARCHIVED" 409
         "The month of this transaction is archived. Ask the database administrator."
@@ -132,6 +132,13 @@ tokens! {
 impl Token {
     pub fn sqlstate(self) -> String {
         format!("PT{}", self.http_status())
+    }
+
+    /// What happened, and what to do about it.
+    pub fn sentences(self) -> (&'static str, &'static str) {
+        let text = self.english();
+        let end = text.find(". ").map_or(text.len(), |at| at + 1);
+        (&text[..end], text[end..].trim_start())
     }
 
     pub fn from_name(name: &str) -> Option<Token> {
@@ -155,15 +162,13 @@ impl Error {
 
     /// Raises it. Never returns to the caller.
     pub fn raise(self) -> ! {
-        server::raise(&self.token.sqlstate(), self.token.name(), &self.detail, self.token.english())
+        server::raise(&self.token.sqlstate(), self.token.name(), &self.detail, self.token.sentences().1)
     }
 }
 
 impl From<Token> for Error {
     fn from(token: Token) -> Error {
-        // The first sentence of the text; the whole of it is the hint.
-        let text = token.english();
-        Error::new(token, text.split_inclusive(". ").next().unwrap_or(text).trim_end())
+        Error::new(token, token.sentences().0)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::store::settings::Config;
 use crate::store::types::{NumericArg, RawJsonb, Timestamp};
 use mps_domain::card::CardType;
 use mps_domain::limits;
-use mps_domain::money::{MONEY_SCALE, Money};
+use mps_domain::money::{MAX_CENTS, MONEY_SCALE, Money};
 use mps_domain::tx_no::{self, TxId, TxType};
 
 /// A required argument.
@@ -13,17 +13,18 @@ pub fn required<T>(value: Option<T>, argument: &'static str) -> Result<T> {
     value.ok_or_else(|| Error::new(Token::InvalidArgument, format!("{argument} must not be null")))
 }
 
-/// A positive amount within the configured limit.
-pub fn amount(value: Option<NumericArg>, argument: &'static str, config: &Config) -> Result<Money> {
-    let amount = signed_amount(value, argument, config)?;
+/// A positive amount. Whether it is within the configured limit is asked by [`within_limit`], once the request is known
+/// to be a new one: the answer to a repetition does not change with the settings.
+pub fn amount(value: Option<NumericArg>, argument: &'static str) -> Result<Money> {
+    let amount = signed_amount(value, argument)?;
     if !amount.is_positive() {
         return Err(Error::new(Token::InvalidAmount, format!("{argument} must be positive")));
     }
     Ok(amount)
 }
 
-/// An amount that is not zero, of either sign, within the configured limit.
-pub fn signed_amount(value: Option<NumericArg>, argument: &'static str, config: &Config) -> Result<Money> {
+/// An amount that is not zero, of either sign.
+pub fn signed_amount(value: Option<NumericArg>, argument: &'static str) -> Result<Money> {
     let refuse = |why: &str| Err(Error::new(Token::InvalidAmount, format!("{argument} {why}")));
     let Some(value) = value else {
         return refuse("must not be null");
@@ -32,10 +33,18 @@ pub fn signed_amount(value: Option<NumericArg>, argument: &'static str, config: 
     if amount.is_zero() {
         return refuse("must not be zero");
     }
-    if amount.cents().unsigned_abs() > config.max_amount.cents().unsigned_abs() {
-        return refuse("is above the largest single amount");
+    if amount.cents().unsigned_abs() > MAX_CENTS.unsigned_abs() {
+        return refuse("is out of range");
     }
     Ok(amount)
+}
+
+/// Refuses an amount above the configured limit.
+pub fn within_limit(amount: Money, config: &Config) -> Result<()> {
+    if amount.cents().unsigned_abs() > config.max_amount.cents().unsigned_abs() {
+        return Err(Error::new(Token::InvalidAmount, "the amount is above the largest single amount"));
+    }
+    Ok(())
 }
 
 /// A required text, free in form.

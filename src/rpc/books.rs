@@ -182,16 +182,10 @@ pub fn current_discount(call: &Call, card: &Card) -> Discount {
     }
 }
 
-/// Short, because every movement has one; what else there is to know stands in the transaction. With the amounts in it, a
-/// sealed log also seals the books.
+/// Short, because every movement has one; what else there is to know stands in the transaction. With the amount in it, a
+/// sealed log also seals the balances: they are the sums of what moved.
 fn audit_movement(call: &Call, tx: &Tx) {
-    let balance = tx.balance_after.unwrap_or(Money::ZERO);
-    call.audit(
-        tx.tx_type.label(),
-        "transaction",
-        &tx.tx_no(),
-        json!({ "change": tx.change().to_string(), "balance": balance.to_string() }),
-    );
+    call.audit(tx.tx_type.label(), "transaction", &tx.tx_no(), json!({ "change": tx.change().to_string() }));
 }
 
 /// Refuses a card that may not pay now.

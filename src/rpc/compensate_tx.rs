@@ -2,13 +2,13 @@
 
 use super::replay::Dedupe;
 use super::{args, books, write};
-use crate::error::{Token, ensure};
+use crate::error::{Error, Token, ensure};
 use crate::store::keys::Scope;
 use crate::store::types::{NumericArg, NumericOut, Timestamp, Uuid};
 use crate::store::{cards, months, transactions};
 use mps_domain::card::CardStatus;
 use mps_domain::money::Money;
-use mps_domain::tx_no::TxType;
+use mps_domain::tx_no::{TxStatus, TxType};
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
@@ -33,7 +33,7 @@ fn compensate_tx(
     let (tx, replayed) = write(|call| {
         call.caller.require_backend()?;
         let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
-        let amount = args::signed_amount(p_amount, "p_amount", &call.config)?;
+        let amount = args::signed_amount(p_amount, "p_amount")?;
         let reason = args::reason(p_reason)?;
         ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
         let corrected = transactions::find(call.db, id).filter(|tx| tx.tx_type == tx_type).ok_or(Token::TxNotFound)?;
@@ -52,6 +52,10 @@ fn compensate_tx(
         })?;
         if let Some(tx) = first {
             return Ok((tx, true));
+        }
+        args::within_limit(amount, &call.config)?;
+        if corrected.status != TxStatus::Completed {
+            return Err(Error::new(Token::StatusConflict, "the transaction has moved no money"));
         }
         call.open_month()?;
 

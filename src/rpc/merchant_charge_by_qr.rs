@@ -45,7 +45,7 @@ fn merchant_charge_by_qr(
 > {
     let (tx, replayed) = write(|call| {
         let merchant = operated_merchant(call, p_merchant_code)?;
-        let amount = args::amount(p_amount, "p_amount", &call.config)?;
+        let amount = args::amount(p_amount, "p_amount")?;
         let reason = args::optional_reason(p_reason)?;
         let tag = args::object(p_tag, "p_tag")?;
         let dedupe = Dedupe {
@@ -61,6 +61,7 @@ fn merchant_charge_by_qr(
         if let Some(tx) = first {
             return Ok((tx, true));
         }
+        args::within_limit(amount, &call.config)?;
         ensure(merchant.active, Token::MerchantInactive)?;
         call.open_month()?;
 

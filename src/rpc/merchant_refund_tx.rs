@@ -37,7 +37,7 @@ fn merchant_refund_tx(
 > {
     let (tx, replayed) = write(|call| {
         let merchant = operated_merchant(call, p_merchant_code)?;
-        let amount = args::amount(p_refund_amount, "p_refund_amount", &call.config)?;
+        let amount = args::amount(p_refund_amount, "p_refund_amount")?;
         let reason = args::optional_reason(p_reason)?;
         let tag = args::object(p_tag, "p_tag")?;
         let (original_type, original_id) = args::tx_number(p_original_tx_no, "p_original_tx_no")?;
@@ -55,6 +55,7 @@ fn merchant_refund_tx(
         if let Some(tx) = first {
             return Ok((tx, true));
         }
+        args::within_limit(amount, &call.config)?;
         ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
         call.open_month()?;
 

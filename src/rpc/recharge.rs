@@ -70,7 +70,7 @@ pub fn record(
         None => None,
     };
 
-    let amount = args::amount(request.amount, "p_amount", &call.config)?;
+    let amount = args::amount(request.amount, "p_amount")?;
     let method = payment_method(call, request.payment_method)?;
     let reason = args::optional_reason(request.reason)?;
     let tag = args::object(request.tag, "p_tag")?;
@@ -101,6 +101,7 @@ pub fn record(
     if let Some(tx) = first {
         return Ok((tx, card_id, true));
     }
+    args::within_limit(amount, &call.config)?;
     if let Some(merchant) = &merchant {
         ensure(merchant.active, Token::MerchantInactive)?;
     }

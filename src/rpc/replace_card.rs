@@ -3,8 +3,8 @@
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token};
 use crate::store::cards::{self, Card};
-use crate::store::server;
 use crate::store::types::Uuid;
+use crate::store::{members, server};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::tier::level_for;
 use mps_domain::tx_no::TxType;
@@ -20,6 +20,9 @@ fn replace_card(
         call.caller.require_backend()?;
         let id = args::required(p_card_id, "p_card_id")?;
         let reason = args::reason(p_reason)?;
+        // The member's lock first: closing the member must not miss the new card.
+        let seen = cards::find(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        members::lock_id(seen.member_id.expect("personal cards have a member"));
         call.open_month()?;
 
         let old = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;

@@ -1,11 +1,12 @@
 //! `app.rotate_card_qr`: a new pay code, shown once; only its hash is kept.
 
 use super::user_recharge_personal_card::owner_or_backend;
-use super::{args, books, write};
-use crate::error::{Error, Token, ensure};
+use super::{Call, args, books, write};
+use crate::error::{Error, Result, Token, ensure};
+use crate::store::cards::{self, Card};
 use crate::store::members::{self, MemberStatus};
+use crate::store::server;
 use crate::store::types::{Timestamp, Uuid};
-use crate::store::{cards, server};
 use mps_domain::card::CardType;
 use mps_domain::pay_code::{self, Place};
 use pgrx::prelude::*;
@@ -26,49 +27,76 @@ fn rotate_card_qr(
         if user.is_some() && p_member_id.is_some() && p_member_id != user {
             return Err(Error::new(Token::NotAllowed, "p_member_id is for backends"));
         }
-        let seen = cards::find(call.db, card_type, card_id);
-        let member = match card_type {
-            CardType::Personal => {
-                let owner = owner_or_backend(call, seen)?.member_id;
-                ensure(p_member_id.is_none() || p_member_id == owner, Token::NotCardUser)?;
-                owner.expect("personal cards have a member")
-            }
-            CardType::Enterprise => {
-                seen.ok_or(Token::CardNotFound)?;
-                let member = match user {
-                    Some(user) => user,
-                    None => args::required(p_member_id, "p_member_id")?,
-                };
-                // A stranger does not learn that the card exists; a backend is told what is wrong.
-                let hidden = if user.is_some() { Token::CardNotFound } else { Token::NotCardUser };
-                members::binding(call.db, card_id, member).ok_or(hidden)?;
-                member
-            }
+        let code = match card_type {
+            CardType::Personal => personal_code(call, card_id, user, p_member_id)?,
+            CardType::Enterprise => enterprise_code(call, card_id, user, p_member_id)?,
         };
-        call.open_month()?;
-
-        let card = cards::lock(call.db, card_type, card_id).ok_or(Token::CardNotFound)?;
-        books::ensure_usable(call, &card)?;
-        ensure(members::status(call.db, member) == Some(MemberStatus::Active), Token::MemberNotActive)?;
-
-        let secret = server::random();
-        let place = match card_type {
-            CardType::Personal => Place::Personal { card: *card_id.as_bytes() },
-            CardType::Enterprise => Place::Enterprise { card: *card_id.as_bytes(), member: *member.as_bytes() },
-        };
-        let code = pay_code::encode(&place, &secret);
-        let hash = pay_code::hash(&code);
-        let expires_at = Timestamp(server::now().0 + i64::from(call.config.qr_ttl_seconds) * MICROS_PER_SECOND);
-        match card_type {
-            CardType::Personal => cards::set_personal_code(call.db, card_id, Some((&hash, expires_at))),
-            CardType::Enterprise => {
-                // Bound still, now that nobody can unbind.
-                members::lock_binding(call.db, card_id, member).ok_or(Token::NotCardUser)?;
-                members::set_code(call.db, card_id, member, Some((&hash, expires_at)));
-            }
-        }
-        call.audit("card.code_rotated", "card", &card.card_no, json!({ "member_id": member.to_string() }));
-        Ok((code, expires_at))
+        Ok((code.plain, code.expires_at))
     });
     TableIterator::once(shown)
+}
+
+/// A code that was just made.
+struct NewCode {
+    plain: String,
+    hash: pay_code::Hash,
+    expires_at: Timestamp,
+}
+
+fn new_code(call: &Call, place: Place) -> NewCode {
+    let plain = pay_code::encode(&place, &server::random());
+    let hash = pay_code::hash(&plain);
+    let expires_at = Timestamp(server::now().0 + i64::from(call.config.qr_ttl_seconds) * MICROS_PER_SECOND);
+    NewCode { plain, hash, expires_at }
+}
+
+/// For the card's owner, or a backend that may name it. The card is read without a lock and written only if it has not
+/// changed since; where it has, once more, locked.
+fn personal_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid>) -> Result<NewCode> {
+    let (card, status) = cards::peek_payer(call.db, id).ok_or(Token::CardNotFound)?;
+    let card = owner_or_backend(call, Some(card))?;
+    let owner = card.member_id.expect("personal cards have a member");
+    debug_assert!(user.is_none_or(|u| u == owner));
+    ensure(named.is_none_or(|member| member == owner), Token::NotCardUser)?;
+    call.open_month()?;
+    let code = new_code(call, Place::Personal { card: *id.as_bytes() });
+    ensure_may_pay(call, &card, Some(status))?;
+    if !cards::set_personal_code(call.db, id, &code.hash, code.expires_at, card.version) {
+        let card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        ensure_may_pay(call, &card, members::status(call.db, owner))?;
+        let written = cards::set_personal_code(call.db, id, &code.hash, code.expires_at, None);
+        assert!(written, "a locked card does not change");
+    }
+    audit_rotation(call, &card, owner);
+    Ok(code)
+}
+
+/// For a member bound to the card: the signed-in one, or the one that a backend names.
+fn enterprise_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid>) -> Result<NewCode> {
+    cards::find(call.db, CardType::Enterprise, id).ok_or(Token::CardNotFound)?;
+    let member = match user {
+        Some(user) => user,
+        None => args::required(named, "p_member_id")?,
+    };
+    // A stranger does not learn that the card exists; a backend is told what is wrong.
+    let hidden = if user.is_some() { Token::CardNotFound } else { Token::NotCardUser };
+    members::binding(call.db, id, member).ok_or(hidden)?;
+    call.open_month()?;
+    let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(Token::CardNotFound)?;
+    ensure_may_pay(call, &card, members::status(call.db, member))?;
+    // Bound still, now that nobody can unbind.
+    members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
+    let code = new_code(call, Place::Enterprise { card: *id.as_bytes(), member: *member.as_bytes() });
+    members::set_code(call.db, id, member, Some((&code.hash, code.expires_at)));
+    audit_rotation(call, &card, member);
+    Ok(code)
+}
+
+fn ensure_may_pay(call: &Call, card: &Card, member: Option<MemberStatus>) -> Result<()> {
+    books::ensure_usable(call, card)?;
+    ensure(member == Some(MemberStatus::Active), Token::MemberNotActive)
+}
+
+fn audit_rotation(call: &Call, card: &Card, member: Uuid) {
+    call.audit("card.code_rotated", "card", &card.card_no, json!({ "member_id": member.to_string() }));
 }

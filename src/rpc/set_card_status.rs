@@ -1,12 +1,13 @@
 //! `app.set_card_status`: freezes, thaws, reports lost, closes.
 
+use super::statement::visible_card;
 use super::user_recharge_personal_card::owner_or_backend;
 use super::{Call, args, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::cards::{self, Card};
 use crate::store::transactions;
 use crate::store::types::Uuid;
-use mps_domain::card::CardStatus;
+use mps_domain::card::{CardStatus, CardType};
 use pgrx::prelude::*;
 use serde_json::json;
 
@@ -21,12 +22,16 @@ fn set_card_status(
         call.caller.client()?;
         let id = args::required(p_card_id, "p_card_id")?;
         let card_type = args::card_type(p_card_type)?;
-        owner_or_backend(call, cards::find(call.db, card_type, id))?;
+        match card_type {
+            CardType::Personal => owner_or_backend(call, cards::find(call.db, card_type, id))?,
+            // Who is bound sees the card, but a company card has no owner who could report it.
+            CardType::Enterprise => visible_card(call, card_type, id)?,
+        };
         let status = CardStatus::from_label(args::required(p_status, "p_status")?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_status is active, frozen, lost, expired or closed"))?;
         let reason = args::reason(p_reason)?;
-        if !call.caller.is_backend && status != CardStatus::Lost {
-            return Err(Error::new(Token::NotAllowed, "an owner may only report a card lost"));
+        if !call.caller.is_backend && (status != CardStatus::Lost || card_type == CardType::Enterprise) {
+            return Err(Error::new(Token::NotAllowed, "only a backend may; an owner may report a personal card lost"));
         }
         call.open_month()?;
 

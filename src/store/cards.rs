@@ -159,12 +159,21 @@ pub fn touch_personal(db: &Db, id: Uuid) {
     db.run("UPDATE app.personal_cards SET status = status WHERE id = $1", &[p(id)]);
 }
 
-/// Sets or clears the pay code of a personal card.
-pub fn set_personal_code(db: &Db, id: Uuid, code: Option<(&[u8], Timestamp)>) {
-    db.run(
-        "UPDATE app.personal_cards SET qr_hash = $2, qr_expires_at = $3 WHERE id = $1",
-        &[p(id), p(code.map(|c| c.0)), p(code.map(|c| c.1))],
-    );
+/// Sets the pay code of a personal card; `false` (and nothing written) if the card was read as `version` and has changed
+/// since.
+#[must_use]
+pub fn set_personal_code(db: &Db, id: Uuid, hash: &[u8], expires_at: Timestamp, version: Option<RowVersion>) -> bool {
+    let touched = match version {
+        None => db.run(
+            "UPDATE app.personal_cards SET qr_hash = $2, qr_expires_at = $3 WHERE id = $1",
+            &[p(id), p(hash), p(expires_at)],
+        ),
+        Some(version) => db.run(
+            "UPDATE app.personal_cards SET qr_hash = $2, qr_expires_at = $3 WHERE id = $1 AND xmin = $4",
+            &[p(id), p(hash), p(expires_at), p(version)],
+        ),
+    };
+    touched == 1
 }
 
 /// Writes what a movement changed; `false` (and nothing written) if the card was read without a lock and has changed

@@ -2,6 +2,7 @@
 
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
+use mps_domain::card::CardType;
 use mps_domain::money::Discount;
 use mps_domain::tier::Level;
 use mps_domain::tx_no::TxId;
@@ -18,23 +19,21 @@ pub fn note_run(db: &Db, job: &str, first: bool, last: bool, rows: i64) {
     );
 }
 
-/// Expires active cards that are due, of either kind; returns their numbers.
-pub fn expire_cards(db: &Db, at: Timestamp, limit: i64) -> Vec<String> {
-    let mut expired = db.rows(
-        "UPDATE app.personal_cards c SET status = 'expired' FROM ( \
-            SELECT d.id FROM app.personal_cards d WHERE d.status = 'active' AND d.expires_at <= $1 \
-            ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE) due WHERE c.id = due.id RETURNING c.card_no",
-        &[p(at), p(limit)],
-        |r| r.text(1),
-    );
-    expired.extend(db.rows(
-        "UPDATE app.enterprise_cards c SET status = 'expired' FROM ( \
-            SELECT d.id FROM app.enterprise_cards d WHERE d.status = 'active' AND d.expires_at <= $1 \
-            ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE) due WHERE c.id = due.id RETURNING c.card_no",
-        &[p(at), p(limit)],
-        |r| r.text(1),
-    ));
-    expired
+/// Expires active cards of one kind that are due, by id; returns their numbers.
+pub fn expire_cards(db: &Db, card_type: CardType, at: Timestamp, limit: i64) -> Vec<String> {
+    let sql = match card_type {
+        CardType::Personal => {
+            "UPDATE app.personal_cards c SET status = 'expired' FROM ( \
+                SELECT d.id FROM app.personal_cards d WHERE d.status = 'active' AND d.expires_at <= $1 \
+                ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE) due WHERE c.id = due.id RETURNING c.card_no"
+        }
+        CardType::Enterprise => {
+            "UPDATE app.enterprise_cards c SET status = 'expired' FROM ( \
+                SELECT d.id FROM app.enterprise_cards d WHERE d.status = 'active' AND d.expires_at <= $1 \
+                ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE) due WHERE c.id = due.id RETURNING c.card_no"
+        }
+    };
+    db.rows(sql, &[p(at), p(limit)], |r| r.text(1))
 }
 
 /// Forgets ended codes among the next personal cards after `from`; returns the last card looked at (`None`: there was
