@@ -36,6 +36,18 @@ BEGIN
         END IF;
     END IF;
 
+    -- Nor is a function or an operator that somebody has put there: nothing of ours exists yet, or any more.
+    SELECT pg_catalog.string_agg(x.name, ', ') INTO v_stray
+    FROM (SELECT p.oid::regprocedure::text AS name, p.pronamespace AS nsp FROM pg_catalog.pg_proc p
+          UNION ALL
+          SELECT o.oid::regoperator::text, o.oprnamespace FROM pg_catalog.pg_operator o) x
+    JOIN pg_catalog.pg_namespace n ON n.oid = x.nsp
+    WHERE n.nspname IN ('app', 'audit', 'sec');
+    IF v_stray IS NOT NULL THEN
+        RAISE EXCEPTION 'the schemas app, audit and sec hold functions or operators that are not of mps: %', v_stray
+            USING HINT = 'Move or drop them, then install mps.';
+    END IF;
+
     IF pg_catalog.to_regnamespace('audit') IS NULL THEN
         CREATE SCHEMA audit;
         ALTER EXTENSION mps DROP SCHEMA audit;

@@ -2,8 +2,25 @@
 -- them like anybody's tables. sec.install() makes what is missing and touches nothing that exists, so it serves a fresh
 -- database, one where the extension was dropped and created again, and app.migrate().
 
+CREATE FUNCTION sec.strip_grants(p_relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.strip_grants(regclass) IS
+    'Takes back what ALTER DEFAULT PRIVILEGES gave away on a new relation: only sec.grant_api() grants. Internal.';
+
 CREATE FUNCTION sec.install() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' SET default_table_access_method = 'heap' AS $install$
 DECLARE
     v_name text;
 BEGIN
@@ -339,7 +356,7 @@ BEGIN
     IF to_regclass('sec.api_grants') IS NULL THEN
         CREATE TABLE sec.api_grants (
             role_name text NOT NULL,
-            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator')),
+            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup')),
             PRIMARY KEY (role_name, level)
         );
         COMMENT ON TABLE sec.api_grants IS 'What sec.grant_api() granted, so that updates can grant it again on new functions';
@@ -395,7 +412,9 @@ BEGIN
             ('app.membership_levels', 'everyone', 'true'),
             ('app.merchants', 'operated_merchant', 'id IN (SELECT sec.merchant_ids())'),
             ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_id IN (SELECT sec.merchant_ids())'),
-            ('app.transactions', 'own_transaction', 'member_id = (SELECT sec.uid())'),
+            -- With the balance of a company card in them, only as long as one is bound to it.
+            ('app.transactions', 'own_transaction',
+             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
             ('app.point_ledger', 'points_of_own_card',
              'card_id IN (SELECT c.id FROM app.personal_cards c WHERE c.member_id = (SELECT sec.uid()))')
         ) AS p (tab, policy, condition)
@@ -432,6 +451,7 @@ BEGIN
                    l.name AS level_name, c.discount, c.status::text AS status, c.expires_at, c.qr_expires_at,
                    'owner'::text AS role, NULL::text AS company_name, c.member_id
             FROM app.personal_cards c LEFT JOIN app.membership_levels l ON l.level = c.level
+            WHERE c.member_id = (SELECT sec.uid())
             UNION ALL
             SELECT 'enterprise', e.id, e.card_no, e.balance, NULL, NULL, NULL, e.fixed_discount, e.status::text, e.expires_at,
                    b.qr_expires_at, b.role::text, e.company_name, b.member_id
@@ -445,8 +465,8 @@ BEGIN
                    t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
                    t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
                    t.reason, t.tag, t.created_at, t.posted_at
-            FROM app.transactions t;
-        COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made; ordered by created_at with a LIMIT it costs the page, not the history';
+            FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+        COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them; ordered by created_at with a LIMIT it costs the page, not the history';
     END IF;
     FOR v IN SELECT format('ALTER VIEW %s OWNER TO mps_owner', c.oid::regclass) AS command
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -458,8 +478,10 @@ END
 $install$;
 COMMENT ON FUNCTION sec.install_attachments() IS 'The policies, triggers and views of mps that are missing. Internal.';
 
+-- The caller's own defaults for new tables have no say.
 CREATE FUNCTION sec.make_month(p_month date) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $month$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' SET default_table_access_method = 'heap' AS $month$
 DECLARE
     v_day date := date_trunc('month', p_month::timestamp)::date;
     v_suffix text := to_char(v_day::timestamp, 'YYYYMM');
@@ -471,8 +493,9 @@ BEGIN
     IF v_day < date '2000-01-01' OR v_day > date '2099-12-01' THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'months are those of the years 2000 to 2099');
     END IF;
-    -- One maker at a time, whichever month; taken before any row lock, held to the end of the transaction.
-    PERFORM pg_advisory_xact_lock(1297109832, 1);
+    -- One maker at a time, whichever month; taken before any row lock, held to the end of the transaction. A lock on a table
+    -- of our own, because an advisory lock is anybody's to take.
+    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM app.archived_months a WHERE a.month = v_day) THEN
         RETURN false;
     END IF;
@@ -490,6 +513,7 @@ BEGIN
                        v.nsp, v.tab || '_' || v_suffix, v.nsp, v.tab);
         EXECUTE format('ALTER TABLE %I.%I OWNER TO mps_owner', v.nsp, v.tab || '_' || v_suffix);
         EXECUTE format('ALTER TABLE %I.%I ADD %s', v.nsp, v.tab || '_' || v_suffix, v.pk);
+        PERFORM sec.strip_grants(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
         EXECUTE format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', v.nsp, v.tab || '_' || v_suffix);
         EXECUTE format('COMMENT ON TABLE %I.%I IS %L', v.nsp, v.tab || '_' || v_suffix,
                        format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(v_day::timestamp, 'YYYY-MM')));

@@ -9,6 +9,9 @@ COMMENT ON FUNCTION app.error_list() IS 'What app.error_codes shows.';
 CREATE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal') OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
+    END IF;
     INSERT INTO app.job_runs AS j (job, started_at, finished_at, rows_done)
     VALUES (p_job, clock_timestamp(), CASE WHEN p_rows = 0 THEN clock_timestamp() END, p_rows)
     ON CONFLICT (job) DO UPDATE SET
@@ -23,6 +26,7 @@ COMMENT ON FUNCTION sec.job_batch(text, bigint, boolean) IS 'Notes one batch of 
 CREATE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM sec.check_months_ahead(p_ahead);
     RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
 END
 $$;
@@ -65,8 +69,13 @@ COMMENT ON FUNCTION app.expire_cards_batch(text) IS 'One batch of app.expire_car
 CREATE PROCEDURE app.expire_cards()
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_after text := app.expire_cards_batch(NULL);
+    v_after text;
 BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_after := app.expire_cards_batch(NULL);
     COMMIT;
     WHILE v_after IS NOT NULL LOOP
         v_after := app.expire_cards_batch(v_after);
@@ -83,8 +92,13 @@ COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS 'One batch of app.expire_q
 CREATE PROCEDURE app.expire_qrcodes()
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_after text := app.expire_qrcodes_batch(NULL);
+    v_after text;
 BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_after := app.expire_qrcodes_batch(NULL);
     COMMIT;
     WHILE v_after IS NOT NULL LOOP
         v_after := app.expire_qrcodes_batch(v_after);
@@ -101,8 +115,13 @@ COMMENT ON FUNCTION app.expire_recharges_batch(text) IS 'One batch of app.expire
 CREATE PROCEDURE app.expire_recharges()
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_after text := app.expire_recharges_batch(NULL);
+    v_after text;
 BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_after := app.expire_recharges_batch(NULL);
     COMMIT;
     WHILE v_after IS NOT NULL LOOP
         v_after := app.expire_recharges_batch(v_after);
@@ -119,8 +138,13 @@ COMMENT ON FUNCTION app.expire_keys_batch(text) IS 'One batch of app.expire_keys
 CREATE PROCEDURE app.expire_keys()
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_after text := app.expire_keys_batch(NULL);
+    v_after text;
 BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_after := app.expire_keys_batch(NULL);
     COMMIT;
     WHILE v_after IS NOT NULL LOOP
         v_after := app.expire_keys_batch(v_after);
@@ -137,8 +161,13 @@ COMMENT ON FUNCTION app.recompute_levels_batch(text) IS 'One batch of app.recomp
 CREATE PROCEDURE app.recompute_levels()
     LANGUAGE plpgsql AS $$
 DECLARE
-    v_after text := app.recompute_levels_batch(NULL);
+    v_after text;
 BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_after := app.recompute_levels_batch(NULL);
     COMMIT;
     WHILE v_after IS NOT NULL LOOP
         v_after := app.recompute_levels_batch(v_after);
@@ -160,7 +189,7 @@ CREATE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p
 COMMENT ON FUNCTION sec.register_signup(uuid, text, text, text) IS 'Registers the member of a new auth.users row. Internal.';
 
 CREATE FUNCTION sec.on_signup() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     v_row jsonb := to_jsonb(NEW);
 BEGIN
@@ -168,11 +197,8 @@ BEGIN
     BEGIN
         PERFORM sec.register_signup(
             (v_row ->> 'id')::uuid,
-            left(coalesce(nullif(btrim(v_row #>> '{raw_user_meta_data,name}'), ''),
-                          nullif(btrim(v_row #>> '{raw_user_meta_data,full_name}'), ''),
-                          nullif(btrim(v_row ->> 'email'), ''), nullif(btrim(v_row ->> 'phone'), ''), 'Member'), 500),
-            left(nullif(btrim(v_row ->> 'phone'), ''), 40),
-            left(nullif(btrim(v_row ->> 'email'), ''), 320));
+            coalesce(v_row #>> '{raw_user_meta_data,name}', v_row #>> '{raw_user_meta_data,full_name}'),
+            v_row ->> 'phone', v_row ->> 'email');
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING 'mps: no member for the new user %: %', v_row ->> 'id', SQLERRM;
     END;

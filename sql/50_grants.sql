@@ -52,7 +52,10 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
         ('app.expire_keys_batch', 'operator'),
         ('app.recompute_levels', 'operator'),
         ('app.recompute_levels_batch', 'operator'),
-        ('sec.security_check', 'operator')
+        ('sec.security_check', 'operator'),
+        ('sec.raise', 'signup'),
+        ('sec.on_signup', 'signup'),
+        ('app.enable_supabase_signup', 'signup')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS 'Every function that a level may call; what is not here is internal. A backend may also call what a client may.';
 
@@ -102,8 +105,8 @@ COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS 'Grants or revokes 
 CREATE FUNCTION sec.grant_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF p_level IS NULL OR p_level NOT IN ('client', 'backend', 'operator') THEN
-        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend or operator');
+    IF p_level IS NULL OR p_level NOT IN ('client', 'backend', 'operator', 'signup') THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
     END IF;
     IF p_role IS NULL OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = p_role) THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_role is no role of this cluster');
@@ -116,15 +119,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
-    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server) or operator (maintenance). Remembered, so that updates reach new functions. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server) operator (maintenance) or signup (app.enable_supabase_signup()). Remembered, so that updates reach new functions. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
 
 CREATE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record;
 BEGIN
-    IF p_level IS NULL OR p_level NOT IN ('client', 'backend', 'operator') THEN
-        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend or operator');
+    IF p_level IS NULL OR p_level NOT IN ('client', 'backend', 'operator', 'signup') THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
     END IF;
     DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level;
     IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = p_role) THEN

@@ -15,10 +15,28 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         SELECT p.oid, p.oid::regprocedure::text AS name, format('%s.%s', s.nspname, p.proname) AS func,
                p.proacl, p.proowner, p.prosecdef, p.proconfig
         FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
-        JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-        JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid AND e.extname = 'mps'
     ),
-    owner AS (SELECT r.oid, r.rolcanlogin, r.rolsuper FROM pg_roles r WHERE r.rolname = 'mps_owner'),
+    -- The policies that sec.install_attachments() makes, as the server shows them, without white space and brackets.
+    policies (tab, policy, condition) AS (
+        VALUES ('app.member_profiles', 'own_profile', 'id=SELECTsec.uidASuid'),
+               ('app.personal_cards', 'own_card', 'member_id=SELECTsec.uidASuid'),
+               ('app.enterprise_cards', 'bound_card', 'idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
+               ('app.enterprise_card_bindings', 'own_binding_or_administered_card', 'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids'),
+               ('app.membership_levels', 'everyone', 'true'),
+               ('app.merchants', 'operated_merchant', 'idINSELECTsec.merchant_idsASmerchant_ids'),
+               ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_idINSELECTsec.merchant_idsASmerchant_ids'),
+               ('app.transactions', 'own_transaction', 'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
+               ('app.point_ledger', 'points_of_own_card', 'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
+    ),
+    found_policies AS (
+        SELECT r.name AS tab, p.polname::text AS policy, p.polcmd, p.polpermissive,
+               regexp_replace(pg_get_expr(p.polqual, p.polrelid), '[\s()]', '', 'g') AS condition
+        FROM pg_policy p JOIN relations r ON r.oid = p.polrelid
+    ),
+    owner AS (
+        SELECT r.oid, r.rolcanlogin, r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication AS powerful
+        FROM pg_roles r WHERE r.rolname = 'mps_owner'
+    ),
     -- Every privilege on every object, by whom it is held (0: PUBLIC). A NULL acl of a function means PUBLIC may execute it.
     grants AS (
         SELECT 'schema ' || s.nspname AS object, 'schema' AS kind, s.nspname::text AS name, NULL::text AS col, a.grantee, a.privilege_type
@@ -59,11 +77,22 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         UNION ALL
         SELECT 'mps_owner cannot log in, is no superuser and has no members', 'there is no role mps_owner' WHERE NOT EXISTS (SELECT FROM owner)
         UNION ALL
-        SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or is a superuser'
-        FROM owner o WHERE o.rolcanlogin OR o.rolsuper
+        SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or has powers of its own'
+        FROM owner o WHERE o.rolcanlogin OR o.powerful
         UNION ALL
-        SELECT 'mps_owner cannot log in, is no superuser and has no members', format('%s is a member', pg_get_userbyid(m.member))
-        FROM pg_auth_members m JOIN owner o ON o.oid = m.roleid
+        SELECT 'mps_owner cannot log in, is no superuser and has no members', format('%s is a member of %s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid))
+        FROM pg_auth_members m JOIN owner o ON o.oid IN (m.roleid, m.member)
+        UNION ALL
+        SELECT 'no client role inherits from a backend or operator role', format('%s from %s', c.role_name, b.role_name)
+        FROM sec.api_grants c JOIN pg_roles cr ON cr.rolname = c.role_name
+        JOIN sec.api_grants b ON b.level IN ('backend', 'operator') JOIN pg_roles br ON br.rolname = b.role_name
+        WHERE c.level = 'client' AND cr.oid <> br.oid AND NOT cr.rolsuper AND pg_has_role(cr.oid, br.oid, 'USAGE')
+          AND NOT EXISTS (SELECT FROM sec.api_grants x WHERE x.role_name = c.role_name AND x.level = b.level)
+        UNION ALL
+        SELECT 'the schemas hold no functions but those of mps', f.name
+        FROM functions f
+        WHERE NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'mps'
+                          WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
         UNION ALL
         SELECT 'every relation and schema belongs to mps_owner', format('%s belongs to %s', x.name, pg_get_userbyid(x.who))
         FROM (SELECT r.name, r.relowner AS who FROM relations r UNION ALL SELECT 'schema ' || s.nspname, s.nspowner FROM spaces s) x
@@ -87,12 +116,9 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         SELECT 'views run with the rights of who asks (security_invoker)', r.name
         FROM relations r WHERE r.relkind = 'v' AND NOT coalesce(r.reloptions && ARRAY['security_invoker=true', 'security_invoker=on'], false)
         UNION ALL
-        SELECT 'policies only let read', format('%s on %s', p.polname, p.polrelid::regclass)
-        FROM pg_policy p JOIN relations r ON r.oid = p.polrelid WHERE p.polcmd <> 'r'
-        UNION ALL
-        SELECT 'policies ask who is calling', format('%s on %s', p.polname, p.polrelid::regclass)
-        FROM pg_policy p JOIN relations r ON r.oid = p.polrelid
-        WHERE r.name <> 'app.membership_levels' AND pg_get_expr(p.polqual, p.polrelid) !~ 'sec\.(uid|merchant_ids)\(\)'
+        SELECT 'policies are those of mps, and only let read', format('%s on %s', coalesce(f.policy, p.policy), coalesce(f.tab, p.tab))
+        FROM policies p FULL JOIN found_policies f ON f.tab = p.tab AND f.policy = p.policy
+        WHERE p.policy IS NULL OR f.policy IS NULL OR f.polcmd <> 'r' OR f.condition IS DISTINCT FROM p.condition
         UNION ALL
         SELECT 'the event log is append-only', format('%s has no enabled trigger append_only', r.name)
         FROM relations r
@@ -116,10 +142,11 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                (8, 'mps_owner cannot log in, is no superuser and has no members'),
                (9, 'every relation and schema belongs to mps_owner'),
                (10, 'views run with the rights of who asks (security_invoker)'),
-               (11, 'policies only let read'),
-               (12, 'policies ask who is calling'),
-               (13, 'the event log is append-only'),
-               (14, 'settings and levels announce their changes')
+               (11, 'policies are those of mps, and only let read'),
+               (12, 'no client role inherits from a backend or operator role'),
+               (13, 'the schemas hold no functions but those of mps'),
+               (14, 'the event log is append-only'),
+               (15, 'settings and levels announce their changes')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place

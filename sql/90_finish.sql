@@ -15,10 +15,29 @@ BEGIN
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', v.target);
         EXECUTE format('ALTER %s OWNER TO mps_owner', v.target);
     END LOOP;
+    -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes as well: only sec.grant_api() grants.
+    FOR v IN
+        SELECT DISTINCT format('REVOKE ALL ON %s %s FROM %I', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END,
+                               p.oid::regprocedure, pg_get_userbyid(a.grantee)) AS command
+        FROM pg_catalog.pg_proc p, aclexplode(p.proacl) a
+        WHERE p.pronamespace IN ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace)
+          AND a.grantee NOT IN (0, p.proowner)
+        UNION ALL
+        SELECT DISTINCT format('REVOKE ALL ON SCHEMA %I FROM %s', n.nspname,
+                               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+        FROM pg_catalog.pg_namespace n, aclexplode(n.nspacl) a
+        WHERE n.nspname IN ('app', 'audit', 'sec') AND a.grantee <> n.nspowner AND NOT v_restoring
+    LOOP
+        EXECUTE v.command;
+    END LOOP;
 
     -- pg_dump and pg_restore bring the tables themselves, and switch row_security off in every session of theirs.
     IF NOT v_restoring THEN
         PERFORM sec.install();
+        PERFORM sec.strip_grants(c.oid::regclass)
+        FROM pg_catalog.pg_class c
+        WHERE c.relnamespace IN ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S')
+          AND c.relacl IS NOT NULL AND pg_catalog.pg_get_userbyid(c.relowner) = 'mps_owner';
         FOR v_ahead IN 0 .. 3 LOOP
             PERFORM sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => v_ahead))::date);
         END LOOP;
@@ -38,6 +57,12 @@ BEGIN
         IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'service_role') THEN
             PERFORM sec.grant_api('service_role', 'backend');
         END IF;
+        -- The owner of Supabase's users may switch on that each of them becomes a member.
+        FOR v IN SELECT pg_get_userbyid(c.relowner) AS owner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+                 WHERE c.oid = pg_catalog.to_regclass('auth.users') AND NOT r.rolsuper
+        LOOP
+            PERFORM sec.grant_api(v.owner, 'signup');
+        END LOOP;
         FOR v IN SELECT g.role_name, g.level FROM sec.api_grants g JOIN pg_catalog.pg_roles r ON r.rolname = g.role_name LOOP
             PERFORM sec.apply_grants(v.role_name, v.level, true);
         END LOOP;

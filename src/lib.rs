@@ -29,5 +29,6 @@ pgrx::extension_sql_file!("../sql/90_finish.sql", name = "finish", finalize);
 #[pgrx::pg_guard]
 #[allow(unsafe_code)] // the name that Postgres looks for
 pub extern "C-unwind" fn _PG_init() {
+    store::server::no_backtraces();
     store::cache::init();
 }

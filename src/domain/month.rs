@@ -60,6 +60,22 @@ impl Month {
     }
 }
 
+/// A moment as text, `2026-11-22T18:05:08.123456Z`, whatever the session's settings are.
+pub fn iso(pg_micros: i64) -> String {
+    const SECOND: i64 = 1_000_000;
+    let day = pg_micros.div_euclid(DAY_MICROS);
+    let (year, month) = civil(day + EPOCH_DAYS);
+    let day_of_month = day + EPOCH_DAYS - days(year, month) + 1;
+    let in_day = pg_micros.rem_euclid(DAY_MICROS);
+    let (seconds, micros) = (in_day / SECOND, in_day % SECOND);
+    format!(
+        "{year:04}-{month:02}-{day_of_month:02}T{:02}:{:02}:{:02}.{micros:06}Z",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
 /// Year and month of a day counted from 1970-01-01 in the proleptic Gregorian calendar (Hinnant's algorithm).
 fn civil(day: i64) -> (i64, i64) {
     let shifted = day + 719_468;
@@ -102,6 +118,9 @@ mod tests {
         assert_eq!(Month::of(jan.starts_at() - 1), jan.previous());
         // 2024-02-29 12:00 UTC
         assert_eq!(Month::of(762_480_000_000_000 + DAY_MICROS / 2), Month::from_yymm(2402));
+        assert_eq!(iso(0), "2000-01-01T00:00:00.000000Z");
+        assert_eq!(iso(762_480_000_000_000 + 3_661_000_001), "2024-02-29T01:01:01.000001Z");
+        assert_eq!(iso(-1), "1999-12-31T23:59:59.999999Z");
         assert_eq!(Month::from_yymm(2613), None);
         assert_eq!(Month::from_yymm(2600), None);
     }

@@ -12,7 +12,7 @@ const MICROS_PER_MINUTE: i64 = 60_000_000;
 #[pg_extern(sql = false)]
 fn expire_recharges_batch(p_after: Option<&str>) -> Option<String> {
     batch("expire_recharges", p_after, |call, _| {
-        let asked_before = Timestamp(call.at.0 - i64::from(call.config.recharge_ttl_minutes) * MICROS_PER_MINUTE);
+        let asked_before = Timestamp(call.at.0 - i64::from(call.config().recharge_ttl_minutes) * MICROS_PER_MINUTE);
         let waiting = sweep::waiting_recharges(call.db, asked_before, BATCH_ROWS);
         let mut cancelled = 0;
         for id in &waiting {

@@ -20,7 +20,7 @@ fn recompute_levels_batch(p_after: Option<&str>) -> Option<String> {
         let page = sweep::lock_levels(call.db, from, BATCH_ROWS);
         let mut changed = 0;
         for card in &page {
-            let level = level_for(&call.config.levels, card.points);
+            let level = level_for(&call.config().levels, card.points);
             if (level.level, level.discount) != (card.level, card.discount) {
                 sweep::set_level(call.db, card.id, level);
                 changed += 1;

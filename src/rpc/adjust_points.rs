@@ -1,9 +1,9 @@
 //! `app.adjust_points`: points by hand; the level follows.
 
 use super::books::{post_points, stored_id};
-use super::{args, write};
-use crate::error::{Error, Token, ensure};
-use crate::store::keys::{self, Scope};
+use super::{Call, args, write};
+use crate::error::{Error, Result, Token, ensure};
+use crate::store::keys::{self, Claim, Scope};
 use crate::store::types::Uuid;
 use crate::store::{cards, months, points};
 use mps_domain::card::{CardStatus, CardType};
@@ -33,20 +33,15 @@ fn adjust_points(
         let key = args::optional_key(p_idempotency_key, "p_idempotency_key")?;
         let scope = Scope::points(&seen.card_no);
 
-        if let Some(key) = key {
-            keys::lock_key(scope, key);
-            if let Some(known) = keys::find_key(call.db, scope, key) {
-                // The same packing as a transaction's id: the month, and the entry's own number.
-                let entry = stored_id(known);
-                months::readable(call.db, entry.month())?;
-                let point_seq = entry.raw() - TxId::floor(entry.month());
-                let (was, points, level) = points::find(call.db, entry.month(), id, point_seq)
-                    .ok_or_else(|| Error::new(Token::TxNotFound, "the entry that a key points to is not there"))?;
-                ensure(was == change, Token::IdempotencyKeyReused)?;
-                return Ok((points, level));
-            }
-        }
         call.open_month()?;
+        // The line of the ledger is not known before the card is locked: the key is taken first and pointed to it later.
+        if let Some(key) = key
+            && let Claim::Known(known) = keys::claim_key(call.db, scope, key, TxId::floor(call.month))
+        {
+            let (was, points, level) = recorded(call, id, known)?;
+            ensure(was == change, Token::IdempotencyKeyReused)?;
+            return Ok((points, level));
+        }
 
         let mut card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
@@ -54,7 +49,7 @@ fn adjust_points(
         if let Some(key) = key {
             let entry = TxId::new(call.month, card.point_seq)
                 .ok_or_else(|| Error::new(Token::StatusConflict, "the card has too many changes of points"))?;
-            keys::remember_key(call.db, scope, key, entry.raw());
+            keys::repoint_key(call.db, scope, key, entry.raw());
         }
         call.audit(
             "points.adjusted",
@@ -65,4 +60,12 @@ fn adjust_points(
         Ok((card.points, card.level))
     });
     TableIterator::once((after.0, i32::from(after.1)))
+}
+
+/// Change, points and level of the line that a key points to: its month and its number, packed as a transaction's id.
+fn recorded(call: &Call, card: Uuid, known: i64) -> Result<(i64, i64, i16)> {
+    let entry = stored_id(known);
+    months::readable(call.db, entry.month())?;
+    points::find(call.db, entry.month(), card, entry.raw() - TxId::floor(entry.month()))
+        .ok_or_else(|| Error::new(Token::TxNotFound, "the entry that a key points to is not there"))
 }

@@ -40,9 +40,9 @@ pub fn signed_amount(value: Option<NumericArg>, argument: &'static str) -> Resul
 }
 
 /// Refuses an amount above the configured limit.
-pub fn within_limit(amount: Money, config: &Config) -> Result<()> {
+pub fn within_limit(amount: Money, argument: &'static str, config: &Config) -> Result<()> {
     if amount.cents().unsigned_abs() > config.max_amount.cents().unsigned_abs() {
-        return Err(Error::new(Token::InvalidAmount, "the amount is above the largest single amount"));
+        return Err(Error::new(Token::InvalidAmount, format!("{argument} is above the largest single amount")));
     }
     Ok(())
 }
@@ -97,7 +97,9 @@ pub fn object(value: Option<RawJsonb>, argument: &'static str) -> Result<RawJson
     let Some(value) = value else {
         return Ok(RawJsonb::empty());
     };
-    if value.stored_bytes() > limits::TAG_BYTES {
+    // Stored, it may be larger than the text it came from (numbers are): either form may be the small one.
+    let stored = value.stored_bytes();
+    if stored > limits::TAG_BYTES && (stored > 8 * limits::TAG_BYTES || value.to_text().len() > limits::TAG_BYTES) {
         return Err(Error::new(
             Token::InvalidArgument,
             format!("{argument} is larger than {} bytes", limits::TAG_BYTES),

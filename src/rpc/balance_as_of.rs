@@ -4,7 +4,7 @@ use super::books::stored_id;
 use super::statement::visible_card;
 use super::{Call, args, read};
 use crate::error::{Error, Result, Token, ensure};
-use crate::store::months;
+use crate::store::months::{self, Presence};
 use crate::store::transactions::{self, Link};
 use crate::store::types::{NumericOut, Timestamp, Uuid};
 use mps_domain::money::Money;
@@ -31,6 +31,10 @@ fn balance_at(call: &Call, last: Option<TxId>, skip: Option<TxId>, at: Timestamp
     let mut here = last;
     let mut far = skip;
     while let Some(id) = far {
+        // A long step may lead into an archived month that the answer does not lie in.
+        if months::presence(call.db, id.month()) == Presence::Archived {
+            break;
+        }
         let link = follow(call, id)?;
         if link.posted_at <= at {
             break;

@@ -18,9 +18,9 @@ use serde_json::json;
 pub const SKIP_DISTANCE: i64 = 64;
 
 /// A transaction asked for in this call, not posted yet; the rest of its columns is for the caller to fill in.
-pub fn new_tx(call: &Call, tx_type: TxType, card: &Card, raw: Money, paid: Money) -> Tx {
+pub fn new_tx(call: &Call, id: TxId, tx_type: TxType, card: &Card, raw: Money, paid: Money) -> Tx {
     Tx {
-        id: transactions::new_id(call.month),
+        id,
         tx_type,
         status: TxStatus::Processing,
         created_at: call.at,
@@ -168,7 +168,10 @@ fn record_points(call: &Call, card: &Card, change: i64, tx_no: Option<&str>, rea
 /// Level and discount of a personal card are always those of its points, under the levels of now.
 fn settle_level(call: &Call, card: &mut Card) {
     if card.card_type == CardType::Personal {
-        let level = level_for(&call.config.levels, card.points);
+        // On a locked card the levels of now, not of before the wait for it. One that was read without a lock is written
+        // only if nobody, app.recompute_levels() included, has written it meanwhile.
+        let config = if card.version.is_none() { call.refresh_config() } else { call.config() };
+        let level = level_for(&config.levels, card.points);
         card.level = level.level;
         card.discount = level.discount;
     }
@@ -177,7 +180,7 @@ fn settle_level(call: &Call, card: &mut Card) {
 /// The discount that a charge is priced with: that of the points before it, or the fixed one.
 pub fn current_discount(call: &Call, card: &Card) -> Discount {
     match card.card_type {
-        CardType::Personal => level_for(&call.config.levels, card.points).discount,
+        CardType::Personal => level_for(&call.config().levels, card.points).discount,
         CardType::Enterprise => card.discount,
     }
 }
@@ -189,8 +192,8 @@ fn audit_movement(call: &Call, tx: &Tx) {
 }
 
 /// Refuses a card that may not pay now.
-pub fn ensure_usable(call: &Call, card: &Card) -> Result<()> {
-    if card.status == CardStatus::Expired || card.expires_at.is_some_and(|t| t <= call.at) {
+pub fn ensure_usable(card: &Card) -> Result<()> {
+    if card.status == CardStatus::Expired || card.expires_at.is_some_and(|t| t <= server::now()) {
         return Err(Token::CardExpired.into());
     }
     if card.status != CardStatus::Active {
@@ -218,19 +221,22 @@ pub fn lock_successor(call: &Call, card_type: CardType, id: Uuid) -> Result<Card
     }
 }
 
-/// The card after its replacements, without locking it.
-pub fn successor(call: &Call, card_type: CardType, id: Uuid) -> Option<Card> {
-    let mut card = cards::find(call.db, card_type, id)?;
-    while let Some(next) = card.replaced_by {
-        card = cards::find(call.db, card_type, next)?;
+/// Whether a card is another one or has, by however many replacements, taken over from it.
+pub fn succeeds(call: &Call, card_type: CardType, asked: Uuid, found: Uuid) -> bool {
+    let mut at = Some(asked);
+    while let Some(id) = at {
+        if id == found {
+            return true;
+        }
+        at = cards::find(call.db, card_type, id).and_then(|card| card.replaced_by);
     }
-    Some(card)
+    false
 }
 
 /// Refuses an amount that would lift a balance over the configured limit.
 pub fn ensure_room(call: &Call, card: &Card, amount: Money) -> Result<()> {
     match card.balance.plus(amount) {
-        Some(balance) if balance <= call.config.max_balance => Ok(()),
+        Some(balance) if balance <= call.config().max_balance => Ok(()),
         _ => Err(Token::BalanceLimit.into()),
     }
 }

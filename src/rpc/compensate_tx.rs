@@ -1,6 +1,6 @@
 //! `app.compensate_tx`: corrects the card of a transaction by a signed amount.
 
-use super::replay::Dedupe;
+use super::replay::{Dedupe, First};
 use super::{args, books, write};
 use crate::error::{Error, Token, ensure};
 use crate::store::keys::Scope;
@@ -32,11 +32,12 @@ fn compensate_tx(
 > {
     let (tx, replayed) = write(|call| {
         call.caller.require_backend()?;
-        let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
+        let (tx_type, corrected_id) = args::tx_number(p_tx_no, "p_tx_no")?;
         let amount = args::signed_amount(p_amount, "p_amount")?;
         let reason = args::reason(p_reason)?;
-        ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
-        let corrected = transactions::find(call.db, id).filter(|tx| tx.tx_type == tx_type).ok_or(Token::TxNotFound)?;
+        ensure(months::readable(call.db, corrected_id.month())?, Token::TxNotFound)?;
+        let corrected =
+            transactions::find(call.db, corrected_id).filter(|tx| tx.tx_type == tx_type).ok_or(Token::TxNotFound)?;
         let corrected_no = corrected.tx_no();
         let origin = cards::find(call.db, corrected.card_type, corrected.card_id).ok_or(Token::CardNotFound)?;
         let dedupe = Dedupe {
@@ -45,26 +46,28 @@ fn compensate_tx(
             order: None,
         };
 
-        let first = dedupe.find(call, |tx| {
+        let first = dedupe.claim(call, |tx| {
             tx.tx_type == TxType::Adjustment
                 && tx.original_tx_no.as_deref() == Some(&corrected_no)
                 && tx.final_amount == amount
         })?;
-        if let Some(tx) = first {
-            return Ok((tx, true));
-        }
-        args::within_limit(amount, &call.config)?;
+        let id = match first {
+            First::Answer(tx) => return Ok((*tx, true)),
+            First::Time(id) => id,
+        };
+        args::within_limit(amount, "p_amount", &call.config())?;
         if corrected.status != TxStatus::Completed {
             return Err(Error::new(Token::StatusConflict, "the transaction has moved no money"));
         }
         call.open_month()?;
 
         let mut card = books::lock_successor(call, corrected.card_type, corrected.card_id)?;
-        ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
+        // Money may still be taken off a closed card: a late confirmation can have left some there.
+        ensure(card.status != CardStatus::Closed || amount.is_negative(), Token::CardNotActive)?;
         if amount.is_positive() {
             books::ensure_room(call, &card, amount)?;
         }
-        let mut tx = books::new_tx(call, TxType::Adjustment, &card, amount, amount);
+        let mut tx = books::new_tx(call, id, TxType::Adjustment, &card, amount, amount);
         tx.member_id = card.member_id.or(corrected.member_id);
         tx.merchant_id = corrected.merchant_id;
         tx.original_tx_no = Some(corrected_no.clone());
@@ -72,7 +75,6 @@ fn compensate_tx(
         tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
         books::post(call, &mut card, &mut tx)?;
         transactions::insert_compensation(call.db, &tx, &corrected_no, call.caller.uid, &call.caller.role, reason);
-        dedupe.remember(call, &tx);
         Ok((tx, false))
     });
     TableIterator::once((

@@ -2,12 +2,10 @@
 
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
-use crate::store::keys::{self, OrderScope};
+use crate::store::keys::{self, Claim, OrderScope};
 use crate::store::transactions::{self, Tx};
 use crate::store::types::{NumericArg, NumericOut, RawJsonb, Uuid};
 use crate::store::{months, server};
-use mps_domain::money::MONEY_SCALE;
-use mps_domain::money::Money;
 use mps_domain::tx_no::{TxId, TxStatus, TxType};
 use pgrx::prelude::*;
 
@@ -46,20 +44,16 @@ fn confirm_recharge(
         call.caller.require_backend()?;
         let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
         // The gateway's amount is compared, not limited: the money is there.
-        let amount = args::required(p_amount, "p_amount")?
-            .units(MONEY_SCALE)
-            .map(Money::from_cents)
-            .map_err(|why| crate::error::bad_amount("p_amount", why))?;
+        let amount = args::amount(p_amount, "p_amount")?;
         let trade_no = args::key(p_gateway_trade_no, "p_gateway_trade_no")?;
         let payload = args::object(p_payload, "p_payload")?;
 
         let known = find_recharge(call, tx_type, id)?;
-        // Key and order locks come before the row locks; the method of a recharge never changes.
-        let trade = OrderScope::gateway_trade(known.payment_method);
-        keys::lock_order(trade, trade_no);
-        let order = known.external_order_id.as_deref().map(|o| (OrderScope::recharge(known.payment_method), o));
-        if let Some((scope, order)) = order {
-            keys::lock_order(scope, order);
+        // Claims come before row locks; the method and the order id of a recharge never change. What is claimed in vain is
+        // given back with the error.
+        claim(call, OrderScope::gateway_trade(known.payment_method), trade_no, id)?;
+        if let Some(order) = known.external_order_id.as_deref() {
+            claim(call, OrderScope::recharge(known.payment_method), order, id)?;
         }
         call.open_month()?;
 
@@ -75,21 +69,17 @@ fn confirm_recharge(
             ensure(tx.gateway_trade_no.as_deref() == Some(trade_no), Token::RechargeNotPending)?;
             return Ok((tx, true));
         }
-        claim(call, trade, trade_no, tx.id)?;
-        if let Some((scope, order)) = order {
-            claim(call, scope, order, tx.id)?;
-        }
 
         let mut card = books::lock_successor(call, tx.card_type, tx.card_id)?;
         tx.gateway_trade_no = Some(trade_no.into());
         let was = tx.status;
         books::post_waiting(call, &mut card, &mut tx)?;
-        let payload: serde_json::Value = serde_json::from_str(&payload.to_text()).unwrap_or_default();
-        call.audit(
+        call.audit_with_payload(
             "recharge.confirmed",
             "transaction",
             &tx.tx_no(),
-            serde_json::json!({ "gateway_trade_no": trade_no, "was": was.label(), "payload": payload }),
+            serde_json::json!({ "gateway_trade_no": trade_no, "was": was.label() }),
+            payload,
         );
         Ok((tx, false))
     });
@@ -106,15 +96,12 @@ pub(super) fn find_recharge(call: &Call, tx_type: TxType, id: TxId) -> Result<Tx
     transactions::find(call.db, id).filter(|tx| tx.tx_type == TxType::Recharge).ok_or_else(|| Token::TxNotFound.into())
 }
 
-/// Takes an order id or trade number for this transaction, whose lock the caller holds.
+/// Takes an order id or trade number for a recharge, which may have it already.
 fn claim(call: &Call, scope: OrderScope, order: &str, tx: TxId) -> Result<()> {
-    match keys::find_order(call.db, scope, order) {
-        None => {
-            keys::remember_order(call.db, scope, order, tx.raw());
-            Ok(())
-        }
-        Some(owner) if owner == tx.raw() => Ok(()),
-        Some(_) => Err(Error::new(
+    match keys::claim_order(call.db, scope, order, tx.raw()) {
+        Claim::Ours => Ok(()),
+        Claim::Known(owner) if owner == tx.raw() => Ok(()),
+        Claim::Known(_) => Err(Error::new(
             Token::ExternalOrderConflict,
             "the order id or gateway trade number belongs to another recharge",
         )),

@@ -36,7 +36,9 @@ fn enterprise_add_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>, p_r
             ensure(members::admin_count(call.db, card.id) > 1, Token::LastAdmin)?;
         }
         let status = members::status(call.db, member).ok_or(Token::MemberNotFound)?;
-        ensure(status == MemberStatus::Active, Token::MemberNotActive)?;
+        // Who is suspended gets no new rights, but can be made less.
+        ensure(status == MemberStatus::Active || (before.is_some() && !admin), Token::MemberNotActive)?;
+        cards::touch(call.db, CardType::Enterprise, card.id);
         members::bind(call.db, call.at, card.id, member, admin);
         call.audit(
             "card.member_bound",

@@ -37,6 +37,7 @@ fn enterprise_remove_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>) 
         if binding.is_admin {
             ensure(members::admin_count(call.db, card.id) > 1, Token::LastAdmin)?;
         }
+        cards::touch(call.db, CardType::Enterprise, card.id);
         members::unbind(call.db, card.id, member);
         call.audit("card.member_unbound", "card", &card.card_no, json!({ "member_id": member.to_string() }));
         Ok(true)

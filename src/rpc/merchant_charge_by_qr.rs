@@ -1,20 +1,21 @@
 //! `app.merchant_charge_by_qr`: takes a payment from the card that a pay code names.
 
 use super::books::Outcome;
-use super::replay::{Dedupe, same_card_and_amount};
+use super::replay::{Dedupe, First, same_card_and_amount};
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::cards::{self, Card, CodeState};
 use crate::store::keys::{OrderScope, Scope};
 use crate::store::members::{self, MemberStatus};
 use crate::store::merchants::{self, Merchant};
+use crate::store::server;
 use crate::store::transactions::Tx;
 use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::limits;
 use mps_domain::money::{Money, points_for, price};
 use mps_domain::pay_code::{self, Place};
-use mps_domain::tx_no::TxType;
+use mps_domain::tx_no::{TxId, TxType};
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
@@ -55,26 +56,30 @@ fn merchant_charge_by_qr(
         };
         let shown = pay_code::read(args::required(p_qr_plain, "p_qr_plain")?);
 
-        let first = dedupe.find(call, |tx| {
+        let first = dedupe.claim(call, |tx| {
             shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
         })?;
-        if let Some(tx) = first {
-            return Ok((tx, true));
-        }
-        args::within_limit(amount, &call.config)?;
+        let id = match first {
+            First::Answer(tx) => return Ok((*tx, true)),
+            First::Time(id) => id,
+        };
+        args::within_limit(amount, "p_amount", &call.config())?;
         ensure(merchant.active, Token::MerchantInactive)?;
         call.open_month()?;
 
         let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
-        let request = Request { merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };
+        let request = Request { id, merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };
         // A personal card is seldom wanted twice at once: it is read without a lock and written only if nothing about it
         // changed. Where something did, and for company cards, it is locked first.
         let payer = look_at_payer(call, &place, &hash)?;
-        let tx = match pay(call, payer, &request)? {
-            Some(tx) => tx,
+        let (tx, valid_until) = match pay(call, payer, &request)? {
+            Some(done) => done,
             None => pay(call, lock_payer(call, &place, &hash)?, &request)?.expect("a locked card does not change"),
         };
-        dedupe.remember(call, &tx);
+        if call.has_waited() {
+            ensure(operated_merchant(call, p_merchant_code)?.active, Token::MerchantInactive)?;
+            ensure(valid_until.is_none_or(|end| server::now() < end), Token::QrExpiredOrInvalid)?;
+        }
         Ok((tx, false))
     });
     TableIterator::once((
@@ -119,10 +124,12 @@ struct Payer {
     card: Card,
     member: Uuid,
     member_status: Option<MemberStatus>,
+    code_ends_at: Option<Timestamp>,
 }
 
 /// What is to be paid.
 struct Request<'a> {
+    id: TxId,
     merchant: i32,
     amount: Money,
     reason: Option<&'a str>,
@@ -130,10 +137,11 @@ struct Request<'a> {
     dedupe: &'a Dedupe<'a>,
 }
 
-/// Checks the payer, prices and posts; `None` where the card changed since it was read without a lock.
-fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<Tx>> {
-    let Payer { mut card, member, member_status } = payer;
-    books::ensure_usable(call, &card)?;
+/// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
+/// was read without a lock.
+fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Option<Timestamp>)>> {
+    let Payer { mut card, member, member_status, code_ends_at } = payer;
+    books::ensure_usable(&card)?;
     ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
 
     let discount = books::current_discount(call, &card);
@@ -143,7 +151,7 @@ fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<Tx>> {
     }
     ensure(card.balance >= paid, Token::InsufficientBalance)?;
 
-    let mut tx = books::new_tx(call, TxType::Payment, &card, request.amount, paid);
+    let mut tx = books::new_tx(call, request.id, TxType::Payment, &card, request.amount, paid);
     tx.member_id = Some(member);
     tx.merchant_id = Some(request.merchant);
     tx.discount = discount;
@@ -153,17 +161,17 @@ fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<Tx>> {
     tx.idempotency_key = request.dedupe.key.map(|(_, k)| k.into());
     tx.external_order_id = request.dedupe.order.map(|(_, o)| o.into());
     if card.card_type == CardType::Personal {
-        tx.points_earned = points_for(paid, call.config.points_per_unit)
+        tx.points_earned = points_for(paid, call.config().points_per_unit)
             .ok_or_else(|| Error::new(Token::InvalidAmount, "the points for it are out of range"))?;
     }
-    let spend_code = call.config.qr_single_use;
+    let spend_code = call.config().qr_single_use;
     if books::try_post(call, &mut card, &mut tx, spend_code)? == Outcome::CardChanged {
         return Ok(None);
     }
     if spend_code && card.card_type == CardType::Enterprise {
         members::set_code(call.db, card.id, member, None);
     }
-    Ok(Some(tx))
+    Ok(Some((tx, code_ends_at.into_iter().chain(card.expires_at).min())))
 }
 
 /// The payer that a code names: a personal card as it is now, not locked; a company card locked. A code is compared before
@@ -173,44 +181,47 @@ fn look_at_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Pa
     match *place {
         Place::Personal { card } => {
             let seen = cards::peek_payer(call.db, Uuid::from_bytes(card));
-            ensure(is_live(call, seen.as_ref().map(|(card, _)| &card.code), hash), Token::QrExpiredOrInvalid)?;
+            ensure(is_live(seen.as_ref().map(|(card, _)| &card.code), hash), Token::QrExpiredOrInvalid)?;
             let (card, status) = seen.expect("a live code has a card");
             let member = card.member_id.expect("personal cards have a member");
-            Ok(Payer { card, member, member_status: Some(status) })
+            let code_ends_at = card.code.expires_at;
+            Ok(Payer { card, member, member_status: Some(status), code_ends_at })
         }
         Place::Enterprise { card, member } => {
             let seen = members::binding(call.db, Uuid::from_bytes(card), Uuid::from_bytes(member));
-            ensure(is_live(call, seen.as_ref().map(|b| &b.code), hash), Token::QrExpiredOrInvalid)?;
+            ensure(is_live(seen.as_ref().map(|b| &b.code), hash), Token::QrExpiredOrInvalid)?;
             lock_payer(call, place, hash)
         }
     }
 }
 
-/// The payer that a code names, locked; the code is compared once more under the lock.
+/// The payer that a code names, locked; code, settings and levels are looked at once more under the lock.
 fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
     let refused = Token::QrExpiredOrInvalid;
-    let (card, member) = match *place {
+    let (card, member, code_ends_at) = match *place {
         Place::Personal { card } => {
             let card = cards::lock(call.db, CardType::Personal, Uuid::from_bytes(card)).ok_or(refused)?;
-            ensure(is_live(call, Some(&card.code), hash), refused)?;
-            let member = card.member_id.expect("personal cards have a member");
-            (card, member)
+            ensure(is_live(Some(&card.code), hash), refused)?;
+            let (member, end) = (card.member_id.expect("personal cards have a member"), card.code.expires_at);
+            (card, member, end)
         }
         Place::Enterprise { card, member } => {
             let (id, member) = (Uuid::from_bytes(card), Uuid::from_bytes(member));
             let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(refused)?;
             let binding = members::lock_binding(call.db, id, member);
-            ensure(is_live(call, binding.as_ref().map(|b| &b.code), hash), refused)?;
-            (card, member)
+            let code = binding.as_ref().map(|b| &b.code);
+            ensure(is_live(code, hash), refused)?;
+            (card, member, code.and_then(|c| c.expires_at))
         }
     };
-    Ok(Payer { card, member, member_status: members::status(call.db, member) })
+    call.refresh_config();
+    Ok(Payer { card, member, member_status: members::status(call.db, member), code_ends_at })
 }
 
-fn is_live(call: &Call, code: Option<&CodeState>, shown: &pay_code::Hash) -> bool {
+fn is_live(code: Option<&CodeState>, shown: &pay_code::Hash) -> bool {
     // Compared in any case, so that a card without a code answers no faster.
     let matches = pay_code::matches(code.and_then(|c| c.hash.as_deref()), shown);
-    matches && code.and_then(|c| c.expires_at).is_some_and(|end| call.at < end)
+    matches && code.and_then(|c| c.expires_at).is_some_and(|end| server::now() < end)
 }
 
 /// The length beyond which a shown code is not even parsed (see `pay_code::read`) is far below what a key may have.

@@ -1,7 +1,7 @@
 //! `app.merchant_refund_tx`: gives back part or all of a payment, to the card that paid.
 
 use super::merchant_charge_by_qr::operated_merchant;
-use super::replay::Dedupe;
+use super::replay::{Dedupe, First};
 use super::{args, books, write};
 use crate::error::{Result, Token, ensure};
 use crate::store::keys::Scope;
@@ -47,15 +47,16 @@ fn merchant_refund_tx(
             order: None,
         };
 
-        let first = dedupe.find(call, |tx| {
+        let first = dedupe.claim(call, |tx| {
             tx.tx_type == TxType::Refund
                 && tx.original_tx_no.as_deref() == Some(&original_no)
                 && tx.final_amount == amount
         })?;
-        if let Some(tx) = first {
-            return Ok((tx, true));
-        }
-        args::within_limit(amount, &call.config)?;
+        let id = match first {
+            First::Answer(tx) => return Ok((*tx, true)),
+            First::Time(id) => id,
+        };
+        args::within_limit(amount, "p_refund_amount", &call.config())?;
         ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
         call.open_month()?;
 
@@ -66,8 +67,12 @@ fn merchant_refund_tx(
 
         let mut card = books::lock_successor(call, payment.card_type, payment.card_id)?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
+        if call.has_waited() {
+            let merchant = operated_merchant(call, p_merchant_code)?;
+            ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
+        }
 
-        let mut tx = books::new_tx(call, TxType::Refund, &card, amount, amount);
+        let mut tx = books::new_tx(call, id, TxType::Refund, &card, amount, amount);
         tx.member_id = payment.member_id;
         tx.merchant_id = Some(merchant.id);
         tx.discount = payment.discount;
@@ -80,7 +85,6 @@ fn merchant_refund_tx(
         tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
         books::post(call, &mut card, &mut tx)?;
         transactions::note_refund(call.db, &payment, refunded.plus(amount).expect("at most what was paid"), tx.id);
-        dedupe.remember(call, &tx);
         Ok((tx, false))
     });
     TableIterator::once((

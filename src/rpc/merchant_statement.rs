@@ -59,6 +59,8 @@ fn merchant_statement(
             }
         };
         let newest = before.map(|(_, id)| id.month());
+        // Nothing of a merchant is older than the merchant.
+        let from = from.max(merchant.created_at);
         let oldest = Month::of(from.0);
         let mut page = Vec::new();
         for month in months::all(call.db) {
@@ -72,7 +74,7 @@ fn merchant_statement(
             page.extend(transactions::of_merchant(call.db, month, merchant.id, from, to, before, wanted));
         }
         // Nothing here, but something may be in a month that is archived: say so rather than "nothing".
-        if page.is_empty() && p_from.is_some() && months::archived_since(call.db, oldest) {
+        if page.is_empty() && before.is_none() && months::any_archived(call.db, from, to) {
             return Err(Error::new(Token::Archived, "part of the period is archived"));
         }
         Ok(page)

@@ -41,11 +41,15 @@ use crate::caller::Caller;
 use crate::error::{Error, Result, Token};
 use crate::store::audit::{self, Event};
 use crate::store::settings::{self, Config, SCHEMA_VERSION};
-use crate::store::types::Timestamp;
+use crate::store::types::{RawJsonb, Timestamp};
 use crate::store::{Db, months, server};
 use mps_domain::month::Month;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::rc::Rc;
+
+/// Longer than any call takes that finds its locks free, and too short for a person to have changed anything meanwhile.
+const WAITED_MICROS: i64 = 5_000;
 
 /// One call of an RPC: the connection, who calls, when, and under which settings.
 pub struct Call<'a> {
@@ -55,10 +59,28 @@ pub struct Call<'a> {
     pub at: Timestamp,
     /// The month of `at`.
     pub month: Month,
-    pub config: Rc<Config>,
+    config: RefCell<Rc<Config>>,
 }
 
 impl Call<'_> {
+    /// Settings and levels, as they were when the call began or was last told to look again.
+    pub fn config(&self) -> Rc<Config> {
+        self.config.borrow().clone()
+    }
+
+    /// Whether the call has been waiting for somebody: then what it read before its locks is asked once more under them.
+    pub fn has_waited(&self) -> bool {
+        server::now().0 - self.at.0 > WAITED_MICROS
+    }
+
+    /// Reads settings and levels as they are now: for whoever has waited for a lock meanwhile.
+    pub fn refresh_config(&self) -> Rc<Config> {
+        server::accept_invalidations();
+        let fresh = settings::config(self.db);
+        self.config.replace(fresh.clone());
+        fresh
+    }
+
     /// Makes sure that the month can be written to. After the locks on keys and orders, before every row lock.
     pub fn open_month(&self) -> Result<()> {
         months::ensure(self.db, self.month)
@@ -66,6 +88,22 @@ impl Call<'_> {
 
     /// Writes an audit event.
     pub fn audit(&self, action: &str, object_type: &str, object_id: &str, context: Value) {
+        self.record(action, object_type, object_id, context, None);
+    }
+
+    /// As [`Call::audit`], with what a gateway sent.
+    pub fn audit_with_payload(
+        &self,
+        action: &str,
+        object_type: &str,
+        object_id: &str,
+        context: Value,
+        payload: RawJsonb,
+    ) {
+        self.record(action, object_type, object_id, context, Some(payload));
+    }
+
+    fn record(&self, action: &str, object_type: &str, object_id: &str, context: Value, payload: Option<RawJsonb>) {
         audit::record(
             self.db,
             self.month,
@@ -77,6 +115,7 @@ impl Call<'_> {
                 object_type,
                 object_id,
                 context: context.to_string(),
+                payload,
             },
         );
     }
@@ -98,6 +137,7 @@ pub fn maintain<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
 }
 
 fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
+    server::accept_invalidations();
     let config = settings::config(db);
     if config.schema_version != SCHEMA_VERSION {
         return Err(Error::new(
@@ -108,7 +148,7 @@ fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
     let at = server::now();
     let month =
         Month::of(at.0).ok_or_else(|| Error::new(Token::InvalidArgument, "the clock is outside 2000 to 2099"))?;
-    Ok(Call { db, caller, at, month, config })
+    Ok(Call { db, caller, at, month, config: RefCell::new(config) })
 }
 
 fn finish<T>(result: Result<T>) -> T {

@@ -2,7 +2,7 @@
 //! the caller) or once the gateway's confirmation comes.
 
 use super::merchant_charge_by_qr::operated_merchant;
-use super::replay::Dedupe;
+use super::replay::{Dedupe, First};
 use super::{Call, args, books};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::cards::{self, Card};
@@ -74,7 +74,7 @@ pub fn record(
     let method = payment_method(call, request.payment_method)?;
     let reason = args::optional_reason(request.reason)?;
     let tag = args::object(request.tag, "p_tag")?;
-    let at_once = call.caller.is_backend || call.config.recharges_are_trusted;
+    let at_once = call.caller.is_backend || call.config().recharges_are_trusted;
     let merchant_id = merchant.as_ref().map(|m| m.id);
     let dedupe = Dedupe {
         key: args::optional_key(request.idempotency_key, "p_idempotency_key")?.map(|key| match merchant_id {
@@ -91,31 +91,35 @@ pub fn record(
         }),
     };
 
-    let first = dedupe.find(call, |tx| {
+    let first = dedupe.claim(call, |tx| {
         tx.tx_type == TxType::Recharge
             && tx.raw_amount == amount
             && tx.payment_method == method
             && tx.merchant_id == merchant_id
             && is_for(call, tx, &seen)
     })?;
-    if let Some(tx) = first {
-        return Ok((tx, card_id, true));
-    }
-    args::within_limit(amount, &call.config)?;
+    let id = match first {
+        First::Answer(tx) => return Ok((*tx, card_id, true)),
+        First::Time(id) => id,
+    };
+    args::within_limit(amount, "p_amount", &call.config())?;
     if let Some(merchant) = &merchant {
         ensure(merchant.active, Token::MerchantInactive)?;
     }
     call.open_month()?;
 
     let mut card = cards::lock(call.db, request.card_type, card_id).ok_or(Token::CardNotFound)?;
-    books::ensure_usable(call, &card)?;
+    if call.has_waited() {
+        card = authorise(call, Some(card))?;
+    }
+    books::ensure_usable(&card)?;
     let payer = card.member_id.or(call.caller.uid.filter(|_| !call.caller.is_backend));
     if let Some(member) = payer {
         ensure(members::status(call.db, member) == Some(MemberStatus::Active), Token::MemberNotActive)?;
     }
     books::ensure_room(call, &card, amount)?;
 
-    let mut tx = books::new_tx(call, TxType::Recharge, &card, amount, amount);
+    let mut tx = books::new_tx(call, id, TxType::Recharge, &card, amount, amount);
     tx.member_id = payer;
     tx.merchant_id = merchant_id;
     tx.payment_method = method;
@@ -127,6 +131,8 @@ pub fn record(
         books::post(call, &mut card, &mut tx)?;
     } else {
         transactions::insert(call.db, &tx);
+        // So that whoever closes the card on an older snapshot fails to serialise instead of missing what is pending.
+        cards::touch(call.db, card.card_type, card.id);
         call.audit(
             "recharge.requested",
             "transaction",
@@ -134,7 +140,6 @@ pub fn record(
             json!({ "card_no": card.card_no, "amount": amount.to_string(), "method": method.label() }),
         );
     }
-    dedupe.remember(call, &tx);
     Ok((tx, card_id, false))
 }
 
@@ -148,10 +153,7 @@ fn payment_method(call: &Call, label: Option<&str>) -> Result<PayMethod> {
     }
 }
 
-/// Whether a recharge was asked for this card: it carries it, or the card that has replaced it since.
+/// Whether a recharge was asked for this card: it carries it, or a card that has taken over from it since.
 fn is_for(call: &Call, tx: &Tx, asked: &Card) -> bool {
-    tx.card_type == asked.card_type
-        && (tx.card_id == asked.id
-            || (asked.replaced_by.is_some()
-                && books::successor(call, asked.card_type, asked.id).is_some_and(|c| c.id == tx.card_id)))
+    tx.card_type == asked.card_type && books::succeeds(call, asked.card_type, asked.id, tx.card_id)
 }

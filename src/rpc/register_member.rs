@@ -2,9 +2,10 @@
 
 use super::{Call, args, write};
 use crate::error::{Error, Result, Token};
-use crate::store::members::{self, NewMember};
+use crate::store::members::{self, MemberStatus, NewMember};
 use crate::store::types::Uuid;
 use crate::store::{cards, server};
+use mps_domain::card::CardStatus;
 use mps_domain::limits;
 use mps_domain::tier::level_for;
 use pgrx::prelude::*;
@@ -35,10 +36,19 @@ fn register_member(
     TableIterator::once(registered)
 }
 
-/// For the trigger on `auth.users`: the trigger's function is not executable by anybody, so no caller is asked for.
+/// For the trigger on `auth.users`, which nobody can call, so no caller is asked for: the first of these that says
+/// anything is the name.
 #[pg_extern(sql = false)]
 fn register_signup(p_user_id: Option<Uuid>, p_name: Option<&str>, p_phone: Option<&str>, p_email: Option<&str>) {
-    write(|call| register(call, args::required(p_user_id, "p_user_id")?, p_name, p_phone, p_email));
+    let said = |text: Option<&str>, max: usize| -> Option<String> {
+        text.map(str::trim).filter(|t| !t.is_empty()).map(|t| t.chars().take(max).collect())
+    };
+    let (phone, email) = (said(p_phone, limits::PHONE_CHARS), said(p_email, limits::EMAIL_CHARS));
+    let name = said(p_name, limits::TEXT_CHARS).or_else(|| email.clone()).or_else(|| phone.clone());
+    write(|call| {
+        let id = args::required(p_user_id, "p_user_id")?;
+        register(call, id, Some(name.as_deref().unwrap_or("Member")), phone.as_deref(), email.as_deref())
+    });
 }
 
 fn register(
@@ -54,16 +64,35 @@ fn register(
         phone: args::optional_text(phone, "p_phone", limits::PHONE_CHARS)?,
         email: args::optional_text(email, "p_email", limits::EMAIL_CHARS)?,
     };
-    members::lock_id(id);
-    if let Some(member_no) = members::number(call.db, id) {
-        let card = cards::personal_of(call.db, id)
-            .ok_or_else(|| Error::new(Token::CardNotFound, "the member has no personal card"))?;
-        return Ok((id, member_no, card.id, card.card_no));
-    }
     call.open_month()?;
-    let member_no = members::create(call.db, call.at, &member);
-    let card_id = server::new_id(call.at);
-    let card_no = cards::create_personal(call.db, call.at, card_id, id, None, level_for(&call.config.levels, 0));
-    call.audit("member.registered", "member", &member_no, json!({ "member_id": id.to_string(), "card_no": card_no }));
-    Ok((id, member_no, card_id, card_no))
+    if let Some(member_no) = members::create(call.db, call.at, &member) {
+        let (card_id, card_no) = issue_card(call, id);
+        call.audit(
+            "member.registered",
+            "member",
+            &member_no,
+            json!({ "member_id": id.to_string(), "card_no": card_no }),
+        );
+        return Ok((id, member_no, card_id, card_no));
+    }
+    // Registered before (or just now, by an equal request that was waited for).
+    let member_no = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
+    let card = cards::personal_of(call.db, id);
+    if let Some(card) = card.as_ref().filter(|c| c.status != CardStatus::Closed) {
+        return Ok((id, member_no, card.id, card.card_no.clone()));
+    }
+    // Its card was closed: an active member who registers again gets a new one.
+    if members::status(call.db, id) == Some(MemberStatus::Active) {
+        let (card_id, card_no) = issue_card(call, id);
+        call.audit("card.issued", "card", &card_no, json!({ "member_id": id.to_string() }));
+        return Ok((id, member_no, card_id, card_no));
+    }
+    let card = card.ok_or_else(|| Error::new(Token::CardNotFound, "the member has no personal card"))?;
+    Ok((id, member_no, card.id, card.card_no))
+}
+
+fn issue_card(call: &Call, member: Uuid) -> (Uuid, String) {
+    let id = server::new_id(call.at);
+    let card_no = cards::create_personal(call.db, call.at, id, member, None, level_for(&call.config().levels, 0));
+    (id, card_no)
 }

@@ -4,7 +4,7 @@ use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token};
 use crate::store::cards::{self, Card};
 use crate::store::types::Uuid;
-use crate::store::{members, server};
+use crate::store::{members, server, transactions};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::tier::level_for;
 use mps_domain::tx_no::TxType;
@@ -22,8 +22,8 @@ fn replace_card(
         let reason = args::reason(p_reason)?;
         // The member's lock first: closing the member must not miss the new card.
         let seen = cards::find(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
-        members::lock_id(seen.member_id.expect("personal cards have a member"));
         call.open_month()?;
+        members::lock(call.db, seen.member_id.expect("personal cards have a member"));
 
         let old = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         if let Some(next) = old.replaced_by {
@@ -40,8 +40,14 @@ fn replace_card(
         let new_id = server::new_id(call.at);
         // The old card is closed first: a member has one open card.
         cards::set_status(call.db, CardType::Personal, old.id, CardStatus::Closed);
-        let new_no =
-            cards::create_personal(call.db, call.at, new_id, member, old.expires_at, level_for(&call.config.levels, 0));
+        let new_no = cards::create_personal(
+            call.db,
+            call.at,
+            new_id,
+            member,
+            old.expires_at,
+            level_for(&call.config().levels, 0),
+        );
         cards::set_replaced(call.db, old.id, new_id);
         take_over(call, &old, new_id, reason)?;
         call.audit(
@@ -62,8 +68,9 @@ fn take_over(call: &Call, old: &Card, new_id: Uuid, reason: &str) -> Result<()> 
     let (balance, points) = (from.balance, from.points);
     let (mut out_no, mut into_no) = (None, None);
     if !balance.is_zero() {
-        let mut out = books::new_tx(call, TxType::Adjustment, &from, balance.negated(), balance.negated());
-        let mut into = books::new_tx(call, TxType::Adjustment, &to, balance, balance);
+        let (out_id, into_id) = (transactions::new_id(call.month), transactions::new_id(call.month));
+        let mut out = books::new_tx(call, out_id, TxType::Adjustment, &from, balance.negated(), balance.negated());
+        let mut into = books::new_tx(call, into_id, TxType::Adjustment, &to, balance, balance);
         (out_no, into_no) = (Some(out.tx_no()), Some(into.tx_no()));
         out.original_tx_no = into_no.clone();
         into.original_tx_no = out_no.clone();

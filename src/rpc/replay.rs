@@ -3,10 +3,11 @@
 use super::Call;
 use super::books::stored_id;
 use crate::error::{Error, Result, Token};
-use crate::store::keys::{self, OrderScope, Scope};
+use crate::store::keys::{self, Claim, OrderScope, Scope};
 use crate::store::transactions::{self, Tx};
 use crate::store::{months, types::Uuid};
 use mps_domain::money::Money;
+use mps_domain::tx_no::TxId;
 
 /// How a request says that it may be a repetition.
 pub struct Dedupe<'a> {
@@ -14,46 +15,44 @@ pub struct Dedupe<'a> {
     pub order: Option<(OrderScope, &'a str)>,
 }
 
-impl Dedupe<'_> {
-    /// Waits for equal requests in flight, then looks for the transaction that the first of them made. `same` says whether
-    /// a transaction is what this request would make. A request that is known by its order id but comes with a new key
-    /// has the key bound to the same transaction, so that neither path is left dangling.
-    pub fn find(&self, call: &Call, same: impl Fn(&Tx) -> bool) -> Result<Option<Tx>> {
-        if let Some((scope, key)) = self.key {
-            keys::lock_key(scope, key);
-            if let Some(id) = keys::find_key(call.db, scope, key) {
-                let tx = load(call, id)?;
-                let order = self.order.map(|(_, order)| order);
-                if !same(&tx) || tx.external_order_id.as_deref() != order {
-                    return Err(Token::IdempotencyKeyReused.into());
-                }
-                return Ok(Some(tx));
-            }
-        }
-        if let Some((scope, order)) = self.order {
-            keys::lock_order(scope, order);
-            if let Some(id) = keys::find_order(call.db, scope, order) {
-                let tx = load(call, id)?;
-                if !same(&tx) {
-                    return Err(Token::ExternalOrderConflict.into());
-                }
-                if let Some((scope, key)) = self.key {
-                    keys::remember_key(call.db, scope, key, id);
-                }
-                return Ok(Some(tx));
-            }
-        }
-        Ok(None)
-    }
+/// Whether a request is new.
+pub enum First {
+    /// It is; its key and order id are taken for the transaction of this id.
+    Time(TxId),
+    /// It is not; this is the transaction that the first of them made.
+    Answer(Box<Tx>),
+}
 
-    /// Remembers what this request made.
-    pub fn remember(&self, call: &Call, tx: &Tx) {
-        if let Some((scope, key)) = self.key {
-            keys::remember_key(call.db, scope, key, tx.id.raw());
+impl Dedupe<'_> {
+    /// Takes key and order id for a new transaction, waiting for equal requests in flight, or finds the transaction that
+    /// the first of them made. `same` says whether a transaction is what this request would make. A request that is known
+    /// by its order id but comes with a new key has the key bound to the same transaction, so that neither is left
+    /// dangling. A request that fails takes nothing, because its claims are rolled back with it.
+    pub fn claim(&self, call: &Call, same: impl Fn(&Tx) -> bool) -> Result<First> {
+        let id = transactions::new_id(call.month);
+        if let Some((scope, key)) = self.key
+            && let Claim::Known(known) = keys::claim_key(call.db, scope, key, id.raw())
+        {
+            let tx = load(call, known)?;
+            let order = self.order.map(|(_, order)| order);
+            if !same(&tx) || tx.external_order_id.as_deref() != order {
+                return Err(Token::IdempotencyKeyReused.into());
+            }
+            return Ok(First::Answer(Box::new(tx)));
         }
-        if let Some((scope, order)) = self.order {
-            keys::remember_order(call.db, scope, order, tx.id.raw());
+        if let Some((scope, order)) = self.order
+            && let Claim::Known(known) = keys::claim_order(call.db, scope, order, id.raw())
+        {
+            let tx = load(call, known)?;
+            if !same(&tx) {
+                return Err(Token::ExternalOrderConflict.into());
+            }
+            if let Some((scope, key)) = self.key {
+                keys::repoint_key(call.db, scope, key, known);
+            }
+            return Ok(First::Answer(Box::new(tx)));
         }
+        Ok(First::Time(id))
     }
 }
 

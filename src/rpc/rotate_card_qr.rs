@@ -46,7 +46,7 @@ struct NewCode {
 fn new_code(call: &Call, place: Place) -> NewCode {
     let plain = pay_code::encode(&place, &server::random());
     let hash = pay_code::hash(&plain);
-    let expires_at = Timestamp(server::now().0 + i64::from(call.config.qr_ttl_seconds) * MICROS_PER_SECOND);
+    let expires_at = Timestamp(server::now().0 + i64::from(call.config().qr_ttl_seconds) * MICROS_PER_SECOND);
     NewCode { plain, hash, expires_at }
 }
 
@@ -60,10 +60,10 @@ fn personal_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid>)
     ensure(named.is_none_or(|member| member == owner), Token::NotCardUser)?;
     call.open_month()?;
     let code = new_code(call, Place::Personal { card: *id.as_bytes() });
-    ensure_may_pay(call, &card, Some(status))?;
+    ensure_may_pay(&card, Some(status))?;
     if !cards::set_personal_code(call.db, id, &code.hash, code.expires_at, card.version) {
         let card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
-        ensure_may_pay(call, &card, members::status(call.db, owner))?;
+        ensure_may_pay(&card, members::status(call.db, owner))?;
         let written = cards::set_personal_code(call.db, id, &code.hash, code.expires_at, None);
         assert!(written, "a locked card does not change");
     }
@@ -83,7 +83,7 @@ fn enterprise_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid
     members::binding(call.db, id, member).ok_or(hidden)?;
     call.open_month()?;
     let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(Token::CardNotFound)?;
-    ensure_may_pay(call, &card, members::status(call.db, member))?;
+    ensure_may_pay(&card, members::status(call.db, member))?;
     // Bound still, now that nobody can unbind.
     members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
     let code = new_code(call, Place::Enterprise { card: *id.as_bytes(), member: *member.as_bytes() });
@@ -92,8 +92,8 @@ fn enterprise_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid
     Ok(code)
 }
 
-fn ensure_may_pay(call: &Call, card: &Card, member: Option<MemberStatus>) -> Result<()> {
-    books::ensure_usable(call, card)?;
+fn ensure_may_pay(card: &Card, member: Option<MemberStatus>) -> Result<()> {
+    books::ensure_usable(card)?;
     ensure(member == Some(MemberStatus::Active), Token::MemberNotActive)
 }
 

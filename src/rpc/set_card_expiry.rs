@@ -5,6 +5,7 @@ use crate::error::{Token, ensure};
 use crate::store::cards;
 use crate::store::types::{Timestamp, Uuid};
 use mps_domain::card::CardStatus;
+use mps_domain::month;
 use pgrx::prelude::*;
 use serde_json::json;
 
@@ -42,7 +43,7 @@ fn set_card_expiry(
             "card.expiry_set",
             "card",
             &card.card_no,
-            json!({ "status": status.label(), "was": card.status.label(), "never": expires_at.is_none(), "reason": reason }),
+            json!({ "status": status.label(), "was": card.status.label(), "expires_at": expires_at.map(|t| month::iso(t.0)), "expired_at": card.expires_at.map(|t| month::iso(t.0)), "reason": reason }),
         );
         Ok(true)
     })

@@ -18,9 +18,9 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<&str>, p_reason
         let status = MemberStatus::from_label(args::required(p_status, "p_status")?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_status is active, suspended or closed"))?;
         let reason = args::reason(p_reason)?;
-        members::lock_id(id);
-        let member_no = members::number(call.db, id).ok_or(Token::MemberNotFound)?;
         call.open_month()?;
+        // No card of the member is replaced, and none is issued to it, while this is held.
+        let member_no = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
 
         // Every card the member pays with, by id: a charge in flight is over before the status changes, and the next one
         // reads the new status under the same lock.
@@ -50,7 +50,7 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<&str>, p_reason
         }
         // A charge reads card and member without a lock: it must find the card changed, and look again.
         if let Some(card) = personal_id {
-            cards::touch_personal(call.db, card);
+            cards::touch(call.db, CardType::Personal, card);
         }
         members::set_status(call.db, id, status);
         call.audit(

@@ -47,13 +47,12 @@ fn tx_by_no(
         let merchant = tx.merchant_id.and_then(|m| merchants::code_of(call.db, m));
         let sees_card = match user {
             None => true,
-            Some(user) => {
-                tx.member_id == Some(user)
-                    || cards::find(call.db, tx.card_type, tx.card_id).is_some_and(|card| may_see(call, &card, user))
-            }
+            Some(user) => cards::find(call.db, tx.card_type, tx.card_id).is_some_and(|card| may_see(call, &card, user)),
         };
         let operates = user.zip(tx.merchant_id).is_some_and(|(u, m)| merchants::role_of(call.db, m, u).is_some());
-        ensure(sees_card || operates, Token::TxNotFound)?;
+        // Whoever made it may see it, but the balance of a company card only who still is bound to it.
+        let made = user.is_some() && tx.member_id == user;
+        ensure(sees_card || made || operates, Token::TxNotFound)?;
         let mut txs = vec![tx];
         if tx_type == TxType::Payment {
             add_refunds(call, &mut txs)?;

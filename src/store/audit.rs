@@ -2,7 +2,7 @@
 
 use super::cache::{self, Sequence};
 use super::spi::{Db, p};
-use super::types::{Timestamp, Uuid};
+use super::types::{RawJsonb, Timestamp, Uuid};
 use mps_domain::month::Month;
 
 /// One event. `context` is a JSON object, as text.
@@ -15,13 +15,15 @@ pub struct Event<'a> {
     pub object_type: &'a str,
     pub object_id: &'a str,
     pub context: String,
+    /// Goes into the context as it is, under `payload`: numbers of somebody else's keep all their digits.
+    pub payload: Option<RawJsonb>,
 }
 
 pub fn record(db: &Db, month: Month, e: Event) {
     db.run_in(
         month,
         "INSERT INTO audit.event_log_{m} (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $9 IS NULL THEN $8::text::jsonb ELSE $8::text::jsonb || pg_catalog.jsonb_build_object('payload', $9) END)",
         &[
             p(cache::next(Sequence::EventId)),
             p(e.at),
@@ -31,6 +33,7 @@ pub fn record(db: &Db, month: Month, e: Event) {
             p(e.object_type),
             p(e.object_id),
             p(e.context),
+            p(e.payload),
         ],
     );
 }

@@ -66,14 +66,15 @@ pub enum Sequence {
 
 /// The next number of a sequence.
 pub fn next(sequence: Sequence) -> i64 {
-    let mut known = SEQUENCES.get();
-    let oid = known[sequence as usize].unwrap_or_else(|| {
+    let oid = SEQUENCES.get()[sequence as usize].unwrap_or_else(|| {
         let found = match sequence {
             Sequence::TxNo => server::relation(c"app", c"tx_no_seq"),
             Sequence::EventId => server::relation(c"audit", c"event_id_seq"),
         };
         found.expect("the sequences of mps exist where its tables do")
     });
+    // Read again: looking it up may have made the backend forget.
+    let mut known = SEQUENCES.get();
     known[sequence as usize] = Some(oid);
     SEQUENCES.set(known);
     server::next_value(oid)

@@ -154,9 +154,14 @@ pub fn peek_payer(db: &Db, id: Uuid) -> Option<(Card, MemberStatus)> {
     )
 }
 
-/// Changes nothing but the version of a locked personal card, so that a charge that looked at it before looks again.
-pub fn touch_personal(db: &Db, id: Uuid) {
-    db.run("UPDATE app.personal_cards SET status = status WHERE id = $1", &[p(id)]);
+/// Changes nothing but the version of a locked card: a charge that looked at it before looks again, and a caller on an older
+/// snapshot fails to serialise. For changes of what belongs to a card but stands in other rows.
+pub fn touch(db: &Db, card_type: CardType, id: Uuid) {
+    let sql = match card_type {
+        CardType::Personal => "UPDATE app.personal_cards SET status = status WHERE id = $1",
+        CardType::Enterprise => "UPDATE app.enterprise_cards SET status = status WHERE id = $1",
+    };
+    db.run(sql, &[p(id)]);
 }
 
 /// Sets the pay code of a personal card; `false` (and nothing written) if the card was read as `version` and has changed

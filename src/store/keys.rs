@@ -1,10 +1,8 @@
 //! `app.idempotency_keys` and `app.external_orders`: what makes a request happen once, across months.
 
-use super::server;
 use super::spi::{Db, p};
 use mps_domain::card::CardType;
 use mps_domain::tx_no::PayMethod;
-use sha2::{Digest, Sha256};
 
 /// Where a key or an order id is unique: two numbers, whose meaning the COMMENTs on the tables give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,53 +79,55 @@ fn method_number(method: PayMethod) -> i64 {
     }
 }
 
-/// Waits for every other request with the same key in the same scope.
-pub fn lock_key(scope: Scope, key: &str) {
-    server::lock_number(lock_number(b'k', scope.number, scope.kind, key));
+/// Whose a key or an order id is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// This request's: nobody had it, and whoever asks for it now waits until this transaction ends.
+    Ours,
+    /// Somebody had it before, for this.
+    Known(i64),
 }
 
-/// Waits for every other request with the same order id in the same scope.
-pub fn lock_order(scope: OrderScope, order: &str) {
-    server::lock_number(lock_number(b'o', scope.number, scope.kind, order));
-}
-
-fn lock_number(table: u8, number: i64, kind: i16, text: &str) -> i64 {
-    let mut hash = Sha256::new();
-    hash.update([table]);
-    hash.update(number.to_be_bytes());
-    hash.update(kind.to_be_bytes());
-    hash.update(text.as_bytes());
-    i64::from_be_bytes(hash.finalize()[..8].try_into().expect("eight bytes"))
-}
-
-/// What a known key points to.
-pub fn find_key(db: &Db, scope: Scope, key: &str) -> Option<i64> {
-    db.row(
+/// Takes a key for `ref_id`, or finds what it was taken for. An equal request in flight is waited for: the unique index
+/// serialises them, and under a stricter isolation level than READ COMMITTED the later one fails to serialise.
+pub fn claim_key(db: &Db, scope: Scope, key: &str, ref_id: i64) -> Claim {
+    let taken = db.run(
+        "INSERT INTO app.idempotency_keys (scope_no, ref_id, operation, idempotency_key) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        &[p(scope.number), p(ref_id), p(scope.kind), p(key)],
+    );
+    if taken == 1 {
+        return Claim::Ours;
+    }
+    let known = db.row(
         "SELECT k.ref_id FROM app.idempotency_keys k WHERE k.scope_no = $1 AND k.operation = $2 AND k.idempotency_key = $3",
         &[p(scope.number), p(scope.kind), p(key)],
         |r| r.get(1),
-    )
+    );
+    // Nobody but app.expire_keys deletes, months later: what was in the way is there.
+    Claim::Known(known.expect("a key in the way is there"))
 }
 
-pub fn remember_key(db: &Db, scope: Scope, key: &str, ref_id: i64) {
+/// Has a key that this transaction took point to something else.
+pub fn repoint_key(db: &Db, scope: Scope, key: &str, ref_id: i64) {
     db.run(
-        "INSERT INTO app.idempotency_keys (scope_no, ref_id, operation, idempotency_key) VALUES ($1, $2, $3, $4)",
-        &[p(scope.number), p(ref_id), p(scope.kind), p(key)],
+        "UPDATE app.idempotency_keys SET ref_id = $4 WHERE scope_no = $1 AND operation = $2 AND idempotency_key = $3",
+        &[p(scope.number), p(scope.kind), p(key), p(ref_id)],
     );
 }
 
-/// The transaction that a known order id belongs to.
-pub fn find_order(db: &Db, scope: OrderScope, order: &str) -> Option<i64> {
-    db.row(
+/// As [`claim_key`], for an order id or a gateway trade number.
+pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim {
+    let taken = db.run(
+        "INSERT INTO app.external_orders (scope_no, tx_id, scope, order_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        &[p(scope.number), p(tx_id), p(scope.kind), p(order)],
+    );
+    if taken == 1 {
+        return Claim::Ours;
+    }
+    let known = db.row(
         "SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = $1 AND o.scope = $2 AND o.order_id = $3",
         &[p(scope.number), p(scope.kind), p(order)],
         |r| r.get(1),
-    )
-}
-
-pub fn remember_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) {
-    db.run(
-        "INSERT INTO app.external_orders (scope_no, tx_id, scope, order_id) VALUES ($1, $2, $3, $4)",
-        &[p(scope.number), p(tx_id), p(scope.kind), p(order)],
     );
+    Claim::Known(known.expect("an order id in the way is there"))
 }

@@ -1,7 +1,6 @@
 //! `app.member_profiles` and `app.enterprise_card_bindings`.
 
 use super::cards::CodeState;
-use super::server;
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
 
@@ -34,14 +33,9 @@ pub struct NewMember<'a> {
     pub email: Option<&'a str>,
 }
 
-/// Waits for whoever registers or changes the same member.
-pub fn lock_id(id: Uuid) {
-    server::lock_number(i64::from_be_bytes(id.as_bytes()[8..].try_into().expect("eight bytes")));
-}
-
-/// Number of a member, if registered.
-pub fn number(db: &Db, id: Uuid) -> Option<String> {
-    db.row("SELECT m.member_no FROM app.member_profiles m WHERE m.id = $1", &[p(id)], |r| r.get(1))
+/// Locks a member against every other change of it or of which cards it has; returns its number. `None`: no such member.
+pub fn lock(db: &Db, id: Uuid) -> Option<String> {
+    db.row("SELECT m.member_no FROM app.member_profiles m WHERE m.id = $1 FOR NO KEY UPDATE", &[p(id)], |r| r.get(1))
 }
 
 pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
@@ -50,15 +44,15 @@ pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
     })
 }
 
-/// Inserts a member and returns its number.
-pub fn create(db: &Db, at: Timestamp, m: &NewMember) -> String {
+/// Inserts a member and returns its number; `None` if it is registered already.
+pub fn create(db: &Db, at: Timestamp, m: &NewMember) -> Option<String> {
+    let serial: i64 = db.row("SELECT pg_catalog.nextval('app.member_no_seq')", &[], |r| r.get(1)).expect("one row");
     db.row(
         "INSERT INTO app.member_profiles (id, created_at, member_no, name, phone, email) \
-         VALUES ($1, $2, 'M' || pg_catalog.lpad(pg_catalog.nextval('app.member_no_seq')::text, 8, '0'), $3, $4, $5) RETURNING member_no",
-        &[p(m.id), p(at), p(m.name), p(m.phone), p(m.email)],
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING RETURNING member_no",
+        &[p(m.id), p(at), p(format!("M{serial:08}")), p(m.name), p(m.phone), p(m.email)],
         |r| r.get(1),
     )
-    .expect("one row inserted")
 }
 
 pub fn set_status(db: &Db, id: Uuid, status: MemberStatus) {

@@ -28,6 +28,7 @@ impl MerchantRole {
 pub struct Merchant {
     pub id: i32,
     pub active: bool,
+    pub created_at: Timestamp,
     pub name: String,
     /// The role of the user that was asked about.
     pub role: Option<MerchantRole>,
@@ -36,14 +37,15 @@ pub struct Merchant {
 /// A merchant by code, and the role that `user` has in it.
 pub fn find(db: &Db, code: &str, user: Option<Uuid>) -> Option<Merchant> {
     db.row(
-        "SELECT m.id, m.active, m.name, (SELECT u.role FROM app.merchant_users u WHERE u.merchant_id = m.id AND u.user_id = $2) \
+        "SELECT m.id, m.active, m.name, m.created_at, (SELECT u.role FROM app.merchant_users u WHERE u.merchant_id = m.id AND u.user_id = $2) \
          FROM app.merchants m WHERE m.code = $1",
         &[p(code), p(user)],
         |r| Merchant {
             id: r.get(1),
             active: r.get(2),
             name: r.get(3),
-            role: r.opt::<String>(4).and_then(|l| MerchantRole::from_label(&l)),
+            created_at: r.get(4),
+            role: r.opt::<String>(5).and_then(|l| MerchantRole::from_label(&l)),
         },
     )
 }

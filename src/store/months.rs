@@ -2,6 +2,7 @@
 
 use super::cache;
 use super::spi::{Db, p};
+use super::types::Timestamp;
 use crate::error::{Error, Result, Token};
 use mps_domain::month::Month;
 
@@ -80,11 +81,12 @@ pub fn all(db: &Db) -> Vec<Month> {
     months
 }
 
-/// Whether any archived month ends after a moment's month begins, so that a read back to it would miss rows.
-pub fn archived_since(db: &Db, month: Option<Month>) -> bool {
+/// Whether any archived month has a moment from `from` to before `to`.
+pub fn any_archived(db: &Db, from: Timestamp, to: Timestamp) -> bool {
     db.row(
-        "SELECT EXISTS (SELECT FROM app.archived_months a WHERE $1::text IS NULL OR a.month >= $1::text::date)",
-        &[p(month.map(Month::first_day))],
+        "SELECT EXISTS (SELECT FROM app.archived_months a \
+            WHERE (a.month + interval '1 month') AT TIME ZONE 'UTC' > $1 AND a.month::timestamp AT TIME ZONE 'UTC' < $2)",
+        &[p(from), p(to)],
         |r| r.get(1),
     )
     .unwrap_or(false)

@@ -92,10 +92,16 @@ pub fn jwt_claims() -> Option<String> {
     }
 }
 
-/// Waits for a lock on a number, held to the end of the transaction.
-pub fn lock_number(number: i64) {
-    // SAFETY: the function takes one bigint and returns void.
-    unsafe { pgrx::direct_function_call::<()>(pg_sys::pg_advisory_xact_lock_int8, &[Some(number.into())]) };
+/// Takes notice of what other backends announced since this one last looked.
+pub fn accept_invalidations() {
+    // SAFETY: may call the callbacks registered below, which only set thread-locals.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}
+
+/// Keeps stack traces out of errors, whatever the server's environment says: they are nobody's business but the log's.
+pub fn no_backtraces() {
+    // SAFETY: called from _PG_init, before any thread but the backend's own could read the environment.
+    unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
 }
 
 /// The next value of a sequence.

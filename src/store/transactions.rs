@@ -216,10 +216,12 @@ pub fn end_unpaid(db: &Db, id: TxId, status: TxStatus, why: &str) {
     );
 }
 
-/// Whether a card has a recharge that is still waiting.
+/// Whether a card, or one that it took over from, has a recharge that is still waiting: its confirmation would credit it.
 pub fn has_pending(db: &Db, card: Uuid) -> bool {
     db.row(
-        "SELECT EXISTS (SELECT FROM app.transactions t WHERE t.status = 'processing'::app.tx_status AND t.card_id = $1)",
+        "WITH RECURSIVE chain AS ( \
+            SELECT $1::uuid AS id UNION SELECT c.id FROM chain x JOIN app.personal_cards c ON c.replaced_by = x.id) \
+         SELECT EXISTS (SELECT FROM app.transactions t WHERE t.status = 'processing'::app.tx_status AND t.card_id IN (SELECT id FROM chain))",
         &[p(card)],
         |r| r.get(1),
     )

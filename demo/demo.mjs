@@ -1,0 +1,159 @@
+// One day of a small shop, through supabase-js and psql. Every value that is printed with a tick was compared with what
+// the contract says it must be; the first that differs ends the day with exit code 1.
+import { execFileSync } from 'node:child_process';
+import { isDeepStrictEqual } from 'node:util';
+import { backend, signedIn } from '../tests/client/lib/api.mjs';
+import { drawQr } from '../tests/client/lib/qr.mjs';
+
+const colours = process.stdout.isTTY && !process.env.NO_COLOR;
+const paint = (code, text) => (colours ? `\x1b[${code}m${text}\x1b[0m` : text);
+const money = (value) => value.toFixed(2);
+
+let steps = 0;
+const step = (title) => console.log(`\n${paint('1', `${String(++steps).padStart(2)}  ${title}`)}`);
+const note = (text) => console.log(`    ${paint('2', text)}`);
+
+/** Prints a value that must be this one (or match this pattern). */
+function expect(label, actual, expected) {
+  const good = expected instanceof RegExp ? expected.test(actual) : isDeepStrictEqual(actual, expected);
+  console.log(`    ${label.padEnd(24)}${String(actual).padEnd(26)}${good ? paint('32', '✓') : paint('31', `✗ expected ${expected}`)}`);
+  if (!good) {
+    console.error(paint('31', '\nThe day did not go as it must. Stopped here.'));
+    process.exit(1);
+  }
+}
+
+/** The rows of an answer that must be a success. */
+function ok({ data, error, status }) {
+  if (error) expect('answer', `${status} ${error.message}`, '200');
+  return data;
+}
+const one = (answer) => ok(answer)[0];
+
+/** An answer that must be this refusal. */
+function refused({ error, status }, expectedStatus, token) {
+  expect('HTTP status', status, expectedStatus);
+  expect('error', error?.message, token);
+  note(`${error.details} ${error.hint}`);
+}
+
+const psql = (sql, vars = {}) =>
+  execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', ...Object.entries(vars).flatMap(([k, v]) => ['-v', `${k}=${v}`]), '-d', 'mps'],
+    { input: sql, encoding: 'utf8' }).trim();
+
+const cardOf = async (person, type = 'personal') => one(await person.from('v_user_cards').select('*').eq('card_type', type));
+const payCode = async (person, card, type = 'personal') =>
+  one(await person.rpc('rotate_card_qr', { p_card_id: card, p_card_type: type })).qr_plain;
+
+// ---------------------------------------------------------------------------------------------------------------------
+console.log(paint('1', 'One day at the Corner Cafe: supabase-js -> PostgREST -> PostgreSQL with mps'));
+
+step('The shop’s server opens two shops and hires a cashier for each');
+const [mei, tao] = [signedIn(), signedIn()];
+expect('Corner Cafe', one(await backend.rpc('create_merchant', { p_code: 'SHOP-001', p_name: 'Corner Cafe' })).code, 'SHOP-001');
+expect('Noodle House', one(await backend.rpc('create_merchant', { p_code: 'SHOP-002', p_name: 'Noodle House' })).code, 'SHOP-002');
+expect('Mei at the first', ok(await backend.rpc('set_merchant_user', { p_merchant_code: 'SHOP-001', p_user_id: mei.id })), true);
+expect('Tao at the second', ok(await backend.rpc('set_merchant_user', { p_merchant_code: 'SHOP-002', p_user_id: tao.id })), true);
+
+step('Two people sign up');
+note('Two rows in auth.users, as Supabase’s sign-up inserts them. Members and cards appear by themselves.');
+const signUp = (name, email) =>
+  signedIn(psql(`INSERT INTO auth.users (email, raw_user_meta_data) VALUES (:'email', json_build_object('name', :'name')) RETURNING id`,
+    { name, email }));
+const [lin, wang] = [signUp('Lin Xia', 'lin@example.com'), signUp('Wang Lei', 'wang@example.com')];
+for (const person of [lin, wang]) {
+  const { name, member_no } = one(await person.from('member_profiles').select('name, member_no'));
+  person.card = await cardOf(person);
+  expect(name, `${member_no}  ${person.card.card_no}`, /^M\d{8} {2}VIP\d{8}$/);
+  expect('  balance, level', `${money(person.card.balance)}  ${person.card.level_name}`, '0.00  Basic');
+}
+const card = lin.card.card_id;
+
+step('Lin Xia recharges 6,000.00 by WeChat');
+const recharge = one(await lin.rpc('user_recharge_personal_card', {
+  p_personal_card_id: card, p_amount: 6000.0, p_payment_method: 'wechat', p_reason: '自助充值', p_tag: {},
+  p_external_order_id: 'order-123', p_idempotency_key: 'ide-123',
+}));
+expect('transaction', recharge.tx_no, /^CZ\d+$/);
+expect('status', recharge.status, 'processing');
+expect('balance', money((await cardOf(lin)).balance), '0.00');
+note('A member cannot make money. The shop’s server has the gateway’s word, and confirms:');
+const confirmation = { p_tx_no: recharge.tx_no, p_amount: 6000.0, p_gateway_trade_no: 'wx-4200001', p_payload: { bank: 'CMB' } };
+expect('status', one(await backend.rpc('confirm_recharge', confirmation)).status, 'completed');
+expect('confirmed once more', one(await backend.rpc('confirm_recharge', confirmation)).replayed, true);
+expect('balance', money((await cardOf(lin)).balance), '6000.00');
+
+step('Lin Xia shows her pay code');
+const latteCode = await payCode(lin, card);
+for (const line of drawQr(latteCode, { colours })) console.log(`    ${line}`);
+expect('code', `${latteCode.slice(0, 20)}...`, /^MPS[A-Z2-7]{17}\.\.\.$/);
+note('Good for 15 minutes and one payment. The database keeps its SHA-256, not the code.');
+
+step('Mei charges 52.00 for a latte; the request arrives twice at the same instant');
+const latteRequest = {
+  p_merchant_code: 'SHOP-001', p_qr_plain: latteCode, p_amount: 52.0, p_reason: '购买拿铁', p_tag: { sku: 'latte' },
+  p_idempotency_key: 'order-2025-0001',
+};
+const both = (await Promise.all([1, 2].map(() => mei.rpc('merchant_charge_by_qr', latteRequest)))).map(one);
+const [latte, again] = both.sort((a, b) => a.replayed - b.replayed);
+expect('first answer', latte.tx_no, /^ZF\d+$/);
+expect('  paid, points', `${money(latte.final_amount)}  ${latte.points_earned}`, '52.00  52');
+expect('second answer', again.tx_no, latte.tx_no);
+expect('  replayed', `${latte.replayed}, ${again.replayed}`, 'false, true');
+expect('balance', money((await cardOf(lin)).balance), '5948.00');
+
+step('20.00 of it is refunded');
+const refund = one(await mei.rpc('merchant_refund_tx', {
+  p_merchant_code: 'SHOP-001', p_original_tx_no: latte.tx_no, p_refund_amount: 20.0, p_reason: '退货', p_tag: {} }));
+expect('transaction', refund.refund_tx_no, /^TK\d+$/);
+expect('points taken back', refund.points_reversed, 20);
+expect('still refundable', money(refund.refundable_left), '32.00');
+expect('balance', money((await cardOf(lin)).balance), '5968.00');
+
+step('Lin Xia orders for a wedding, 4,968.00, and climbs a level');
+const charge = async (p_qr_plain, p_amount, p_reason) =>
+  one(await mei.rpc('merchant_charge_by_qr', { p_merchant_code: 'SHOP-001', p_qr_plain, p_amount, p_reason }));
+expect('paid', money((await charge(await payCode(lin, card), 4968.0, 'wedding order')).final_amount), '4968.00');
+const silver = await cardOf(lin);
+expect('points, level', `${silver.points}  ${silver.level_name}`, '5000  Silver');
+const coffeeCode = await payCode(lin, card);
+const coffee = await charge(coffeeCode, 40.0, 'beans');
+expect('beans for 40.00 cost', money(coffee.final_amount), '38.00');
+expect('discount', coffee.discount.toFixed(3), '0.950');
+expect('balance', money((await cardOf(lin)).balance), '962.00');
+
+step('A company card with two employees, twelve percent off');
+const company = one(await backend.rpc('create_enterprise_card', {
+  p_company_name: 'Acme Tea Ltd', p_fixed_discount: 0.88, p_admin_member_id: wang.id }));
+expect('card', company.card_no, /^ENT\d{5}$/);
+expect('Wang Lei adds Lin Xia', ok(await wang.rpc('enterprise_add_member', {
+  p_card_no: company.card_no, p_member_id: lin.id, p_role: 'member' })), true);
+const budget = one(await wang.rpc('user_recharge_enterprise_card_admin', {
+  p_enterprise_card_id: company.card_id, p_amount: 1000.0, p_payment_method: 'alipay', p_reason: 'tea budget' }));
+expect('Wang Lei recharges', `1000.00  ${budget.status}`, '1000.00  processing');
+expect('the server confirms', one(await backend.rpc('confirm_recharge', {
+  p_tx_no: budget.tx_no, p_amount: 1000.0, p_gateway_trade_no: 'ali-2026-1' })).status, 'completed');
+const byWang = await charge(await payCode(wang, company.card_id, 'enterprise'), 120.0, 'tea for guests');
+const byLin = await charge(await payCode(lin, company.card_id, 'enterprise'), 50.0, 'cake for guests');
+expect('Wang Lei pays', `120.00 -> ${money(byWang.final_amount)}`, '120.00 -> 105.60');
+expect('Lin Xia pays', `50.00 -> ${money(byLin.final_amount)}`, '50.00 -> 44.00');
+expect('company’s balance', money((await cardOf(lin, 'enterprise')).balance), '850.40');
+
+step('Tao of the Noodle House tries to charge for the Corner Cafe');
+const fresh = await payCode(lin, card);
+refused(await tao.rpc('merchant_charge_by_qr', { p_merchant_code: 'SHOP-001', p_qr_plain: fresh, p_amount: 30.0 }),
+  403, 'NOT_MERCHANT_USER');
+
+step('Mei scans the code of the beans once more');
+refused(await mei.rpc('merchant_charge_by_qr', { p_merchant_code: 'SHOP-001', p_qr_plain: coffeeCode, p_amount: 30.0 }),
+  410, 'QR_EXPIRED_OR_INVALID');
+expect('balance', money((await cardOf(lin)).balance), '962.00');
+
+step('In the evening the owner looks into the database');
+expect('transactions', Number(psql('SELECT count(*) FROM app.transactions')), 8);
+expect('all completed', psql(`SELECT bool_and(status = 'completed') FROM app.transactions`), 't');
+expect('money in - money out', psql(`
+  SELECT sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END) FROM app.transactions`), '1812.40');
+expect('money on the cards', psql(`
+  SELECT (SELECT sum(balance) FROM app.personal_cards) + (SELECT sum(balance) FROM app.enterprise_cards)`), '1812.40');
+expect('security rules broken', Number(psql('SELECT count(*) FROM sec.security_check() WHERE NOT ok')), 0);

@@ -1,0 +1,238 @@
+-- Operation: archiving months, health, and the jobs for pg_cron. As in 40_procedures.sql, procedures are SECURITY INVOKER
+-- without SET, and each batch is one SECURITY DEFINER function.
+
+-- Archiving ---------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION sec.months_to_archive(p_older_than date) RETURNS TABLE (month date)
+    -- The bounds are read as the server prints them, so in one zone and style.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+DECLARE
+    v record;
+BEGIN
+    IF p_older_than IS NULL THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_older_than is missing');
+    END IF;
+    FOR v IN
+        SELECT i.inhrelid::regclass AS part, (b.bounds)[1]::timestamptz AS starts, (b.bounds)[2]::timestamptz AS ends
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
+             LATERAL (SELECT regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \(''([^'']+)''\) TO \(''([^'']+)''\)$') AS bounds) b
+        WHERE i.inhparent = 'app.transactions'::regclass
+        ORDER BY 2
+    LOOP
+        CONTINUE WHEN v.ends IS NULL OR v.ends > p_older_than::timestamptz;
+        IF v.ends > now() THEN
+            RAISE NOTICE '% is not over yet: it stays', v.part;
+        ELSIF v.starts <> date_trunc('month', v.starts) OR v.ends <> v.starts + interval '1 month'
+              OR v.part::text <> 'app.transactions_' || to_char(v.starts, 'YYYYMM') THEN
+            RAISE NOTICE '% is not a month that mps made: it stays', v.part;
+        ELSE
+            month := v.starts::date;
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.months_to_archive(date) IS 'The months whose partitions end at or before 00:00 UTC of the day and are over. Internal. Errors: INVALID_ARGUMENT.';
+
+CREATE FUNCTION app.archive_month_batch(p_month date) RETURNS text
+    -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
+DECLARE
+    v_month date;
+    v_suffix text := to_char(p_month, 'YYYYMM');
+    v_sealed bigint;
+    v_unsealed bigint;
+    v record;
+BEGIN
+    IF p_month IS NULL OR p_month <> date_trunc('month', p_month)::date THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_month is the first day of a month');
+    END IF;
+    IF to_regnamespace('mps_archive') IS NULL
+       OR (SELECT n.nspowner::regrole::text FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> 'mps_owner' THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'there is no schema mps_archive of mps_owner: CREATE SCHEMA mps_archive AUTHORIZATION mps_owner');
+    END IF;
+    BEGIN
+        -- First the lock on the making of months, then the tables, so that nothing is decided on what may still change.
+        PERFORM pg_advisory_xact_lock(1297109832, 1);
+        LOCK TABLE app.transactions, app.point_ledger, audit.event_log IN ACCESS EXCLUSIVE MODE;
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+        RETURN 'busy';
+    END;
+    SELECT m.month INTO v_month FROM sec.months_to_archive((p_month + interval '1 month')::date) m WHERE m.month = p_month;
+    IF NOT FOUND THEN
+        RETURN 'not there, or not over yet';
+    END IF;
+    FOR v IN SELECT x.name FROM (VALUES ('app.transactions', 'app'), ('app.point_ledger', 'app'), ('audit.event_log', 'audit')) x (name, nsp)
+             WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = x.name::regclass AND i.inhrelid = to_regclass(x.name || '_' || v_suffix)) LOOP
+        RETURN format('%s has no such month', v.name);
+    END LOOP;
+    IF EXISTS (SELECT FROM app.transactions t WHERE t.status = 'processing' AND t.created_at >= p_month::timestamptz
+                 AND t.created_at < p_month + interval '1 month') THEN
+        RETURN 'a recharge of it is still processing: confirm it, fail it, or let app.expire_recharges() end it';
+    END IF;
+    SELECT max(s.last_id) INTO v_sealed FROM audit.seals s;
+    SELECT count(*) INTO v_unsealed FROM audit.event_log e
+    WHERE e.happened_at >= p_month::timestamptz AND e.happened_at < p_month + interval '1 month' AND e.id > coalesce(v_sealed, 0);
+    IF v_unsealed > 0 THEN
+        RETURN format('%s audit events of it are not sealed: CALL audit.seal()', v_unsealed);
+    END IF;
+
+    INSERT INTO app.archived_months (month, archived_at) VALUES (p_month, clock_timestamp());
+    FOR v IN SELECT * FROM (VALUES ('app', 'transactions'), ('app', 'point_ledger'), ('audit', 'event_log')) x (nsp, tab) LOOP
+        EXECUTE format('ALTER TABLE %I.%I DETACH PARTITION %1$I.%I', v.nsp, v.tab, v.tab || '_' || v_suffix);
+        EXECUTE format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix);
+    END LOOP;
+    PERFORM sec.make_month((now())::date);
+    INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
+    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), session_user, 'month.archived', 'month', to_char(p_month, 'YYYY-MM'), '{}');
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION app.archive_month_batch(date) IS
+    'Archives one month: notes it in app.archived_months, detaches its three tables and moves them to mps_archive. NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of app.archive_partitions(). Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+
+CREATE PROCEDURE app.archive_partitions(p_older_than date)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_first boolean := true;
+    v_months date[];
+    v_month date;
+    v_answer text;
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_months := ARRAY(SELECT m.month FROM sec.months_to_archive(p_older_than) m);
+    COMMIT;
+    FOREACH v_month IN ARRAY v_months LOOP
+        FOR v_try IN 1 .. 20 LOOP
+            v_answer := app.archive_month_batch(v_month);
+            COMMIT;
+            EXIT WHEN v_answer IS DISTINCT FROM 'busy';
+            -- So that who queued behind the attempt gets through first.
+            PERFORM pg_catalog.pg_sleep(0.25);
+            COMMIT;
+        END LOOP;
+        IF v_answer IS NULL THEN
+            PERFORM sec.job_batch('archive_partitions', 1, v_first);
+            COMMIT;
+            v_first := false;
+        ELSE
+            RAISE NOTICE '% stays: %', v_month, v_answer;
+        END IF;
+    END LOOP;
+    PERFORM sec.job_batch('archive_partitions', 0, v_first);
+    COMMIT;
+END
+$$;
+COMMENT ON PROCEDURE app.archive_partitions(date) IS
+    'Detaches the months that ended at or before 00:00 UTC of p_older_than and moves them to the schema mps_archive; deletes nothing. What is asked of them answers ARCHIVED from then on. A month with a recharge still processing or with unsealed audit events stays, with a NOTICE that says so. Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+
+-- Jobs and health ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION sec.jobs() RETURNS TABLE (job text, schedule text, command text, every interval)
+    LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('maintain_partitions', '10 2 * * *', 'CALL app.maintain_partitions()', interval '1 day'),
+           ('expire_cards', '5 * * * *', 'CALL app.expire_cards()', interval '1 hour'),
+           ('expire_qrcodes', '15 * * * *', 'CALL app.expire_qrcodes()', interval '1 hour'),
+           ('expire_recharges', '*/10 * * * *', 'CALL app.expire_recharges()', interval '10 minutes'),
+           ('expire_keys', '40 2 * * *', 'CALL app.expire_keys()', interval '1 day'),
+           ('seal', '*/5 * * * *', 'CALL audit.seal()', interval '5 minutes')
+$$;
+COMMENT ON FUNCTION sec.jobs() IS
+    'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by hand. Internal.';
+
+CREATE FUNCTION app.health() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    -- A job may miss two runs before anybody is told.
+    c_missed_runs constant integer := 3;
+    c_unsealed_age constant interval := '1 hour';
+    -- expire_recharges cancels what is due; between its runs something always is.
+    c_recharge_grace constant interval := '1 hour';
+    v record;
+    v_answer text;
+    v_message text;
+BEGIN
+    SELECT count(*) AS ahead INTO v
+    FROM generate_series(1, 120) n
+    WHERE NOT EXISTS (
+        SELECT FROM generate_series(0, n) k, unnest(ARRAY['app.transactions_', 'app.point_ledger_', 'audit.event_log_']) t
+        WHERE to_regclass(t || to_char(now() + make_interval(months => k), 'YYYYMM')) IS NULL);
+    RETURN QUERY SELECT 'partitions'::text, v.ahead >= 1,
+                        format('%s months ahead are made%s', v.ahead, CASE WHEN v.ahead < 1 THEN ': CALL app.maintain_partitions()' ELSE '' END);
+
+    SELECT count(*) AS events, clock_timestamp() - min(e.happened_at) AS age INTO v
+    FROM audit.event_log e WHERE e.id > coalesce((SELECT max(s.last_id) FROM audit.seals s), 0);
+    RETURN QUERY SELECT 'unsealed_events'::text, v.events = 0 OR v.age < c_unsealed_age,
+                        CASE WHEN v.events = 0 THEN 'none' ELSE format('%s, the oldest %s old', v.events, date_trunc('second', v.age)) END;
+
+    SELECT count(*) AS recharges, min(t.created_at) AS oldest, (array_agg(t.tx_no ORDER BY t.created_at))[1:10] AS numbers INTO v
+    FROM app.transactions t, app.settings s
+    WHERE t.status = 'processing' AND t.created_at < now() - make_interval(mins => s.recharge_ttl_minutes);
+    RETURN QUERY
+        SELECT 'stale_recharges'::text,
+               NOT coalesce((SELECT v.oldest < now() - make_interval(mins => s.recharge_ttl_minutes) - c_recharge_grace FROM app.settings s), false),
+               CASE WHEN v.recharges = 0 THEN 'none' ELSE format('%s older than settings.recharge_ttl_minutes: %s', v.recharges, array_to_string(v.numbers, ', ')) END;
+
+    SELECT count(*) AS cards, (array_agg(format('%s (%s)', c.card_no, c.balance) ORDER BY c.card_no))[1:10] AS numbers INTO v
+    FROM (SELECT p.card_no, p.balance FROM app.personal_cards p WHERE p.status = 'closed' AND p.balance <> 0
+          UNION ALL SELECT e.card_no, e.balance FROM app.enterprise_cards e WHERE e.status = 'closed' AND e.balance <> 0) c;
+    RETURN QUERY SELECT 'closed_cards_with_balance'::text, v.cards = 0,
+                        CASE WHEN v.cards = 0 THEN 'none' ELSE format('%s, credited after they were closed: %s', v.cards, array_to_string(v.numbers, ', ')) END;
+
+    RETURN QUERY
+        SELECT 'job ' || coalesce(j.job, r.job),
+               coalesce(coalesce(r.finished_at, r.started_at) > now() - c_missed_runs * j.every, r.job IS NOT NULL AND j.job IS NULL),
+               CASE WHEN r.job IS NULL THEN 'has never run: SELECT * FROM app.schedule_jobs()'
+                    ELSE format('%s %s ago, %s rows', CASE WHEN r.finished_at IS NULL THEN 'began, but has not finished,' ELSE 'finished' END,
+                                date_trunc('second', greatest(clock_timestamp() - coalesce(r.finished_at, r.started_at), interval '0')), r.rows_done) END
+        FROM sec.jobs() j FULL JOIN app.job_runs r ON r.job = j.job ORDER BY j.job IS NULL, 1;
+
+    -- Only the library knows its version: any RPC answers SCHEMA_OUTDATED before anything else.
+    BEGIN
+        PERFORM app.get_settings();
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
+    END;
+    RETURN QUERY
+        SELECT 'schema_version'::text, v_answer IS DISTINCT FROM 'SCHEMA_OUTDATED',
+               CASE WHEN v_answer = 'SCHEMA_OUTDATED' THEN v_message || ': SELECT app.migrate()'
+                    ELSE format('tables %s, extension %s', s.schema_version, coalesce(e.extversion, 'missing')) END
+        FROM app.settings s LEFT JOIN pg_extension e ON e.extname = 'mps';
+END
+$$;
+COMMENT ON FUNCTION app.health() IS
+    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, the last run of each job, the version of the tables. For operators, also on a standby.';
+
+CREATE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
+    -- SECURITY INVOKER: a job belongs to, and runs as, who schedules it.
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+    v_cron boolean := EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron');
+    v_known record;
+BEGIN
+    FOR v IN SELECT 'mps_' || j.job AS name, j.schedule, j.command FROM sec.jobs() j LOOP
+        job := v.name; schedule := v.schedule; command := v.command;
+        IF NOT v_cron THEN
+            -- Names are per database, so that several with mps can be served by one pg_cron.
+            command := format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', v.name || '_' || current_database(), v.schedule, v.command, current_database());
+            done := 'nothing: pg_cron is not in this database; run the command, as the role the job is to run as, in the one that has it';
+        ELSE
+            EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user AND j.database = current_database()'
+                INTO v_known USING v.name;
+            IF v_known.schedule = v.schedule AND v_known.command = v.command THEN
+                done := CASE WHEN v_known.active THEN 'scheduled already' ELSE 'scheduled already, but not active' END;
+            ELSE
+                EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING v.name, v.schedule, v.command;
+                done := CASE WHEN v_known.schedule IS NULL THEN 'scheduled' ELSE 'scheduled anew' END;
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION app.schedule_jobs() IS
+    'Registers the maintenance procedures with pg_cron, as jobs of the caller, if it is in this database; else returns the commands to run in the database that has it. Again: changes only what differs. For operators.';
