@@ -2,6 +2,7 @@
 
 -- For the whole script: nothing that somebody left in a schema of these names is found by an unqualified name.
 SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL quote_all_identifiers = off;
 
 DO $preflight$
 DECLARE

@@ -78,7 +78,7 @@ $$;
 COMMENT ON FUNCTION sec.api_columns() IS 'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a whole view (NULL).';
 
 CREATE FUNCTION sec.apply_grants(p_role text, p_level text, p_grant boolean) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
     v record;
     v_verb text := CASE WHEN p_grant THEN 'GRANT' ELSE 'REVOKE' END;

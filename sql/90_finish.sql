@@ -74,5 +74,13 @@ BEGIN
             PERFORM sec.apply_grants('service_role', 'backend', true);
         END IF;
     END IF;
+    -- A grant inside CREATE EXTENSION counts as the extension's own and pg_dump leaves it out, also on what is no member. Ours
+    -- are to be dumped like anybody's.
+    DELETE FROM pg_catalog.pg_init_privs i
+    USING pg_catalog.pg_namespace n
+    WHERE n.nspname IN ('app', 'audit', 'sec')
+      AND ((i.classoid = 'pg_catalog.pg_namespace'::regclass AND i.objoid = n.oid)
+        OR (i.classoid = 'pg_catalog.pg_class'::regclass AND i.objoid IN (SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid))
+        OR (i.classoid = 'pg_catalog.pg_proc'::regclass AND i.objoid IN (SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = n.oid)));
 END
 $finish$;

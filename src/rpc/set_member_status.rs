@@ -29,7 +29,7 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<&str>, p_reason
         payable.extend(members::bound_cards(call.db, id).into_iter().map(|c| (c, CardType::Enterprise)));
         payable.sort_unstable_by_key(|(id, _)| *id.as_bytes());
         let mut personal = None;
-        for (card_id, card_type) in payable {
+        for &(card_id, card_type) in &payable {
             let card = cards::lock(call.db, card_type, card_id);
             if card_type == CardType::Personal {
                 personal = card;
@@ -41,16 +41,16 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<&str>, p_reason
             return Ok(false);
         }
         ensure(before != MemberStatus::Closed, Token::StatusConflict)?;
-        let personal_id = personal.as_ref().map(|c| c.id);
         let open_card = personal.filter(|c| status == MemberStatus::Closed && c.status != CardStatus::Closed);
         if let Some(card) = open_card {
             ensure_empty(call, &card)?;
             cards::set_status(call.db, CardType::Personal, card.id, CardStatus::Closed);
             audit_status(call, &card, CardStatus::Closed, reason);
         }
-        // A charge reads card and member without a lock: it must find the card changed, and look again.
-        if let Some(card) = personal_id {
-            cards::touch(call.db, CardType::Personal, card);
+        // A charge reads card and member without a lock, or on an older snapshot: it must find the card changed, and look
+        // again or fail to serialise.
+        for (card_id, card_type) in payable {
+            cards::touch(call.db, card_type, card_id);
         }
         members::set_status(call.db, id, status);
         call.audit(

@@ -1,1 +1,22 @@
-//! Tests in a database, over real connections.
+//! Tests in a database, over real connections. This library is what they share:
+//!
+//! - [`Db`]: a fresh database for one test, cloned from a template; given up, its books are checked and it is dropped
+//! - [`Session`]: one connection in the shoes of somebody: superuser, backend, signed-in user, stranger
+//! - [`Shop`]: a merchant with a cashier, and short names for what happens at the till
+//! - [`books`]: what must hold of the tables after whatever happened
+//!
+//! The server is the one that PGHOST, PGPORT and PGUSER (a superuser) name; the roles below must be able to log in
+//! without a password, as in the cluster of `tools/cluster`.
+
+mod books;
+mod cluster;
+mod db;
+mod race;
+mod session;
+mod shop;
+
+pub use cluster::{Cluster, program};
+pub use db::Db;
+pub use race::{Waiting, together};
+pub use session::{Failure, NULL, Row, Session, TOKENS, q, sqlstate_of};
+pub use shop::{Company, Member, SHOP, Shop, nobody};

@@ -1,0 +1,160 @@
+//! What must hold of the tables after whatever happened. Written against the contract, not against the extension's own
+//! `verify_books`, so that both would have to be wrong in the same way.
+
+use crate::session::Session;
+
+/// Each rule: what it says, and a query that finds what breaks it (one text column).
+const RULES: &[(&str, &str)] = &[
+    (
+        "a balance is the sum of the card's movements",
+        "select c.card_no || ': ' || c.balance || ', movements ' || coalesce(sum(m.change), 0)
+         from cards c left join movements m on m.card_id = c.id group by c.card_no, c.balance
+         having c.balance <> coalesce(sum(m.change), 0)",
+    ),
+    (
+        "no gap in any card's sequence",
+        "select card_no || ': ' || tx_no || ' is ' || card_seq || ', expected ' || nth
+         from (select m.*, row_number() over (partition by card_id order by card_seq) nth from movements m) x where card_seq <> nth",
+    ),
+    (
+        "every balance_after is the one before plus the movement",
+        "select card_no || ': ' || tx_no || ' has ' || balance_after || ', expected ' || running
+         from (select m.*, sum(change) over (partition by card_id order by card_seq) running from movements m) x
+         where balance_after is distinct from running",
+    ),
+    (
+        "prev_tx_id is the movement before",
+        "select card_no || ': ' || tx_no from (select m.*, lag(id) over (partition by card_id order by card_seq) before from movements m) x
+         where prev_tx_id is distinct from before",
+    ),
+    (
+        "skip_tx_id is the movement 64 before, on every 64th and nowhere else",
+        "select card_no || ': ' || tx_no from (select m.*, lag(id, 64) over (partition by card_id order by card_seq) far from movements m) x
+         where skip_tx_id is distinct from case when card_seq % 64 = 0 then far end",
+    ),
+    (
+        "posted_at is later than that of the movement before, and not before created_at",
+        "select card_no || ': ' || tx_no from (select m.*, lag(posted_at) over (partition by card_id order by card_seq) before from movements m) x
+         where posted_at is null or posted_at <= before or posted_at < created_at",
+    ),
+    (
+        "a card knows its last movement",
+        "select c.card_no from cards c left join lateral
+            (select m.id, m.card_seq, m.posted_at from movements m where m.card_id = c.id order by m.card_seq desc limit 1) l on true
+         where (c.last_tx_id, c.card_seq, c.last_posted_at) is distinct from (l.id, coalesce(l.card_seq, 0), l.posted_at)",
+    ),
+    (
+        "only completed transactions have moved money",
+        "select tx_no from app.transactions
+         where (status = 'completed') <> (card_seq is not null and posted_at is not null and balance_after is not null)",
+    ),
+    (
+        "the number of a transaction says what and when it is",
+        "select tx_no from app.transactions t
+         where tx_no !~ ((case tx_type when 'payment' then '^ZF' when 'refund' then '^TK' when 'recharge' then '^CZ' else '^TZ' end)
+            || to_char(created_at at time zone 'UTC', 'YYMM') || '[0-9]{6,}$')",
+    ),
+    ("no number twice", "select tx_no from app.transactions group by tx_no having count(*) > 1"),
+    (
+        "what was paid is the price times the discount, rounded half away from zero",
+        "select tx_no || ': ' || final_amount from app.transactions where tx_type = 'payment' and final_amount <> round(raw_amount * discount, 2)",
+    ),
+    (
+        "points are the sum of the ledger, without gaps",
+        "select c.card_no || ': ' || c.points || ', ledger ' || coalesce(sum(l.change), 0) from app.personal_cards c
+         left join app.point_ledger l on l.card_id = c.id group by c.card_no, c.points, c.point_seq
+         having c.points <> coalesce(sum(l.change), 0) or c.point_seq <> count(l.point_seq) or c.point_seq <> coalesce(max(l.point_seq), 0)",
+    ),
+    (
+        "the ledger's running points",
+        "select card_id || ' ' || point_seq from (select l.*, sum(change) over (partition by card_id order by point_seq) running from app.point_ledger l) x
+         where balance_after <> running",
+    ),
+    (
+        "level and discount are those of the points",
+        "select c.card_no from app.personal_cards c, lateral
+            (select l.level, l.discount from app.membership_levels l
+             order by l.min_points <= c.points desc, case when l.min_points <= c.points then -l.min_points else l.min_points end limit 1) l
+         where (c.level, c.discount) <> (l.level, l.discount)",
+    ),
+    (
+        "the ledger has the points of every payment and refund",
+        "select t.tx_no from app.transactions t left join app.point_ledger l on l.tx_no = t.tx_no
+         where t.tx_type in ('payment', 'refund') group by t.tx_no, t.points_earned having t.points_earned <> coalesce(sum(l.change), 0)",
+    ),
+    (
+        "refunds never pass what was paid, and the payment knows their sum",
+        "select p.tx_no || ': ' || p.refunded_amount || ' of ' || p.final_amount from app.transactions p
+         left join app.transactions r on r.tx_type = 'refund' and r.original_tx_no = p.tx_no
+         where p.tx_type = 'payment' group by p.tx_no, p.refunded_amount, p.final_amount
+         having p.refunded_amount <> coalesce(sum(r.final_amount), 0) or p.refunded_amount > p.final_amount",
+    ),
+    (
+        "refunds take back points in proportion, and all of them at the last cent",
+        "select p.tx_no from app.transactions p left join app.transactions r on r.tx_type = 'refund' and r.original_tx_no = p.tx_no
+         where p.tx_type = 'payment' group by p.tx_no, p.points_earned, p.refunded_amount, p.final_amount
+         having abs(p.points_earned * p.refunded_amount / p.final_amount + coalesce(sum(r.points_earned), 0)) >= 1
+             or (p.refunded_amount = p.final_amount and p.points_earned <> -coalesce(sum(r.points_earned), 0))",
+    ),
+    (
+        "every movement was audited, once",
+        "select m.tx_no from movements m left join audit.event_log e
+            on e.object_type = 'transaction' and e.object_id = m.tx_no and e.action = m.tx_type::text
+         group by m.tx_no having count(e.id) <> 1",
+    ),
+    (
+        "every recharge that waits was audited",
+        "select t.tx_no from app.transactions t where t.status = 'processing' and not exists
+            (select from audit.event_log e where e.object_id = t.tx_no and e.action = 'recharge.requested')",
+    ),
+    (
+        "a transaction's key leads to it, and every key leads somewhere",
+        "select 'no key: ' || t.tx_no from app.transactions t where t.idempotency_key is not null and not exists
+            (select from app.idempotency_keys k where k.ref_id = t.id and k.idempotency_key = t.idempotency_key)
+         union all
+         select 'dangling: ' || k.idempotency_key from app.idempotency_keys k
+         where k.operation <> 13 and not exists (select from app.transactions t where t.id = k.ref_id)",
+    ),
+    (
+        "a transaction's order leads to it, and every order leads somewhere",
+        "select 'no order: ' || t.tx_no from app.transactions t where t.external_order_id is not null and not exists
+            (select from app.external_orders o where o.tx_id = t.id and o.order_id = t.external_order_id)
+         union all
+         select 'dangling: ' || o.order_id from app.external_orders o where not exists (select from app.transactions t where t.id = o.tx_id)",
+    ),
+    (
+        "a gateway trade number credited once",
+        "select payment_method || ' ' || gateway_trade_no from app.transactions where gateway_trade_no is not null
+         group by payment_method, gateway_trade_no having count(*) > 1",
+    ),
+    (
+        "compensations are adjustments of the same amount",
+        "select k.compensation_tx_no from app.transaction_compensations k left join app.transactions t on t.tx_no = k.compensation_tx_no
+         where t.tx_type is distinct from 'adjustment' or t.final_amount <> k.amount or t.original_tx_no <> k.tx_no",
+    ),
+    (
+        "a member has one open card",
+        "select member_id::text from app.personal_cards where status <> 'closed' group by member_id having count(*) > 1",
+    ),
+    (
+        "a closed card holds nothing",
+        "select card_no from cards where status = 'closed' and balance <> 0 and not exists (
+            select from app.transactions t where t.card_id = cards.id and t.tx_type = 'recharge' and t.gateway_trade_no is not null)",
+    ),
+];
+
+/// What every rule may read from.
+const WITH: &str = "with cards as (
+        select id, card_no, balance, card_seq, last_tx_id, last_posted_at, status from app.personal_cards
+        union all select id, card_no, balance, card_seq, last_tx_id, last_posted_at, status from app.enterprise_cards),
+    movements as (
+        select t.*, case t.tx_type when 'payment' then -t.final_amount else t.final_amount end as change, c.card_no
+        from app.transactions t left join cards c on c.id = t.card_id where t.status = 'completed') ";
+
+/// What is wrong, in words; empty where the books hold.
+pub fn problems(superuser: &Session) -> Vec<String> {
+    let broken = RULES.iter().flat_map(|(rule, sql)| {
+        superuser.column(&format!("{WITH}{sql}")).into_iter().map(move |what| format!("{rule}: {what}"))
+    });
+    broken.collect()
+}

@@ -1,0 +1,60 @@
+//! Several connections at once, in an order that the test decides.
+
+use crate::session::{Failure, Row, Session};
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long anything here may take before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A statement running in a thread of its own.
+pub struct Waiting {
+    pid: String,
+    thread: JoinHandle<Result<Vec<Row>, Failure>>,
+}
+
+impl Waiting {
+    /// Starts a statement that must come to wait for a lock, and returns once it does.
+    #[track_caller]
+    pub fn start(session: Session, watch: &Session, sql: String) -> Waiting {
+        let pid = session.pid();
+        let thread = thread::spawn(move || session.try_rows(&sql));
+        let waiting = Waiting { pid, thread };
+        waiting.until_it_waits(watch);
+        waiting
+    }
+
+    #[track_caller]
+    fn until_it_waits(&self, watch: &Session) {
+        let sql =
+            format!("select count(*) from pg_stat_activity where pid = {} and wait_event_type = 'Lock'", self.pid);
+        let start = Instant::now();
+        while watch.value(&sql) == "0" {
+            assert!(!self.thread.is_finished(), "it did not wait for any lock");
+            assert!(start.elapsed() < PATIENCE, "it never came to wait");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// What it came to, now that nothing holds it up.
+    pub fn end(self) -> Result<Vec<Row>, Failure> {
+        self.thread.join().expect("the thread lives")
+    }
+}
+
+/// Runs one statement per session at the same instant; the answers, in order.
+pub fn together(jobs: Vec<(Session, String)>) -> Vec<Result<Vec<Row>, Failure>> {
+    let barrier = Arc::new(Barrier::new(jobs.len()));
+    let threads: Vec<_> = jobs
+        .into_iter()
+        .map(|(session, sql)| {
+            let barrier = barrier.clone();
+            thread::spawn(move || {
+                barrier.wait();
+                session.try_rows(&sql)
+            })
+        })
+        .collect();
+    threads.into_iter().map(|t| t.join().expect("the thread lives")).collect()
+}

@@ -1,0 +1,699 @@
+//! Errors: every token, and every argument of every RPC given wrongly.
+
+use mps_tests::{Db, SHOP, Shop, TOKENS, nobody};
+use std::collections::BTreeSet;
+
+/// One way to each error: a token, and what is refused with it in an open shop.
+type Provocation = (&'static str, fn(&Shop));
+
+const PROVOCATIONS: &[Provocation] = &[
+    ("INVALID_AMOUNT", |s| {
+        let ming = s.member("10.00");
+        s.cashier.refused("INVALID_AMOUNT", &Shop::charge_sql(&s.code(&ming), "-1", ""));
+    }),
+    ("INVALID_ARGUMENT", |s| {
+        s.backend.refused("INVALID_ARGUMENT", "select * from app.register_member('')");
+    }),
+    ("INVALID_PAYMENT_METHOD", |s| {
+        let ming = s.member("0");
+        let sql = format!("select * from app.user_recharge_personal_card('{}', 1, 'balance')", ming.card);
+        s.backend.refused("INVALID_PAYMENT_METHOD", &sql);
+    }),
+    ("NOT_AUTHENTICATED", |s| {
+        s.db.login("app_role").refused("NOT_AUTHENTICATED", "select * from app.register_member('x')");
+    }),
+    ("INSUFFICIENT_BALANCE", |s| {
+        let ming = s.member("0");
+        s.cashier.refused("INSUFFICIENT_BALANCE", &Shop::charge_sql(&s.code(&ming), "0.01", ""));
+    }),
+    ("NOT_MERCHANT_USER", |s| {
+        s.db.user(nobody()).refused("NOT_MERCHANT_USER", &format!("select * from app.merchant_statement('{SHOP}')"));
+    }),
+    ("NOT_CARD_USER", |s| {
+        let (ming, mei) = (s.member("0"), s.member("0"));
+        let company = s.company("1", "0", &ming);
+        let sql = format!("select * from app.rotate_card_qr('{}', 'enterprise', '{}')", company.card, mei.id);
+        s.backend.refused("NOT_CARD_USER", &sql);
+    }),
+    ("NOT_CARD_ADMIN", |s| {
+        let (ming, mei) = (s.member("0"), s.member("0"));
+        let company = s.company("1", "0", &ming);
+        s.bind(&company, &mei, "member");
+        let sql = format!("select app.enterprise_remove_member('{}', '{}')", company.card_no, ming.id);
+        s.db.user(mei.id).refused("NOT_CARD_ADMIN", &sql);
+    }),
+    ("NOT_ALLOWED", |s| {
+        let ming = s.member("0");
+        let sql = format!("select app.set_card_status('{}', 'personal', 'frozen', 'x')", ming.card);
+        s.db.user(ming.id).refused("NOT_ALLOWED", &sql);
+    }),
+    ("MERCHANT_NOT_FOUND", |s| {
+        s.cashier.refused("MERCHANT_NOT_FOUND", "select * from app.merchant_statement('SHOP-999')");
+    }),
+    ("CARD_NOT_FOUND", |s| {
+        s.cashier.refused("CARD_NOT_FOUND", &format!("select * from app.card_statement('{}')", nobody()));
+    }),
+    ("MEMBER_NOT_FOUND", |s| {
+        s.backend.refused("MEMBER_NOT_FOUND", &format!("select app.set_member_status('{}', 'active', 'x')", nobody()));
+    }),
+    ("TX_NOT_FOUND", |s| {
+        s.cashier.refused("TX_NOT_FOUND", "select * from app.tx_by_no('ZF2611999999')");
+    }),
+    ("MERCHANT_INACTIVE", |s| {
+        let ming = s.member("1.00");
+        s.backend.run(&format!("select app.set_merchant_status('{SHOP}', false, 'x')"));
+        s.cashier.refused("MERCHANT_INACTIVE", &Shop::charge_sql(&s.code(&ming), "1", ""));
+    }),
+    ("CARD_NOT_ACTIVE", |s| {
+        let ming = s.member("0");
+        s.set_card(&ming.card, "personal", "frozen");
+        s.backend.refused("CARD_NOT_ACTIVE", &format!("select * from app.rotate_card_qr('{}')", ming.card));
+    }),
+    ("CARD_EXPIRED", |s| {
+        let ming = s.member("0");
+        s.backend.run(&format!("select app.set_card_expiry('{}', 'personal', now(), 'x')", ming.card));
+        s.backend.refused("CARD_EXPIRED", &format!("select * from app.rotate_card_qr('{}')", ming.card));
+    }),
+    ("CARD_NOT_EMPTY", |s| {
+        let ming = s.member("1.00");
+        let sql = format!("select app.set_card_status('{}', 'personal', 'closed', 'x')", ming.card);
+        s.backend.refused("CARD_NOT_EMPTY", &sql);
+    }),
+    ("MEMBER_NOT_ACTIVE", |s| {
+        let ming = s.member("0");
+        s.backend.run(&format!("select app.set_member_status('{}', 'suspended', 'x')", ming.id));
+        s.backend.refused("MEMBER_NOT_ACTIVE", &format!("select * from app.rotate_card_qr('{}')", ming.card));
+    }),
+    ("LAST_ADMIN", |s| {
+        let ming = s.member("0");
+        let company = s.company("1", "0", &ming);
+        let sql = format!("select app.enterprise_remove_member('{}', '{}')", company.card_no, ming.id);
+        s.backend.refused("LAST_ADMIN", &sql);
+    }),
+    ("NOT_REFUNDABLE", |s| {
+        let ming = s.member("10.00");
+        let paid = s.charge(&ming, "2.00");
+        let refund = s.refund(&paid["tx_no"], "1.00");
+        s.cashier.refused("NOT_REFUNDABLE", &Shop::refund_sql(&refund["refund_tx_no"], "1.00", ""));
+    }),
+    ("REFUND_EXCEEDS_REMAINING", |s| {
+        let ming = s.member("10.00");
+        let paid = s.charge(&ming, "2.00");
+        s.cashier.refused("REFUND_EXCEEDS_REMAINING", &Shop::refund_sql(&paid["tx_no"], "2.01", ""));
+    }),
+    ("RECHARGE_NOT_PENDING", |s| {
+        let ming = s.member("0");
+        let number = s.pending(&ming, "2.00");
+        s.backend.run(&format!("select * from app.confirm_recharge('{number}', 2, 'g-1')"));
+        s.backend.refused("RECHARGE_NOT_PENDING", &format!("select * from app.fail_recharge('{number}', 'x')"));
+    }),
+    ("AMOUNT_MISMATCH", |s| {
+        let ming = s.member("0");
+        let number = s.pending(&ming, "2.00");
+        s.backend.refused("AMOUNT_MISMATCH", &format!("select * from app.confirm_recharge('{number}', 3, 'g-2')"));
+    }),
+    ("EXTERNAL_ORDER_CONFLICT", |s| {
+        let ming = s.member("10.00");
+        s.cashier.run(&Shop::charge_sql(&s.code(&ming), "1.00", "p_external_order_id => 'o-1'"));
+        let other = Shop::charge_sql(&s.code(&ming), "2.00", "p_external_order_id => 'o-1'");
+        s.cashier.refused("EXTERNAL_ORDER_CONFLICT", &other);
+    }),
+    ("BALANCE_LIMIT", |s| {
+        let ming = s.member("0");
+        s.superuser.run("update app.settings set max_balance = 10");
+        let sql = format!("select * from app.user_recharge_personal_card('{}', 10.01, 'cash')", ming.card);
+        s.backend.refused("BALANCE_LIMIT", &sql);
+    }),
+    ("STATUS_CONFLICT", |s| {
+        let ming = s.member("0");
+        s.backend.refused("STATUS_CONFLICT", &format!("select * from app.replace_card('{}', 'x')", ming.card));
+    }),
+    ("ARCHIVED", |s| {
+        s.superuser.run("insert into app.archived_months values ('2020-02-01', now())");
+        s.backend.refused("ARCHIVED", "select * from app.tx_by_no('ZF2002000001')");
+        s.backend.refused("ARCHIVED", &Shop::refund_sql("ZF2002000001", "1.00", ""));
+    }),
+    ("SCHEMA_OUTDATED", |s| {
+        let ming = s.member("10.00");
+        let code = s.code(&ming);
+        s.superuser.run("update app.settings set schema_version = 0");
+        s.cashier.refused("SCHEMA_OUTDATED", &Shop::charge_sql(&code, "1.00", ""));
+        s.db.user(ming.id).refused("SCHEMA_OUTDATED", &format!("select * from app.card_statement('{}')", ming.card));
+        s.superuser.run("select app.migrate()");
+        s.cashier.run(&Shop::charge_sql(&code, "1.00", ""));
+    }),
+    ("QR_EXPIRED_OR_INVALID", |s| {
+        s.cashier.refused("QR_EXPIRED_OR_INVALID", &Shop::charge_sql("MPS123", "1", ""));
+    }),
+    ("IDEMPOTENCY_KEY_REUSED", |s| {
+        let ming = s.member("10.00");
+        s.cashier.run(&Shop::charge_sql(&s.code(&ming), "1.00", "p_idempotency_key => 'k-1'"));
+        let other = Shop::charge_sql(&s.code(&ming), "2.00", "p_idempotency_key => 'k-1'");
+        s.cashier.refused("IDEMPOTENCY_KEY_REUSED", &other);
+    }),
+];
+
+#[test]
+fn every_token_is_provoked() {
+    let listed: BTreeSet<String> =
+        Db::new().superuser().column("select token from app.error_codes").into_iter().collect();
+    let provoked: BTreeSet<String> = PROVOCATIONS.iter().map(|(token, _)| (*token).to_owned()).collect();
+    assert_eq!(provoked, listed, "a token of app.error_codes is never provoked, or one is provoked that is not listed");
+    // Those that change what others rest on get a shop of their own.
+    let alone = ["MERCHANT_INACTIVE", "BALANCE_LIMIT", "ARCHIVED", "SCHEMA_OUTDATED"];
+    let shared = Shop::open();
+    for (token, provoke) in PROVOCATIONS {
+        println!("{token}");
+        if alone.contains(token) {
+            provoke(&Shop::open());
+        } else {
+            provoke(&shared);
+        }
+    }
+}
+
+/// What an argument takes, and so what it must refuse.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Amount,
+    SignedAmount,
+    ConfirmedAmount,
+    Name,
+    OptionalText,
+    Key,
+    OptionalKey,
+    MerchantCode,
+    TxNo,
+    OptionalTxNo,
+    Code,
+    CardId,
+    MemberId,
+    UserId,
+    CardNo,
+    CardType,
+    PayMethod,
+    Label,
+    Object,
+    Settings,
+    Discount,
+    Points,
+    Limit,
+    Moment,
+    OptionalMoment,
+    Boolean,
+    /// May be anything of its type.
+    Free,
+}
+
+/// 500 objects in each other, larger than 8 KiB.
+const DEEP: &str = "(repeat('{\"a longer name\":', 500) || '1' || repeat('}', 500))::jsonb";
+
+/// Wrong values for a kind of argument, as SQL, and the token that each must get.
+fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
+    use Kind::*;
+    const ARG: &[&str] = &["INVALID_ARGUMENT"];
+    const AMOUNT: &[&str] = &["INVALID_AMOUNT"];
+    const TX: &[&str] = &["TX_NOT_FOUND"];
+    let texts = |max: &'static [(&'static str, &'static [&'static str])]| max.to_vec();
+    let with = |mut list: Vec<_>, more: &[(&'static str, &'static [&'static str])]| {
+        list.extend_from_slice(more);
+        list
+    };
+    let not_finite: [(&str, &[&str]); 3] = [("'NaN'", AMOUNT), ("'Infinity'", AMOUNT), ("'-Infinity'", AMOUNT)];
+    match kind {
+        Amount => with(
+            not_finite.to_vec(),
+            &[
+                ("null", AMOUNT),
+                ("0", AMOUNT),
+                ("0.00", AMOUNT),
+                ("-1", AMOUNT),
+                ("-0.01", AMOUNT),
+                ("0.001", AMOUNT),
+                ("1.005", AMOUNT),
+                ("50000.01", AMOUNT),
+                ("1000000000000", AMOUNT),
+                ("999999999999999999999999999999", AMOUNT),
+                ("1e100", AMOUNT),
+                ("1e-100", AMOUNT),
+            ],
+        ),
+        SignedAmount => with(
+            not_finite.to_vec(),
+            &[
+                ("null", AMOUNT),
+                ("0", AMOUNT),
+                ("0.001", AMOUNT),
+                ("-0.001", AMOUNT),
+                ("50000.01", AMOUNT),
+                ("-1e100", AMOUNT),
+            ],
+        ),
+        // What the gateway says is compared: a number that is none is refused, another one does not match.
+        ConfirmedAmount => vec![
+            ("null", &["INVALID_AMOUNT", "INVALID_ARGUMENT"]),
+            ("'NaN'", AMOUNT),
+            ("'Infinity'", AMOUNT),
+            ("'-Infinity'", AMOUNT),
+            ("0.001", AMOUNT),
+            ("1e100", AMOUNT),
+            ("0", &["INVALID_AMOUNT", "AMOUNT_MISMATCH"]),
+            ("-5.00", &["INVALID_AMOUNT", "AMOUNT_MISMATCH"]),
+        ],
+        Name => texts(&[
+            ("null", ARG),
+            ("''", ARG),
+            ("'   '", ARG),
+            ("repeat('x', 501)", ARG),
+            ("repeat('名', 501)", ARG),
+            ("repeat('x', 10000)", ARG),
+        ]),
+        OptionalText => {
+            texts(&[("''", ARG), ("repeat('x', 501)", ARG), ("repeat('x', 10000)", ARG), ("repeat('x', 1000000)", ARG)])
+        }
+        Key => texts(&[
+            ("null", ARG),
+            ("''", ARG),
+            ("' '", ARG),
+            ("repeat('k', 201)", ARG),
+            ("repeat('k', 10000)", ARG),
+            ("E'a\\nb'", ARG),
+        ]),
+        OptionalKey => texts(&[
+            ("''", ARG),
+            ("' '", ARG),
+            ("repeat('k', 201)", ARG),
+            ("repeat('k', 10000)", ARG),
+            ("E'a\\tb'", ARG),
+        ]),
+        MerchantCode => vec![
+            ("null", ARG),
+            ("''", ARG),
+            ("'SHOP 001'", ARG),
+            ("repeat('S', 65)", ARG),
+            ("repeat('S', 10000)", ARG),
+            ("'SHOP-999'", &["MERCHANT_NOT_FOUND"]),
+            ("'shop-001'", &["MERCHANT_NOT_FOUND"]),
+            ("$x$' or true --$x$", ARG),
+        ],
+        TxNo => vec![
+            ("null", ARG),
+            ("''", TX),
+            ("'x'", TX),
+            ("'ZF'", TX),
+            ("'ZF000123'", TX),
+            ("'ZF2613000001'", TX),
+            ("'ZF9912999999'", TX),
+            ("'ZF261199999999999999999999'", TX),
+            ("'ZF2611-00001'", TX),
+            ("repeat('9', 10000)", TX),
+            ("$x$' or true --$x$", TX),
+        ],
+        OptionalTxNo => vec![("''", TX), ("'x'", TX), ("'ZF9912999999'", TX), ("repeat('9', 10000)", TX)],
+        Code => {
+            const QR: &[&str] = &["QR_EXPIRED_OR_INVALID"];
+            vec![
+                ("null", ARG),
+                ("''", QR),
+                ("'MPS'", QR),
+                ("repeat('A', 59)", QR),
+                ("repeat('A', 10000)", QR),
+                ("'付款码'", QR),
+            ]
+        }
+        CardId => vec![("null", ARG), ("gen_random_uuid()", &["CARD_NOT_FOUND"])],
+        MemberId => vec![("null", ARG), ("gen_random_uuid()", &["MEMBER_NOT_FOUND"])],
+        UserId | Boolean => vec![("null", ARG)],
+        CardNo => vec![
+            ("null", ARG),
+            ("''", ARG),
+            ("repeat('E', 10000)", ARG),
+            ("'ENT99999'", &["CARD_NOT_FOUND"]),
+            ("$x$' or true --$x$", &["CARD_NOT_FOUND"]),
+        ],
+        CardType | Label => {
+            vec![("null", ARG), ("''", ARG), ("'Personal'", ARG), ("'gift'", ARG), ("repeat('p', 10000)", ARG)]
+        }
+        PayMethod => {
+            const METHOD: &[&str] = &["INVALID_PAYMENT_METHOD"];
+            vec![
+                ("null", METHOD),
+                ("''", METHOD),
+                ("'Cash'", METHOD),
+                ("'balance'", METHOD),
+                ("repeat('c', 10000)", METHOD),
+            ]
+        }
+        Object | Settings => {
+            let list = vec![
+                ("'[]'", ARG),
+                ("'[{}]'", ARG),
+                ("'1'", ARG),
+                ("'true'", ARG),
+                ("'null'", ARG),
+                ("'\"text\"'", ARG),
+                ("jsonb_build_object('a', repeat('x', 8200))", ARG),
+                ("jsonb_build_object('a', repeat('x', 1000000))", ARG),
+                ("jsonb_build_object(repeat('k', 100000), 1)", ARG),
+                ("(select jsonb_object_agg(n, n) from generate_series(1, 20000) n)", ARG),
+                (DEEP, ARG),
+                ("(repeat('[', 500) || repeat(']', 500))::jsonb", ARG),
+            ];
+            if kind == Settings { with(list, &[("null", ARG), ("'{\"x\": 1}'", ARG)]) } else { list }
+        }
+        Discount => texts(&[
+            ("null", ARG),
+            ("0", ARG),
+            ("-1", ARG),
+            ("1.001", ARG),
+            ("0.0001", ARG),
+            ("'NaN'", ARG),
+            ("'Infinity'", ARG),
+            ("1e100", ARG),
+        ]),
+        Points => texts(&[("null", ARG), ("0", ARG), ("9223372036854775807", ARG), ("-9223372036854775808", ARG)]),
+        Limit => {
+            texts(&[("null", ARG), ("0", ARG), ("-1", ARG), ("501", ARG), ("2147483647", ARG), ("-2147483648", ARG)])
+        }
+        Moment => texts(&[("null", ARG)]),
+        OptionalMoment => texts(&[("'infinity'", ARG), ("'-infinity'", ARG)]),
+        Free => vec![],
+    }
+}
+
+/// An argument's name, a right value as SQL, and its kind.
+type Argument = (&'static str, &'static str, Kind);
+
+/// Every RPC with every argument, each right. `{..}` are filled in from the shop.
+const CALLS: &[(&str, &[Argument])] = &[
+    (
+        "register_member",
+        &[
+            ("p_name", "'Ming'", Kind::Name),
+            ("p_phone", "'138'", Kind::OptionalText),
+            ("p_email", "'a@b'", Kind::OptionalText),
+            ("p_user_id", "null", Kind::Free),
+        ],
+    ),
+    (
+        "rotate_card_qr",
+        &[
+            ("p_card_id", "'{company}'", Kind::CardId),
+            ("p_card_type", "'enterprise'", Kind::CardType),
+            ("p_member_id", "'{member}'", Kind::UserId),
+        ],
+    ),
+    (
+        "merchant_charge_by_qr",
+        &[
+            ("p_merchant_code", "'SHOP-001'", Kind::MerchantCode),
+            ("p_qr_plain", "'{code}'", Kind::Code),
+            ("p_amount", "1.00", Kind::Amount),
+            ("p_reason", "'x'", Kind::OptionalText),
+            ("p_tag", "'{}'", Kind::Object),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
+            ("p_external_order_id", "'o'", Kind::OptionalKey),
+        ],
+    ),
+    (
+        "merchant_refund_tx",
+        &[
+            ("p_merchant_code", "'SHOP-001'", Kind::MerchantCode),
+            ("p_original_tx_no", "'{paid}'", Kind::TxNo),
+            ("p_refund_amount", "1.00", Kind::Amount),
+            ("p_reason", "'x'", Kind::OptionalText),
+            ("p_tag", "'{}'", Kind::Object),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
+        ],
+    ),
+    (
+        "user_recharge_personal_card",
+        &[
+            ("p_personal_card_id", "'{card}'", Kind::CardId),
+            ("p_amount", "1.00", Kind::Amount),
+            ("p_payment_method", "'cash'", Kind::PayMethod),
+            ("p_reason", "'x'", Kind::OptionalText),
+            ("p_tag", "'{}'", Kind::Object),
+            ("p_external_order_id", "'o'", Kind::OptionalKey),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
+            ("p_merchant_code", "'SHOP-001'", Kind::Free),
+        ],
+    ),
+    (
+        "user_recharge_enterprise_card_admin",
+        &[
+            ("p_enterprise_card_id", "'{company}'", Kind::CardId),
+            ("p_amount", "1.00", Kind::Amount),
+            ("p_payment_method", "'cash'", Kind::PayMethod),
+            ("p_reason", "'x'", Kind::OptionalText),
+            ("p_tag", "'{}'", Kind::Object),
+            ("p_external_order_id", "'o'", Kind::OptionalKey),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
+            ("p_merchant_code", "'SHOP-001'", Kind::Free),
+        ],
+    ),
+    (
+        "confirm_recharge",
+        &[
+            ("p_tx_no", "'{waiting}'", Kind::TxNo),
+            ("p_amount", "5.00", Kind::ConfirmedAmount),
+            ("p_gateway_trade_no", "'g'", Kind::Key),
+            ("p_payload", "'{}'", Kind::Object),
+        ],
+    ),
+    ("fail_recharge", &[("p_tx_no", "'{waiting}'", Kind::TxNo), ("p_reason", "'x'", Kind::Name)]),
+    (
+        "enterprise_add_member",
+        &[
+            ("p_card_no", "'{company_no}'", Kind::CardNo),
+            ("p_member_id", "'{other}'", Kind::MemberId),
+            ("p_role", "'member'", Kind::Label),
+        ],
+    ),
+    (
+        "enterprise_remove_member",
+        &[("p_card_no", "'{company_no}'", Kind::CardNo), ("p_member_id", "'{other}'", Kind::UserId)],
+    ),
+    ("create_merchant", &[("p_code", "'SHOP-002'", Kind::Key), ("p_name", "'x'", Kind::Name)]),
+    (
+        "set_merchant_user",
+        &[
+            ("p_merchant_code", "'SHOP-001'", Kind::MerchantCode),
+            ("p_user_id", "'{member}'", Kind::UserId),
+            ("p_role", "'admin'", Kind::Label),
+        ],
+    ),
+    (
+        "remove_merchant_user",
+        &[("p_merchant_code", "'SHOP-001'", Kind::MerchantCode), ("p_user_id", "'{member}'", Kind::UserId)],
+    ),
+    (
+        "set_merchant_status",
+        &[
+            ("p_merchant_code", "'SHOP-001'", Kind::MerchantCode),
+            ("p_active", "false", Kind::Boolean),
+            ("p_reason", "'x'", Kind::Name),
+        ],
+    ),
+    (
+        "create_enterprise_card",
+        &[
+            ("p_company_name", "'x'", Kind::Name),
+            ("p_fixed_discount", "0.9", Kind::Discount),
+            ("p_admin_member_id", "null", Kind::Free),
+        ],
+    ),
+    (
+        "set_member_status",
+        &[
+            ("p_member_id", "'{member}'", Kind::MemberId),
+            ("p_status", "'suspended'", Kind::Label),
+            ("p_reason", "'x'", Kind::Name),
+        ],
+    ),
+    (
+        "set_card_status",
+        &[
+            ("p_card_id", "'{card}'", Kind::CardId),
+            ("p_card_type", "'personal'", Kind::CardType),
+            ("p_status", "'frozen'", Kind::Label),
+            ("p_reason", "'x'", Kind::Name),
+        ],
+    ),
+    (
+        "set_card_expiry",
+        &[
+            ("p_card_id", "'{card}'", Kind::CardId),
+            ("p_card_type", "'personal'", Kind::CardType),
+            ("p_expires_at", "now()", Kind::OptionalMoment),
+            ("p_reason", "'x'", Kind::Name),
+        ],
+    ),
+    ("replace_card", &[("p_card_id", "'{lost}'", Kind::CardId), ("p_reason", "'x'", Kind::Name)]),
+    (
+        "adjust_points",
+        &[
+            ("p_card_id", "'{card}'", Kind::CardId),
+            ("p_change", "1", Kind::Points),
+            ("p_reason", "'x'", Kind::Name),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
+        ],
+    ),
+    (
+        "compensate_tx",
+        &[
+            ("p_tx_no", "'{paid}'", Kind::TxNo),
+            ("p_amount", "-1.00", Kind::SignedAmount),
+            ("p_reason", "'x'", Kind::Name),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
+        ],
+    ),
+    ("get_settings", &[]),
+    ("update_settings", &[("p_settings", "'{}'", Kind::Settings)]),
+    (
+        "card_statement",
+        &[
+            ("p_card_id", "'{card}'", Kind::CardId),
+            ("p_card_type", "'personal'", Kind::CardType),
+            ("p_before", "'{paid}'", Kind::OptionalTxNo),
+            ("p_limit", "1", Kind::Limit),
+        ],
+    ),
+    (
+        "merchant_statement",
+        &[
+            ("p_merchant_code", "'SHOP-001'", Kind::MerchantCode),
+            ("p_from", "now()", Kind::Free),
+            ("p_to", "now()", Kind::Free),
+            ("p_before", "'{paid}'", Kind::OptionalTxNo),
+            ("p_limit", "1", Kind::Limit),
+        ],
+    ),
+    (
+        "balance_as_of",
+        &[
+            ("p_card_id", "'{card}'", Kind::CardId),
+            ("p_at", "now()", Kind::Moment),
+            ("p_card_type", "'personal'", Kind::CardType),
+        ],
+    ),
+    ("tx_by_no", &[("p_tx_no", "'{paid}'", Kind::TxNo)]),
+];
+
+#[test]
+fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
+    let shop = Shop::open();
+    let (ming, other, lost) = (shop.member("100.00"), shop.member("0"), shop.member("10.00"));
+    let company = shop.company("1.000", "10.00", &ming);
+    let paid = shop.charge(&ming, "10.00");
+    let waiting = shop.pending(&ming, "5.00");
+    shop.set_card(&lost.card, "personal", "lost");
+    let code = shop.code(&ming);
+    let fill = |text: &str| {
+        text.replace("{company_no}", &company.card_no)
+            .replace("{company}", &company.card)
+            .replace("{card}", &ming.card)
+            .replace("{member}", &ming.id.to_string())
+            .replace("{other}", &other.id.to_string())
+            .replace("{lost}", &lost.card)
+            .replace("{paid}", &paid["tx_no"])
+            .replace("{waiting}", &waiting)
+            .replace("{code}", &code)
+    };
+    let call = |rpc: &str, arguments: &[Argument], changed: Option<(usize, &str)>| {
+        let given = arguments.iter().enumerate().map(|(i, (name, right, _))| {
+            let value = changed.filter(|(at, _)| *at == i).map_or(*right, |(_, wrong)| wrong);
+            format!("{name} => {value}")
+        });
+        fill(&format!("select * from app.{rpc}({})", given.collect::<Vec<_>>().join(", ")))
+    };
+    let mut refusals = 0;
+    for (rpc, arguments) in CALLS {
+        // The call is right: what is refused below is refused for its one wrong argument.
+        shop.backend.run("begin");
+        shop.backend.run(&call(rpc, arguments, None));
+        shop.backend.run("rollback");
+        let before = Db::snapshot(&shop.db.name);
+        for (i, (name, _, kind)) in arguments.iter().enumerate() {
+            for (value, tokens) in wrong(*kind) {
+                let sql = call(rpc, arguments, Some((i, value)));
+                let failure = shop.backend.failure(&sql);
+                let token = tokens.iter().find(|t| **t == failure.message);
+                failure.must_be(token.unwrap_or(&tokens[0]), &format!("{rpc}: {name} => {value}"));
+                refusals += 1;
+            }
+        }
+        assert_eq!(before, Db::snapshot(&shop.db.name), "{rpc} refused, and yet something changed");
+    }
+    assert!(refusals > 400, "{refusals} refusals");
+    let all = shop.superuser.column(
+        "select p.proname from pg_proc p where p.pronamespace = 'app'::regnamespace and p.prokind = 'f' and p.proname !~ '_batch$' \
+         and p.proname not in ('error_list', 'migrate', 'enable_supabase_signup', 'schedule_jobs', 'verify_books', 'health') order by 1",
+    );
+    let mut tried: Vec<&str> = CALLS.iter().map(|(rpc, _)| *rpc).collect();
+    tried.sort();
+    assert_eq!(tried, all, "an RPC is not in the table of this test");
+}
+
+#[test]
+fn texts_of_the_longest_length_are_taken_as_they_are() {
+    let shop = Shop::open();
+    let ming = shop.member("10.00");
+    let reason = "拿".repeat(500);
+    let row = shop.cashier.row(&Shop::charge_sql(
+        &shop.code(&ming),
+        "1.00",
+        &format!("'{reason}', jsonb_build_object('a', repeat('x', 8100))"),
+    ));
+    let stored = shop
+        .superuser
+        .row(&format!("select reason, length(tag ->> 'a') as n from app.transactions where id = {}", &row["tx_id"]));
+    assert_eq!(stored.values(), [reason.as_str(), "8100"]);
+    let deep = "(repeat('{\"a\":', 500) || '1' || repeat('}', 500))::jsonb";
+    let row = shop.cashier.row(&Shop::charge_sql(&shop.code(&ming), "1.00", &format!("null, {deep}")));
+    let same = shop.superuser.value(&format!("select tag = {deep} from app.transactions where id = {}", &row["tx_id"]));
+    assert_eq!(same, "t");
+}
+
+#[test]
+fn a_confirmations_payload_is_kept_as_it_came() {
+    let shop = Shop::open();
+    let ming = shop.member("0");
+    for (i, payload) in [
+        "'{\"fee\": 12345678901234567890.12, \"rate\": 0.10}'::jsonb",
+        "'{\"huge\": 1e400}'::jsonb",
+        "(repeat('{\"a\":', 200) || '1' || repeat('}', 200))::jsonb",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let number = shop.pending(&ming, "5.00");
+        shop.backend.run(&format!("select * from app.confirm_recharge('{number}', 5.00, 'g-{i}', {payload})"));
+        let kept = format!(
+            "select context -> 'payload' = {payload} from audit.event_log where object_id = '{number}' and action = 'recharge.confirmed'"
+        );
+        assert_eq!(shop.superuser.value(&kept), "t", "{payload}");
+    }
+}
+
+#[test]
+fn tokens_and_statuses_are_those_of_http() {
+    for (token, status) in TOKENS {
+        assert!((400..500).contains(status), "{token}");
+        assert!(token.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{token}");
+    }
+}
+
+#[test]
+fn an_error_inside_a_transaction_leaves_it_usable_after_a_savepoint() {
+    let shop = Shop::open();
+    let ming = shop.member("10.00");
+    let code = shop.code(&ming);
+    shop.cashier.run("begin");
+    shop.cashier.run("savepoint before");
+    assert_eq!(shop.cashier.failure(&Shop::charge_sql(&code, "10.01", "")).message, "INSUFFICIENT_BALANCE");
+    shop.cashier.run("rollback to before");
+    shop.cashier.run(&Shop::charge_sql(&code, "4.00", ""));
+    shop.cashier.run("commit");
+    assert_eq!(shop.balance(&ming.card), "6.00");
+}
