@@ -23,30 +23,32 @@ BEGIN
             USING HINT = 'ALTER ROLE mps_owner NOLOGIN NOSUPERUSER, and REVOKE mps_owner FROM its members.';
     END IF;
 
-    -- The three schemas are ours or empty; a stranger's tables are never taken up.
-    -- What is ours carries a constraint of this name (a comment would not survive pg_dump --no-comments).
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
-                   WHERE k.conrelid = pg_catalog.to_regclass('app.settings') AND k.conname = 'mps_stamp_8f1d6c52') THEN
-        SELECT pg_catalog.string_agg(c.oid::regclass::text, ', ') INTO v_stray
-        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S');
-        -- A restore brings the schemas before the tables: then there is nothing to find here.
-        IF v_stray IS NOT NULL THEN
-            RAISE EXCEPTION 'the schemas app, audit and sec hold relations that are not of mps: %', v_stray
-                USING HINT = 'Install mps into a database where these three schemas do not exist yet or are empty.';
-        END IF;
-    END IF;
-
-    -- Nor is a function or an operator that somebody has put there: nothing of ours exists yet, or any more.
+    -- The schemas hold what belongs to mps_owner, which only a superuser can give it, or nothing: a stranger's relations,
+    -- types, functions and operators are never taken up. A restore brings the schemas first, so it finds them empty.
     SELECT pg_catalog.string_agg(x.name, ', ') INTO v_stray
-    FROM (SELECT p.oid::regprocedure::text AS name, p.pronamespace AS nsp FROM pg_catalog.pg_proc p
+    FROM (SELECT c.oid::regclass::text AS name, c.relnamespace AS nsp, c.relowner AS owner FROM pg_catalog.pg_class c
+          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
           UNION ALL
-          SELECT o.oid::regoperator::text, o.oprnamespace FROM pg_catalog.pg_operator o) x
+          SELECT t.oid::regtype::text, t.typnamespace, t.typowner FROM pg_catalog.pg_type t
+          WHERE t.typrelid = 0 AND t.typelem = 0
+          UNION ALL
+          -- None of ours exists yet, or any more.
+          SELECT p.oid::regprocedure::text, p.pronamespace, 0 FROM pg_catalog.pg_proc p
+          UNION ALL
+          SELECT o.oid::regoperator::text, o.oprnamespace, 0 FROM pg_catalog.pg_operator o) x
     JOIN pg_catalog.pg_namespace n ON n.oid = x.nsp
-    WHERE n.nspname IN ('app', 'audit', 'sec');
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive')
+      AND x.owner IS DISTINCT FROM (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = 'mps_owner');
     IF v_stray IS NOT NULL THEN
-        RAISE EXCEPTION 'the schemas app, audit and sec hold functions or operators that are not of mps: %', v_stray
+        RAISE EXCEPTION 'the schemas app, audit, sec and mps_archive hold objects that are not of mps: %', v_stray
             USING HINT = 'Move or drop them, then install mps.';
+    END IF;
+    -- What is there of ours carries a constraint of this name (a comment would not survive pg_dump --no-comments).
+    IF EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'app' AND c.relkind IN ('r', 'p'))
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+                       WHERE k.conrelid = pg_catalog.to_regclass('app.settings') AND k.conname = 'mps_stamp_8f1d6c52') THEN
+        RAISE EXCEPTION 'the schema app holds tables without the stamp of mps';
     END IF;
 
     IF pg_catalog.to_regnamespace('audit') IS NULL THEN
@@ -60,6 +62,9 @@ BEGIN
     ALTER SCHEMA app OWNER TO mps_owner;
     ALTER SCHEMA audit OWNER TO mps_owner;
     ALTER SCHEMA sec OWNER TO mps_owner;
+    IF pg_catalog.to_regnamespace('mps_archive') IS NOT NULL THEN
+        ALTER SCHEMA mps_archive OWNER TO mps_owner;
+    END IF;
 END
 $preflight$;
 

@@ -362,6 +362,8 @@ BEGIN
         COMMENT ON TABLE sec.api_grants IS 'What sec.grant_api() granted, so that updates can grant it again on new functions';
     END IF;
 
+    PERFORM sec.install_books();
+
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
     FOR v_name IN
         SELECT format('ALTER %s %s OWNER TO mps_owner',
@@ -389,6 +391,19 @@ BEGIN
     END LOOP;
 
     PERFORM sec.install_attachments();
+
+    -- What ALTER DEFAULT PRIVILEGES gave away goes; what sec.grant_api() granted comes back, also on what is new.
+    PERFORM sec.strip_grants(c.oid::regclass)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relacl IS NOT NULL;
+    FOR v_name IN
+        SELECT DISTINCT format('REVOKE ALL ON SCHEMA mps_archive FROM %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'mps_archive' AND a.grantee <> n.nspowner
+    LOOP
+        EXECUTE v_name;
+    END LOOP;
+    PERFORM sec.apply_grants(g.role_name, g.level, true)
+    FROM sec.api_grants g JOIN pg_roles r ON r.rolname = g.role_name;
 END
 $install$;
 COMMENT ON FUNCTION sec.install() IS

@@ -53,6 +53,19 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
         ('app.recompute_levels', 'operator'),
         ('app.recompute_levels_batch', 'operator'),
         ('sec.security_check', 'operator'),
+        ('app.verify_books', 'operator'),
+        ('app.health', 'operator'),
+        ('app.schedule_jobs', 'operator'),
+        ('app.archive_partitions', 'operator'),
+        ('app.archive_month_batch', 'operator'),
+        ('sec.months_to_archive', 'operator'),
+        ('sec.jobs', 'operator'),
+        ('audit.seal', 'operator'),
+        ('audit.seal_note', 'operator'),
+        ('audit.seal_ready', 'operator'),
+        ('audit.seal_batch', 'operator'),
+        ('audit.verify', 'operator'),
+        ('audit.head', 'operator'),
         ('sec.raise', 'signup'),
         ('sec.on_signup', 'signup'),
         ('app.enable_supabase_signup', 'signup')
@@ -73,7 +86,8 @@ CREATE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
         ('app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason'),
         ('app.v_user_cards', NULL),
         ('app.v_usage_logs', NULL),
-        ('app.error_codes', NULL)
+        ('app.error_codes', NULL),
+        ('app.v_reconciliation', NULL)
 $$;
 COMMENT ON FUNCTION sec.api_columns() IS 'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a whole view (NULL).';
 

@@ -31,7 +31,7 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                ('app.point_ledger', 'points_of_own_card', 'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
     ),
     found_policies AS (
-        SELECT r.name AS tab, p.polname::text AS policy, p.polcmd, p.polpermissive,
+        SELECT r.name AS tab, p.polname::text AS policy, p.polcmd, p.polpermissive AND p.polroles = ARRAY[0::oid] AS for_everyone,
                regexp_replace(pg_get_expr(p.polqual, p.polrelid), '[\s()]', '', 'g') AS condition
         FROM pg_policy p JOIN relations r ON r.oid = p.polrelid
     ),
@@ -88,7 +88,7 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         SELECT 'no client role inherits from a backend or operator role', format('%s from %s', c.role_name, b.role_name)
         FROM sec.api_grants c JOIN pg_roles cr ON cr.rolname = c.role_name
         JOIN sec.api_grants b ON b.level IN ('backend', 'operator') JOIN pg_roles br ON br.rolname = b.role_name
-        WHERE c.level = 'client' AND cr.oid <> br.oid AND NOT cr.rolsuper AND pg_has_role(cr.oid, br.oid, 'USAGE')
+        WHERE c.level = 'client' AND cr.oid <> br.oid AND NOT cr.rolsuper AND pg_has_role(cr.oid, br.oid, 'MEMBER')
           AND NOT EXISTS (SELECT FROM sec.api_grants x WHERE x.role_name = c.role_name AND x.level = b.level)
         UNION ALL
         SELECT 'the schemas hold no functions but those of mps', f.name
@@ -99,6 +99,10 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         SELECT 'every relation and schema belongs to mps_owner', format('%s belongs to %s', x.name, pg_get_userbyid(x.who))
         FROM (SELECT r.name, r.relowner AS who FROM relations r UNION ALL SELECT 'schema ' || s.nspname, s.nspowner FROM spaces s) x
         WHERE x.who IS DISTINCT FROM (SELECT o.oid FROM owner o)
+        UNION ALL
+        SELECT 'every relation and schema belongs to mps_owner', format('type %s.%s', s.nspname, t.typname)
+        FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace
+        WHERE t.typrelid = 0 AND t.typelem = 0 AND (t.typtype <> 'e' OR t.typowner IS DISTINCT FROM (SELECT o.oid FROM owner o))
         UNION ALL
         SELECT 'no role but the owner may write', format('%s: %s to %s', n.object, n.privilege_type, n.who)
         FROM named n WHERE n.kind IN ('table', 'column', 'sequence', 'schema') AND n.privilege_type NOT IN ('SELECT', 'USAGE')
@@ -120,11 +124,11 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         UNION ALL
         SELECT 'policies are those of mps, and only let read', format('%s on %s', coalesce(f.policy, p.policy), coalesce(f.tab, p.tab))
         FROM policies p FULL JOIN found_policies f ON f.tab = p.tab AND f.policy = p.policy
-        WHERE p.policy IS NULL OR f.policy IS NULL OR f.polcmd <> 'r' OR f.condition IS DISTINCT FROM p.condition
+        WHERE p.policy IS NULL OR f.policy IS NULL OR f.polcmd <> 'r' OR NOT f.for_everyone OR f.condition IS DISTINCT FROM p.condition
         UNION ALL
         SELECT 'the event log is append-only', format('%s has no enabled trigger append_only', r.name)
         FROM relations r
-        WHERE (r.name = 'audit.event_log' OR r.name ~ '^(audit|mps_archive)\.event_log_[0-9]{6}$')
+        WHERE (r.name IN ('audit.event_log', 'audit.seals') OR r.name ~ '^(audit|mps_archive)\.event_log_[0-9]{6}$')
           AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'append_only' AND t.tgenabled = 'A'
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.append_only'))
         UNION ALL

@@ -79,10 +79,10 @@ COMMENT ON FUNCTION sec.install_books() IS
 
 CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], finds text)
     LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $rules$
-    -- Each query finds what breaks its checks: (check, what). They may read the three WITH queries of verify_books and
+    -- Each query finds what breaks its checks: (check, what). They may read the two WITH queries of verify_books and
     --   $1, $2  from and before when (created_at; -infinity, infinity)    $3  the archived months, as yymm
     --   $4  whether everything is asked for    $5  events happen before it    $6, $7  the same as $1, $2, by whole months
-    --   $8  lowest id whose key must be known
+    --   $8  lowest id whose key must be known ($9 is the checks)    $10, $11  lowest and one above the highest id of $6 to $7
     -- {month ID} is the first moment of the month that an id names, or NULL: as a bound it leaves one partition to look in.
     SELECT * FROM (VALUES
     (1, ARRAY['balances'], $q$
@@ -109,7 +109,7 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         , linked AS (
             SELECT m.*, lag(m.id) OVER w AS b_id, lag(m.card_seq) OVER w AS b_seq, lag(m.balance_after) OVER w AS b_balance,
                    lag(m.posted_at) OVER w AS b_posted, lag(m.id, 64) OVER w AS far_id, lag(m.card_seq, 64) OVER w AS far_seq
-            FROM moved m WINDOW w AS (PARTITION BY m.card_id ORDER BY m.card_seq)),
+            FROM moved m WINDOW w AS (PARTITION BY m.card_id ORDER BY m.card_seq, m.id)),
         -- Whoever follows the movement before it within the range is right or wrong at once; the others (few: one per card
         -- where the range begins later than the card) are looked at one by one.
         odd AS (
@@ -168,7 +168,16 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
             SELECT t.*, CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ' ELSE 'TZ' END
                         || to_char(t.created_at, 'YYMM') AS head,
                    CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0') ELSE (t.id % 100000000000)::text END AS tail
-            FROM app.transactions t WHERE t.created_at >= $1 AND t.created_at < $2)
+            FROM app.transactions t
+            WHERE t.created_at >= $1 AND t.created_at < $2
+              -- What nearly every row is: all of the cases below in one cheap condition.
+              AND NOT coalesce(
+                  t.status = 'completed' AND t.card_seq > 0 AND t.posted_at IS NOT NULL AND t.balance_after >= 0 AND t.final_amount > 0
+                  AND t.final_amount = CASE WHEN t.tx_type = 'payment' THEN round(t.raw_amount * t.discount, 2) ELSE t.raw_amount END
+                  AND t.tx_no = CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ' ELSE 'TZ' END
+                                || to_char(t.created_at, 'YYMM')
+                                || CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0') ELSE (t.id % 100000000000)::text END
+                  AND to_char(t.created_at, 'YYMM')::bigint = t.id / 100000000000, false))
         SELECT x.rule, format('%s %s', o.tx_no, x.what) FROM odd o CROSS JOIN LATERAL (
             SELECT 'amounts' AS rule, CASE
                 WHEN num_nonnulls(o.card_seq, o.posted_at, o.balance_after) <> CASE WHEN o.status = 'completed' THEN 3 ELSE 0 END
@@ -223,11 +232,11 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
             ELSE format('%s: %s points, but the ledger has %s for it', t.tx_no, t.points_earned, coalesce(l.points, 0)) END
         FROM (SELECT t.tx_no, t.card_id, t.tx_type, t.points_earned FROM app.transactions t
               WHERE t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2) t
-        FULL JOIN (SELECT l.tx_no, sum(l.change) AS points, count(*) AS entries, min(l.card_id::text) AS card_id FROM app.point_ledger l
-                   WHERE l.tx_no IS NOT NULL AND l.created_at >= $1 AND l.created_at < $2 GROUP BY l.tx_no) l ON l.tx_no = t.tx_no
+        FULL JOIN (SELECT l.tx_no, l.card_id, sum(l.change) AS points, count(*) AS entries FROM app.point_ledger l
+                   WHERE l.tx_no IS NOT NULL AND l.created_at >= $1 AND l.created_at < $2 GROUP BY l.tx_no, l.card_id) l ON l.tx_no = t.tx_no
         WHERE t.tx_no IS NULL
            OR (t.tx_type IN ('payment', 'refund') AND t.points_earned <> coalesce(l.points, 0))
-           OR l.entries > 1 OR l.card_id <> t.card_id::text$q$),
+           OR l.entries > 1 OR l.card_id <> t.card_id$q$),
     (6, ARRAY['refunds', 'refund_points', 'refund_chain'], $q$
         , refunds AS (
             -- Refunds come after their payment, in whatever later month.
@@ -241,7 +250,8 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
             FROM refunds r WINDOW w AS (PARTITION BY r.payment_id ORDER BY r.refundable_left DESC NULLS FIRST, r.id)),
         paid AS (
             SELECT t.id, t.tx_no, t.final_amount, t.refunded_amount, t.points_earned, t.refund_chain_id FROM app.transactions t
-            WHERE t.tx_type = 'payment' AND t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2),
+            WHERE t.tx_type = 'payment' AND t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2
+              AND (t.refunded_amount IS DISTINCT FROM 0 OR t.refund_chain_id IS NOT NULL)),
         sums AS (
             SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points, max(r.id) FILTER (WHERE r.after IS NULL) AS last_id
             FROM running r GROUP BY r.payment_id)
@@ -257,22 +267,21 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
                 THEN format('%s: does not lead to its latest refund', p.tx_no) END) x
         WHERE x.what IS NOT NULL
         UNION ALL
-        SELECT 'refund_chain', format('%s: says that %s were left of %s', r.tx_no, r.refundable_left, p.tx_no)
+        SELECT 'refund_chain', CASE WHEN r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far
+            THEN format('%s: says that %s were left of %s', r.tx_no, r.refundable_left, p.tx_no)
+            ELSE format('%s: does not lead to the refund of %s before it', r.tx_no, p.tx_no) END
         FROM running r JOIN paid p ON p.id = r.payment_id
-        WHERE r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far
+        WHERE r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far OR r.refund_chain_id IS DISTINCT FROM r.before
         UNION ALL
-        SELECT 'refund_chain', format('%s: does not lead to the refund of %s before it', r.tx_no, p.tx_no)
-        FROM running r JOIN paid p ON p.id = r.payment_id
-        WHERE r.refund_chain_id IS DISTINCT FROM r.before
-        UNION ALL
-        SELECT 'refunds', format('%s: its payment %s is not there', r.tx_no, coalesce(r.original_tx_no, '?'))
+        SELECT 'refunds', CASE WHEN p.id IS NULL THEN format('%s: its payment %s is not there', r.tx_no, coalesce(r.original_tx_no, '?'))
+                               ELSE format('%s: nothing refunded, but %s refunds it', p.tx_no, r.tx_no) END
         FROM refunds r LEFT JOIN app.transactions p ON p.id = r.payment_id AND p.tx_type = 'payment' AND p.status = 'completed'
             AND p.merchant_id = r.merchant_id AND p.created_at >= {month r.payment_id} AND p.created_at < {month r.payment_id} + interval '1 month'
-        WHERE r.created_at < $2 AND p.id IS NULL AND (r.payment_id / 100000000000 = ANY ($3)) IS NOT TRUE$q$),
+        WHERE r.created_at < $2 AND (r.payment_id / 100000000000 = ANY ($3)) IS NOT TRUE
+          AND (p.id IS NULL OR (p.refunded_amount = 0 AND p.refund_chain_id IS NULL))$q$),
     (7, ARRAY['audit'], $q$
         , events AS (
-            SELECT e.object_id, count(*) AS events, min(e.id) AS id, min(e.action) AS action, min(e.context ->> 'change') AS change,
-                   min(e.context ->> 'balance') AS balance
+            SELECT e.object_id, count(*) AS events, min(e.id) AS id, min(e.action) AS action, min(e.context ->> 'change') AS change
             FROM audit.event_log e
             WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment')
               AND e.happened_at >= $1 AND e.happened_at < $5
@@ -290,15 +299,15 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
                 THEN format('%s: event %s, but there is no such movement', e.object_id, e.id) END
             WHEN e.events > 1 THEN format('%s: %s events', m.tx_no, e.events)
             WHEN e.action <> m.tx_type::text THEN format('%s: event %s says %s', m.tx_no, e.id, e.action)
-            WHEN e.change IS DISTINCT FROM m.change::text OR e.balance IS DISTINCT FROM m.balance_after::text
-                THEN format('%s: event %s says %s to %s, the movement %s to %s', m.tx_no, e.id, coalesce(e.change, '?'), coalesce(e.balance, '?'), m.change, m.balance_after)
+            WHEN e.change IS DISTINCT FROM m.change::text
+                THEN format('%s: event %s says %s, the movement %s', m.tx_no, e.id, coalesce(e.change, '?'), m.change)
             END AS what) x
         WHERE x.what IS NOT NULL$q$),
     (8, ARRAY['keys'], $q$
-        , asked AS (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.idempotency_key FROM app.transactions t
+        , asked AS NOT MATERIALIZED (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.idempotency_key FROM app.transactions t
                     WHERE t.created_at >= $6 AND t.created_at < $7),
-        keys AS (SELECT k.* FROM app.idempotency_keys k
-                 WHERE {month k.ref_id} IS NULL OR ({month k.ref_id} >= $6 AND {month k.ref_id} < $7 AND k.ref_id / 100000000000 <> ALL ($3)))
+        keys AS NOT MATERIALIZED (SELECT k.* FROM app.idempotency_keys k
+                 WHERE k.ref_id >= $10 AND k.ref_id < $11 AND (cardinality($3) = 0 OR k.ref_id / 100000000000 <> ALL ($3)))
         SELECT 'keys', format('%s: its key is not remembered', a.tx_no)
         FROM asked a LEFT JOIN keys k ON k.ref_id = a.id AND k.idempotency_key = a.idempotency_key
         WHERE a.idempotency_key IS NOT NULL AND a.id >= $8 AND k.ref_id IS NULL
@@ -318,11 +327,11 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         LEFT JOIN app.point_ledger l ON l.card_id = c.id AND l.point_seq = k.ref_id % 100000000000 AND l.created_at >= $6 AND l.created_at < $7
         WHERE k.operation = 13 AND l.card_id IS NULL$q$),
     (9, ARRAY['orders'], $q$
-        , asked AS (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.external_order_id, t.gateway_trade_no FROM app.transactions t
+        , asked AS NOT MATERIALIZED (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.external_order_id, t.gateway_trade_no FROM app.transactions t
                     WHERE t.created_at >= $6 AND t.created_at < $7
                       AND (t.external_order_id IS NOT NULL OR t.gateway_trade_no IS NOT NULL)),
-        orders AS (SELECT o.* FROM app.external_orders o
-                   WHERE {month o.tx_id} IS NULL OR ({month o.tx_id} >= $6 AND {month o.tx_id} < $7 AND o.tx_id / 100000000000 <> ALL ($3)))
+        orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o
+                   WHERE o.tx_id >= $10 AND o.tx_id < $11 AND (cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)))
         SELECT 'orders', format('%s: its order id is not remembered', a.tx_no)
         FROM asked a
         WHERE a.external_order_id IS NOT NULL AND (a.tx_type <> 'payment' OR a.id >= $8)
@@ -346,10 +355,12 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         SELECT 'compensations', format('%s: %s', k.compensation_tx_no,
                                        CASE WHEN a.tx_no IS NULL THEN 'there is no such adjustment'
                                             ELSE format('%s for %s, but the adjustment is %s for %s', k.amount, k.tx_no, a.final_amount, a.original_tx_no) END)
-        FROM app.transaction_compensations k LEFT JOIN adjusted a ON a.tx_no = k.compensation_tx_no
-        WHERE k.created_at >= $1 AND k.created_at < $2
-          AND (k.compensation_tx_no !~ '^TZ[0-9]{10,15}$' OR substr(k.compensation_tx_no, 3, 4)::bigint <> ALL ($3))
-          AND (a.final_amount, a.original_tx_no) IS DISTINCT FROM (k.amount, k.tx_no)
+        FROM (SELECT k.*, CASE WHEN k.compensation_tx_no ~ '^TZ[0-9]{10,15}$'
+                          THEN substr(k.compensation_tx_no, 3, 4)::bigint * 100000000000 + substr(k.compensation_tx_no, 7)::bigint END AS id
+              FROM app.transaction_compensations k WHERE k.created_at >= $1 AND k.created_at < $2) k
+        LEFT JOIN app.transactions a ON a.id = k.id AND a.tx_type = 'adjustment' AND a.status = 'completed'
+            AND a.created_at >= {month k.id} AND a.created_at < {month k.id} + interval '1 month'
+        WHERE (k.id / 100000000000 = ANY ($3)) IS NOT TRUE AND (a.final_amount, a.original_tx_no) IS DISTINCT FROM (k.amount, k.tx_no)
         UNION ALL
         -- The others come in pairs: a card was replaced.
         SELECT 'compensations', format('%s: nobody noted why', a.tx_no)
@@ -368,7 +379,7 @@ CREATE FUNCTION app.verify_books(p_from timestamptz DEFAULT NULL, p_to timestamp
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- STABLE: all checks see one moment, and it runs on a standby. Months are those of UTC. A sort of a million rows wants
     -- more memory than a charge.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off AS $verify$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off AS $verify$
 DECLARE
     v record;
     v_from timestamptz := coalesce(p_from, '-infinity');
@@ -410,7 +421,9 @@ BEGIN
                    'CASE WHEN (\1) / 10000000000000 BETWEEN 0 AND 99 AND (\1) / 100000000000 % 100 BETWEEN 1 AND 12 '
                    || 'THEN make_timestamptz((2000 + (\1) / 10000000000000)::integer, ((\1) / 100000000000 % 100)::integer, 1, 0, 0, 0) END', 'g')
             || ') x (name, what)) f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name ORDER BY c.place'
-            USING v_from, v_to, v_archived, p_from IS NULL AND p_to IS NULL, v_events_before, v_months_from, v_months_to, v_keys_from, v.checks;
+            USING v_from, v_to, v_archived, p_from IS NULL AND p_to IS NULL, v_events_before, v_months_from, v_months_to, v_keys_from, v.checks,
+                  CASE WHEN isfinite(v_months_from) THEN to_char(v_months_from, 'YYMM')::bigint * 100000000000 ELSE (-1)::bigint << 62 END,
+                  CASE WHEN isfinite(v_months_to) THEN to_char(v_months_to, 'YYMM')::bigint * 100000000000 ELSE (1::bigint << 62) END;
     END LOOP;
 END
 $verify$;
@@ -443,8 +456,8 @@ DECLARE
     v_up_to bigint;
     v_xid xid8;
 BEGIN
-    -- One sealer at a time.
-    PERFORM pg_advisory_xact_lock(1297109832, 2);
+    -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
+    LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM audit.seal_cut c WHERE c.xid < pg_snapshot_xmax(pg_current_snapshot())) THEN
         RETURN false;
     END IF;
@@ -482,7 +495,7 @@ DECLARE
     v record;
     v_sealed_at timestamptz := clock_timestamp();
 BEGIN
-    PERFORM pg_advisory_xact_lock(1297109832, 2);
+    LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid;
     IF NOT FOUND THEN
         RETURN 0;
@@ -522,24 +535,31 @@ BEGIN
         RAISE NOTICE 'standby: nothing to do';
         RETURN;
     END IF;
+    -- Every batch must see what was committed before it, whatever the session's default is: an older snapshot would read the
+    -- last seal as it was before the wait for it.
     COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     -- Twice: what an earlier run had to leave, and what has come since.
     FOR v_round IN 1 .. 2 LOOP
         PERFORM audit.seal_note();
         COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         -- At most three seconds for the transactions that were running; what they hold up is left to the next run.
         FOR v_try IN 1 .. 60 LOOP
             EXIT WHEN audit.seal_ready();
             COMMIT;
             PERFORM pg_catalog.pg_sleep(0.05);
             COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         END LOOP;
         LOOP
             v_events := audit.seal_batch();
             COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
             EXIT WHEN v_events OPERATOR(pg_catalog.=) 0;
             PERFORM sec.job_batch('seal', v_events, v_first);
             COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
             v_first := false;
         END LOOP;
     END LOOP;

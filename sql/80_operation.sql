@@ -52,8 +52,8 @@ BEGIN
         PERFORM sec.raise('STATUS_CONFLICT', 'there is no schema mps_archive of mps_owner: CREATE SCHEMA mps_archive AUTHORIZATION mps_owner');
     END IF;
     BEGIN
-        -- First the lock on the making of months, then the tables, so that nothing is decided on what may still change.
-        PERFORM pg_advisory_xact_lock(1297109832, 1);
+        -- First the lock of sec.make_month(), then the tables, so that nothing is decided on what may still change.
+        LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
         LOCK TABLE app.transactions, app.point_ledger, audit.event_log IN ACCESS EXCLUSIVE MODE;
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
@@ -79,7 +79,7 @@ BEGIN
 
     INSERT INTO app.archived_months (month, archived_at) VALUES (p_month, clock_timestamp());
     FOR v IN SELECT * FROM (VALUES ('app', 'transactions'), ('app', 'point_ledger'), ('audit', 'event_log')) x (nsp, tab) LOOP
-        EXECUTE format('ALTER TABLE %I.%I DETACH PARTITION %1$I.%I', v.nsp, v.tab, v.tab || '_' || v_suffix);
+        EXECUTE format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', v.nsp, v.tab, v.tab || '_' || v_suffix);
         EXECUTE format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix);
     END LOOP;
     PERFORM sec.make_month((now())::date);
@@ -109,7 +109,7 @@ BEGIN
         FOR v_try IN 1 .. 20 LOOP
             v_answer := app.archive_month_batch(v_month);
             COMMIT;
-            EXIT WHEN v_answer IS DISTINCT FROM 'busy';
+            EXIT WHEN coalesce(v_answer, '') OPERATOR(pg_catalog.<>) 'busy';
             -- So that who queued behind the attempt gets through first.
             PERFORM pg_catalog.pg_sleep(0.25);
             COMMIT;

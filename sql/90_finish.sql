@@ -34,10 +34,6 @@ BEGIN
     -- pg_dump and pg_restore bring the tables themselves, and switch row_security off in every session of theirs.
     IF NOT v_restoring THEN
         PERFORM sec.install();
-        PERFORM sec.strip_grants(c.oid::regclass)
-        FROM pg_catalog.pg_class c
-        WHERE c.relnamespace IN ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S')
-          AND c.relacl IS NOT NULL AND pg_catalog.pg_get_userbyid(c.relowner) = 'mps_owner';
         FOR v_ahead IN 0 .. 3 LOOP
             PERFORM sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => v_ahead))::date);
         END LOOP;
@@ -62,9 +58,6 @@ BEGIN
                  WHERE c.oid = pg_catalog.to_regclass('auth.users') AND NOT r.rolsuper
         LOOP
             PERFORM sec.grant_api(v.owner, 'signup');
-        END LOOP;
-        FOR v IN SELECT g.role_name, g.level FROM sec.api_grants g JOIN pg_catalog.pg_roles r ON r.rolname = g.role_name LOOP
-            PERFORM sec.apply_grants(v.role_name, v.level, true);
         END LOOP;
     ELSE
         IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'authenticated') THEN

@@ -23,6 +23,8 @@ pgrx::extension_sql_file!("../sql/30_install.sql", name = "install", requires = 
 pgrx::extension_sql_file!("../sql/40_procedures.sql", name = "procedures", requires = ["install"]);
 pgrx::extension_sql_file!("../sql/50_grants.sql", name = "grants", requires = ["procedures"]);
 pgrx::extension_sql_file!("../sql/60_checks.sql", name = "checks", requires = ["grants"]);
+pgrx::extension_sql_file!("../sql/70_books.sql", name = "books", requires = ["checks"]);
+pgrx::extension_sql_file!("../sql/80_operation.sql", name = "operation", requires = ["books"]);
 pgrx::extension_sql_file!("../sql/90_finish.sql", name = "finish", finalize);
 
 /// Called by Postgres when it loads the library.

@@ -18,8 +18,12 @@ fn expire_keys_batch(p_after: Option<&str>) -> Option<String> {
         let Some(month) = Month::of(oldest_kept) else {
             return Ok((None, 0));
         };
+        let pages = sweep::key_pages(call.db);
+        if from >= pages {
+            return Ok((None, 0));
+        }
         let forgotten = sweep::forget_keys(call.db, TxId::floor(month), from, from + BATCH_PAGES);
-        let more = from + BATCH_PAGES < sweep::key_pages(call.db);
+        let more = from + BATCH_PAGES < pages;
         Ok((more.then(|| (from + BATCH_PAGES).to_string()), forgotten))
     })
 }

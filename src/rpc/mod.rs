@@ -48,8 +48,9 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Longer than any call takes that finds its locks free, and too short for a person to have changed anything meanwhile.
-const WAITED_MICROS: i64 = 5_000;
+/// Longer than a call takes that finds its locks free (where it is not, asking once more costs a few microseconds), and too
+/// short for anybody to have learnt meanwhile that a merchant was deactivated and count on it.
+const WAITED_MICROS: i64 = 1_000;
 
 /// One call of an RPC: the connection, who calls, when, and under which settings.
 pub struct Call<'a> {

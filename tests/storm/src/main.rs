@@ -1,1 +1,157 @@
-fn main() {}
+//! The storm: many clients at once do everything that can be done to the books, while a model of them is kept on the side;
+//! then the server is killed under their hands. Afterwards both books must agree to the cent.
+//!
+//! Needs a cluster of `tools/cluster` in the environment (PGHOST, PGPORT, PGUSER; MPS_LOG for reading its log). Killing the
+//! server needs MPS_DATA and the cluster's name in MPS_CLUSTER as well.
+
+mod chaos;
+mod db;
+mod model;
+mod ops;
+mod request;
+mod verify;
+mod world;
+
+use chaos::{Chaos, ServerLog};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use verify::Report;
+use world::World;
+
+const USAGE: &str = "mps-storm [--seconds N] [--clients N] [--seed N] [--kill-server-every SECONDS] [--kill-backends]
+mps-storm --short [--seed N]    a calm storm, then one with crashes; under two minutes";
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// One storm to run.
+struct Storm {
+    seconds: u64,
+    clients: usize,
+    seed: u64,
+    kill_server_every: Option<Duration>,
+    kill_backends: bool,
+}
+
+fn main() -> ExitCode {
+    let storms = match arguments(std::env::args().skip(1)) {
+        Ok(storms) => storms,
+        Err(why) => {
+            eprintln!("{why}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut report = Report::default();
+    for storm in &storms {
+        if let Err(why) = run(storm, &mut report) {
+            report.failed += 1;
+            println!("  FAILED  the storm itself: {why}");
+        }
+    }
+    println!("\n{} passed, {} failed", report.passed, report.failed);
+    if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn arguments(mut args: impl Iterator<Item = String>) -> Result<Vec<Storm>, String> {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut storm = Storm { seconds: 60, clients: 8, seed: clock, kill_server_every: None, kill_backends: false };
+    let mut short = false;
+    while let Some(arg) = args.next() {
+        let mut number = || {
+            let value = args.next().ok_or_else(|| format!("{arg} takes a number"))?;
+            value.parse::<u64>().map_err(|_| format!("{arg} takes a number, not {value}"))
+        };
+        match arg.as_str() {
+            "--seconds" => storm.seconds = number()?,
+            "--clients" => storm.clients = (number()? as usize).max(1),
+            "--seed" => storm.seed = number()?,
+            "--kill-server-every" => storm.kill_server_every = Some(Duration::from_secs(number()?.max(1))),
+            "--kill-backends" => storm.kill_backends = true,
+            "--short" => short = true,
+            _ => return Err(format!("what is {arg}?")),
+        }
+    }
+    if !short {
+        return Ok(vec![storm]);
+    }
+    let calm = Storm { seconds: 20, clients: 8, ..storm };
+    let crash = Storm { seconds: 30, kill_server_every: Some(Duration::from_secs(7)), kill_backends: true, ..calm };
+    Ok(vec![calm, crash])
+}
+
+fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {
+    let chaos = Chaos::new(storm.kill_server_every, storm.kill_backends)?;
+    let kind = if chaos.is_rough() { "crash storm" } else { "storm" };
+    println!("\n{kind}: {} clients, {} seconds, --seed {}", storm.clients, storm.seconds, storm.seed);
+    let log = ServerLog::from_here();
+    let world = World::set_up(storm.seed, storm.clients, chaos.is_rough())?;
+    let failed_before = report.failed;
+
+    let began = Instant::now();
+    blow(&world, &chaos, storm);
+    summary(&world, &chaos, began.elapsed());
+    verify::verify(&world, &log, report).map_err(|e| format!("verification: {e}"))?;
+    if report.failed == failed_before {
+        world.tear_down().map_err(|e| format!("tear-down: {e}"))
+    } else {
+        println!("  the database {} is kept", world.server.database);
+        Ok(())
+    }
+}
+
+/// Lets the clients loose until the time is over, and the chaos until the last of them is done.
+fn blow(world: &World, chaos: &Chaos, storm: &Storm) {
+    let end = Instant::now() + Duration::from_secs(storm.seconds);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..storm.clients).map(|no| scope.spawn(move || ops::Client::new(world, no).run())).collect();
+        scope.spawn(|| chaos.run(world));
+        let mut next = Instant::now() + PROGRESS_EVERY;
+        while Instant::now() < end && !clients.iter().all(|c| c.is_finished()) {
+            std::thread::sleep(Duration::from_millis(100));
+            if Instant::now() >= next {
+                next += PROGRESS_EVERY;
+                progress(world, chaos, end);
+            }
+        }
+        world.stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            if client.join().is_err() {
+                world.wrong("a client of the storm panicked: see above".into());
+            }
+        }
+        chaos.end();
+    });
+}
+
+fn progress(world: &World, chaos: &Chaos, end: Instant) {
+    println!(
+        "  {:>4} s left: {} answers, {} connections lost, {} server kills, {} backend kills, {} wrong",
+        end.saturating_duration_since(Instant::now()).as_secs(),
+        world.operations.load(Ordering::Relaxed),
+        world.server.lost.load(Ordering::Relaxed),
+        chaos.server_kills.load(Ordering::Relaxed),
+        chaos.backend_kills.load(Ordering::Relaxed),
+        world.books().wrong.len(),
+    );
+}
+
+/// What was done, by operation and outcome.
+fn summary(world: &World, chaos: &Chaos, took: Duration) {
+    println!("\n  {:<18}{:<28}{:>10}", "operation", "outcome", "answers");
+    let mut last = "";
+    for ((operation, outcome), n) in &world.books().tally {
+        println!("  {:<18}{:<28}{n:>10}", if last == *operation { "" } else { operation }, outcome);
+        last = operation;
+    }
+    let answers = world.operations.load(Ordering::Relaxed);
+    println!(
+        "  {answers} answers in {:.1} s ({:.0}/s); {} serialization failures repeated; \
+         {} server kills, {} backend kills, {} connections lost\n",
+        took.as_secs_f64(),
+        answers as f64 / took.as_secs_f64(),
+        world.server.not_serializable.load(Ordering::Relaxed),
+        chaos.server_kills.load(Ordering::Relaxed),
+        chaos.backend_kills.load(Ordering::Relaxed),
+        world.server.lost.load(Ordering::Relaxed),
+    );
+}

@@ -1,0 +1,220 @@
+//! The storm's own books: what the clients were told, added up. Nothing here looks into the database, and no rule of the
+//! extension is called: prices, levels and point shares are computed a second time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, RwLock};
+use uuid::Uuid;
+
+/// Money in whole cents.
+pub type Cents = i64;
+
+/// Reads `-12.34` as cents. Panics on anything else: the server writes numeric(14,2).
+pub fn cents(text: &str) -> Cents {
+    decimal(text, 2)
+}
+
+/// Reads a discount (`0.950`) as thousandths.
+pub fn thousandths(text: &str) -> i64 {
+    decimal(text, 3)
+}
+
+fn decimal(text: &str, places: usize) -> i64 {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    assert!(fraction.len() <= places, "more decimals than expected: {text}");
+    sign * format!("{whole}{fraction:0<places$}").parse::<i64>().expect("a decimal number")
+}
+
+pub fn money(cents: Cents) -> String {
+    let sign = if cents < 0 { "-" } else { "" };
+    format!("{sign}{}.{:02}", cents.abs() / 100, cents.abs() % 100)
+}
+
+/// `raw x discount`, rounded half away from zero; both positive here.
+pub fn price(raw: Cents, discount: i64) -> Cents {
+    (raw * discount + 500) / 1000
+}
+
+/// Points for what was paid, at one point for a currency unit (the storm leaves that setting alone).
+pub fn points_for(paid: Cents) -> i64 {
+    paid / 100
+}
+
+/// Points that are gone once `refunded` of `paid` was given back.
+pub fn points_taken_back(earned: i64, paid: Cents, refunded: Cents) -> i64 {
+    (i128::from(earned) * i128::from(refunded) / i128::from(paid)) as i64
+}
+
+/// A level of one version of the level table: minimum of points, discount in thousandths.
+pub type Level = (i64, i64);
+
+/// The levels of a version. Neighbouring versions share no minimum but 0, so that one UPDATE changes all of them without
+/// two rows colliding on the way. Minima are low, so that cards cross them often.
+pub fn levels(version: usize) -> [Level; 5] {
+    let turn = (version % 4) as i64;
+    std::array::from_fn(|i| {
+        let i = i as i64;
+        if i == 0 { (0, 1000) } else { (i * 1000 + turn * 37, 1000 - i * (40 + turn * 3)) }
+    })
+}
+
+/// Level and discount for a number of points.
+pub fn level_for(version: usize, points: i64) -> (i64, i64) {
+    let table = levels(version);
+    let level = table.iter().rposition(|(min, _)| *min <= points).unwrap_or(0);
+    (level as i64, table[level].1)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardKind {
+    Personal,
+    Enterprise,
+}
+
+impl CardKind {
+    pub fn label(self) -> &'static str {
+        match self {
+            CardKind::Personal => "personal",
+            CardKind::Enterprise => "enterprise",
+        }
+    }
+}
+
+/// One purse: an enterprise card, or a personal card with the cards that replaced it.
+#[derive(Debug)]
+pub struct Account {
+    pub kind: CardKind,
+    /// The owner; of an enterprise card the admin that stays.
+    pub owner: Uuid,
+    /// Who pays with it.
+    pub members: Vec<Uuid>,
+    /// In thousandths; of an enterprise card.
+    pub fixed_discount: i64,
+    /// Id and number of the card and of its replacements, newest last.
+    pub cards: RwLock<Vec<(Uuid, String)>>,
+}
+
+impl Account {
+    pub fn card(&self) -> Uuid {
+        self.cards.read().expect("not poisoned").last().expect("has a card").0
+    }
+
+    pub fn card_no(&self) -> String {
+        self.cards.read().expect("not poisoned").last().expect("has a card").1.clone()
+    }
+}
+
+/// An account and its index.
+pub type Numbered = (usize, Arc<Account>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Payment,
+    Refund,
+    Recharge,
+    Adjustment,
+    /// Points by hand: no transaction; known by its key.
+    Points,
+}
+
+/// One thing that the server said it did, as the first answer told it.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    pub kind: Kind,
+    /// Index of the account.
+    pub account: usize,
+    /// Signed: what it does to the balance once it is credited.
+    pub change: Cents,
+    pub raw: Cents,
+    pub paid: Cents,
+    pub discount: i64,
+    pub points: i64,
+    pub original: Option<String>,
+    pub created_at: String,
+    /// Everything that a replay must repeat to the letter.
+    pub said: String,
+    /// The versions of the level table that were live at some moment between question and answer.
+    pub levels: (usize, usize),
+    /// How often it was answered as done just now.
+    pub fresh: u32,
+    /// One of its requests lost its connection: the fresh answer may have been lost with it.
+    pub lost: bool,
+    /// Credited with the first answer; else once confirmed.
+    pub at_once: bool,
+    pub confirmed: bool,
+    pub failed: bool,
+    /// Which client and which of its operations, for reading a report.
+    pub by: String,
+}
+
+impl Fact {
+    pub fn credited(&self) -> bool {
+        self.at_once || self.confirmed
+    }
+}
+
+/// All of it.
+#[derive(Default)]
+pub struct Books {
+    pub facts: HashMap<String, Fact>,
+    /// Old card to new card.
+    pub replaced: HashMap<Uuid, Uuid>,
+    /// Cards that a client closed, empty.
+    pub closed: Vec<Uuid>,
+    /// What should not have been answered.
+    pub wrong: Vec<String>,
+    /// Number of answers by operation and outcome.
+    pub tally: BTreeMap<(&'static str, String), u64>,
+}
+
+impl Books {
+    /// Enters an answer: as new, or compared with what was said before.
+    pub fn enter(&mut self, id: &str, fact: Fact) {
+        let Some(known) = self.facts.get_mut(id) else {
+            self.facts.insert(id.to_owned(), fact);
+            return;
+        };
+        // It was done after the first of its requests was sent, and before the first of them was answered.
+        known.levels = (known.levels.0.min(fact.levels.0), known.levels.1.min(fact.levels.1));
+        known.fresh += fact.fresh;
+        known.lost |= fact.lost;
+        if known.said != fact.said || known.kind != fact.kind {
+            let text = format!("{}: {id} was answered as {} and now as {}", fact.by, known.said, fact.said);
+            self.wrong.push(text);
+        }
+    }
+}
+
+/// Which version of the level table is in force; changed by one client at a time.
+#[derive(Default)]
+pub struct LevelClock {
+    pub turn: Mutex<()>,
+    pub begun: std::sync::atomic::AtomicUsize,
+    pub done: std::sync::atomic::AtomicUsize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_money() {
+        for (text, value) in [("12.34", 1234), ("-0.05", -5), ("7", 700), ("0.5", 50), ("-12", -1200)] {
+            assert_eq!(cents(text), value, "{text}");
+        }
+        assert_eq!(thousandths("0.950"), 950);
+        assert_eq!(thousandths("1"), 1000);
+        assert_eq!(money(-5), "-0.05");
+    }
+
+    #[test]
+    fn neighbouring_level_tables_share_no_minimum() {
+        for version in 0..4 {
+            let next = levels(version + 1);
+            assert!(levels(version)[1..].iter().all(|(min, _)| next[1..].iter().all(|(other, _)| min != other)));
+            assert_eq!(level_for(version, -1), (0, 1000));
+        }
+        assert_eq!(level_for(0, 1000).0, 1);
+        assert_eq!(level_for(0, 999).0, 0);
+    }
+}

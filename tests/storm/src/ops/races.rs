@@ -1,0 +1,302 @@
+//! Operations that race against themselves on two connections.
+
+use super::{CHARGE, COMPENSATE, Client, RECHARGE, REFUND, at_once, enter, money};
+use crate::db::{Asked, Link, Who};
+use crate::model::{Account, CardKind, Cents};
+use crate::request::{Request, What};
+use crate::world::Waiting;
+use std::sync::RwLock;
+use uuid::Uuid;
+
+const CONFIRM: &str = "SELECT tx_no, status, replayed FROM app.confirm_recharge($1, $2::text::numeric, $3)";
+const FAIL: &str = "SELECT status FROM app.fail_recharge($1, 'declined')";
+
+fn confirm(link: &mut Link, tx_no: &str, amount: Cents, trade: &str) -> Asked<(String, bool)> {
+    let amount = crate::model::money(amount);
+    link.ask(Who::Backend, CONFIRM, &[&tx_no, &amount, &trade], |rows| (rows[0].get(1), rows[0].get(2)))
+}
+
+fn fail(link: &mut Link, tx_no: &str) -> Asked<String> {
+    link.ask(Who::Backend, FAIL, &[&tx_no], |rows| rows[0].get(0))
+}
+
+/// Enters an answer to a confirmation; whether it was a yes.
+fn confirmed(client: &Client, tx_no: &str, asked: Asked<(String, bool)>, allowed: &[&str]) -> bool {
+    let Some(((status, _), _)) = client.expect("confirm", asked, allowed) else { return false };
+    if status != "completed" {
+        client.world.wrong(format!("{}: {tx_no} was confirmed and is {status}", client.by()));
+    }
+    client.world.books().facts.get_mut(tx_no).expect("was asked for").confirmed = true;
+    true
+}
+
+fn failed(client: &Client, tx_no: &str, asked: Asked<String>) {
+    // Not pending any more: somebody confirmed it.
+    if client.expect("fail", asked, &["RECHARGE_NOT_PENDING"]).is_some() {
+        client.world.books().facts.get_mut(tx_no).expect("was asked for").failed = true;
+    }
+}
+
+/// Ends a recharge that waits, in one of the ways in which gateways do, and ways in which they should not.
+pub fn settle_recharge(client: &mut Client) {
+    let pick = client.below(1_000_000);
+    let Some(Waiting { tx_no, amount }) = ({
+        let waiting = client.world.waiting.lock().expect("not poisoned");
+        (!waiting.is_empty()).then(|| waiting[pick % waiting.len()].clone())
+    }) else {
+        return;
+    };
+    // Whoever confirms says the same trade number, as a gateway does.
+    let trade = format!("trade-{tx_no}");
+    let way = client.below(10);
+    let (a, b) = (&mut client.a, &mut client.b);
+    match way {
+        0..=2 => {
+            let asked = confirm(a, &tx_no, amount, &trade);
+            confirmed(client, &tx_no, asked, &[]);
+        }
+        3 => {
+            let asked = fail(a, &tx_no);
+            failed(client, &tx_no, asked);
+        }
+        4..=6 => {
+            let (yes, no) = at_once(a, b, |a| confirm(a, &tx_no, amount, &trade), |b| fail(b, &tx_no));
+            confirmed(client, &tx_no, yes, &[]);
+            failed(client, &tx_no, no);
+        }
+        7..=8 => {
+            let (one, two) =
+                at_once(a, b, |a| confirm(a, &tx_no, amount, &trade), |b| confirm(b, &tx_no, amount, &trade));
+            let fresh = |asked: &Asked<(String, bool)>| matches!(asked.result, Ok((_, false)));
+            if fresh(&one) && fresh(&two) {
+                client.world.wrong(format!("{}: {tx_no} was credited by two confirmations", client.by()));
+            }
+            confirmed(client, &tx_no, one, &[]);
+            confirmed(client, &tx_no, two, &[]);
+        }
+        _ => {
+            // The amount is looked at before anything else.
+            let asked = confirm(a, &tx_no, amount + 1, &trade);
+            client.must_refuse("confirm", &asked.result, &["AMOUNT_MISMATCH"]);
+            let other = format!("other-{tx_no}");
+            let done = client.world.books().facts[&tx_no].confirmed;
+            if done {
+                let asked = confirm(&mut client.a, &tx_no, amount, &other);
+                client.must_refuse("confirm", &asked.result, &["RECHARGE_NOT_PENDING"]);
+            }
+        }
+    }
+}
+
+/// Two refunds of one payment, which other clients are refunding as well.
+pub fn refunds_at_once(client: &mut Client) {
+    let Some((first, allowed)) = money::plan_refund(client, 6) else { return };
+    let mut second = first.clone();
+    second.key = client.key();
+    second.amount = (first.amount / 2).max(1);
+    let world = client.world;
+    let (one, two) = at_once(&mut client.a, &mut client.b, |a| first.send(world, a), |b| second.send(world, b));
+    enter(world, REFUND, &first, one, &allowed);
+    enter(world, REFUND, &second, two, &allowed);
+}
+
+/// The same request with its key (or order id), twice at the same moment: one does the work, the other replays.
+pub fn same_request_twice(client: &mut Client) {
+    let account = client.any_account();
+    let (mut request, allowed) = match client.below(5) {
+        0..=1 => {
+            let Some(request) = money::plan_charge(client, account) else { return };
+            (request, money::CONTESTED.to_vec())
+        }
+        2 => (money::plan_recharge(client), vec!["CARD_NOT_ACTIVE", "BALANCE_LIMIT"]),
+        3 => (money::plan_ask(client, account), vec!["CARD_NOT_ACTIVE", "BALANCE_LIMIT"]),
+        _ => match money::plan_compensation(client) {
+            Some(planned) => planned,
+            None => return,
+        },
+    };
+    if !request.is_repeatable() {
+        request.key = Some(client.name("key"));
+    }
+    let merchant = match request.what {
+        What::Charge { merchant, .. } => Some(merchant),
+        What::Recharge { merchant, .. } => merchant,
+        _ => None,
+    };
+    let allowed = money::with_mood(client, merchant, &allowed);
+    let world = client.world;
+    let (one, two) = at_once(&mut client.a, &mut client.b, |a| request.send(world, a), |b| request.send(world, b));
+    let one = enter(world, "same twice", &request, one, &allowed);
+    let two = enter(world, "same twice", &request, two, &allowed);
+    if let (Some(one), Some(two)) = (one, two)
+        && (one.id != two.id || (!one.replayed && !two.replayed))
+    {
+        world.wrong(format!("{request} was done as {} and as {}", one.id, two.id));
+    }
+}
+
+/// One code at two tills at the same moment: exactly one takes the money.
+pub fn one_code_twice(client: &mut Client) {
+    let Some(code) = own_code(client) else { return };
+    let first = own_charge(client, &code);
+    let second = own_charge(client, &code);
+    let world = client.world;
+    let (one, two) = at_once(&mut client.a, &mut client.b, |a| first.send(world, a), |b| second.send(world, b));
+    let used_up = ["QR_EXPIRED_OR_INVALID"];
+    let one = enter(world, "one code twice", &first, one, &used_up);
+    let two = enter(world, "one code twice", &second, two, &used_up);
+    if one.is_some() == two.is_some() {
+        world.wrong(format!("{}: a code that two tills used at once paid {:?} and {:?}", first.by, one, two));
+    }
+    let third = own_charge(client, &code);
+    let asked = third.send(world, &mut client.a);
+    client.must_refuse(CHARGE, &asked.result, &used_up);
+}
+
+/// A live code of the client's own card, which has money.
+pub fn own_code(client: &mut Client) -> Option<String> {
+    /// More than the charges of one operation take.
+    const ENOUGH: i64 = 10_000;
+    let account = client.own.account.clone();
+    if client.own_funds < ENOUGH {
+        let request = Request {
+            who: Who::Backend,
+            amount: ENOUGH,
+            key: Some(client.name("own")),
+            order: None,
+            what: What::Recharge { card: account.1.card(), method: "cash", merchant: None },
+            by: client.by(),
+            account: account.clone(),
+        };
+        client.request(RECHARGE, &request, &[])?;
+        client.own_funds += ENOUGH;
+    }
+    client.rotate(&account.1, account.1.owner, &[])
+}
+
+/// A charge of the client's own card, at a merchant that is always open.
+pub fn own_charge(client: &mut Client, code: &str) -> Request {
+    let amount = 100 + client.below(1_000) as i64;
+    client.own_funds -= amount;
+    Request {
+        who: Who::User(client.world.merchants[0].operator),
+        account: client.own.account.clone(),
+        amount,
+        key: Some(client.name("own")),
+        order: None,
+        what: What::Charge { merchant: 0, code: code.to_owned() },
+        by: client.by(),
+    }
+}
+
+/// Two members ask for a recharge with the same order id; the gateway's word for both comes at once: one is credited.
+pub fn one_order_two_recharges(client: &mut Client) {
+    let n = client.below(1_000);
+    let order = Some(client.name("shared"));
+    let mut asked_for = vec![];
+    for i in 0..2 {
+        let account = client.world.cold_personal(n + i);
+        let mut request = money::plan_ask(client, account);
+        request.order = order.clone();
+        let What::Recharge { method, .. } = &mut request.what else { unreachable!() };
+        *method = "wechat";
+        // Entered by hand: nobody else is to settle these.
+        let asked = request.send(client.world, &mut client.a);
+        match asked.result {
+            Ok(answer) => {
+                client.world.count("ask recharge", "ok");
+                client.world.books().enter(&answer.id, request.fact(&answer, asked.lost));
+                asked_for.push((answer.id, answer.paid));
+            }
+            Err(refusal) => {
+                client.world.refused("ask recharge", &request.by, &refusal, &["CARD_NOT_ACTIVE", "BALANCE_LIMIT"])
+            }
+        }
+    }
+    let [(one, one_amount), (two, two_amount)] = asked_for.as_slice() else { return };
+    let (first, second) = at_once(
+        &mut client.a,
+        &mut client.b,
+        |a| confirm(a, one, *one_amount, &format!("trade-{one}")),
+        |b| confirm(b, two, *two_amount, &format!("trade-{two}")),
+    );
+    let first = confirmed(client, one, first, &["EXTERNAL_ORDER_CONFLICT"]);
+    let second = confirmed(client, two, second, &["EXTERNAL_ORDER_CONFLICT"]);
+    if first == second {
+        client.world.wrong(format!("{}: {one} and {two} share an order; credited: {first}, {second}", client.by()));
+    }
+}
+
+/// A new member asks for money while its card is closed: one of the two comes too late.
+pub fn close_against_recharge(client: &mut Client) {
+    const REGISTER: &str = "SELECT card_id, card_no FROM app.register_member('storm')";
+    const CLOSE: &str = "SELECT app.set_card_status($1, 'personal', 'closed', 'storm')";
+    let owner = random_uuid(client);
+    let asked = client.a.ask(Who::User(owner), REGISTER, &[], |rows| (rows[0].get(0), rows[0].get(1)));
+    let Some(((card, card_no), _)) = client.expect::<(Uuid, String)>("register", asked, &[]) else { return };
+    let account = client.world.add(Account {
+        kind: CardKind::Personal,
+        owner,
+        members: vec![owner],
+        fixed_discount: 0,
+        cards: RwLock::new(vec![(card, card_no)]),
+    });
+    let request = money::plan_ask(client, account);
+    let world = client.world;
+    let (recharge, close) = at_once(
+        &mut client.a,
+        &mut client.b,
+        |a| request.send(world, a),
+        |b| b.ask(Who::Backend, CLOSE, &[&card], |rows| rows[0].get::<_, bool>(0)),
+    );
+    let asked_for = enter(world, "ask recharge", &request, recharge, &["CARD_NOT_ACTIVE"]);
+    let closed = client.expect("close", close, &["CARD_NOT_EMPTY"]).is_some();
+    if closed {
+        world.books().closed.push(card);
+    }
+    if asked_for.is_some() == closed {
+        world.wrong(format!("{}: card {card} was closed: {closed}, and recharged: {asked_for:?}", request.by));
+    }
+}
+
+/// A recharge waits while its card is replaced, is credited to the replacement, and that is replaced as well: whoever asks
+/// again, for the recharge or for a correction of it, is answered as the first time.
+pub fn recharge_outlives_cards(client: &mut Client) {
+    let n = client.below(1_000);
+    let account = client.world.cold_personal(n);
+    let mut recharge = money::plan_ask(client, account.clone());
+    recharge.key = Some(client.name("outlives"));
+    let world = client.world;
+    let asked = recharge.send(world, &mut client.a);
+    let Some(answer) = enter(world, "ask recharge", &recharge, asked, &["CARD_NOT_ACTIVE", "BALANCE_LIMIT"]) else {
+        return;
+    };
+    let correction = Request {
+        who: Who::Backend,
+        account: account.clone(),
+        amount: 1,
+        key: Some(client.name("outlives")),
+        order: None,
+        what: What::Compensate { original: answer.id.clone() },
+        by: client.by(),
+    };
+    super::state::replace_card(client, &account.1);
+    money::ask_again(client, &recharge, &answer);
+    // Others may have settled it by now; else there is nothing yet to correct.
+    client.request(COMPENSATE, &correction, &["STATUS_CONFLICT", "BALANCE_LIMIT"]);
+    let asked = confirm(&mut client.a, &answer.id, answer.paid, &format!("trade-{}", answer.id));
+    confirmed(client, &answer.id, asked, &[]);
+    let corrected = client.request(COMPENSATE, &correction, &["BALANCE_LIMIT"]);
+    for _ in 0..2 {
+        money::ask_again(client, &recharge, &answer);
+        if let Some(corrected) = &corrected {
+            money::ask_again(client, &correction, corrected);
+        }
+        super::state::replace_card(client, &account.1);
+    }
+}
+
+/// A uuid from the operation's own stream, so that a seed gives the same ones.
+fn random_uuid(client: &mut Client) -> Uuid {
+    uuid::Builder::from_random_bytes(rand::Rng::r#gen(&mut client.rng)).into_uuid()
+}

@@ -1,0 +1,264 @@
+//! Operations that change who may pay: statuses, replacements, bindings, levels, settings, months; and readers.
+
+use super::races::{own_charge, own_code};
+use super::{CHARGE, Client};
+use crate::db::{Asked, Link, Who};
+use crate::model::{Account, CardKind, cents};
+use crate::request::{Request, What};
+use crate::world::{SET_LEVELS, level_columns};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use uuid::Uuid;
+
+const SET_CARD_STATUS: &str = "SELECT app.set_card_status($1, $2, $3, 'storm')";
+const SET_MEMBER_STATUS: &str = "SELECT app.set_member_status($1, $2, 'storm')";
+const ADD_MEMBER: &str = "SELECT app.enterprise_add_member($1, $2, $3)";
+const REMOVE_MEMBER: &str = "SELECT app.enterprise_remove_member($1, $2)";
+
+fn set_card_status(link: &mut Link, who: Who, card: Uuid, kind: CardKind, status: &str) -> Asked<bool> {
+    link.ask(who, SET_CARD_STATUS, &[&card, &kind.label(), &status], |rows| rows[0].get(0))
+}
+
+/// Freezes a card under everybody's hands, and thaws it.
+pub fn freeze(client: &mut Client) {
+    let account = client.any_account().1;
+    let (card, kind) = (account.card(), account.kind);
+    // Lost or replaced, perhaps, by another client.
+    let allowed = ["STATUS_CONFLICT"];
+    let asked = set_card_status(&mut client.a, Who::Backend, card, kind, "frozen");
+    client.expect("freeze", asked, &allowed);
+    std::thread::sleep(Duration::from_micros(client.below(3_000) as u64));
+    let asked = set_card_status(&mut client.a, Who::Backend, card, kind, "active");
+    client.expect("thaw", asked, &allowed);
+}
+
+/// On the own card, where nobody interferes: a replaced code, a frozen card and a used code do not pay, and a refused
+/// charge leaves the code good.
+pub fn own_card_refusals(client: &mut Client) {
+    let Some(old) = own_code(client) else { return };
+    let Some(code) = own_code(client) else { return };
+    let card = client.own.account.1.card();
+    let world = client.world;
+    let charge = own_charge(client, &old);
+    let asked = charge.send(world, &mut client.a);
+    client.must_refuse(CHARGE, &asked.result, &["QR_EXPIRED_OR_INVALID"]);
+
+    let asked = set_card_status(&mut client.a, Who::Backend, card, CardKind::Personal, "frozen");
+    client.must_change("freeze", asked);
+    let charge = own_charge(client, &code);
+    let asked = charge.send(world, &mut client.a);
+    client.must_refuse(CHARGE, &asked.result, &["CARD_NOT_ACTIVE"]);
+    let asked = set_card_status(&mut client.a, Who::Backend, card, CardKind::Personal, "active");
+    client.must_change("thaw", asked);
+
+    client.request(CHARGE, &charge, &[]);
+    let again = own_charge(client, &code);
+    let asked = again.send(world, &mut client.a);
+    client.must_refuse(CHARGE, &asked.result, &["QR_EXPIRED_OR_INVALID"]);
+}
+
+/// A card is lost, by its owner or a backend, and replaced, perhaps by two clients at once.
+pub fn replace(client: &mut Client) {
+    let account = client.any_personal().1;
+    replace_card(client, &account);
+}
+
+pub fn replace_card(client: &mut Client, account: &Account) {
+    const REPLACE: &str = "SELECT card_id, card_no FROM app.replace_card($1, 'storm')";
+    let old = account.card();
+    let who = if client.chance(50) { Who::User(account.owner) } else { Who::Backend };
+    let asked = set_card_status(&mut client.a, who, old, CardKind::Personal, "lost");
+    client.expect("lose", asked, &["STATUS_CONFLICT"]);
+    let asked = client.a.ask(Who::Backend, REPLACE, &[&old], |rows| (rows[0].get(0), rows[0].get(1)));
+    let Some(((new, card_no), _)) = client.expect::<(Uuid, String)>("replace", asked, &["STATUS_CONFLICT"]) else {
+        return;
+    };
+    {
+        let mut cards = account.cards.write().expect("not poisoned");
+        if !cards.iter().any(|(id, _)| *id == new) {
+            cards.push((new, card_no));
+        }
+    }
+    let before = client.world.books().replaced.insert(old, new);
+    if before.is_some_and(|b| b != new) {
+        client.world.wrong(format!("{}: {old} was replaced by {before:?} and by {new}", client.by()));
+    }
+}
+
+/// A charge of the hot enterprise card with a code of the floater.
+fn floater_charge(client: &mut Client, code: &str) -> Request {
+    let amount = 100 + client.below(1_000) as i64;
+    Request {
+        who: Who::Backend,
+        account: client.world.hot_enterprise(0),
+        amount,
+        key: Some(client.name("floater")),
+        order: None,
+        what: What::Charge { merchant: 0, code: code.to_owned() },
+        by: client.by(),
+    }
+}
+
+/// Takes the floater off a hot enterprise card, sees that its code is dead, and binds it again, now and then as an admin.
+pub fn rebind(client: &mut Client) {
+    let (_, account) = client.world.hot_enterprise(0);
+    let (card_no, floater, admin) = (account.card_no(), client.own.floater, Who::User(account.owner));
+    let code = client.rotate(&account, floater, &["CARD_NOT_ACTIVE"]);
+    let yes = |rows: &[postgres::Row]| rows[0].get::<_, bool>(0);
+    let who = [Who::Backend, admin, Who::User(floater)][client.below(3)];
+    let asked = client.a.ask(who, REMOVE_MEMBER, &[&card_no, &floater], yes);
+    // A member whose removal was done but not answered is a stranger to the card when it asks again.
+    match asked.result {
+        Err(ref refusal) if asked.lost && refusal.token == "CARD_NOT_FOUND" => client.world.count("unbind", "ok"),
+        _ => client.must_change("unbind", asked),
+    }
+    let world = client.world;
+    if let Some(code) = &code {
+        let asked = floater_charge(client, code).send(world, &mut client.a);
+        client.must_refuse(CHARGE, &asked.result, &["QR_EXPIRED_OR_INVALID"]);
+    }
+    let asked = client.a.ask(admin, ADD_MEMBER, &[&card_no, &floater, &"member"], yes);
+    client.must_change("bind", asked);
+    if let Some(code) = &code {
+        let asked = floater_charge(client, code).send(world, &mut client.a);
+        client.must_refuse(CHARGE, &asked.result, &["QR_EXPIRED_OR_INVALID"]);
+    }
+    if client.chance(30) {
+        for role in ["admin", "member"] {
+            let asked = client.a.ask(Who::Backend, ADD_MEMBER, &[&card_no, &floater, &role], yes);
+            client.must_change("bind", asked);
+        }
+    }
+}
+
+/// Suspends the floater: from the answer on it cannot pay, nor get a code.
+pub fn suspend(client: &mut Client) {
+    let (_, account) = client.world.hot_enterprise(0);
+    let floater = client.own.floater;
+    let code = client.rotate(&account, floater, &["CARD_NOT_ACTIVE"]);
+    let yes = |rows: &[postgres::Row]| rows[0].get::<_, bool>(0);
+    let asked = client.a.ask(Who::Backend, SET_MEMBER_STATUS, &[&floater, &"suspended"], yes);
+    client.must_change("suspend", asked);
+    // The card itself is looked at first; others freeze it.
+    let due = ["MEMBER_NOT_ACTIVE", "CARD_NOT_ACTIVE"];
+    let world = client.world;
+    if let Some(code) = &code {
+        let asked = floater_charge(client, code).send(world, &mut client.a);
+        client.must_refuse(CHARGE, &asked.result, &due);
+        if client.rotate(&account, floater, &due).is_some() {
+            world.wrong(format!("{}: a suspended member got a code", client.by()));
+        }
+    }
+    let asked = client.a.ask(Who::Backend, SET_MEMBER_STATUS, &[&floater, &"active"], yes);
+    client.must_change("restore", asked);
+}
+
+/// Changes the level table; half of the time applies it to every card at once.
+pub fn levels(client: &mut Client) {
+    const RECOMPUTE: &str = "CALL app.recompute_levels()";
+    let clock = &client.world.levels;
+    {
+        // One at a time, so that versions have an order.
+        let _turn = clock.turn.lock().expect("not poisoned");
+        let version = clock.begun.load(Ordering::SeqCst) + 1;
+        let (numbers, minima, discounts) = level_columns(version);
+        clock.begun.store(version, Ordering::SeqCst);
+        let asked = client.a.ask(Who::Superuser, SET_LEVELS, &[&numbers, &minima, &discounts], |_| ());
+        if client.expect("levels", asked, &[]).is_some() {
+            clock.done.store(version, Ordering::SeqCst);
+        }
+    }
+    if client.chance(50) {
+        let asked = client.a.ask(Who::Superuser, RECOMPUTE, &[], |_| ());
+        client.expect("recompute", asked, &[]);
+    }
+}
+
+/// Partitions of some month come into being: what the turn of a month does to those who are in flight. The clock itself
+/// cannot be moved here.
+pub fn month(client: &mut Client) {
+    const MAKE_MONTH: &str = "SELECT sec.make_month(make_date($1, $2, 1))";
+    const MAINTAIN: &str = "CALL app.maintain_partitions(4)";
+    let asked = if client.chance(20) {
+        client.a.ask(Who::Superuser, MAINTAIN, &[], |_| ())
+    } else {
+        let (year, month) = (2030 + client.below(20) as i32, 1 + client.below(12) as i32);
+        client.a.ask(Who::Superuser, MAKE_MONTH, &[&year, &month], |_| ())
+    };
+    client.expect("month", asked, &[]);
+}
+
+/// What pg_cron would run, in the middle of it.
+pub fn jobs(client: &mut Client) {
+    const JOBS: [&str; 4] = [
+        "CALL app.expire_cards()",
+        "CALL app.expire_qrcodes()",
+        "CALL app.expire_recharges()",
+        "CALL app.expire_keys()",
+    ];
+    const SEAL: &str = "CALL audit.seal()";
+    let pick = client.below(2 * JOBS.len());
+    let job = match JOBS.get(pick) {
+        Some(job) => job,
+        None if client.world.has_seals => SEAL,
+        None => return,
+    };
+    let asked = client.a.ask(Who::Superuser, job, &[], |_| ());
+    client.expect("jobs", asked, &[]);
+}
+
+/// Settings change under everybody's hands, without consequence for the books.
+pub fn settings(client: &mut Client) {
+    const UPDATE: &str = "SELECT app.update_settings(jsonb_build_object('qr_ttl_seconds', $1::integer))";
+    let seconds = 600 + client.below(300) as i32;
+    let asked = client.a.ask(Who::Backend, UPDATE, &[&seconds], |_| ());
+    client.expect("settings", asked, &[]);
+}
+
+/// Switches the moody merchant off and on.
+pub fn merchant_pause(client: &mut Client) {
+    const SET_ACTIVE: &str = "SELECT app.set_merchant_status($1, $2, 'storm')";
+    let merchant = client.world.merchants.iter().find(|m| m.moody).expect("one is");
+    for active in [false, true] {
+        let asked = client.a.ask(Who::Backend, SET_ACTIVE, &[&merchant.code, &active], |_| ());
+        client.expect("merchant", asked, &[]);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What readers see in the middle of it adds up: a page of a statement, and a payment with its refunds.
+pub fn read(client: &mut Client) {
+    const STATEMENT: &str =
+        "SELECT tx_no, card_seq, change::text, balance_after::text FROM app.card_statement($1, $2, NULL, 20)";
+    const BY_NO: &str = "SELECT tx_type, coalesce(refunded_amount, 0)::text, final_amount::text FROM app.tx_by_no($1)";
+    let account = client.any_account().1;
+    let (card, kind) = (account.card(), account.kind.label());
+    let asked = client.a.ask(Who::Backend, STATEMENT, &[&card, &kind], |rows| {
+        let lines: Vec<(String, i64, i64, i64)> =
+            rows.iter().map(|r| (r.get(0), r.get(1), cents(r.get::<_, &str>(2)), cents(r.get::<_, &str>(3)))).collect();
+        lines
+    });
+    if let Some((lines, _)) = client.expect("statement", asked, &[]) {
+        for pair in lines.windows(2) {
+            let ((_, seq, change, after), (_, seq_before, _, before)) = (&pair[0], &pair[1]);
+            if *seq != seq_before + 1 || after - change != *before {
+                client.world.wrong(format!("{}: a statement of {card} jumps: {pair:?}", client.by()));
+            }
+        }
+    }
+    let Some(payment) = client.any_payment(100) else { return };
+    let asked = client.a.ask(Who::Backend, BY_NO, &[&payment.tx_no], |rows| {
+        let refunded = cents(rows[0].get::<_, &str>(1));
+        let refunds: i64 = rows[1..].iter().map(|r| cents(r.get::<_, &str>(2))).sum();
+        (refunded, refunds)
+    });
+    if let Some(((refunded, refunds), _)) = client.expect("tx_by_no", asked, &[])
+        && refunded != refunds
+    {
+        client.world.wrong(format!(
+            "{}: {} has {refunded} refunded, its refunds are {refunds}",
+            client.by(),
+            payment.tx_no
+        ));
+    }
+}

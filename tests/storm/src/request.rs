@@ -1,0 +1,170 @@
+//! The requests that move money or points, as data: so that they can be sent again, by anybody, with the same or with
+//! changed arguments.
+
+use crate::db::{Asked, Link, Who};
+use crate::model::{CardKind, Cents, Fact, Kind, Numbered, cents, money, thousandths};
+use crate::world::World;
+use std::sync::atomic::Ordering;
+use uuid::Uuid;
+
+#[derive(Clone, Debug)]
+pub enum What {
+    Charge { merchant: usize, code: String },
+    Refund { merchant: usize, original: String },
+    Recharge { card: Uuid, method: &'static str, merchant: Option<usize> },
+    Compensate { original: String },
+    Points { card: Uuid },
+}
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub who: Who,
+    /// The account that it is about, and its index.
+    pub account: Numbered,
+    /// In cents; of points their number.
+    pub amount: Cents,
+    pub key: Option<String>,
+    pub order: Option<String>,
+    pub what: What,
+    /// Client and operation that made it up.
+    pub by: String,
+}
+
+/// What a success says, of whichever request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Number of the transaction; of points the key.
+    pub id: String,
+    pub status: String,
+    pub raw: Cents,
+    pub discount: i64,
+    pub paid: Cents,
+    pub points: i64,
+    pub created_at: String,
+    pub replayed: bool,
+    pub said: String,
+    /// See [`Fact::levels`].
+    pub levels: (usize, usize),
+}
+
+// The same columns from each: id, status, raw, discount, paid, points, created_at, replayed, everything that stays the same.
+const CHARGE: &str = "SELECT tx_no, status, raw_amount::text, discount::text, final_amount::text, points_earned, created_at::text, \
+    replayed, concat_ws('|', tx_id, tx_no, card_type, card_id, raw_amount, discount, final_amount, points_earned, status, created_at) \
+    FROM app.merchant_charge_by_qr($1, $2, $3::text::numeric, 'storm', '{\"storm\": true}', $4, $5)";
+const REFUND: &str = "SELECT refund_tx_no, 'completed', refunded_amount::text, '1', refunded_amount::text, -points_reversed, \
+    created_at::text, replayed, \
+    concat_ws('|', refund_tx_id, refund_tx_no, refunded_amount, points_reversed, refundable_left, created_at) \
+    FROM app.merchant_refund_tx($1, $2, $3::text::numeric, 'storm', '{}', $4)";
+const RECHARGE_PERSONAL: &str = "SELECT tx_no, status, amount::text, '1', amount::text, 0::bigint, created_at::text, replayed, \
+    concat_ws('|', tx_id, tx_no, card_id, amount, created_at) \
+    FROM app.user_recharge_personal_card($1, $2::text::numeric, $3, 'storm', '{}', $4, $5, $6)";
+const RECHARGE_ENTERPRISE: &str = "SELECT tx_no, status, amount::text, '1', amount::text, 0::bigint, created_at::text, replayed, \
+    concat_ws('|', tx_id, tx_no, card_id, amount, created_at) \
+    FROM app.user_recharge_enterprise_card_admin($1, $2::text::numeric, $3, 'storm', '{}', $4, $5, $6)";
+const COMPENSATE: &str = "SELECT tx_no, 'completed', amount::text, '1', amount::text, 0::bigint, created_at::text, replayed, \
+    concat_ws('|', tx_id, tx_no, card_id, amount, balance_after, created_at) \
+    FROM app.compensate_tx($1, $2::text::numeric, 'storm', $3)";
+// The reason is the key: it is what finds the entry in the ledger again.
+const POINTS: &str = "SELECT $3::text, 'completed', '0', '1', '0', $2::bigint, '', false, concat_ws('|', points, level) \
+    FROM app.adjust_points($1, $2, $3, $3)";
+
+impl Request {
+    pub fn kind(&self) -> Kind {
+        match self.what {
+            What::Charge { .. } => Kind::Payment,
+            What::Refund { .. } => Kind::Refund,
+            What::Recharge { .. } => Kind::Recharge,
+            What::Compensate { .. } => Kind::Adjustment,
+            What::Points { .. } => Kind::Points,
+        }
+    }
+
+    /// Sends it and waits for the answer; says nothing to the model.
+    pub fn send(&self, world: &World, link: &mut Link) -> Asked<Answer> {
+        let began = world.levels.done.load(Ordering::SeqCst);
+        let amount = money(self.amount);
+        let (key, order) = (&self.key, &self.order);
+        let code_of = |m: &usize| world.merchants[*m].code.clone();
+        let read = |rows: &[postgres::Row]| {
+            let row = rows.first().expect("one row");
+            Answer {
+                id: row.get(0),
+                status: row.get(1),
+                raw: cents(row.get(2)),
+                discount: thousandths(row.get(3)),
+                paid: cents(row.get(4)),
+                points: row.get(5),
+                created_at: row.get(6),
+                replayed: row.get(7),
+                said: row.get(8),
+                levels: (began, 0),
+            }
+        };
+        let mut asked = match &self.what {
+            What::Charge { merchant, code } => {
+                link.ask(self.who, CHARGE, &[&code_of(merchant), code, &amount, key, order], read)
+            }
+            What::Refund { merchant, original } => {
+                link.ask(self.who, REFUND, &[&code_of(merchant), original, &amount, key], read)
+            }
+            What::Recharge { card, method, merchant } => {
+                let sql = match self.account.1.kind {
+                    CardKind::Personal => RECHARGE_PERSONAL,
+                    CardKind::Enterprise => RECHARGE_ENTERPRISE,
+                };
+                link.ask(self.who, sql, &[card, &amount, method, order, key, &merchant.as_ref().map(code_of)], read)
+            }
+            What::Compensate { original } => link.ask(self.who, COMPENSATE, &[original, &amount, key], read),
+            What::Points { card } => link.ask(self.who, POINTS, &[card, &self.amount, key], read),
+        };
+        if let Ok(answer) = &mut asked.result {
+            answer.levels.1 = world.levels.begun.load(Ordering::SeqCst);
+        }
+        asked
+    }
+
+    /// What an answer to it tells the model.
+    pub fn fact(&self, answer: &Answer, lost: bool) -> Fact {
+        let kind = self.kind();
+        Fact {
+            kind,
+            account: self.account.0,
+            change: match kind {
+                Kind::Payment => -answer.paid,
+                Kind::Points => 0,
+                _ => answer.paid,
+            },
+            raw: answer.raw,
+            paid: answer.paid,
+            discount: answer.discount,
+            points: answer.points,
+            original: match &self.what {
+                What::Refund { original, .. } | What::Compensate { original } => Some(original.clone()),
+                _ => None,
+            },
+            created_at: answer.created_at.clone(),
+            said: answer.said.clone(),
+            levels: answer.levels,
+            // adjust_points does not say whether it replayed; the ledger does.
+            fresh: u32::from(kind != Kind::Points && !answer.replayed),
+            lost,
+            at_once: answer.status == "completed",
+            confirmed: false,
+            failed: false,
+            by: self.by.clone(),
+        }
+    }
+
+    /// Whether sending it again is a replay: without key and order it would be done again.
+    pub fn is_repeatable(&self) -> bool {
+        self.key.is_some() || self.order.is_some()
+    }
+}
+
+/// For reports of what went wrong.
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Request { who, account, amount, key, order, what, by } = self;
+        write!(f, "{by}: {what:?} of {amount} on account {} as {who:?}, key {key:?}, order {order:?}", account.0)
+    }
+}
