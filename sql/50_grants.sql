@@ -86,8 +86,7 @@ CREATE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
         ('app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason'),
         ('app.v_user_cards', NULL),
         ('app.v_usage_logs', NULL),
-        ('app.error_codes', NULL),
-        ('app.v_reconciliation', NULL)
+        ('app.error_codes', NULL)
 $$;
 COMMENT ON FUNCTION sec.api_columns() IS 'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a whole view (NULL).';
 
