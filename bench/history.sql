@@ -12,9 +12,10 @@ INSERT INTO app.transactions_:suffix (id, tx_type, status, card_type, payment_me
            CASE WHEN x.seq > 1 THEN :floor::bigint + i - :cards END,
            CASE WHEN x.seq % 64 = 0 AND x.seq > 64 THEN :floor::bigint + i - 64 * :cards END,
            p.member_id, 1 + i % :merchants, 1, 1, 1, 100000000 - x.seq, 1, 0, 'ZF' || :floor::bigint / 100000000000 || lpad(i::text, 6, '0')
-    FROM generate_series(1, :cards * :movements) i,
-         LATERAL (SELECT 1 + (i - 1) / :cards AS seq, :'starts'::timestamptz + i * interval '0.4 seconds' AS at) x
-         JOIN bench.codes c ON c.n = 1 + (i - 1) % :cards JOIN app.personal_cards p ON p.id = c.card_id;
+    FROM generate_series(1, :cards * :movements) i
+         CROSS JOIN LATERAL (SELECT 1 + (i - 1) / :cards AS seq, :'starts'::timestamptz + i * interval '0.4 seconds' AS at) x
+         JOIN bench.codes c ON c.n = 1 + (i - 1) % :cards
+         JOIN app.personal_cards p ON p.id = c.card_id;
 UPDATE app.personal_cards p SET card_seq = :movements, last_tx_id = :floor::bigint + (:movements - 1) * :cards + c.n,
        skip_tx_id = CASE WHEN :movements >= 64 THEN :floor::bigint + (:movements / 64 * 64 - 1) * :cards + c.n END, balance = 100000000 - :movements
 FROM bench.codes c WHERE c.card_id = p.id AND c.n <= :cards;

@@ -17,7 +17,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
-SECONDS = 3 if QUICK else 8
+SECONDS = 2 if QUICK else 8
 ROUNDS = 3
 MERCHANTS = 1000
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
