@@ -1,7 +1,9 @@
 # MPS. Two commands do everything on a fresh Debian 12 with Rust: `make demo` and `make test`.
 
 PG ?= 15
-PG_CONFIG ?= /usr/lib/postgresql/$(PG)/bin/pg_config
+ifndef PG_CONFIG
+PG_CONFIG := $(shell tools/postgres $(PG))
+endif
 export PG PG_CONFIG
 
 .PHONY: help setup install demo test psql storm bench check clean
@@ -15,14 +17,15 @@ help:
 	@echo "make bench [QUICK=1]                         the benchmark; writes bench/RESULTS.md"
 	@echo "make check     format, lint and unit tests only"
 	@echo "make clean     remove the kept cluster"
+	@echo "With PG=16, 17 or 18 each of them is about that Postgres; where Debian has none, set-up brings one."
 
 setup:
 	@tools/setup
 
 # Builds in release and installs library, control file and SQL into the Postgres of PG_CONFIG, like any extension.
 install:
-	@command -v cargo-pgrx >/dev/null || tools/setup
-	@tools/pgrx install --release --pg-config $(PG_CONFIG)
+	@[ -x "$(PG_CONFIG)" ] && command -v cargo-pgrx >/dev/null || tools/setup
+	@tools/install
 
 demo: setup install
 	@bash -c 'set -e; eval "$$(tools/cluster start kept)"; demo/run'

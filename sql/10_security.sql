@@ -49,3 +49,24 @@ CREATE FUNCTION sec.merchant_ids() RETURNS SETOF integer
     SELECT u.merchant_id FROM app.merchant_users u WHERE u.user_id = (SELECT sec.uid())
 $$;
 COMMENT ON FUNCTION sec.merchant_ids() IS 'The merchants that the signed-in user operates, in whatever role.';
+
+CREATE FUNCTION sec.level_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_before jsonb := CASE WHEN TG_OP IN ('UPDATE', 'DELETE') THEN to_jsonb(OLD) END;
+    v_after jsonb := CASE WHEN TG_OP IN ('INSERT', 'UPDATE') THEN to_jsonb(NEW) END;
+BEGIN
+    IF TG_OP = 'UPDATE' AND v_after = v_before THEN
+        RETURN NULL;
+    END IF;
+    PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
+    INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
+    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), session_user,
+            'level.' || CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END,
+            'membership_level', coalesce(v_after ->> 'level', v_before ->> 'level', 'all'),
+            jsonb_strip_nulls(jsonb_build_object('before', v_before, 'after', v_after)));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.level_changed() IS
+    'Trigger: writes an audit event for every change of app.membership_levels, which has no RPC. Internal.';

@@ -70,7 +70,7 @@ BEGIN
     IF to_regclass('app.settings') IS NULL THEN
         CREATE TABLE app.settings (
             singleton             boolean       NOT NULL DEFAULT true PRIMARY KEY,
-            schema_version        integer       NOT NULL DEFAULT 1,
+            schema_version        integer       NOT NULL DEFAULT 2,
             qr_ttl_seconds        integer       NOT NULL DEFAULT 900 CHECK (qr_ttl_seconds BETWEEN 10 AND 86400),
             qr_single_use         boolean       NOT NULL DEFAULT true,
             points_per_unit       numeric(8,4)  NOT NULL DEFAULT 1 CHECK (points_per_unit BETWEEN 0 AND 1000),
@@ -81,7 +81,6 @@ BEGIN
             key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
             CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton)
         );
-        INSERT INTO app.settings DEFAULT VALUES;
         COMMENT ON TABLE app.settings IS 'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
         COMMENT ON COLUMN app.settings.schema_version IS 'Which layout these tables have; the library checks it and answers SCHEMA_OUTDATED until app.migrate() has run.';
         COMMENT ON COLUMN app.settings.qr_ttl_seconds IS 'How long a pay code lives.';
@@ -100,11 +99,16 @@ BEGIN
             min_points bigint       NOT NULL UNIQUE CHECK (min_points >= 0),
             discount   numeric(4,3) NOT NULL CHECK (discount > 0 AND discount <= 1)
         );
-        INSERT INTO app.membership_levels VALUES
-            (0, 'Basic', 0, 1.000), (1, 'Silver', 5000, 0.950), (2, 'Gold', 10000, 0.900),
-            (3, 'Platinum', 15000, 0.850), (4, 'Diamond', 20000, 0.800);
         COMMENT ON TABLE app.membership_levels IS 'Levels of personal cards: the highest whose min_points is reached. A change takes effect at the next charge; app.recompute_levels() applies it to every card.';
         COMMENT ON COLUMN app.membership_levels.discount IS 'What a price is multiplied by: 0.950 is five percent off.';
+    END IF;
+    -- New, or from a dump of the schema alone.
+    IF NOT EXISTS (SELECT FROM app.settings) THEN
+        INSERT INTO app.settings DEFAULT VALUES;
+        INSERT INTO app.membership_levels
+        SELECT * FROM (VALUES (0, 'Basic', 0, 1.000), (1, 'Silver', 5000, 0.950), (2, 'Gold', 10000, 0.900),
+                              (3, 'Platinum', 15000, 0.850), (4, 'Diamond', 20000, 0.800)) d
+        WHERE NOT EXISTS (SELECT FROM app.membership_levels);
     END IF;
 
     -- Members and cards ------------------------------------------------------------------------------------------------
@@ -362,6 +366,16 @@ BEGIN
         COMMENT ON TABLE sec.api_grants IS 'What sec.grant_api() granted, so that updates can grant it again on new functions';
     END IF;
 
+    -- A dump of the schema alone brings the grants, but not the list of them.
+    IF NOT EXISTS (SELECT FROM sec.api_grants) THEN
+        INSERT INTO sec.api_grants
+        SELECT pg_get_userbyid(a.grantee), m.level
+        FROM (VALUES ('sec.level_client()', 'client'), ('sec.level_backend()', 'backend'), ('sec.level_operator()', 'operator'),
+                     ('app.enable_supabase_signup()', 'signup')) m (marker, level)
+             JOIN pg_proc p ON p.oid = to_regprocedure(m.marker), aclexplode(p.proacl) a
+        WHERE a.grantee NOT IN (0, p.proowner);
+    END IF;
+
     PERFORM sec.install_books();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
@@ -369,7 +383,7 @@ BEGIN
         SELECT format('ALTER %s %s OWNER TO mps_owner',
                       CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p', 'S')
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S')
           AND pg_get_userbyid(c.relowner) <> 'mps_owner'
         ORDER BY c.relkind = 'S'
     LOOP
@@ -440,20 +454,30 @@ BEGIN
 
     FOR v IN
         SELECT * FROM (VALUES
-            ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'sec.config_changed'),
-            ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'sec.config_changed'),
-            ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'sec.append_only')
-        ) AS t (tab, trig, events, func)
+            ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            -- What a subscription applies fires triggers for rows only.
+            ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+            ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+            ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
+        ) AS t (tab, trig, events, each, func)
         UNION ALL
-        SELECT i.inhrelid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'sec.append_only'
+        SELECT i.inhrelid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
         FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass
     LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = v.tab::regclass AND g.tgname = v.trig) THEN
-            EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()', v.trig, v.events, v.tab, v.func);
+            EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', v.trig, v.events, v.tab, v.each, v.func);
             -- ALWAYS: session_replication_role = replica must not open the log.
             EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', v.tab, v.trig);
         END IF;
     END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'app.membership_levels'::regclass AND g.tgname = 'audited') THEN
+        -- Not ALWAYS: what a replica applies was recorded where it was done.
+        CREATE TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON app.membership_levels
+            FOR EACH ROW EXECUTE FUNCTION sec.level_changed();
+        CREATE TRIGGER audited_truncate AFTER TRUNCATE ON app.membership_levels
+            FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed();
+    END IF;
 
     IF to_regclass('app.error_codes') IS NULL THEN
         CREATE VIEW app.error_codes WITH (security_invoker = true) AS
@@ -481,7 +505,7 @@ BEGIN
                    t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
                    t.reason, t.tag, t.created_at, t.posted_at
             FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
-        COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them; ordered by created_at with a LIMIT it costs the page, not the history';
+        COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
     END IF;
     FOR v IN SELECT format('ALTER VIEW %s OWNER TO mps_owner', c.oid::regclass) AS command
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -492,6 +516,44 @@ BEGIN
 END
 $install$;
 COMMENT ON FUNCTION sec.install_attachments() IS 'The policies, triggers and views of mps that are missing. Internal.';
+
+-- What sec.install() does not do, because it exists: changes to tables of older releases. Each step is written once, for
+-- ALTER EXTENSION mps UPDATE and for app.migrate() after an old dump was restored.
+CREATE FUNCTION sec.migrate_tables() RETURNS integer
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $migrate$
+DECLARE
+    c_version constant integer := 2;
+    v_found integer;
+BEGIN
+    SELECT s.schema_version INTO v_found FROM app.settings s FOR UPDATE;
+    IF v_found > c_version THEN
+        PERFORM sec.raise('SCHEMA_OUTDATED', format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
+    END IF;
+    PERFORM sec.install();
+    IF v_found < 2 THEN
+        -- 0.2.0: a change of a level leaves an audit event, and what a subscription applies to settings and levels is announced
+        -- (both are triggers that were missing, so sec.install() has made them). A page costs the page for heavy users, too.
+        ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 2;
+        PERFORM sec.expect_many_rows(i.inhrelid::regclass) FROM pg_inherits i WHERE i.inhparent = 'app.transactions'::regclass;
+        COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
+    END IF;
+    UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
+    RETURN c_version;
+END
+$migrate$;
+COMMENT ON FUNCTION sec.migrate_tables() IS
+    'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: changes nothing. Errors: SCHEMA_OUTDATED where they are newer. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
+
+CREATE FUNCTION sec.expect_many_rows(p_transactions regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Who asks for a page may be the one with the most rows, but the planner, who plans before it knows for whom, expects an
+    -- average one: a few rows, which it would fetch whole and sort. With fewer members and merchants in its statistics it walks
+    -- the index and stops after the page. Takes a lock that lets charges pass.
+    EXECUTE format('ALTER TABLE %s ALTER COLUMN member_id SET (n_distinct = 200), ALTER COLUMN merchant_id SET (n_distinct = 20)', p_transactions);
+END
+$$;
+COMMENT ON FUNCTION sec.expect_many_rows(regclass) IS 'Has the planner expect many rows for each member and merchant in a month of app.transactions, from its next ANALYZE on. Internal.';
 
 -- The caller's own defaults for new tables have no say.
 CREATE FUNCTION sec.make_month(p_month date) RETURNS boolean
@@ -532,6 +594,9 @@ BEGIN
         EXECUTE format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', v.nsp, v.tab || '_' || v_suffix);
         EXECUTE format('COMMENT ON TABLE %I.%I IS %L', v.nsp, v.tab || '_' || v_suffix,
                        format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(v_day::timestamp, 'YYYY-MM')));
+        IF v.tab = 'transactions' THEN
+            PERFORM sec.expect_many_rows(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
+        END IF;
         IF v.tab = 'event_log' THEN
             EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()',
                            v.nsp, v.tab || '_' || v_suffix);

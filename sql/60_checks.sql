@@ -133,8 +133,9 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.append_only'))
         UNION ALL
         SELECT 'settings and levels announce their changes', x.tab
-        FROM (VALUES ('app.settings'), ('app.membership_levels')) x (tab)
-        WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab WHERE t.tgname = 'config_changed' AND t.tgenabled = 'A'
+        FROM (VALUES ('app.settings', 'config_changed'), ('app.settings', 'config_row_changed'),
+                     ('app.membership_levels', 'config_changed'), ('app.membership_levels', 'config_row_changed')) x (tab, trig)
+        WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab WHERE t.tgname = x.trig AND t.tgenabled = 'A'
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.config_changed'))
     ),
     rules (place, rule) AS (

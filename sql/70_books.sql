@@ -82,15 +82,17 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
     -- Each query finds what breaks its checks: (check, what). They may read the two WITH queries of verify_books and
     --   $1, $2  from and before when (created_at; -infinity, infinity)    $3  the archived months, as yymm
     --   $4  whether everything is asked for    $5  events happen before it    $6, $7  the same as $1, $2, by whole months
-    --   $8  lowest id whose key must be known ($9 is the checks)    $10, $11  lowest and one above the highest id of $6 to $7
+    --   $8  lowest id whose key must be known ($9 is the checks)    $10, $11  lowest and one above the highest id of $1 to $2
+    --   $12, $13  the same of $6 to $7
     -- {month ID} is the first moment of the month that an id names, or NULL: as a bound it leaves one partition to look in.
     SELECT * FROM (VALUES
     (1, ARRAY['balances'], $q$
+        , lasts AS MATERIALIZED (SELECT m.* FROM moved m WHERE m.id IN (SELECT c.last_tx_id FROM cards c))
         SELECT 'balances', format('%s: %s', coalesce(c.card_no, 'card ' || s.card_id), x.what)
         FROM cards c
         FULL JOIN (SELECT m.card_id, sum(m.change) AS total, count(*) AS movements, max(m.card_seq) AS top FROM moved m GROUP BY m.card_id) s
             ON s.card_id = c.id
-        LEFT JOIN moved l ON l.id = c.last_tx_id
+        LEFT JOIN lasts l ON l.id = c.last_tx_id
         CROSS JOIN LATERAL (SELECT CASE
             WHEN c.id IS NULL THEN 'has movements, but there is no such card'
             WHEN c.card_seq = 0 THEN
@@ -249,12 +251,18 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
             SELECT r.*, sum(r.final_amount) OVER w AS so_far, lag(r.id) OVER w AS before, lead(r.id) OVER w AS after
             FROM refunds r WINDOW w AS (PARTITION BY r.payment_id ORDER BY r.refundable_left DESC NULLS FIRST, r.id)),
         paid AS (
-            SELECT t.id, t.tx_no, t.final_amount, t.refunded_amount, t.points_earned, t.refund_chain_id FROM app.transactions t
+            SELECT t.id, t.tx_no, t.created_at, t.final_amount, t.refunded_amount, t.points_earned, t.refund_chain_id, t.merchant_id FROM app.transactions t
             WHERE t.tx_type = 'payment' AND t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2
               AND (t.refunded_amount IS DISTINCT FROM 0 OR t.refund_chain_id IS NOT NULL)),
         sums AS (
             SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points, max(r.id) FILTER (WHERE r.after IS NULL) AS last_id
-            FROM running r GROUP BY r.payment_id)
+            FROM running r GROUP BY r.payment_id),
+        -- Nearly every refund has its payment among those that know of a refund. What has not is looked for.
+        lost AS MATERIALIZED (
+            SELECT r.* FROM refunds r
+            WHERE r.created_at < $2 AND (r.payment_id / 100000000000 = ANY ($3)) IS NOT TRUE
+              AND NOT EXISTS (SELECT FROM paid q WHERE q.id = r.payment_id AND q.merchant_id = r.merchant_id
+                                AND q.created_at >= {month r.payment_id} AND q.created_at < {month r.payment_id} + interval '1 month'))
         SELECT x.rule, x.what FROM paid p LEFT JOIN sums s ON s.payment_id = p.id CROSS JOIN LATERAL (
             SELECT 'refunds' AS rule, CASE
                 WHEN p.refunded_amount IS DISTINCT FROM coalesce(s.total, 0) THEN format('%s: %s refunded, but its refunds sum up to %s', p.tx_no, p.refunded_amount, coalesce(s.total, 0))
@@ -275,10 +283,9 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         UNION ALL
         SELECT 'refunds', CASE WHEN p.id IS NULL THEN format('%s: its payment %s is not there', r.tx_no, coalesce(r.original_tx_no, '?'))
                                ELSE format('%s: nothing refunded, but %s refunds it', p.tx_no, r.tx_no) END
-        FROM refunds r LEFT JOIN app.transactions p ON p.id = r.payment_id AND p.tx_type = 'payment' AND p.status = 'completed'
+        FROM lost r LEFT JOIN app.transactions p ON p.id = r.payment_id AND p.tx_type = 'payment' AND p.status = 'completed'
             AND p.merchant_id = r.merchant_id AND p.created_at >= {month r.payment_id} AND p.created_at < {month r.payment_id} + interval '1 month'
-        WHERE r.created_at < $2 AND (r.payment_id / 100000000000 = ANY ($3)) IS NOT TRUE
-          AND (p.id IS NULL OR (p.refunded_amount = 0 AND p.refund_chain_id IS NULL))$q$),
+        WHERE p.id IS NULL OR (p.refunded_amount = 0 AND p.refund_chain_id IS NULL)$q$),
     (7, ARRAY['audit'], $q$
         , events AS (
             SELECT e.object_id, count(*) AS events, min(e.id) AS id, min(e.action) AS action, min(e.context ->> 'change') AS change
@@ -305,9 +312,10 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         WHERE x.what IS NOT NULL$q$),
     (8, ARRAY['keys'], $q$
         , asked AS NOT MATERIALIZED (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.idempotency_key FROM app.transactions t
-                    WHERE t.created_at >= $6 AND t.created_at < $7),
+                    WHERE t.created_at >= $6 AND t.created_at < $7 AND t.id >= $10 AND t.id < $11),
         keys AS NOT MATERIALIZED (SELECT k.* FROM app.idempotency_keys k
-                 WHERE k.ref_id >= $10 AND k.ref_id < $11 AND (cardinality($3) = 0 OR k.ref_id / 100000000000 <> ALL ($3)))
+                 WHERE k.ref_id >= CASE WHEN k.operation = 13 THEN $12 ELSE $10 END AND k.ref_id < CASE WHEN k.operation = 13 THEN $13 ELSE $11 END
+                   AND (cardinality($3) = 0 OR k.ref_id / 100000000000 <> ALL ($3)))
         SELECT 'keys', format('%s: its key is not remembered', a.tx_no)
         FROM asked a LEFT JOIN keys k ON k.ref_id = a.id AND k.idempotency_key = a.idempotency_key
         WHERE a.idempotency_key IS NOT NULL AND a.id >= $8 AND k.ref_id IS NULL
@@ -328,7 +336,7 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         WHERE k.operation = 13 AND l.card_id IS NULL$q$),
     (9, ARRAY['orders'], $q$
         , asked AS NOT MATERIALIZED (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.external_order_id, t.gateway_trade_no FROM app.transactions t
-                    WHERE t.created_at >= $6 AND t.created_at < $7
+                    WHERE t.created_at >= $6 AND t.created_at < $7 AND t.id >= $10 AND t.id < $11
                       AND (t.external_order_id IS NOT NULL OR t.gateway_trade_no IS NOT NULL)),
         orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o
                    WHERE o.tx_id >= $10 AND o.tx_id < $11 AND (cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)))
@@ -375,21 +383,130 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
 $rules$;
 COMMENT ON FUNCTION sec.books_rules() IS 'The checks of app.verify_books(), and the queries that find what breaks them. Internal.';
 
+CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
+    LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $proofs$
+    -- To find what breaks a rule, whatever it is, is a matter of sorting everything. These only say whether there is anything
+    -- to find: true is a proof that the query of the same place finds nothing; whatever else, that one is asked. Each reads
+    -- each table once or twice, and joins by equality and to one side, so that it is hashed and shared among processes.
+    -- They are asked when everything is, and only if numbers are as they should be: each id and each tx_no is there once.
+    -- They may read the two WITH queries of verify_books, and of its parameters those up to $8.
+    SELECT * FROM (VALUES
+    (2, $q$
+        -- Each movement follows the one that it names, or is the one of its card that begins here (the first, or it names one
+        -- of an archived month); and there are as many as their numbers say. So none is there twice and none is missing.
+        SELECT NOT EXISTS (
+                SELECT FROM moved m LEFT JOIN moved b ON b.id = m.prev_tx_id
+                WHERE NOT coalesce(
+                    (CASE WHEN m.card_seq = 1 THEN m.prev_tx_id IS NULL AND m.balance_after = m.change
+                          WHEN b.id IS NULL THEN m.card_seq > 1 AND m.prev_tx_id / 100000000000 = ANY ($3)
+                          ELSE b.card_id = m.card_id AND b.card_seq = m.card_seq - 1 AND m.balance_after = b.balance_after + m.change
+                               AND m.posted_at > b.posted_at END)
+                    AND (m.skip_tx_id IS NULL) = (m.card_seq % 64 <> 0 OR m.card_seq = 64), false))
+            AND NOT EXISTS (
+                SELECT FROM moved m LEFT JOIN moved b ON b.id = m.skip_tx_id AND b.card_seq % 64 = 0
+                WHERE m.skip_tx_id IS NOT NULL AND (m.skip_tx_id / 100000000000 = ANY ($3)) IS NOT TRUE
+                  AND (b.card_id = m.card_id AND b.card_seq = m.card_seq - 64) IS NOT TRUE)
+            AND NOT EXISTS (
+                SELECT FROM moved m GROUP BY m.card_id
+                HAVING count(*) <> max(m.card_seq) - min(m.card_seq) + 1
+                    OR count(*) FILTER (WHERE m.card_seq = 1 OR m.prev_tx_id / 100000000000 = ANY ($3)) <> 1)$q$),
+    (4, $q$
+        -- As of movements: each entry follows another or begins, one of each card begins, and there are as many as their numbers say.
+        SELECT NOT EXISTS (
+            SELECT FROM app.personal_cards c
+            FULL JOIN (
+                SELECT l.card_id, count(*) AS entries, min(l.point_seq) AS first_seq, max(l.point_seq) AS last_seq,
+                       count(*) FILTER (WHERE b.card_id IS NULL) AS begin_here,
+                       bool_and(coalesce(CASE WHEN b.card_id IS NOT NULL THEN l.balance_after = b.balance_after + l.change
+                                              WHEN l.point_seq = 1 THEN l.balance_after = l.change
+                                              ELSE l.point_seq > 1 AND cardinality($3) > 0 END, false)) AS follow,
+                       sum(l.change) + sum(l.balance_after - l.change) FILTER (WHERE b.card_id IS NULL) AS points
+                FROM app.point_ledger l LEFT JOIN app.point_ledger b ON b.card_id = l.card_id AND b.point_seq = l.point_seq - 1
+                GROUP BY l.card_id) l ON l.card_id = c.id
+            WHERE CASE WHEN l.card_id IS NULL THEN cardinality($3) = 0 AND (c.points, c.point_seq) <> (0, 0)
+                       ELSE (c.id IS NOT NULL AND l.follow AND l.begin_here = 1 AND l.entries = l.last_seq - l.first_seq + 1
+                             AND c.point_seq = l.last_seq AND c.points = l.points) IS NOT TRUE END)$q$),
+    (5, $q$
+        -- Nothing differs, no transaction has met two entries, and every entry has met one.
+        SELECT count(*) = (SELECT count(*) FROM moved)
+           AND count(l.tx_no) = (SELECT count(l.tx_no) FROM app.point_ledger l)
+           AND count(*) FILTER (WHERE (t.tx_type IN ('payment', 'refund') AND t.points_earned <> coalesce(l.change, 0)) OR l.card_id <> t.card_id) = 0
+        FROM app.transactions t LEFT JOIN app.point_ledger l ON l.tx_no = t.tx_no
+        WHERE t.status = 'completed'$q$),
+    (7, $q$
+        -- Nothing differs, no movement has met two events, and every event has met one.
+        , events AS NOT MATERIALIZED (
+            SELECT e.object_id, e.action, e.context ->> 'change' AS change FROM audit.event_log e
+            WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment'))
+        SELECT count(*) = (SELECT count(*) FROM moved)
+           AND count(e.object_id) = (SELECT count(*) FROM events)
+           AND count(*) FILTER (WHERE (e.action = m.tx_type::text AND e.change = m.change::text) IS NOT TRUE) = 0
+        FROM moved m LEFT JOIN events e ON e.object_id = m.tx_no$q$),
+    (8, $q$
+        , keys AS NOT MATERIALIZED (SELECT k.* FROM app.idempotency_keys k WHERE cardinality($3) = 0 OR k.ref_id / 100000000000 <> ALL ($3)),
+        -- Every key has met the transaction it leads to, every transaction with a key has met it, and they agree.
+        met AS (
+            SELECT count(k.ref_id) AS keys,
+                   count(*) FILTER (WHERE CASE WHEN k.ref_id IS NULL THEN t.idempotency_key IS NOT NULL AND t.id >= $8
+                       ELSE (k.idempotency_key = t.idempotency_key
+                             AND t.tx_type = CASE WHEN k.operation = 1 THEN 'payment' WHEN k.operation = 2 THEN 'refund'
+                                                  WHEN k.operation IN (3, 11, 21) THEN 'recharge' ELSE 'adjustment' END::app.tx_type
+                             AND (k.operation NOT IN (1, 2, 3) OR t.merchant_id = k.scope_no)) IS NOT TRUE END) AS odd
+            FROM app.transactions t LEFT JOIN keys k ON k.ref_id = t.id AND k.operation <> 13)
+        SELECT met.odd = 0 AND met.keys = (SELECT count(*) FROM keys k WHERE k.operation <> 13)
+           AND NOT EXISTS (
+               SELECT FROM keys k
+               LEFT JOIN app.personal_cards c ON c.card_no = 'VIP' || lpad(k.scope_no::text, greatest(8, length(k.scope_no::text)), '0')
+               LEFT JOIN app.point_ledger l ON l.card_id = c.id AND l.point_seq = k.ref_id % 100000000000
+               WHERE k.operation = 13 AND l.card_id IS NULL)
+        FROM met$q$),
+    (9, $q$
+        , orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o WHERE cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)),
+        -- As for keys: first the order ids, then the gateways' trade numbers.
+        met AS (
+            SELECT count(o.tx_id) AS orders,
+                   count(*) FILTER (WHERE CASE WHEN o.tx_id IS NULL THEN t.external_order_id IS NOT NULL AND (t.tx_type <> 'payment' OR t.id >= $8)
+                       ELSE (o.order_id = t.external_order_id
+                             AND t.tx_type = CASE WHEN o.scope = 1 THEN 'payment' ELSE 'recharge' END::app.tx_type
+                             AND (o.scope <> 1 OR t.merchant_id = o.scope_no)) IS NOT TRUE END) AS odd
+            FROM app.transactions t LEFT JOIN orders o ON o.tx_id = t.id AND o.scope <> 3),
+        traded AS (
+            SELECT count(o.tx_id) AS numbers, count(*) FILTER (WHERE (o.order_id = t.gateway_trade_no AND t.tx_type = 'recharge') IS NOT TRUE) AS odd
+            FROM app.transactions t LEFT JOIN orders o ON o.tx_id = t.id AND o.scope = 3 WHERE t.gateway_trade_no IS NOT NULL)
+        SELECT met.odd = 0 AND met.orders = (SELECT count(*) FROM orders o WHERE o.scope <> 3)
+           AND traded.odd = 0 AND traded.numbers = (SELECT count(*) FROM orders o WHERE o.scope = 3)
+        FROM met, traded$q$)
+    ) AS r (place, sound)
+$proofs$;
+COMMENT ON FUNCTION sec.books_proofs() IS 'For rules of sec.books_rules(), by place: a query that proves cheaply that nothing breaks them. Internal.';
+
 CREATE FUNCTION app.verify_books(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- STABLE: all checks see one moment, and it runs on a standby. Months are those of UTC. A sort of a million rows wants
     -- more memory than a charge.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off AS $verify$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
+    SET enable_nestloop = on SET enable_mergejoin = on AS $verify$
 DECLARE
     v record;
     v_from timestamptz := coalesce(p_from, '-infinity');
     v_to timestamptz := coalesce(p_to, 'infinity');
     v_months_from timestamptz := date_trunc('month', v_from);
     v_months_to timestamptz := CASE WHEN isfinite(v_to) THEN date_trunc('month', v_to - interval '1 microsecond') + interval '1 month' ELSE v_to END;
+    v_everything boolean := p_from IS NULL AND p_to IS NULL;
     v_archived bigint[];
+    v_sound boolean;
+    v_numbered boolean := false;
+    v_found text[];
+    v_places integer[] := '{}';
+    v_names text[] := '{}';
+    v_details text[] := '{}';
     v_events_before timestamptz := 'infinity';
     -- Keys of these months are remembered whatever settings.key_retention_days was in the meantime: 90 days is its least.
     v_keys_from bigint := to_char(now() - interval '90 days', 'YYMM')::bigint * 100000000000;
+    v_month_ids_from bigint := CASE WHEN isfinite(v_months_from) THEN to_char(v_months_from, 'YYMM')::bigint * 100000000000 ELSE (-1)::bigint << 62 END;
+    v_month_ids_to bigint := CASE WHEN isfinite(v_months_to) THEN to_char(v_months_to, 'YYMM')::bigint * 100000000000 ELSE 1::bigint << 62 END;
+    v_ids_from bigint := v_month_ids_from;
+    v_ids_to bigint := v_month_ids_to;
     v_with text := $w$
         WITH cards AS (
             SELECT c.id, c.card_no, c.balance, c.card_seq, c.last_tx_id, c.last_posted_at FROM app.personal_cards c
@@ -409,26 +526,58 @@ BEGIN
         SELECT greatest(v_to, max(t.posted_at)) + interval '1 hour' INTO v_events_before
         FROM app.transactions t WHERE t.created_at >= v_from AND t.created_at < v_to;
     END IF;
-    FOR v IN SELECT r.checks, r.finds FROM sec.books_rules() r ORDER BY r.place LOOP
-        RETURN QUERY EXECUTE
-            'SELECT c.name, count(f.what) = 0, '
-            || '       CASE WHEN count(f.what) = 0 THEN ''ok'' ELSE string_agg(f.what, ''; '' ORDER BY f.what) '
-            || '            || CASE WHEN max(f.found) > 10 THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END '
-            || 'FROM unnest($9::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
-            || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, count(*) OVER (PARTITION BY x.name) AS found FROM ('
-            || v_with
-            || regexp_replace(v.finds, '\{month ([^}]+)\}',
-                   'CASE WHEN (\1) / 10000000000000 BETWEEN 0 AND 99 AND (\1) / 100000000000 % 100 BETWEEN 1 AND 12 '
-                   || 'THEN make_timestamptz((2000 + (\1) / 10000000000000)::integer, ((\1) / 100000000000 % 100)::integer, 1, 0, 0, 0) END', 'g')
-            || ') x (name, what)) f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name ORDER BY c.place'
-            USING v_from, v_to, v_archived, p_from IS NULL AND p_to IS NULL, v_events_before, v_months_from, v_months_to, v_keys_from, v.checks,
-                  CASE WHEN isfinite(v_months_from) THEN to_char(v_months_from, 'YYMM')::bigint * 100000000000 ELSE (-1)::bigint << 62 END,
-                  CASE WHEN isfinite(v_months_to) THEN to_char(v_months_to, 'YYMM')::bigint * 100000000000 ELSE (1::bigint << 62) END;
+    IF v_everything THEN
+        -- Autovacuum makes no statistics of partitioned tables. Without them the planner takes a million rows for a few, and
+        -- would look each of them up.
+        PERFORM set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true);
+    ELSE
+        -- Within a month, keys and orders know no time, but numbers: those between the lowest and the highest of the range.
+        SELECT CASE WHEN v_from = v_months_from THEN v_month_ids_from ELSE coalesce(min(t.id), 0) END,
+               CASE WHEN v_to = v_months_to THEN v_month_ids_to ELSE coalesce(max(t.id) + 1, 0) END
+        INTO v_ids_from, v_ids_to
+        FROM app.transactions t WHERE t.created_at >= v_from AND t.created_at < v_to;
+    END IF;
+    -- Numbers first: on them the short proofs build.
+    FOR v IN SELECT r.place, r.checks, r.finds, p.sound, 'numbers' = ANY (r.checks) AS is_numbers
+             FROM sec.books_rules() r LEFT JOIN sec.books_proofs() p ON p.place = r.place ORDER BY 5 DESC, 1 LOOP
+        v_sound := false;
+        IF v.sound IS NOT NULL AND v_everything AND v_numbered THEN
+            EXECUTE v_with || v.sound INTO v_sound
+                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from;
+            IF v_sound IS NOT TRUE THEN
+                RAISE DEBUG 'no short proof of %', v.checks;
+            END IF;
+        END IF;
+        IF v_sound THEN
+            v_found := array_fill('ok'::text, ARRAY[cardinality(v.checks)]);
+        ELSE
+            EXECUTE
+                'SELECT array_agg(y.detail ORDER BY y.place) FROM ('
+                || 'SELECT c.place, CASE WHEN count(f.what) = 0 THEN ''ok'' ELSE string_agg(f.what, ''; '' ORDER BY f.what) '
+                || '            || CASE WHEN max(f.found) > 10 THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
+                || 'FROM unnest($9::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
+                || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, count(*) OVER (PARTITION BY x.name) AS found FROM ('
+                || v_with
+                || regexp_replace(v.finds, '\{month ([^}]+)\}',
+                       'CASE WHEN (\1) / 10000000000000 BETWEEN 0 AND 99 AND (\1) / 100000000000 % 100 BETWEEN 1 AND 12 '
+                       || 'THEN make_timestamptz((2000 + (\1) / 10000000000000)::integer, ((\1) / 100000000000 % 100)::integer, 1, 0, 0, 0) END', 'g')
+                || ') x (name, what)) f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name) y'
+                INTO v_found
+                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from, v.checks,
+                      v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to;
+        END IF;
+        v_numbered := v_numbered OR (v.is_numbers AND v_found = array_fill('ok'::text, ARRAY[cardinality(v.checks)]));
+        v_places := v_places || array_fill(v.place, ARRAY[cardinality(v.checks)]);
+        v_names := v_names || v.checks;
+        v_details := v_details || v_found;
     END LOOP;
+    RETURN QUERY
+        SELECT x.name, x.detail = 'ok', x.detail FROM unnest(v_places, v_names, v_details) WITH ORDINALITY x (place, name, detail, nth)
+        ORDER BY x.place, x.nth;
 END
 $verify$;
 COMMENT ON FUNCTION app.verify_books(timestamptz, timestamptz) IS
-    'Proves the books: one row per check, with up to ten cards or transactions that break it. Of transactions asked for (created_at) from p_from to before p_to; NULL: everything that is not archived. A range reads its months only, so it compares a card with its movements where the last one lies in it; keys and orders are checked by whole months. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
+    'Proves the books: one row per check, with up to ten cards or transactions that break it. Of transactions asked for (created_at) from p_from to before p_to; NULL: everything that is not archived. A range reads its months only, so it compares a card with its movements where the last one lies in it; of keys and orders it looks at those whose numbers lie between the range''s. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
 
 -- The seals ---------------------------------------------------------------------------------------------------------------
 
@@ -442,7 +591,7 @@ COMMENT ON FUNCTION audit.event_digest() IS
 
 CREATE FUNCTION audit.seal_hash(p_seal_no bigint, p_ids bigint[], p_digests bigint[], p_first_at timestamptz, p_last_at timestamptz, p_sealed_at timestamptz, p_events_hash bytea, p_prev_hash bytea)
     RETURNS bytea
-    LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT sha256(convert_to(jsonb_build_array('mps seal 1', p_seal_no, p_ids, p_digests,
         (extract(epoch FROM p_first_at) * 1000000)::bigint, (extract(epoch FROM p_last_at) * 1000000)::bigint,
         (extract(epoch FROM p_sealed_at) * 1000000)::bigint, encode(p_events_hash, 'hex'), encode(p_prev_hash, 'hex'))::text, 'UTF8'))
@@ -585,19 +734,52 @@ CREATE FUNCTION sec.first_ten(p_findings text[]) RETURNS text
 $$;
 COMMENT ON FUNCTION sec.first_ten(text[]) IS 'Findings as one line: ok, or the first ten and how many more. Internal.';
 
+CREATE FUNCTION audit.event_logs() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+    SELECT 'SELECT e.* FROM audit.event_log e' || coalesce(string_agg(format(' UNION ALL SELECT e.* FROM %s e', x.log), '' ORDER BY a.month), '')
+    FROM app.archived_months a, LATERAL (SELECT to_regclass('mps_archive.event_log_' || to_char(a.month, 'YYYYMM')) AS log) x
+    WHERE x.log IS NOT NULL
+$$;
+COMMENT ON FUNCTION audit.event_logs() IS 'The query for every event that is in this database, archived months included. Internal.';
+
+CREATE FUNCTION audit.intact_seals(p_seals int8range) RETURNS int8multirange
+    -- Joining each seal to a subquery of its own would do without this function, but such a join is never shared among processes.
+    LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    v_intact int8multirange;
+BEGIN
+    EXECUTE format($q$
+        SELECT range_agg(int8range(s.seal_no, s.seal_no, '[]'))
+        FROM audit.seals s LEFT JOIN audit.seals b ON b.seal_no = s.seal_no - 1,
+             LATERAL (SELECT count(*) AS events, sha256(string_agg(int8send(e.id) || %s, '' ORDER BY e.id)) AS hash FROM (%s) e
+                      WHERE e.id > CASE WHEN s.seal_no = 1 THEN -1 ELSE b.last_id END AND e.id <= s.last_id) x
+        WHERE s.seal_no >= $1 AND s.seal_no < $2 AND x.events = s.events AND x.hash = s.events_hash
+        $q$, audit.event_digest(), audit.event_logs())
+        INTO v_intact USING lower(p_seals), upper(p_seals);
+    RETURN v_intact;
+END
+$$;
+COMMENT ON FUNCTION audit.intact_seals(int8range) IS
+    'Which of these seals have exactly their events between the end of the seal before and their own: the same ids with the same contents, none more and none less. Internal.';
+
 CREATE FUNCTION audit.verify(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_head text DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off AS $verify$
+    -- Seals are few, but each stands for a thousand events to hash: worth several processes.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off
+    SET min_parallel_table_scan_size = 0 AS $verify$
 DECLARE
+    c_piece constant integer := 16;
     v record;
     v_from timestamptz := coalesce(p_from, '-infinity');
     v_to timestamptz := coalesce(p_to, 'infinity');
     v_found text[] := '{}';
-    v_broken bigint[] := '{}';
+    v_broken bigint[];
+    v_intact int8multirange;
+    v_same int8multirange;
+    v_chosen int8range;
     v_unsure int8multirange := '{}';
-    v_missing text[] := '{}';
-    v_missing_at tstzmultirange := '{}';
-    v_logs text := 'SELECT e.* FROM audit.event_log e';
+    v_missing text[];
+    v_missing_at tstzmultirange;
     v_changed text[];
     v_removed text[];
     v_inserted text[];
@@ -609,13 +791,31 @@ BEGIN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
     END IF;
 
+    SELECT coalesce(array_agg(to_char(a.month, 'YYYY-MM') ORDER BY a.month), '{}'), coalesce(range_agg(tstzrange(a.month, a.month + interval '1 month')), '{}')
+    INTO v_missing, v_missing_at
+    FROM app.archived_months a WHERE to_regclass('mps_archive.event_log_' || to_char(a.month, 'YYYYMM')) IS NULL;
+    SELECT int8range(min(s.seal_no) FILTER (WHERE s.last_at >= v_from), max(s.seal_no) FILTER (WHERE s.first_at < v_to), '[]') INTO v_chosen
+    FROM audit.seals s
+    HAVING min(s.seal_no) FILTER (WHERE s.last_at >= v_from) <= max(s.seal_no) FILTER (WHERE s.first_at < v_to);
+    -- The costly part, and so cut in pieces that several processes can share: which seals are not what their hash says, and
+    -- which of the chosen ones have exactly their events. What no piece vouches for, be it because its first seal is gone, is
+    -- looked at event by event below. (EXECUTE, because a SELECT ... INTO would ask for two rows, and that is never shared.)
+    EXECUTE $q$
+        SELECT coalesce(array_agg(x.seal_no) FILTER (WHERE x.whole IS NOT TRUE), '{}'), coalesce(range_agg(x.intact), '{}')
+        FROM (SELECT s.seal_no,
+                     s.hash = audit.seal_hash(s.seal_no, s.ids, s.digests, s.first_at, s.last_at, s.sealed_at, s.events_hash, s.prev_hash)
+                         AND (s.first_id, s.last_id, s.events) = (s.ids[1], s.ids[cardinality(s.ids)], cardinality(s.ids)) AS whole,
+                     CASE WHEN s.seal_no % $2 = 1 AND int8range(s.seal_no, s.seal_no + $2) && $1
+                          THEN audit.intact_seals(int8range(s.seal_no, s.seal_no + $2) * $1) END AS intact
+              FROM audit.seals s OFFSET 0) x$q$
+        INTO v_broken, v_intact USING v_chosen, c_piece;
+
     -- The chain, always all of it: every seal is what its hash says, and follows the one before.
     FOR v IN
         SELECT s.seal_no, s.first_id, s.last_id, coalesce(lag(s.seal_no) OVER w, 0) AS before_no, coalesce(lag(s.last_id) OVER w, 0) AS before_last,
-               coalesce(lead(s.first_id) OVER w, s.last_id + 1) AS next_first, s.events,
+               coalesce(lead(s.first_id) OVER w, s.last_id + 1) AS next_first,
                s.prev_hash = coalesce(lag(s.hash) OVER w, decode(repeat('00', 32), 'hex')) AS follows,
-               s.hash = audit.seal_hash(s.seal_no, s.ids, s.digests, s.first_at, s.last_at, s.sealed_at, s.events_hash, s.prev_hash)
-                   AND (s.first_id, s.last_id, s.events) = (s.ids[1], s.ids[cardinality(s.ids)], cardinality(s.ids)) AS whole
+               s.seal_no <> ALL (v_broken) AS whole
         FROM audit.seals s WINDOW w AS (ORDER BY s.seal_no)
     LOOP
         IF v.seal_no <> v.before_no + 1 THEN
@@ -624,10 +824,9 @@ BEGIN
         ELSIF NOT v.follows THEN
             v_found := v_found || format('seal %s does not follow seal %s as that is now', v.seal_no, v.before_no);
         END IF;
-        IF v.whole IS NOT TRUE THEN
+        IF NOT v.whole THEN
             -- Whatever it says: its events are those between its neighbours', and cannot be compared with anything.
             v_found := v_found || format('seal %s was changed: events %s to %s cannot be checked', v.seal_no, v.before_last + 1, v.next_first - 1);
-            v_broken := v_broken || v.seal_no;
             v_unsure := v_unsure + int8multirange(int8range(v.before_last, greatest(v.next_first, v.before_last), '()'));
         END IF;
     END LOOP;
@@ -642,31 +841,32 @@ BEGIN
     ok := ok OR p_head IS NULL;
     RETURN NEXT;
 
-    -- The events: those that are here, and those of archived months as far as they are still in this database.
-    FOR v IN SELECT a.month, to_regclass('mps_archive.event_log_' || to_char(a.month, 'YYYYMM')) AS log FROM app.archived_months a ORDER BY a.month LOOP
-        IF v.log IS NOT NULL THEN
-            v_logs := v_logs || format(' UNION ALL SELECT e.* FROM %s e', v.log);
-        ELSE
-            v_missing := v_missing || to_char(v.month, 'YYYY-MM');
-            v_missing_at := v_missing_at + tstzmultirange(tstzrange(v.month, v.month + interval '1 month'));
-        END IF;
-    END LOOP;
+    -- The ids between two whole seals, where what is there has the hash of the second: nothing of it was changed, removed,
+    -- inserted or reordered. What is left of the chosen is compared event by event.
+    SELECT coalesce(range_agg(int8range(coalesce(b.last_id, -1), s.last_id, '(]')) FILTER (WHERE x.same), '{}'),
+           coalesce(sum(s.events) FILTER (WHERE x.same), 0)
+    INTO v_same, v_events
+    FROM audit.seals s LEFT JOIN audit.seals b ON b.seal_no = s.seal_no - 1,
+         LATERAL (SELECT s.seal_no <@ v_intact AND s.seal_no <> ALL (v_broken) AND (s.seal_no = 1 OR b.seal_no <> ALL (v_broken)) IS TRUE AS same) x
+    WHERE s.seal_no <@ v_chosen;
     EXECUTE format($q$
         WITH chosen AS (
             SELECT s.seal_no, s.first_id, s.last_id, s.first_at, s.last_at, s.ids, s.digests, s.events_hash,
                    tstzrange(s.first_at, s.last_at, '[]') && $5 AS has_missing
             FROM audit.seals s
-            WHERE s.seal_no BETWEEN (SELECT min(t.seal_no) FROM audit.seals t WHERE t.last_at >= $1) AND (SELECT max(t.seal_no) FROM audit.seals t WHERE t.first_at < $2)),
+            WHERE s.seal_no <@ $6),
         -- One stretch of ids: whatever lies in it and is in none of its seals was inserted.
         stretch AS (
             SELECT CASE WHEN $1 = '-infinity' THEN 0 ELSE min(c.first_id) END AS first_id, max(c.last_id) AS last_id,
                    least($1, min(c.first_at)) AS first_at, greatest($2, max(c.last_at) + interval '1 microsecond') AS last_at
             FROM chosen c),
-        sealed AS (SELECT c.seal_no, c.has_missing, u.id, u.digest FROM chosen c, unnest(c.ids, c.digests) u (id, digest) WHERE c.seal_no <> ALL ($3)),
+        sealed AS (SELECT c.seal_no, c.has_missing, u.id, u.digest FROM chosen c, unnest(c.ids, c.digests) u (id, digest)
+                   WHERE c.seal_no <> ALL ($3) AND NOT c.last_id <@ $7),
         present AS (
             SELECT e.id, %s AS digest FROM (%s) e
             WHERE e.id >= (SELECT s.first_id FROM stretch s) AND e.id <= (SELECT s.last_id FROM stretch s)
-              AND e.happened_at >= (SELECT s.first_at FROM stretch s) AND e.happened_at < (SELECT s.last_at FROM stretch s)),
+              AND e.happened_at >= (SELECT s.first_at FROM stretch s) AND e.happened_at < (SELECT s.last_at FROM stretch s)
+              AND NOT e.id <@ $7),
         compared AS MATERIALIZED (
             SELECT s.seal_no, s.id AS sealed_id, s.has_missing, s.digest AS was, p.id, p.digest AS full_digest,
                    ('x' || encode(substr(p.digest, 1, 8), 'hex'))::bit(64)::bigint AS now
@@ -691,11 +891,11 @@ BEGIN
                coalesce(array_agg(n.what ORDER BY n.id) FILTER (WHERE n.kind = 'removed'), '{}'),
                coalesce(array_agg(n.what ORDER BY n.id) FILTER (WHERE n.kind = 'inserted'), '{}'),
                coalesce(array_agg(n.what ORDER BY n.id) FILTER (WHERE n.kind = 'reordered'), '{}'),
-               (SELECT count(*) FROM compared c WHERE c.id = c.sealed_id), (SELECT count(*) FROM chosen)
+               (SELECT count(*) FROM compared c WHERE c.id = c.sealed_id) + $8, (SELECT count(*) FROM chosen)
         FROM named n
-        $q$, audit.event_digest(), v_logs)
+        $q$, audit.event_digest(), audit.event_logs())
         INTO v_changed, v_removed, v_inserted, v_reordered, v_events, v_seals
-        USING v_from, v_to, v_broken, v_unsure, v_missing_at;
+        USING v_from, v_to, v_broken, v_unsure, v_missing_at, v_chosen, v_same, v_events;
     RETURN QUERY
         SELECT x.name, cardinality(x.found) = 0, sec.first_ten(x.found)
         FROM (VALUES ('events_changed', v_changed), ('events_removed', v_removed), ('events_inserted', v_inserted), ('events_reordered', v_reordered)) x (name, found);

@@ -182,6 +182,18 @@ BEGIN
     RETURN QUERY SELECT 'closed_cards_with_balance'::text, v.cards = 0,
                         CASE WHEN v.cards = 0 THEN 'none' ELSE format('%s, credited after they were closed: %s', v.cards, array_to_string(v.numbers, ', ')) END;
 
+    -- After a takeover without their values the sequences begin again: numbers would repeat. The greatest of a padded number is
+    -- found by its text, which is one probe of its index, and right up to 99,999,999.
+    SELECT string_agg(format('%s gave %s, but %s is used', x.seq, x.given, x.used), '; ') AS behind INTO v
+    FROM (SELECT 'app.tx_no_seq' AS seq, (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.tx_no_seq q) AS given, (SELECT max(t.id) % 100000000000 FROM app.transactions t) AS used
+          UNION ALL SELECT 'audit.event_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM audit.event_id_seq q), greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
+          UNION ALL SELECT 'app.merchant_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.merchant_id_seq q), (SELECT max(m.id) FROM app.merchants m)
+          UNION ALL SELECT 'app.member_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.member_no_seq q), (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
+          UNION ALL SELECT 'app.personal_card_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.personal_card_no_seq q), (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
+          UNION ALL SELECT 'app.enterprise_card_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.enterprise_card_no_seq q), (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
+    WHERE x.used > x.given;
+    RETURN QUERY SELECT 'sequences'::text, v.behind IS NULL, coalesce(v.behind || ': setval() them before anybody writes', 'none is behind its table');
+
     RETURN QUERY
         SELECT 'job ' || coalesce(j.job, r.job),
                coalesce(coalesce(r.finished_at, r.started_at) > now() - c_missed_runs * j.every, r.job IS NOT NULL AND j.job IS NULL),
@@ -200,11 +212,11 @@ BEGIN
         SELECT 'schema_version'::text, v_answer IS DISTINCT FROM 'SCHEMA_OUTDATED',
                CASE WHEN v_answer = 'SCHEMA_OUTDATED' THEN v_message || ': SELECT app.migrate()'
                     ELSE format('tables %s, extension %s', s.schema_version, coalesce(e.extversion, 'missing')) END
-        FROM app.settings s LEFT JOIN pg_extension e ON e.extname = 'mps';
+        FROM (SELECT) one LEFT JOIN app.settings s ON true LEFT JOIN pg_extension e ON e.extname = 'mps';
 END
 $$;
 COMMENT ON FUNCTION app.health() IS
-    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, the last run of each job, the version of the tables. For operators, also on a standby.';
+    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a standby.';
 
 CREATE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
     -- SECURITY INVOKER: a job belongs to, and runs as, who schedules it.
@@ -236,3 +248,131 @@ END
 $$;
 COMMENT ON FUNCTION app.schedule_jobs() IS
     'Registers the maintenance procedures with pg_cron, as jobs of the caller, if it is in this database; else returns the commands to run in the database that has it. Again: changes only what differs. For operators.';
+
+-- The end ------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION sec.what_there_is() RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+    v_rows bigint;
+    v_transactions bigint := 0;
+    v_events bigint := 0;
+    v_cards bigint;
+    v_balance numeric;
+BEGIN
+    SELECT count(*), coalesce(sum(c.balance), 0.00) INTO v_cards, v_balance
+    FROM (SELECT p.balance FROM app.personal_cards p UNION ALL SELECT e.balance FROM app.enterprise_cards e) c;
+    FOR v IN
+        SELECT 'app.transactions' AS tab, true AS moves UNION ALL SELECT 'audit.event_log', false
+        UNION ALL
+        SELECT c.oid::regclass::text, c.relname ~ '^transactions_' FROM pg_class c
+        WHERE c.relnamespace = to_regnamespace('mps_archive') AND c.relkind = 'r' AND c.relname ~ '^(transactions|event_log)_[0-9]{6}$'
+    LOOP
+        EXECUTE 'SELECT count(*) FROM ' || v.tab INTO v_rows;
+        v_transactions := v_transactions + CASE WHEN v.moves THEN v_rows ELSE 0 END;
+        v_events := v_events + CASE WHEN v.moves THEN 0 ELSE v_rows END;
+    END LOOP;
+    RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s', v_cards, v_balance, v_transactions, v_events, current_database());
+END
+$$;
+COMMENT ON FUNCTION sec.what_there_is() IS 'In words, what sec.destroy_everything() would destroy at this moment, archived months included. Internal.';
+
+CREATE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement text, remark text)
+    -- SECURITY INVOKER: mps_owner may neither drop what is another's nor be the one who did this. Whoever works in the tables
+    -- is not kept waiting for long.
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET lock_timeout = '5s' AS $$
+DECLARE
+    v record;
+    v_owner oid := to_regrole('mps_owner');
+    v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive'));
+    v_what text;
+    v_in_the_way text;
+    v_elsewhere text;
+BEGIN
+    IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+        PERFORM sec.raise('NOT_ALLOWED', 'only a superuser destroys everything');
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would count what was there before the locks');
+    END IF;
+    -- Twice: without locks, so that who only asks what would be lost keeps nobody waiting; and again when nothing can change.
+    FOR v_try IN 1 .. 2 LOOP
+        v_what := sec.what_there_is();
+        IF p_confirm IS DISTINCT FROM 'destroy ' || v_what THEN
+            PERFORM sec.raise('INVALID_ARGUMENT', format('nothing was destroyed; p_confirm has to be: destroy %s', v_what));
+        END IF;
+        EXIT WHEN v_try = 2;
+        -- First the lock of sec.make_month(), then the tables.
+        LOCK TABLE app.archived_months IN ACCESS EXCLUSIVE MODE;
+        FOR v IN SELECT c.oid::regclass AS tab FROM pg_class c
+                 WHERE c.relnamespace = ANY (v_spaces) AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.oid::regclass::text
+        LOOP
+            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', v.tab);
+        END LOOP;
+    END LOOP;
+
+    -- A partition goes with its table, whoever's it is.
+    SELECT string_agg(format('table %s', c.oid::regclass), ', ' ORDER BY c.oid::regclass::text) INTO v_in_the_way
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+    WHERE p.relnamespace = ANY (v_spaces) AND p.relowner = v_owner AND p.relkind = 'p'
+      AND (c.relowner <> v_owner OR c.relnamespace <> ALL (v_spaces)) AND c.relkind IN ('r', 'p', 'f');
+    IF v_in_the_way IS NULL THEN
+        BEGIN
+            FOR v IN
+                SELECT format('DROP TRIGGER %I ON %s', g.tgname, g.tgrelid::regclass) AS command, 1 AS place
+                FROM pg_trigger g WHERE g.tgname = 'mps_signup' AND g.tgfoid = 'sec.on_signup()'::regprocedure AND NOT g.tgisinternal
+                UNION ALL
+                -- Each kind at once, so that what hangs together does; RESTRICT, so that nothing else goes along.
+                SELECT format('DROP %s %s', x.kind, string_agg(c.oid::regclass::text, ', ')), x.place
+                FROM pg_class c JOIN (VALUES ('v', 'VIEW', 2), ('r', 'TABLE', 3), ('p', 'TABLE', 3), ('S', 'SEQUENCE', 4)) x (relkind, kind, place) ON x.relkind = c.relkind
+                WHERE c.relnamespace = ANY (v_spaces) AND c.relowner = v_owner AND NOT c.relispartition
+                GROUP BY x.kind, x.place
+                UNION ALL
+                SELECT 'DROP TYPE ' || string_agg(t.oid::regtype::text, ', '), 5
+                FROM pg_type t WHERE t.typnamespace = ANY (v_spaces) AND t.typowner = v_owner AND t.typtype = 'e'
+                HAVING count(*) > 0
+                UNION ALL
+                SELECT format('DROP SCHEMA %I', n.nspname), 6 FROM pg_namespace n WHERE n.nspname = 'mps_archive' AND n.nspowner = v_owner
+                ORDER BY 2
+            LOOP
+                EXECUTE v.command;
+            END LOOP;
+        EXCEPTION WHEN dependent_objects_still_exist THEN
+            GET STACKED DIAGNOSTICS v_in_the_way = PG_EXCEPTION_DETAIL;
+        END;
+    END IF;
+    IF v_in_the_way IS NULL THEN
+        -- What the next steps would stumble over: whatever else lies in the schemas or uses a function of the extension.
+        SELECT string_agg(DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid), ', ') INTO v_in_the_way
+        FROM pg_depend d, pg_extension e
+        WHERE e.extname = 'mps' AND d.deptype = 'n' AND (d.classid, d.objid) <> ('pg_extension'::regclass, e.oid)
+          AND ((d.refclassid = 'pg_namespace'::regclass AND d.refobjid = ANY (v_spaces))
+               OR (d.refclassid, d.refobjid) IN (SELECT m.classid, m.objid FROM pg_depend m
+                                                 WHERE m.refclassid = 'pg_extension'::regclass AND m.refobjid = e.oid AND m.deptype = 'e'))
+          AND (d.classid, d.objid) NOT IN (SELECT m.classid, m.objid FROM pg_depend m
+                                           WHERE m.refclassid = 'pg_extension'::regclass AND m.refobjid = e.oid AND m.deptype = 'e');
+    END IF;
+    IF v_in_the_way IS NOT NULL THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format('nothing was destroyed, because these are not of mps: %s', v_in_the_way));
+    END IF;
+
+    RAISE LOG 'mps: % (logged in as %, from %) destroyed %', current_user, session_user, coalesce(host(inet_client_addr()), 'this machine'), v_what;
+    SELECT string_agg(d.datname, ', ' ORDER BY d.datname) INTO v_elsewhere
+    FROM pg_database d
+    WHERE d.datname <> current_database()
+      AND EXISTS (SELECT FROM pg_shdepend s WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = v_owner AND s.dbid = d.oid);
+    IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
+        RETURN QUERY EXECUTE
+            'SELECT format(''SELECT cron.unschedule(%s);'', j.jobid), format(''job %s of %s'', coalesce(j.jobname, ''?''), j.username) FROM cron.job j '
+            'WHERE j.database = current_database() AND j.jobname = ANY ($1) ORDER BY j.jobid'
+            USING ARRAY(SELECT 'mps_' || j.job FROM sec.jobs() j);
+    END IF;
+    RETURN QUERY
+        VALUES ('DROP EXTENSION mps;', 'after this transaction; CREATE EXTENSION mps then starts afresh'),
+               ('DROP SCHEMA app, audit, sec;', 'they are empty then'),
+               ('DROP ROLE mps_owner;', CASE WHEN v_elsewhere IS NULL THEN 'no other database of this server uses it'
+                                             ELSE 'not as long as other databases use it: ' || v_elsewhere END);
+END
+$$;
+COMMENT ON FUNCTION sec.destroy_everything(text) IS
+    'Destroys every card, transaction, setting and audit event of this database, archived months included, for good; returns what is left to be run by hand. p_confirm is a sentence that says how much there is at this moment: any other text is refused with the sentence in the detail. Refused also while anything that is not of mps depends on it. The server''s log gets a line. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT.';

@@ -119,8 +119,8 @@ tokens! {
         "The month of this transaction is archived. Ask the database administrator."
         "该交易所在月份已归档。请联系数据库管理员。";
     SchemaOutdated "SCHEMA_OUTDATED" 409
-        "The tables are of another release than the library. A superuser calls app.migrate()."
-        "数据表与程序库版本不一致。请由超级用户执行 app.migrate()。";
+        "The tables are of another release than the library. A superuser runs ALTER EXTENSION mps UPDATE, or app.migrate() after a restore."
+        "数据表与程序库版本不一致。请由超级用户执行 ALTER EXTENSION mps UPDATE,恢复备份后则执行 app.migrate()。";
     QrExpiredOrInvalid "QR_EXPIRED_OR_INVALID" 410
         "The pay code is not valid: expired, used up or wrong. Ask the customer for a new one."
         "付款码无效、已使用或已过期。请顾客刷新付款码。";

@@ -69,13 +69,16 @@ impl CardStatus {
     }
 
     /// Whether `set_card_status` may make this move. Expiry moves by `set_card_expiry`, replacement by `replace_card`;
-    /// closing an empty card is allowed from everywhere but from closed, which is final.
-    pub fn may_become(self, next: CardStatus) -> bool {
+    /// closing an empty card is allowed from everywhere but from closed, which is final. A company card is not replaced, so
+    /// it is found again: otherwise its money could never be spent.
+    pub fn may_become(self, next: CardStatus, card_type: CardType) -> bool {
         use CardStatus::*;
-        matches!(
-            (self, next),
-            (Active, Frozen) | (Frozen, Active) | (Active | Frozen, Lost) | (Active | Frozen | Lost | Expired, Closed)
-        )
+        match (self, next) {
+            (Lost, Active) => card_type == CardType::Enterprise,
+            (Active, Frozen) | (Frozen, Active) | (Active | Frozen, Lost) => true,
+            (Active | Frozen | Lost | Expired, Closed) => true,
+            _ => false,
+        }
     }
 }
 
@@ -98,7 +101,10 @@ mod tests {
         ];
         for from in CardStatus::ALL {
             for to in CardStatus::ALL {
-                assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from:?} to {to:?}");
+                let personal = allowed.contains(&(from, to));
+                assert_eq!(from.may_become(to, CardType::Personal), personal, "{from:?} to {to:?}");
+                let enterprise = personal || (from, to) == (Lost, Active);
+                assert_eq!(from.may_become(to, CardType::Enterprise), enterprise, "{from:?} to {to:?}");
             }
         }
     }

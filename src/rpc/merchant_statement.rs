@@ -8,6 +8,9 @@ use crate::store::{months, transactions};
 use mps_domain::month::Month;
 use pgrx::prelude::*;
 
+/// How far the clock may have been set back since the newest row was written.
+const CLOCK_MARGIN_MICROS: i64 = 24 * 3_600 * 1_000_000;
+
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn merchant_statement(
@@ -63,6 +66,8 @@ fn merchant_statement(
         let from = from.max(merchant.created_at);
         let oldest = Month::of(from.0);
         let mut page = Vec::new();
+        // Months are made ahead; nothing is in those that have not begun.
+        let to = to.min(Timestamp(call.at.0 + CLOCK_MARGIN_MICROS));
         for month in months::all(call.db) {
             if newest.is_some_and(|n| month > n) || month.starts_at() >= to.0 {
                 continue;

@@ -40,7 +40,7 @@ mod user_recharge_personal_card;
 use crate::caller::Caller;
 use crate::error::{Error, Result, Token};
 use crate::store::audit::{self, Event};
-use crate::store::settings::{self, Config, SCHEMA_VERSION};
+use crate::store::settings::{self, Config};
 use crate::store::types::{RawJsonb, Timestamp};
 use crate::store::{Db, months, server};
 use mps_domain::month::Month;
@@ -77,7 +77,8 @@ impl Call<'_> {
     /// Reads settings and levels as they are now: for whoever has waited for a lock meanwhile.
     pub fn refresh_config(&self) -> Rc<Config> {
         server::accept_invalidations();
-        let fresh = settings::config(self.db);
+        // The tables can have changed hands meanwhile; then nothing was written yet that would stay.
+        let fresh = settings::config(self.db).unwrap_or_else(|error| error.raise());
         self.config.replace(fresh.clone());
         fresh
     }
@@ -139,13 +140,7 @@ pub fn maintain<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
 
 fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
     server::accept_invalidations();
-    let config = settings::config(db);
-    if config.schema_version != SCHEMA_VERSION {
-        return Err(Error::new(
-            Token::SchemaOutdated,
-            format!("the tables have schema version {}, the library {SCHEMA_VERSION}", config.schema_version),
-        ));
-    }
+    let config = settings::config(db)?;
     let at = server::now();
     let month =
         Month::of(at.0).ok_or_else(|| Error::new(Token::InvalidArgument, "the clock is outside 2000 to 2099"))?;

@@ -50,16 +50,34 @@ fn new_code(call: &Call, place: Place) -> NewCode {
     NewCode { plain, hash, expires_at }
 }
 
-/// For the card's owner, or a backend that may name it. The card is read without a lock and written only if it has not
-/// changed since; where it has, once more, locked.
+/// For the card's owner, or a backend that may name it. Nearly always the card may pay, and one statement does it. Where it
+/// did nothing, the card is looked at, to do it step by step or to say why not.
 fn personal_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid>) -> Result<NewCode> {
+    call.open_month()?;
+    let code = new_code(call, Place::Personal { card: *id.as_bytes() });
+    let member = user.or(named);
+    let done = cards::set_code_of_usable(call.db, id, member, &code.hash, server::now(), code.expires_at);
+    let Some((card_no, owner)) = done else { return personal_code_step_by_step(call, id, user, named, code) };
+    if call.has_waited() {
+        ensure(members::status(call.db, owner) == Some(MemberStatus::Active), Token::MemberNotActive)?;
+    }
+    audit_rotation(call, &card_no, owner);
+    Ok(code)
+}
+
+/// The card is read without a lock and written only if it has not changed since; where it has, once more, locked.
+fn personal_code_step_by_step(
+    call: &Call,
+    id: Uuid,
+    user: Option<Uuid>,
+    named: Option<Uuid>,
+    code: NewCode,
+) -> Result<NewCode> {
     let (card, status) = cards::peek_payer(call.db, id).ok_or(Token::CardNotFound)?;
     let card = owner_or_backend(call, Some(card))?;
     let owner = card.member_id.expect("personal cards have a member");
     debug_assert!(user.is_none_or(|u| u == owner));
     ensure(named.is_none_or(|member| member == owner), Token::NotCardUser)?;
-    call.open_month()?;
-    let code = new_code(call, Place::Personal { card: *id.as_bytes() });
     ensure_may_pay(&card, Some(status))?;
     if !cards::set_personal_code(call.db, id, &code.hash, code.expires_at, card.version) {
         let card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
@@ -67,7 +85,7 @@ fn personal_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid>)
         let written = cards::set_personal_code(call.db, id, &code.hash, code.expires_at, None);
         assert!(written, "a locked card does not change");
     }
-    audit_rotation(call, &card, owner);
+    audit_rotation(call, &card.card_no, owner);
     Ok(code)
 }
 
@@ -88,7 +106,7 @@ fn enterprise_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid
     members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
     let code = new_code(call, Place::Enterprise { card: *id.as_bytes(), member: *member.as_bytes() });
     members::set_code(call.db, id, member, Some((&code.hash, code.expires_at)));
-    audit_rotation(call, &card, member);
+    audit_rotation(call, &card.card_no, member);
     Ok(code)
 }
 
@@ -97,6 +115,6 @@ fn ensure_may_pay(card: &Card, member: Option<MemberStatus>) -> Result<()> {
     ensure(member == Some(MemberStatus::Active), Token::MemberNotActive)
 }
 
-fn audit_rotation(call: &Call, card: &Card, member: Uuid) {
-    call.audit("card.code_rotated", "card", &card.card_no, json!({ "member_id": member.to_string() }));
+fn audit_rotation(call: &Call, card_no: &str, member: Uuid) {
+    call.audit("card.code_rotated", "card", card_no, json!({ "member_id": member.to_string() }));
 }

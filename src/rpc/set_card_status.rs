@@ -39,7 +39,7 @@ fn set_card_status(
         if card.status == status {
             return Ok(false);
         }
-        if !card.status.may_become(status) {
+        if !card.status.may_become(status, card_type) {
             return Err(Error::new(
                 Token::StatusConflict,
                 format!("a card that is {} does not become {}", card.status.label(), status.label()),

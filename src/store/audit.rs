@@ -1,6 +1,7 @@
 //! `audit.event_log`.
 
 use super::cache::{self, Sequence};
+use super::direct::Table;
 use super::spi::{Db, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
 use mps_domain::month::Month;
@@ -19,11 +20,25 @@ pub struct Event<'a> {
     pub payload: Option<RawJsonb>,
 }
 
+static TABLE: Table = Table {
+    schema: c"audit",
+    name: "event_log_{m}",
+    columns: &["id", "happened_at", "actor_user_id", "actor_role", "action", "object_type", "object_id", "context"],
+    key: "id",
+};
+
 pub fn record(db: &Db, month: Month, e: Event) {
-    db.run_in(
-        month,
-        "INSERT INTO audit.event_log_{m} (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN $9 IS NULL THEN $8::text::jsonb ELSE $8::text::jsonb || pg_catalog.jsonb_build_object('payload', $9) END)",
+    assert_eq!(Month::of(e.at.0), Some(month));
+    let context = RawJsonb::parse(&e.context);
+    let context = match e.payload {
+        None => context,
+        Some(payload) => db
+            .row("SELECT $1 || pg_catalog.jsonb_build_object('payload', $2)", &[p(context), p(payload)], |r| r.get(1))
+            .expect("one row"),
+    };
+    db.insert(
+        &TABLE,
+        Some(month),
         &[
             p(cache::next(Sequence::EventId)),
             p(e.at),
@@ -32,8 +47,7 @@ pub fn record(db: &Db, month: Month, e: Event) {
             p(e.action),
             p(e.object_type),
             p(e.object_id),
-            p(e.context),
-            p(e.payload),
+            p(context),
         ],
     );
 }

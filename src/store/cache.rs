@@ -1,4 +1,4 @@
-//! What a backend remembers between calls: which months exist, the number sequences, settings and levels. All of it is
+//! What a backend remembers between calls: which months exist, the sequences, labels, settings and levels. All of it is
 //! forgotten when the server says that any relation changed; the trigger sec.config_changed makes it say so for settings
 //! and levels. A rolled-back change is announced in the same way to the backend that made it.
 
@@ -7,12 +7,16 @@ use super::settings::Config;
 use mps_domain::month::Month;
 use pgrx::pg_sys::{Datum, Oid};
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+
+/// An enumeration and one of its labels.
+type Label = (&'static str, &'static str);
 
 thread_local! {
     static MONTHS: RefCell<HashSet<Month>> = RefCell::new(HashSet::new());
     static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
+    static LABELS: RefCell<HashMap<Label, (Oid, Oid)>> = RefCell::new(HashMap::new());
     static SEQUENCES: Cell<[Option<Oid>; 2]> = const { Cell::new([None; 2]) };
     /// Counts the forgettings, so that what was read before one is not kept after it.
     static GENERATION: Cell<u64> = const { Cell::new(0) };
@@ -28,6 +32,7 @@ unsafe extern "C-unwind" fn forget(_: Datum, _: Oid) {
     SEQUENCES.set([None; 2]);
     // Never while borrowed: the borrows below call nothing.
     MONTHS.with_borrow_mut(HashSet::clear);
+    LABELS.with_borrow_mut(HashMap::clear);
     CONFIG.with_borrow_mut(|c| *c = None);
 }
 
@@ -44,6 +49,17 @@ pub fn remember_month(month: Month, read_at: u64) {
         MONTHS.with_borrow_mut(|m| {
             m.insert(month);
         });
+    }
+}
+
+/// The oids of an enumeration and one of its labels.
+pub fn label(of: &'static str, label: &'static str) -> Option<(Oid, Oid)> {
+    LABELS.with_borrow(|l| l.get(&(of, label)).copied())
+}
+
+pub fn remember_label(of: &'static str, label: &'static str, oids: (Oid, Oid), read_at: u64) {
+    if generation() == read_at {
+        LABELS.with_borrow_mut(|l| l.insert((of, label), oids));
     }
 }
 

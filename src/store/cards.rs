@@ -164,6 +164,27 @@ pub fn touch(db: &Db, card_type: CardType, id: Uuid) {
     db.run(sql, &[p(id)]);
 }
 
+/// Sets the pay code of a personal card that may pay at this moment, in one statement: its number and its member; `None`
+/// (and nothing written) where it may not, or is another member's than `member`. Where it had to wait for the row, the
+/// member's status is that of before.
+pub fn set_code_of_usable(
+    db: &Db,
+    id: Uuid,
+    member: Option<Uuid>,
+    hash: &[u8],
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Option<(String, Uuid)> {
+    db.row(
+        "UPDATE app.personal_cards c SET qr_hash = $2, qr_expires_at = $3 FROM app.member_profiles m \
+         WHERE c.id = $1 AND m.id = c.member_id AND c.status = 'active'::app.card_status AND m.status = 'active' \
+               AND (c.expires_at IS NULL OR c.expires_at > $4) AND ($5 IS NULL OR c.member_id = $5) \
+         RETURNING c.card_no, c.member_id",
+        &[p(id), p(hash), p(expires_at), p(now), p(member)],
+        |r| (r.text(1), r.get(2)),
+    )
+}
+
 /// Sets the pay code of a personal card; `false` (and nothing written) if the card was read as `version` and has changed
 /// since.
 #[must_use]

@@ -1,5 +1,7 @@
 //! `app.idempotency_keys` and `app.external_orders`: what makes a request happen once, across months.
 
+use super::direct::Table;
+use super::server;
 use super::spi::{Db, p};
 use mps_domain::card::CardType;
 use mps_domain::tx_no::PayMethod;
@@ -88,23 +90,60 @@ pub enum Claim {
     Known(i64),
 }
 
+static KEYS: Table = Table {
+    schema: c"app",
+    name: "idempotency_keys",
+    columns: &["scope_no", "ref_id", "operation", "idempotency_key"],
+    key: "scope_no, operation, idempotency_key",
+};
+
+static ORDERS: Table = Table {
+    schema: c"app",
+    name: "external_orders",
+    columns: &["scope_no", "tx_id", "scope", "order_id"],
+    key: "scope_no, scope, order_id",
+};
+
 /// Takes a key for `ref_id`, or finds what it was taken for. An equal request in flight is waited for: the unique index
 /// serialises them, and under a stricter isolation level than READ COMMITTED the later one fails to serialise.
 pub fn claim_key(db: &Db, scope: Scope, key: &str, ref_id: i64) -> Claim {
-    let taken = db.run(
-        "INSERT INTO app.idempotency_keys (scope_no, ref_id, operation, idempotency_key) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        &[p(scope.number), p(ref_id), p(scope.kind), p(key)],
-    );
-    if taken == 1 {
-        return Claim::Ours;
+    claim(
+        || {
+            db.insert_or_nothing(
+                &KEYS,
+                hash(scope.number, scope.kind, key),
+                &[p(scope.number), p(ref_id), p(scope.kind), p(key)],
+            )
+        },
+        || {
+            db.row(
+                "SELECT k.ref_id FROM app.idempotency_keys k WHERE k.scope_no = $1 AND k.operation = $2 AND k.idempotency_key = $3",
+                &[p(scope.number), p(scope.kind), p(key)],
+                |r| r.get(1),
+            )
+        },
+    )
+}
+
+fn hash(number: i64, kind: i16, key: &str) -> u32 {
+    let mut bytes = Vec::with_capacity(size_of::<i64>() + size_of::<i16>() + key.len());
+    bytes.extend(number.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(key.as_bytes());
+    server::hash(&bytes)
+}
+
+/// Takes what is free, or says whose it is. What was in the way can be gone at the second look (app.expire_keys() forgets
+/// keys after months): then it is free.
+fn claim(take: impl Fn() -> bool, look: impl Fn() -> Option<i64>) -> Claim {
+    loop {
+        if take() {
+            return Claim::Ours;
+        }
+        if let Some(known) = look() {
+            return Claim::Known(known);
+        }
     }
-    let known = db.row(
-        "SELECT k.ref_id FROM app.idempotency_keys k WHERE k.scope_no = $1 AND k.operation = $2 AND k.idempotency_key = $3",
-        &[p(scope.number), p(scope.kind), p(key)],
-        |r| r.get(1),
-    );
-    // Nobody but app.expire_keys deletes, months later: what was in the way is there.
-    Claim::Known(known.expect("a key in the way is there"))
 }
 
 /// Has a key that this transaction took point to something else.
@@ -117,17 +156,20 @@ pub fn repoint_key(db: &Db, scope: Scope, key: &str, ref_id: i64) {
 
 /// As [`claim_key`], for an order id or a gateway trade number.
 pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim {
-    let taken = db.run(
-        "INSERT INTO app.external_orders (scope_no, tx_id, scope, order_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        &[p(scope.number), p(tx_id), p(scope.kind), p(order)],
-    );
-    if taken == 1 {
-        return Claim::Ours;
-    }
-    let known = db.row(
-        "SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = $1 AND o.scope = $2 AND o.order_id = $3",
-        &[p(scope.number), p(scope.kind), p(order)],
-        |r| r.get(1),
-    );
-    Claim::Known(known.expect("an order id in the way is there"))
+    claim(
+        || {
+            db.insert_or_nothing(
+                &ORDERS,
+                hash(scope.number, scope.kind, order),
+                &[p(scope.number), p(tx_id), p(scope.kind), p(order)],
+            )
+        },
+        || {
+            db.row(
+                "SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = $1 AND o.scope = $2 AND o.order_id = $3",
+                &[p(scope.number), p(scope.kind), p(order)],
+                |r| r.get(1),
+            )
+        },
+    )
 }

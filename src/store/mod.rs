@@ -4,7 +4,10 @@
 pub mod audit;
 pub mod cache;
 pub mod cards;
+#[allow(unsafe_code)]
+mod direct;
 pub mod keys;
+mod labels;
 pub mod members;
 pub mod merchants;
 pub mod months;

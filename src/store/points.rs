@@ -1,5 +1,6 @@
 //! `app.point_ledger`.
 
+use super::direct::Table;
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
 use mps_domain::month::Month;
@@ -17,22 +18,20 @@ pub struct PointEntry<'a> {
     pub reason: Option<&'a str>,
 }
 
+static TABLE: Table = Table {
+    schema: c"app",
+    name: "point_ledger_{m}",
+    columns: &["card_id", "point_seq", "created_at", "change", "balance_after", "level", "tx_no", "reason"],
+    key: "card_id, point_seq",
+};
+
 pub fn insert(db: &Db, month: Month, e: &PointEntry) {
     assert!(e.change != 0 && e.point_seq > 0);
-    db.run_in(
-        month,
-        "INSERT INTO app.point_ledger_{m} (card_id, point_seq, created_at, change, balance_after, level, tx_no, reason) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        &[
-            p(e.card_id),
-            p(e.point_seq),
-            p(e.at),
-            p(e.change),
-            p(e.balance_after),
-            p(e.level),
-            p(e.tx_no),
-            p(e.reason),
-        ],
+    assert_eq!(Month::of(e.at.0), Some(month));
+    db.insert(
+        &TABLE,
+        Some(month),
+        &[p(e.card_id), p(e.point_seq), p(e.at), p(e.change), p(e.balance_after), p(e.level), p(e.tx_no), p(e.reason)],
     );
 }
 

@@ -3,6 +3,7 @@
 use super::spi::{Db, p};
 use super::types::RawJsonb;
 use super::{cache, server};
+use crate::error::{Error, Result, Token};
 use mps_domain::money::{Discount, Money};
 use mps_domain::numeric;
 use mps_domain::tier::Level;
@@ -10,13 +11,12 @@ use rust_decimal::Decimal;
 use std::rc::Rc;
 
 /// The layout of the tables that this library was written for.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 /// Decimals of `points_per_unit`: `numeric(8,4)`.
 const RATE_SCALE: u32 = 4;
 
 #[derive(Debug)]
 pub struct Config {
-    pub schema_version: i32,
     pub qr_ttl_seconds: i32,
     pub qr_single_use: bool,
     pub points_per_unit: Decimal,
@@ -28,12 +28,21 @@ pub struct Config {
     pub levels: Vec<Level>,
 }
 
-/// The settings and levels, remembered until one of them changes.
-pub fn config(db: &Db) -> Rc<Config> {
+/// The settings and levels, remembered until one of them changes. Errors: `SCHEMA_OUTDATED` where the tables are not those
+/// that this library was written for.
+pub fn config(db: &Db) -> Result<Rc<Config>> {
     if let Some(known) = cache::config() {
-        return known;
+        return Ok(known);
     }
     let read_at = cache::generation();
+    // By itself, before anything that another release may not have.
+    let outdated = |detail| Error::new(Token::SchemaOutdated, detail);
+    let version: i32 = db
+        .row("SELECT s.schema_version FROM app.settings s", &[], |r| r.get(1))
+        .ok_or_else(|| outdated("the tables were restored without their data".into()))?;
+    if version != SCHEMA_VERSION {
+        return Err(outdated(format!("the tables have schema version {version}, the library {SCHEMA_VERSION}")));
+    }
     let levels = db.rows("SELECT l.level, l.min_points, l.discount FROM app.membership_levels l", &[], |r| Level {
         level: r.get(1),
         min_points: r.get(2),
@@ -41,22 +50,21 @@ pub fn config(db: &Db) -> Rc<Config> {
     });
     let mut config = db
         .row(
-            "SELECT s.schema_version, s.qr_ttl_seconds, s.qr_single_use, s.points_per_unit, s.max_amount, s.max_balance, \
+            "SELECT s.qr_ttl_seconds, s.qr_single_use, s.points_per_unit, s.max_amount, s.max_balance, \
                     s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days FROM app.settings s",
             &[],
             |r| Config {
-                schema_version: r.get(1),
-                qr_ttl_seconds: r.get(2),
-                qr_single_use: r.get(3),
+                qr_ttl_seconds: r.get(1),
+                qr_single_use: r.get(2),
                 points_per_unit: Decimal::new(
-                    r.get::<super::types::NumericArg>(4).units(RATE_SCALE).expect("numeric(8,4)"),
+                    r.get::<super::types::NumericArg>(3).units(RATE_SCALE).expect("numeric(8,4)"),
                     RATE_SCALE,
                 ),
-                max_amount: r.get(5),
-                max_balance: r.get(6),
-                recharges_are_trusted: r.text(7) == "trusted",
-                recharge_ttl_minutes: r.get(8),
-                key_retention_days: r.get(9),
+                max_amount: r.get(4),
+                max_balance: r.get(5),
+                recharges_are_trusted: r.text(6) == "trusted",
+                recharge_ttl_minutes: r.get(7),
+                key_retention_days: r.get(8),
                 levels: Vec::new(),
             },
         )
@@ -67,7 +75,7 @@ pub fn config(db: &Db) -> Rc<Config> {
     if !db.is_read_only() && server::statements_see_commits() {
         cache::remember_config(&config, read_at);
     }
-    config
+    Ok(config)
 }
 
 /// All settings as one object, without the table's own bookkeeping.
@@ -109,11 +117,6 @@ pub fn update(db: &Db, c: Changes) {
     );
 }
 
-/// Tables of which schema version are here.
-pub fn set_schema_version(db: &Db, version: i32) {
-    db.run("UPDATE app.settings SET schema_version = $1", &[p(version)]);
-}
-
 /// Reads a decimal text as units of a scale, by way of the same rules as an argument.
 pub fn decimal_units(text: &str, scale: u32) -> Option<i64> {
     let decimal: Decimal = text.parse().ok()?;
@@ -125,7 +128,8 @@ pub fn decimal_units(text: &str, scale: u32) -> Option<i64> {
     })
 }
 
-/// Has the policies, triggers and views made that are missing (for `app.migrate`).
-pub fn install(db: &Db) {
-    db.run("SELECT sec.install()", &[]);
+/// Brings the tables up to this release; `None` where the extension in the database is older than the library.
+pub fn migrate(db: &Db) -> Option<i32> {
+    let ready = db.row("SELECT pg_catalog.to_regprocedure('sec.migrate_tables()') IS NOT NULL", &[], |r| r.get(1));
+    if ready == Some(true) { db.row("SELECT sec.migrate_tables()", &[], |r| r.get(1)) } else { None }
 }

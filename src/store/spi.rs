@@ -1,27 +1,52 @@
 //! Statements, each prepared once per backend and kept. A statement's text is a constant of the module that uses it; its
 //! parameter types are those of its first use, and result columns are checked against the Rust type when read.
 
-use super::months;
+use super::direct::{self, Outcome, Table, Unique};
 use super::types::{FromColumn, ToColumn};
+use super::{months, server};
+use crate::error::{Error, Token};
 use mps_domain::month::Month;
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::{PgSqlErrorCode, PgTryBuilder};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::panic::AssertUnwindSafe;
 
 thread_local! {
     /// Kept plans by the address of their text and, for statements on one partition, its month. Bounded by the number of
     /// statements in this library times the months that this backend has touched.
-    static PLANS: RefCell<HashMap<(usize, Target), pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<HashMap<(usize, Option<Month>), pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
 }
 
-/// Which of the statements that one text stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-struct Target {
-    /// `yymm` of the partition that `{m}` names; 0 for a text without it.
-    month: u16,
-    /// Which labels stand for the other placeholders; 0 for a text without them.
-    labels: u16,
+/// What to run.
+#[derive(Clone, Copy)]
+enum Sql {
+    Text(&'static str),
+    /// One row into a table; or nothing, where its key is taken.
+    Insert {
+        table: &'static Table,
+        or_nothing: bool,
+    },
+}
+
+impl Sql {
+    /// Where its text or table is, which tells it from every other.
+    fn address(self) -> usize {
+        match self {
+            Sql::Text(text) => text.as_ptr() as usize,
+            // Each table is always asked in the one or the other way.
+            Sql::Insert { table, .. } => std::ptr::from_ref(table) as usize,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Sql::Text(text) => text.into(),
+            Sql::Insert { table, or_nothing } => table.statement(or_nothing),
+        }
+    }
 }
 
 /// A connection to the executor, open for one RPC.
@@ -66,33 +91,43 @@ impl Db {
 
     /// Runs a statement; returns how many rows it touched.
     pub fn run(&self, sql: &'static str, args: &[Param]) -> u64 {
-        self.execute(sql, Target::default(), &[], args, |_| ()).1
+        self.execute(Sql::Text(sql), None, args, |_| ()).1
     }
 
     /// As [`Db::run`], on the partitions of one month: `{m}` in the text stands for its suffix.
     pub fn run_in(&self, month: Month, sql: &'static str, args: &[Param]) -> u64 {
-        self.execute(sql, Target { month: month.yymm(), labels: 0 }, &[], args, |_| ()).1
+        self.execute(Sql::Text(sql), Some(month), args, |_| ()).1
     }
 
-    /// As [`Db::run_in`], with labels of enums written into the text as constants, which spares the server reading them
-    /// anew at every execution. `which` numbers the combination.
-    pub fn run_labelled(
-        &self,
-        month: Month,
-        sql: &'static str,
-        which: u16,
-        labels: &[(&str, &'static str)],
-        args: &[Param],
-    ) -> u64 {
-        self.execute(sql, Target { month: month.yymm(), labels: which }, labels, args, |_| ()).1
+    /// Inserts one row into a table (of a month): directly where that does the same, else by a statement.
+    pub fn insert(&self, table: &'static Table, month: Option<Month>, values: &[Param]) {
+        if direct::insert(table, month, values, Unique::Required) == Outcome::ByStatement {
+            self.execute(Sql::Insert { table, or_nothing: false }, month, values, |_| ());
+        }
+    }
+
+    /// As [`Db::insert`], unless a row has its key; returns whether it was inserted. Rows of others in flight are waited for;
+    /// under a stricter isolation level than READ COMMITTED, one that committed meanwhile is a serialization failure.
+    /// `key` stands for what must be unique.
+    pub fn insert_or_nothing(&self, table: &'static Table, key: u32, values: &[Param]) -> bool {
+        let outcome = match server::statements_see_commits() {
+            true => direct::insert(table, None, values, Unique::OrNothing(key)),
+            // Only the statement compares with the transaction's snapshot.
+            false => Outcome::ByStatement,
+        };
+        match outcome {
+            Outcome::Inserted => true,
+            Outcome::Conflict => false,
+            Outcome::ByStatement => self.execute(Sql::Insert { table, or_nothing: true }, None, values, |_| ()).1 == 1,
+        }
     }
 
     pub fn rows<T>(&self, sql: &'static str, args: &[Param], read: impl FnMut(&Row) -> T) -> Vec<T> {
-        self.execute(sql, Target::default(), &[], args, read).0
+        self.execute(Sql::Text(sql), None, args, read).0
     }
 
     pub fn rows_in<T>(&self, month: Month, sql: &'static str, args: &[Param], read: impl FnMut(&Row) -> T) -> Vec<T> {
-        self.execute(sql, Target { month: month.yymm(), labels: 0 }, &[], args, read).0
+        self.execute(Sql::Text(sql), Some(month), args, read).0
     }
 
     /// The one row that a statement by a unique key can have.
@@ -106,15 +141,13 @@ impl Db {
 
     fn execute<T>(
         &self,
-        sql: &'static str,
-        target: Target,
-        labels: &[(&str, &'static str)],
+        sql: Sql,
+        month: Option<Month>,
         args: &[Param],
         mut read: impl FnMut(&Row) -> T,
     ) -> (Vec<T>, u64) {
         const MAX_PARAMS: usize = 40;
         assert!(args.len() <= MAX_PARAMS);
-        let plan = plan(sql, target, labels, args);
         let mut values = [Datum::from(0usize); MAX_PARAMS];
         let mut nulls = [b' ' as std::ffi::c_char; MAX_PARAMS];
         for (i, arg) in args.iter().enumerate() {
@@ -127,8 +160,15 @@ impl Db {
         // and freed before anything else runs in this connection.
         unsafe {
             pg_sys::SPI_tuptable = std::ptr::null_mut();
-            let code = pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), self.read_only, 0);
-            assert!(code > 0, "SPI_execute_plan: {code} in {sql}");
+            let mut execute = || {
+                let plan = plan(sql, month, args);
+                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), self.read_only, 0)
+            };
+            let code = match month {
+                None => execute(),
+                Some(month) => or_archived(month, execute),
+            };
+            assert!(code > 0, "SPI_execute_plan: {code} in {}", sql.text());
             let touched = pg_sys::SPI_processed;
             let table = pg_sys::SPI_tuptable;
             if table.is_null() {
@@ -145,17 +185,28 @@ impl Db {
     }
 }
 
-fn plan(sql: &'static str, target: Target, labels: &[(&str, &'static str)], args: &[Param]) -> pg_sys::SPIPlanPtr {
-    let key = (sql.as_ptr() as usize, target);
+/// Runs a statement on a month that was here when the call began. One that was archived since (the statement had to wait for
+/// that) is said to be so, in place of the server's words for a table that is gone.
+/// The same words about another table (a user's trigger looks for one) pass.
+fn or_archived<T>(month: Month, execute: impl FnOnce() -> T) -> T {
+    PgTryBuilder::new(AssertUnwindSafe(execute))
+        .catch_when(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, |caught| match &caught {
+            CaughtError::PostgresError(e) if e.message().contains(&format!("_{}", month.suffix())) => {
+                Error::from(Token::Archived).raise()
+            }
+            _ => caught.rethrow(),
+        })
+        .execute()
+}
+
+fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
+    let key = (sql.address(), month);
     if let Some(kept) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {
         return kept;
     }
-    let mut text = sql.to_owned();
-    if let Some(month) = Month::from_yymm(target.month) {
+    let mut text = sql.text();
+    if let Some(month) = month {
         text = text.replace(months::PLACEHOLDER, &month.suffix());
-    }
-    for (placeholder, label) in labels {
-        text = text.replace(placeholder, label);
     }
     let text = CString::new(text).expect("no NUL in our statements");
     let mut types: Vec<Oid> = args.iter().map(|a| a.oid).collect();
@@ -163,7 +214,7 @@ fn plan(sql: &'static str, target: Target, labels: &[(&str, &'static str)], args
     let plan = unsafe {
         let plan = pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr());
         let code = pg_sys::SPI_result;
-        assert!(!plan.is_null(), "SPI_prepare: {code} in {sql}");
+        assert!(!plan.is_null(), "SPI_prepare: {code} in {}", sql.text());
         let code = pg_sys::SPI_keepplan(plan);
         assert_eq!(code, 0, "SPI_keepplan");
         plan
@@ -176,6 +227,21 @@ fn plan(sql: &'static str, target: Target, labels: &[(&str, &'static str)], args
 pub struct Param {
     oid: Oid,
     datum: Option<Datum>,
+}
+
+impl Param {
+    pub fn oid(&self) -> Oid {
+        self.oid
+    }
+
+    pub fn datum(&self) -> Option<Datum> {
+        self.datum
+    }
+
+    /// A label of an enumeration.
+    pub fn label((oid, label): (Oid, Oid)) -> Param {
+        Param { oid, datum: Some(Datum::from(label)) }
+    }
 }
 
 /// Makes a parameter from a value or an option of one.

@@ -2,7 +2,9 @@
 //! id names, never through the parent: one lock and one probe whatever the number of months.
 
 use super::cache::{self, Sequence};
-use super::spi::{Db, Row, p};
+use super::direct::Table;
+use super::labels;
+use super::spi::{Db, Param, Row, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::money::{Discount, Money};
@@ -122,56 +124,85 @@ pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
     )
 }
 
+static TABLE: Table = Table {
+    schema: c"app",
+    name: "transactions_{m}",
+    columns: &[
+        "id",
+        "created_at",
+        "posted_at",
+        "card_seq",
+        "prev_tx_id",
+        "skip_tx_id",
+        "refund_chain_id",
+        "points_earned",
+        "merchant_id",
+        "tx_type",
+        "status",
+        "card_type",
+        "payment_method",
+        "card_id",
+        "member_id",
+        "processed_by",
+        "discount",
+        "raw_amount",
+        "final_amount",
+        "balance_after",
+        "refunded_amount",
+        "refundable_left",
+        "tx_no",
+        "original_tx_no",
+        "idempotency_key",
+        "external_order_id",
+        "gateway_trade_no",
+        "reason",
+        "failure_reason",
+        "tag",
+    ],
+    key: "id",
+};
+
 pub fn insert(db: &Db, tx: &Tx) {
     // What the table has no CHECKs for.
     assert!(!tx.final_amount.is_zero() && (tx.final_amount.is_positive() || tx.tx_type == TxType::Adjustment));
     assert_eq!(tx.status == TxStatus::Completed, tx.card_seq.is_some() && tx.posted_at.is_some());
     assert!(tx.balance_after.is_none_or(|b| !b.is_negative()));
     assert_eq!(Month::of(tx.created_at.0), Some(tx.id.month()));
-    // Numbers the combination of the four labels below, from 1.
-    let which =
-        1 + (((tx.tx_type as u16 * 4 + tx.status as u16) * 2 + tx.card_type as u16) * 4 + tx.payment_method as u16);
-    db.run_labelled(
-        tx.id.month(),
-        "INSERT INTO app.transactions_{m} (id, tx_type, status, card_type, payment_method, created_at, posted_at, card_id, card_seq, \
-                prev_tx_id, skip_tx_id, refund_chain_id, member_id, processed_by, merchant_id, raw_amount, discount, \
-                final_amount, balance_after, points_earned, refunded_amount, refundable_left, original_tx_no, idempotency_key, \
-                external_order_id, gateway_trade_no, reason, tag, tx_no) \
-         VALUES ($1, '{type}', '{status}', '{card}', '{method}', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-                $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)",
-        which,
-        &[
-            ("{type}", tx.tx_type.label()),
-            ("{status}", tx.status.label()),
-            ("{card}", tx.card_type.label()),
-            ("{method}", tx.payment_method.label()),
-        ],
+    let label = |of: &'static str, label| Param::label(labels::oids(db, of, label));
+    db.insert(
+        &TABLE,
+        Some(tx.id.month()),
         &[
             p(tx.id.raw()),
             p(tx.created_at),
             p(tx.posted_at),
-            p(tx.card_id),
             p(tx.card_seq),
             p(tx.prev_tx_id),
             p(tx.skip_tx_id),
             p(tx.refund_chain_id),
+            p(tx.points_earned),
+            p(tx.merchant_id),
+            label("app.tx_type", tx.tx_type.label()),
+            label("app.tx_status", tx.status.label()),
+            label("app.card_type", tx.card_type.label()),
+            label("app.pay_method", tx.payment_method.label()),
+            p(tx.card_id),
             p(tx.member_id),
             p(tx.processed_by),
-            p(tx.merchant_id),
-            p(tx.raw_amount),
             p(tx.discount),
+            p(tx.raw_amount),
             p(tx.final_amount),
             p(tx.balance_after),
-            p(tx.points_earned),
             p(tx.refunded_amount),
             p(tx.refundable_left),
+            p(tx.tx_no()),
             p(tx.original_tx_no.as_deref()),
             p(tx.idempotency_key.as_deref()),
             p(tx.external_order_id.as_deref()),
             p(tx.gateway_trade_no.as_deref()),
             p(tx.reason.as_deref()),
+            p(None::<&str>),
             p(tx.tag.clone()),
-            p(tx.tx_no()),
         ],
     );
 }

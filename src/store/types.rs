@@ -116,7 +116,7 @@ macro_rules! from_columns {
 }
 
 to_columns!(bool, i16, i32, i64, &str, String, &[u8], Uuid, Timestamp, RawJsonb);
-from_columns!(bool, i16, i32, i64, String, Vec<u8>, Uuid, Timestamp, NumericArg, RawJsonb);
+from_columns!(bool, i16, i32, i64, Oid, String, Vec<u8>, Uuid, Timestamp, NumericArg, RawJsonb);
 
 impl<T: ToColumn> ToColumn for Option<T> {
     fn oid() -> Oid {
@@ -239,6 +239,14 @@ impl RawJsonb {
     /// The object without members, `{}`.
     pub fn empty() -> RawJsonb {
         RawJsonb(JSONB_IS_OBJECT.to_ne_bytes().to_vec())
+    }
+
+    /// A value from its text, which must be JSON.
+    pub fn parse(text: &str) -> RawJsonb {
+        let text = std::ffi::CString::new(text).expect("JSON has no NUL");
+        // SAFETY: jsonb_in reads a NUL-terminated string.
+        unsafe { pgrx::direct_function_call(pg_sys::jsonb_in, &[Some(Datum::from(text.as_ptr()))]) }
+            .expect("jsonb_in returns a value or raises")
     }
 
     pub fn stored_bytes(&self) -> usize {

@@ -1,8 +1,14 @@
-//! A server of its own, for what concerns the whole cluster (roles) or must not have what the others have.
+//! A server of its own, for what concerns the whole cluster (roles, replication, restarts) or must not have what the others
+//! have; and what two servers must have in common.
 
-use std::path::PathBuf;
+use crate::session::{Row, Session, q};
+use crate::shop::{Member, SHOP, nobody};
+use postgres::{Config, NoTls};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A throwaway cluster; gone when this is dropped.
 pub struct Cluster {
@@ -16,25 +22,118 @@ fn tool() -> PathBuf {
 
 impl Cluster {
     pub fn start() -> Cluster {
+        Cluster::start_with("")
+    }
+
+    /// With options of the server, as on its command line (`-c wal_level=logical`).
+    pub fn start_with(options: &str) -> Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let name = format!("suite-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let out = Command::new(tool()).args(["start", &name]).output().expect("tools/cluster runs");
+        let mut cluster = Cluster { name, environment: Vec::new() };
+        cluster.run(options);
+        cluster
+    }
+
+    /// A streaming standby of the server of the tests, which must be on this machine. It replays whatever happens there.
+    pub fn standby() -> Cluster {
+        let mut cluster = Cluster::start();
+        cluster.tool(&["stop"], "");
+        let data = PathBuf::from(cluster.variable("MPS_DATA"));
+        std::fs::remove_dir_all(&data).expect("the data of an empty cluster goes");
+        let path = data.to_str().expect("a path");
+        program("pg_basebackup", &["-D", path, "-R", "-X", "stream", "-c", "fast"]).expect("copies the server");
+        // Whoever runs the tests copied it, whoever owns the directory around it runs it.
+        let around = format!("--reference={}", data.parent().unwrap_or(Path::new("/")).display());
+        program("chown", &["-R", &around, path]).expect("hands the copy over");
+        cluster.run("");
+        cluster
+    }
+
+    /// What pg_upgrade makes of this cluster: the same data under the directory of a new one.
+    pub fn upgraded(self) -> Cluster {
+        let mut new = Cluster::start();
+        let bin = new.psql("postgres", "select setting from pg_config where name = 'BINDIR'").expect("a directory");
+        self.tool(&["stop"], "");
+        new.tool(&["stop"], "");
+        let (old_data, new_data) = (self.variable("MPS_DATA"), new.variable("MPS_DATA"));
+        let around = Path::new(new_data).parent().expect("data lies in a directory");
+        // It refuses to run as root, and wants a directory to write to.
+        let owner = program("stat", &["-c", "%U", new_data]).expect("an owner");
+        let mut command = if program("id", &["-un"]).expect("a name") == owner {
+            Command::new("pg_upgrade")
+        } else {
+            let mut as_owner = Command::new("setpriv");
+            as_owner.args(["--reuid", &owner, "--regid", &owner, "--init-groups", "--", "pg_upgrade"]);
+            as_owner
+        };
+        command.args(["-b", &bin, "-B", &bin, "-d", old_data, "-D", new_data, "-U", new.variable("PGUSER")]);
+        command.args(["-p", self.variable("PGPORT"), "-P", new.variable("PGPORT"), "-s"]).arg(around);
+        let out = command.current_dir(around).output().expect("pg_upgrade runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+        new.run("");
+        new
+    }
+
+    fn run(&mut self, options: &str) {
+        let text = self.tool(&["start"], options);
+        let words = text.trim().trim_start_matches("export ").split(' ').filter_map(|w| w.split_once('='));
+        self.environment = words.filter(|(k, _)| *k != "PATH").map(|(k, v)| (k.into(), v.into())).collect();
+    }
+
+    #[track_caller]
+    fn tool(&self, verb: &[&str], options: &str) -> String {
+        let mut command = Command::new(tool());
+        let out = command.args(verb).arg(&self.name).env("PG_OPTIONS", options).output().expect("tools/cluster runs");
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let text = String::from_utf8(out.stdout).expect("text");
-        let words = text.trim().trim_start_matches("export ").split(' ');
-        let environment = words
-            .filter_map(|w| w.split_once('='))
-            .filter(|(k, _)| k.starts_with("PG"))
-            .map(|(k, v)| (k.into(), v.into()));
-        Cluster { name, environment: environment.collect() }
+        String::from_utf8(out.stdout).expect("text")
+    }
+
+    /// What the environment of `tools/cluster` says, by name.
+    fn variable(&self, name: &str) -> &str {
+        let found = self.environment.iter().find(|(k, _)| k == name);
+        found.map(|(_, v)| v.as_str()).unwrap_or_else(|| panic!("{name} is not in the environment of the cluster"))
+    }
+
+    /// How another server finds a database of this one.
+    pub fn connection(&self, database: &str) -> String {
+        let of = |name| self.variable(name);
+        format!("host={} port={} user={} dbname={database}", of("PGHOST"), of("PGPORT"), of("PGUSER"))
+    }
+
+    /// Runs a program of Postgres against this server; what it wrote, or what it complained of.
+    pub fn program(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
+        answer(self.output(name, arguments))
     }
 
     /// Runs SQL as the superuser; the rows, one line each, columns parted by `|`, or what the server said.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String, String> {
-        let mut command = Command::new("psql");
-        command.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql]);
-        command.envs(self.environment.iter().cloned());
-        answer(command.output().expect("psql runs"))
+        self.program("psql", &["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql])
+    }
+
+    /// Runs SQL as the superuser; what the server said about it: notices, warnings, errors.
+    pub fn notices(&self, database: &str, sql: &str) -> String {
+        String::from_utf8_lossy(&self.output("psql", &["-XqAt", "-d", database, "-c", sql]).stderr).trim().to_owned()
+    }
+
+    fn output(&self, name: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(name);
+        command.args(arguments).envs(self.environment.iter().cloned());
+        command.output().unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// A session of whoever logs in by this name.
+    #[track_caller]
+    pub fn login(&self, role: &str, database: &str) -> Session {
+        let mut config = Config::new();
+        config.host(self.variable("PGHOST")).port(self.variable("PGPORT").parse().expect("a port"));
+        let client = config.user(role).dbname(database).connect(NoTls);
+        Session::new(client.unwrap_or_else(|e| panic!("{role} to {database}: {e}")), database)
+    }
+
+    /// A superuser's session.
+    #[track_caller]
+    pub fn superuser(&self, database: &str) -> Session {
+        self.login(self.variable("PGUSER"), database)
     }
 }
 
@@ -52,4 +151,118 @@ pub fn program(name: &str, arguments: &[&str]) -> Result<String, String> {
 fn answer(out: Output) -> Result<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
+}
+
+/// A file or directory of a dump; gone when this is dropped.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Scratch {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Scratch(std::env::temp_dir().join(format!("mps-suite-{}-{number}-{name}", std::process::id())))
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().expect("a path")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0).or_else(|_| std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Waits until something holds; gives up, and says what was waited for, after that long.
+#[track_caller]
+pub fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < patience, "not within {patience:?}: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Every row of every table, in short: partitions and archived months one by one.
+pub fn contents(session: &Session) -> Vec<String> {
+    let tables = session.column(
+        "select c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where n.nspname in ('app', 'audit', 'sec', 'mps_archive') and c.relkind = 'r' order by c.oid::regclass::text",
+    );
+    let digests = tables.iter().map(|t| {
+        format!(
+            "select {} || ' ' || count(*) || ' ' || md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {t} t",
+            q(t)
+        )
+    });
+    session.column(&digests.collect::<Vec<_>>().join(" union all "))
+}
+
+/// Where every sequence stands.
+pub fn sequences(session: &Session) -> Vec<String> {
+    let names = session.column(
+        "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where n.nspname in ('app', 'audit') and c.relkind = 'S' order by 1",
+    );
+    let values = names.iter().map(|s| format!("select {} || ' ' || last_value || ' ' || is_called from {s}", q(s)));
+    session.column(&values.collect::<Vec<_>>().join(" union all "))
+}
+
+/// A till in whatever database a superuser is connected to: a superuser counts as a backend.
+pub struct Till {
+    pub session: Session,
+}
+
+impl Till {
+    pub fn open(session: Session) -> Till {
+        session.run(&format!("select * from app.create_merchant('{SHOP}', 'Corner Coffee')"));
+        Till { session }
+    }
+
+    /// A new member whose card holds `balance`.
+    #[track_caller]
+    pub fn member(&self, balance: &str) -> Member {
+        let id = nobody();
+        let row = self.session.row(&format!("select * from app.register_member('Member', p_user_id => '{id}')"));
+        let (card, card_no) = (row["card_id"].to_owned(), row["card_no"].to_owned());
+        self.session.run(&format!("select * from app.user_recharge_personal_card('{card}', {balance}, 'cash')"));
+        Member { id, no: row["member_no"].into(), card, card_no }
+    }
+
+    /// A charge of a personal card by a fresh code.
+    #[track_caller]
+    pub fn charge(&self, card: &str, amount: &str) -> Row {
+        let code = self.session.row(&format!("select * from app.rotate_card_qr('{card}')"))["qr_plain"].to_owned();
+        self.session.row(&format!("select * from app.merchant_charge_by_qr('{SHOP}', {}, {amount})", q(code)))
+    }
+
+    /// The highest running number that any transaction has, whichever month it is of.
+    pub fn highest_number(&self) -> i64 {
+        let sql = "select coalesce(max(id % 100000000000), 0) from app.transactions";
+        self.session.value(sql).parse().expect("a number")
+    }
+
+    /// What the checks of the extension find wrong with books, log and rights.
+    pub fn findings(&self) -> Vec<String> {
+        self.session.column(
+            "select format('%s: %s', check_name, detail) from app.verify_books() where not ok \
+             union all select format('%s: %s', check_name, detail) from audit.verify() where not ok \
+             union all select format('%s: %s', rule, detail) from sec.security_check() where not ok",
+        )
+    }
+
+    /// The books hold; a charge works and continues the numbers; its event can be sealed; and the books hold still.
+    #[track_caller]
+    pub fn goes_on(&self, card: &str) -> Row {
+        assert_eq!(self.findings(), [] as [String; 0]);
+        let highest = self.highest_number();
+        let paid = self.charge(card, "1.00");
+        assert!(paid["tx_id"].parse::<i64>().expect("an id") % 100_000_000_000 > highest, "{paid:?} after {highest}");
+        self.session.run("call audit.seal()");
+        let event = "select max(id) <= (select last_event_id from audit.head()) from audit.event_log";
+        assert_eq!(self.session.value(event), "t", "the event of the charge is not sealed");
+        assert_eq!(self.findings(), [] as [String; 0]);
+        paid
+    }
 }

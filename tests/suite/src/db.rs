@@ -72,6 +72,11 @@ impl Db {
         admin(&self.name)
     }
 
+    /// A superuser's session with options of the server, as in PGOPTIONS.
+    pub fn superuser_with(&self, options: &str) -> Session {
+        open(&superuser(), &self.name, options).unwrap_or_else(|e| panic!("{e}"))
+    }
+
     /// A session of whoever logs in by this name.
     pub fn login(&self, role: &str) -> Session {
         connect(role, &self.name).unwrap_or_else(|e| panic!("{e}"))
@@ -162,9 +167,13 @@ impl Drop for Db {
 }
 
 fn connect(user: &str, database: &str) -> Result<Session, String> {
+    open(user, database, "")
+}
+
+fn open(user: &str, database: &str, options: &str) -> Result<Session, String> {
     let mut config = Config::new();
     let host = env::var("PGHOST").map_err(|_| "PGHOST is not set: eval \"$(tools/cluster start NAME)\"")?;
-    config.host(&host).user(user).dbname(database);
+    config.host(&host).user(user).dbname(database).options(options);
     config.port(env::var("PGPORT").ok().map_or(5432, |p| p.parse().expect("PGPORT")));
     let client = config.connect(NoTls).map_err(|e| format!("{user} to {database}: {e}"))?;
     Ok(Session::new(client, database))

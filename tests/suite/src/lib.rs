@@ -15,8 +15,8 @@ mod race;
 mod session;
 mod shop;
 
-pub use cluster::{Cluster, program};
+pub use cluster::{Cluster, Scratch, Till, contents, program, sequences, until};
 pub use db::Db;
 pub use race::{Waiting, together};
-pub use session::{Failure, NULL, Row, Session, TOKENS, q, sqlstate_of};
+pub use session::{Failure, NULL, Row, Session, TOKENS, claims, q, sqlstate_of};
 pub use shop::{Company, Member, SHOP, Shop, nobody};

@@ -250,6 +250,7 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
     ("alter table audit.event_log_{month} enable trigger append_only", &[(LOG, "audit.event_log_{month} has")]),
     ("drop trigger append_only on audit.event_log_{month}", &[(LOG, "audit.event_log_{month} has")]),
     ("drop trigger config_changed on app.settings", &[(CONFIG, "app.settings")]),
+    ("alter table app.settings disable trigger config_row_changed", &[(CONFIG, "app.settings")]),
     ("alter table app.membership_levels disable trigger config_changed", &[(CONFIG, "app.membership_levels")]),
 ];
 

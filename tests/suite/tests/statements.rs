@@ -547,3 +547,34 @@ fn read_functions_work_in_a_read_only_transaction() {
     );
     assert_eq!(volatile, [] as [String; 0]);
 }
+
+/// Fresh statistics, a hundred members with a row each, and one with thousands: a plan for the average would fetch all of them.
+#[test]
+fn a_page_costs_the_page_also_for_whoever_has_most() {
+    let mut shop = Shop::open();
+    shop.db.without_books(); // rows for the planner, not for the books
+    let member = shop.member("100.00");
+    shop.superuser.run(&format!(
+        "insert into app.transactions (id, tx_type, status, card_type, payment_method, created_at, posted_at, card_id, card_seq, member_id, merchant_id, \
+                raw_amount, final_amount, balance_after, tx_no) \
+         select to_char(now() at time zone 'UTC', 'YYMM')::bigint * 100000000000 + 1000 + i, 'payment', 'completed', 'personal', 'balance', \
+                greatest(now() - i * interval '0.1 s', date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'), now(), gen_random_uuid(), i, \
+                case when i % 2 = 0 then '{}'::uuid else gen_random_uuid() end, case when i % 2 = 0 then 1 else i end, 1, 1, 1, 'ZF' || i \
+         from generate_series(1, 20000) i",
+        member.id
+    ));
+    shop.superuser.run("analyze app.transactions");
+    let user = shop.db.user(member.id);
+    let pages = |session: &mps_tests::Session, sql: &str| -> i64 {
+        // The first time reads catalogs.
+        session.run(sql);
+        let plan = session.column(&format!("explain (analyze, buffers, costs off, timing off, summary off) {sql}"));
+        let line = plan.iter().find(|l| l.contains("shared hit=")).expect("buffers").clone();
+        let after = line.split("hit=").nth(1).expect("a figure");
+        after.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).expect("a figure")
+    };
+    let usage = pages(&user, "select * from app.v_usage_logs order by created_at desc limit 20");
+    let merchant = pages(&shop.cashier, &format!("select * from app.merchant_statement('{SHOP}', p_limit => 20)"));
+    eprintln!("a page of 10,000 rows: {usage} pages read for v_usage_logs, {merchant} for merchant_statement");
+    assert!(usage < 100 && merchant < 150, "v_usage_logs {usage}, merchant_statement {merchant}");
+}
