@@ -3,7 +3,9 @@
 
 Runs pgbench against a cluster of its own, one operation after another and round after round (A B A B), and prints the
 median of every figure. Times mean little on a shared machine; ratios within one run do. Server CPU is what the
-postmaster's finished children used (/proc), WAL is the distance of the insert position.
+postmaster's finished children used (/proc), WAL is what pg_stat_wal counts: the bytes of all records.
+
+    make bench ONLY="charge others"     only these sections: charge others clients hot footprint memory big growth; or cards
 """
 
 import os
@@ -17,7 +19,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
-SECONDS = 2 if QUICK else 8
+ONLY = os.environ.get("ONLY", "").split()
+SECONDS = 2 if QUICK else 5
 ROUNDS = 3
 MERCHANTS = 1000
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
@@ -48,35 +51,46 @@ def children_ticks():
 class Shop:
     """A database with cards, merchants and live codes."""
 
-    def __init__(self, name, cards, history=0, months=3):
-        self.name, self.cards = name, cards
+    def __init__(self, name, cards, history=0):
+        self.name, self.cards, self.months = name, cards, 4
         started = time.time()
         sh("dropdb", "--force", "--if-exists", name)
         sh("createdb", name)
         psql(name, file="setup.sql", cards=cards, merchants=MERCHANTS)
         if history:
             psql(name, file="history.sql", cards=cards, movements=history // cards, merchants=MERCHANTS)
-        for month in range(4, months):
-            psql(name, f"SELECT sec.make_month((now() + interval '{month} months')::date)")
         psql(name, file="twin.sql")
         sh("pgbench", "-i", "-q", "-s", "10", name)
         psql(name, file="more.sql", merchants=MERCHANTS)
-        print(f"   {name}: {cards} cards, {history} movements of history, {months} months: {time.time() - started:.0f} s", flush=True)
+        print(f"   {name}: {cards} cards, {history} movements of history: {time.time() - started:.0f} s", flush=True)
 
-    def measure(self, script, clients=2, user="bench_client", commit="off", images="off"):
-        """One round of one operation: tps, CPU microseconds and WAL bytes per transaction."""
+    def add_months(self, months):
+        for month in range(self.months, months):
+            psql(self.name, f"SELECT sec.make_month((now() + interval '{month} months')::date)")
+        self.months = months
+
+    def measure(self, script, clients=2, user="bench_client", commit="off", images="off", calls=None):
+        """One round of one operation, for SECONDS or so many calls of each client: tps, CPU microseconds and WAL bytes per call."""
         psql(self.name, f"ALTER SYSTEM SET synchronous_commit = {commit}")
         psql(self.name, f"ALTER SYSTEM SET full_page_writes = {images}")
         psql(self.name, "SELECT pg_reload_conf()")
         psql(self.name, "CHECKPOINT")
-        before, ticks = psql(self.name, "SELECT pg_current_wal_insert_lsn()"), children_ticks()
+        before, ticks = self.wal(), children_ticks()
         out = sh("pgbench", "-n", "-M", "prepared", "-U", user, "-d", self.name, "-c", str(clients), "-j", "2",
-                 "-T", str(SECONDS), "-D", f"cards={self.cards}", "-D", f"merchants={MERCHANTS}", "-f", str(HERE / "scripts" / f"{script}.sql"))
+                 *(("-t", str(calls)) if calls else ("-T", str(SECONDS))), "-D", f"cards={self.cards}", "-D", f"merchants={MERCHANTS}", "-f", str(HERE / "scripts" / f"{script}.sql"))
         done = int(re.search(r"actually processed: (\d+)", out)[1])
         if int(re.search(r"failed transactions: (\d+)", out)[1]):
             sys.exit(f"{script}: failed transactions\n{out}")
-        wal = int(psql(self.name, f"SELECT pg_current_wal_insert_lsn() - '{before}'"))
-        return {"tps": float(re.search(r"tps = ([\d.]+)", out)[1]), "cpu": (children_ticks() - ticks) * TICK_US / done, "wal": wal / done}
+        # Both are told by backends that have ended, which takes them a moment.
+        while psql(self.name, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'") != "0":
+            time.sleep(0.01)
+        time.sleep(0.05)
+        return {"tps": float(re.search(r"tps = ([\d.]+)", out)[1]), "cpu": (children_ticks() - ticks) * TICK_US / done,
+                "wal": (self.wal() - before) / done}
+
+    def wal(self):
+        """Bytes of WAL so far; the backends of pgbench have reported theirs when they ended."""
+        return int(psql(self.name, "SELECT wal_bytes FROM pg_stat_wal"))
 
     def updates(self):
         """Updates of the cards so far, and how many of them were HOT."""
@@ -90,6 +104,17 @@ class Shop:
             for label, options in cases:
                 results[label].append(self.measure(**options))
         return {label: {k: statistics.median(r[k] for r in rounds) for k in rounds[0]} for label, rounds in results.items()}
+
+    def rounds_with(self, other, *cases):
+        """CPU of each case there and here, taken in turns. Statistics are fresh on both sides, as autovacuum keeps them."""
+        results = {script: ([], []) for script, _ in cases}
+        for shop in (other, self):
+            psql(shop.name, "VACUUM ANALYZE")
+        for _ in range(ROUNDS):
+            for script, user in cases:
+                for shop, figures in zip((other, self), results[script]):
+                    figures.append(shop.measure(script=script, user=user)["cpu"])
+        return {script: tuple(statistics.median(f) for f in figures) for script, figures in results.items()}
 
     def footprint(self, sql, user):
         """Locks held at the end of one call and shared buffers it touched, in a warm session."""
@@ -123,27 +148,70 @@ def case(script, label=None, **options):
     return (label or script, dict(script=script, **options))
 
 
-def main():
-    say("# Benchmark results")
-    say()
-    say(f"{time.strftime('%Y-%m-%d')}, {'quick run, ' if QUICK else ''}{ROUNDS} rounds of {SECONDS} s, medians. {os.cpu_count()} CPUs, {platform.machine()}; "
-        f"{psql('postgres', 'SELECT split_part(version(), chr(32), 2)')} with "
-        + ", ".join(f"{s} {psql('postgres', f'SHOW {s}')}" for s in ("shared_buffers", "max_wal_size", "autovacuum", "fsync")) + ". "
-        "`pgbench -n -M prepared`; 2 clients, synchronous_commit off and full_page_writes off unless said otherwise; 1,000 merchants. Written by `make bench`.")
-    shop = Shop("bench_small", 10_000)
-    hot_before = shop.updates()
-    results = shop.rounds(case("charge"), case("twin"), case("floor"), case("bare"), case("tpcb"))
-    updates, hot = (after - before for after, before in zip(shop.updates(), hot_before))
+# What makes the twin one whose rows have random UUIDs (version 4) for keys, as many schemas do.
+RANDOM = (
+    ("twin.", "random."),
+    ("SCHEMA twin", "SCHEMA random"),
+    ("CREATE SEQUENCE random.event_id_seq;", ""),
+    ("CREATE TABLE random.event_log (LIKE", "ALTER TABLE random.transactions ALTER id TYPE uuid USING NULL, ALTER prev_tx_id TYPE uuid USING NULL, ALTER skip_tx_id TYPE uuid USING NULL;\n"
+     "CREATE INDEX ON random.transactions (tx_no);\nALTER TABLE random.point_ledger ADD id uuid NOT NULL DEFAULT gen_random_uuid();\n"
+     "CREATE INDEX ON random.point_ledger (card_id, point_seq);\nALTER TABLE random.idempotency_keys ALTER ref_id TYPE uuid USING NULL;\n"
+     "ALTER TABLE random.personal_cards ALTER last_tx_id TYPE uuid USING NULL, ALTER skip_tx_id TYPE uuid USING NULL;\nCREATE TABLE random.event_log (LIKE"),
+    ("DO $$\nDECLARE v date", "ALTER TABLE random.event_log ALTER id TYPE uuid USING NULL;\nDO $$\nDECLARE v date"),
+    ("(PRIMARY KEY (card_id, point_seq))", "(PRIMARY KEY (id))"),
+    ("tx_id bigint, tx_no text", "tx_id uuid, tx_no text"),
+    ("v_known bigint;", "v_known uuid;"),
+    ("v_id bigint;", "v_id uuid;"),
+    ("WHERE t.id = v_known AND t.created_at >= date_trunc('month', to_timestamp((v_known / 100000000000)::text, 'YYMM'))", "WHERE t.id = v_known"),
+    ("v_id := to_char(v_now AT TIME ZONE 'UTC', 'YYMM')::bigint * 100000000000 + nextval('random.tx_no_seq');", "v_id := gen_random_uuid();"),
+    ("(v_id / 100000000000)::text || lpad((v_id % 100000000000)::text, 6, '0')", "to_char(v_now AT TIME ZONE 'UTC', 'YYMM') || lpad(nextval('random.tx_no_seq')::text, 6, '0')"),
+    ("nextval('random.event_id_seq')", "gen_random_uuid()"),
+)
+
+
+def random_twin(name):
+    text = (HERE / "twin.sql").read_text()
+    text = text[:text.index("-- As after any bulk load")]
+    for old, new in RANDOM:
+        if old not in text:
+            sys.exit(f"bench/twin.sql has no {old}")
+        text = text.replace(old, new)
+    # The codes are the twin's: card ids are the same.
+    text = re.sub(r"UPDATE bench.codes c SET twin_code = .*;\n", "", text)
+    done = subprocess.run(["psql", "-qXtA", "-v", "ON_ERROR_STOP=1", "-d", name], input=text + "VACUUM FULL random.personal_cards; VACUUM ANALYZE;", text=True, capture_output=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    psql(name, "GRANT ALL ON ALL TABLES IN SCHEMA random TO bench_client; GRANT ALL ON ALL SEQUENCES IN SCHEMA random TO bench_client")
+
+
+def section_charge(small):
+    hot_before = small.updates()
+    results = small.rounds(case("charge"), case("twin"), case("floor"), case("bare"), case("tpcb"))
+    updates, hot = (after - before for after, before in zip(small.updates(), hot_before))
     table("A charge over 10,000 cards, with an idempotency key", results, "twin")
-    results = shop.rounds(case("charge"), case("refund"), case("replay"), case("rotate", user="bench_backend"),
-                          case("recharge", "recharge + confirm (5 statements)", user="postgres"),
-                          case("statement", "card_statement page of 50", user="bench_backend"), case("usage", "v_usage_logs page of 20", user="bench_member"))
+    say()
+    say(f"Updates of `app.personal_cards` by these {updates:,} charges that stayed on their page (HOT): {100 * hot / updates:.2f} %.")
+
+
+def section_others(small):
+    results = small.rounds(case("charge"), case("refund"), case("replay"), case("rotate", user="bench_backend"),
+                           case("recharge", "recharge + confirm (5 statements)", user="postgres"),
+                           case("statement", "card_statement page of 50", user="bench_backend"), case("usage", "v_usage_logs page of 20", user="bench_member"))
     table("The other operations", results, "charge")
-    results = shop.rounds(*[case(s, f"{s}, {c} clients, commit {m}", clients=c, commit=m) for c in ((2, 8) if QUICK else (1, 2, 8)) for m in ("off", "on") for s in ("charge", "twin")])
+
+
+def section_clients(small):
+    results = small.rounds(*[case(s, f"{s}, {c} clients, commit {m}", clients=c, commit=m)
+                             for c in ((2, 8) if QUICK else (1, 2, 8)) for m in ("off", "on") for s in ("charge", "twin")])
     table("Clients and commit", results)
-    results = shop.rounds(*[case(s, l, clients=8) for s, l in (("hot", "one company card"), ("hot_twin", "one card, twin"), ("hot_bare", "one card, bare UPDATE"))])
+
+
+def section_hot(small):
+    results = small.rounds(*[case(s, l, clients=8) for s, l in (("hot", "one company card"), ("hot_twin", "one card, twin"), ("hot_bare", "one card, bare UPDATE"))])
     table("One hot card, 8 clients", results, "one card, twin")
 
+
+def section_footprint(small):
     say()
     say("### Locks and buffers of one call, warm")
     say()
@@ -153,34 +221,95 @@ def main():
         ("charge", "bench_client", "SELECT * FROM app.merchant_charge_by_qr('SHOP-0001', (SELECT code FROM bench.codes WHERE n = 7), 10.00, NULL, '{}', 'k' || random())"),
         ("twin", "bench_client", "SELECT * FROM twin.charge('SHOP-0001', (SELECT twin_code FROM bench.codes WHERE n = 7), 10.00, NULL, '{}', 'k' || random())"),
         ("refund", "bench_client", "SELECT * FROM app.merchant_refund_tx((SELECT merchant FROM bench.payments WHERE n = 7), (SELECT tx_no FROM bench.payments WHERE n = 7), 0.01)"),
-        ("card_statement", "bench_backend", "SELECT * FROM app.card_statement((SELECT card_id FROM bench.codes WHERE n = 7))"),
+        ("replay", "bench_client", "SELECT * FROM app.merchant_charge_by_qr((SELECT merchant FROM bench.payments WHERE n = 7), (SELECT code FROM bench.codes WHERE n = 7), 100.00, NULL, '{}', 'replay-7')"),
+        ("recharge by a backend", "bench_backend", "SELECT * FROM app.user_recharge_personal_card((SELECT card_id FROM bench.codes WHERE n = 7), 10.00)"),
+        ("rotate_card_qr", "bench_backend", "SELECT * FROM app.rotate_card_qr((SELECT card_id FROM bench.codes WHERE n = 10007))"),
+        ("card_statement page of 50", "bench_backend", "SELECT * FROM app.card_statement((SELECT card_id FROM bench.codes WHERE n = 7))"),
+        ("v_usage_logs page of 20", "bench_member", "SELECT * FROM app.v_usage_logs ORDER BY created_at DESC LIMIT 20"),
     ):
-        locks, buffers = shop.footprint(sql, user)
+        locks, buffers = small.footprint(sql, user)
         say(f"| {label} | {locks} | {buffers} |")
-    say()
-    say(f"Updates of `app.personal_cards` by the first table's {updates:,} charges that stayed on their page (HOT): {100 * hot / updates:.2f} %.")
-    memory(shop)
 
+
+def section_cards(small):
+    """The same as the first rows of section_growth, over an empty month."""
     big = Shop("bench_big", 100_000 if QUICK else 1_000_000)
-    results = big.rounds(case("charge"), case("twin"), case("charge", "charge, page images on", images="on"), case("twin", "twin, page images on", images="on"))
-    table(f"A charge over {big.cards:,} cards", results, "twin")
+    say()
+    say("### Cards alone: server CPU µs over an empty month")
+    say()
+    say(f"| operation | {small.cards:,} cards | {big.cards:,} cards | ratio |")
+    say("|---|---:|---:|---:|")
+    for script, (few, many) in big.rounds_with(small, ("charge", "bench_client"), ("refund", "bench_client")).items():
+        say(f"| {script} | {few:.0f} | {many:.0f} | {many / few:.2f} |")
 
-    old = Shop("bench_old", 10_000, history=500_000 if QUICK else 5_000_000, months=120)
-    growth = {}
-    for _ in range(ROUNDS):
-        for label, where in (("small", shop), ("cards", big), ("history and 120 months", old)):
-            for script, user in (("charge", "bench_client"), ("refund", "bench_client"), ("statement", "bench_backend"), ("usage", "bench_member")):
-                growth.setdefault((script, label), []).append(where.measure(script=script, user=user))
-    results = {f"{s}: {l}": {k: statistics.median(r[k] for r in v) for k in v[0]} for (s, l), v in growth.items()}
+
+def section_big():
+    big = Shop("bench_big", 100_000 if QUICK else 1_000_000)
+    results = big.rounds(case("charge"), case("twin"))
+    table(f"A charge over {big.cards:,} cards", results, "twin")
+    # A month that has its rows already, and every page of it due for an image.
+    random_twin(big.name)
+    psql(big.name, file="month.sql", movements=big.cards, merchants=MERCHANTS)
+    # The same number of charges for each: the longer a round, the fewer pages are touched for the first time.
+    calls = 300 if QUICK else 1_000
+    results = big.rounds(*[case(s, l, images="on", calls=calls) for s, l in (
+        ("charge", None), ("twin", None), ("random", "twin with random UUID keys"))])
+    table(f"The first {2 * calls:,} charges after a checkpoint, with page images, {big.cards:,} cards and as many movements in the month", results, "twin with random UUID keys")
+    return big
+
+
+def section_growth(small, big):
+    short = Shop("bench_short", 100, history=5_000)
+    old = Shop("bench_old", 10_000, history=500_000 if QUICK else 5_000_000)
+    pages = old.rounds_with(short, ("statement", "bench_backend"), ("usage", "bench_member"))
     say()
-    say("### Growth: server CPU µs against the small shop")
+    say("### A page of history: server CPU µs")
     say()
-    say(f"| operation | 10,000 cards, no history | {big.cards:,} cards | 10,000 cards, {500_000 if QUICK else 5_000_000:,} movements, 120 months | worst ratio |")
-    say("|---|---:|---:|---:|---:|")
-    for script in ("charge", "refund", "statement", "usage"):
-        small, cards, history = (results[f"{script}: {l}"]["cpu"] for l in ("small", "cards", "history and 120 months"))
-        say(f"| {script} | {small:.0f} | {cards:.0f} | {history:.0f} | {max(cards, history) / small:.2f} |")
-    (HERE / "RESULTS.md").write_text("\n".join(TABLE) + "\n")
+    say(f"| operation | 5,000 movements | {500_000 if QUICK else 5_000_000:,} movements | ratio |")
+    say("|---|---:|---:|---:|")
+    for script, (few, many) in pages.items():
+        say(f"| {script} | {few:.0f} | {many:.0f} | {many / few:.2f} |")
+    cases = ("charge", "bench_client"), ("refund", "bench_client"), ("statement", "bench_backend"), ("usage", "bench_member")
+    cards = big.rounds_with(small, *cases[:2]) if big else {}
+    history = old.rounds_with(small, *cases[:2])
+    few_months = {script: [old.measure(script=script, user=user)["cpu"] for _ in range(ROUNDS)] for script, user in cases}
+    months = old.months
+    old.add_months(120)
+    many_months = {script: [old.measure(script=script, user=user)["cpu"] for _ in range(ROUNDS)] for script, user in cases}
+    say()
+    say("### Growth: server CPU µs, and the ratio to the small case")
+    say()
+    say("| operation | small | larger | ratio |")
+    say("|---|---:|---:|---:|")
+    for what, results in ((f"{big.cards if big else 0:,} cards against {small.cards:,}", cards), (f"{500_000 if QUICK else 5_000_000:,} movements against none", history)):
+        for script, (few, many) in results.items():
+            say(f"| {script}, {what} | {few:.0f} | {many:.0f} | {many / few:.2f} |")
+    for script, few in few_months.items():
+        few, many = statistics.median(few), statistics.median(many_months[script])
+        say(f"| {script}, {old.months} months against {months} | {few:.0f} | {many:.0f} | {many / few:.2f} |")
+
+
+def main():
+    say("# Benchmark results")
+    say()
+    say(f"{time.strftime('%Y-%m-%d')}, {'quick run, ' if QUICK else ''}{ROUNDS} rounds of {SECONDS} s, medians. {os.cpu_count()} CPUs, {platform.machine()}; "
+        f"{psql('postgres', 'SELECT split_part(version(), chr(32), 2)')} with "
+        + ", ".join(f"{s} {psql('postgres', f'SHOW {s}')}" for s in ("shared_buffers", "max_wal_size", "autovacuum", "fsync")) + ". "
+        "`pgbench -n -M prepared`; 2 clients, synchronous_commit off and full_page_writes off unless said otherwise; 1,000 merchants. Written by `make bench`.")
+    sections = {"charge": section_charge, "others": section_others, "clients": section_clients, "hot": section_hot,
+                "footprint": section_footprint, "memory": memory}
+    wanted = ONLY or [*sections, "big", "growth"]
+    small = Shop("bench_small", 10_000)
+    for name, section in sections.items():
+        if name in wanted:
+            section(small)
+    big = section_big() if "big" in wanted else None
+    if "cards" in wanted:
+        section_cards(small)
+    if "growth" in wanted:
+        section_growth(small, big)
+    if not ONLY:
+        (HERE / "RESULTS.md").write_text("\n".join(TABLE) + "\n")
 
 
 def memory(shop):
@@ -189,7 +318,7 @@ def memory(shop):
     calls = """
         DO $$ BEGIN FOR i IN 1 .. {n} LOOP
             PERFORM app.merchant_charge_by_qr('SHOP-0001', (SELECT code FROM bench.codes WHERE n = 1 + i % 10000), 1.00, NULL, '{{}}', 'm{tag}-' || i);
-            IF i % 10 = 0 THEN PERFORM app.merchant_refund_tx('SHOP-0001', (SELECT tx_no FROM bench.payments WHERE n = 1000), 0.01); END IF;
+            IF i % 10 = 0 THEN PERFORM app.merchant_refund_tx('SHOP-0001', (SELECT tx_no FROM bench.payments WHERE merchant = 'SHOP-0001' AND n = 1000 * (1 + i / 10 % 10)), 0.01); END IF;
             IF i % 10 = 1 THEN PERFORM app.card_statement((SELECT card_id FROM bench.codes WHERE n = 1 + i % 10000)); END IF;
             COMMIT;
         END LOOP; END $$;
@@ -211,6 +340,7 @@ def memory(shop):
         ask(calls.format(n=many, tag="b") + "SELECT 1;")
         grown = resident() - first
         session.stdin.close()
+    say()
     say(f"A backend's own memory after {many:,} mixed calls is {grown:+,} kB of what it was after {few:,} ({first:,} kB).")
 
 

@@ -134,7 +134,7 @@ BEGIN
     WHERE c.id = v_card_id;
     INSERT INTO twin.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
     VALUES (nextval('twin.event_id_seq'), v_now, v_uid, session_user, 'payment', 'transaction', v_tx_no,
-            jsonb_build_object('card_no', v_card.card_no, 'card_seq', v_card.card_seq + 1, 'change', -v_price, 'balance_after', v_balance));
+            jsonb_build_object('change', (-v_price)::text));
     IF p_idempotency_key IS NOT NULL THEN
         INSERT INTO twin.idempotency_keys (scope_no, ref_id, operation, idempotency_key) VALUES (v_merchant.id, v_id, 1, p_idempotency_key);
     END IF;
