@@ -185,7 +185,7 @@ fn look_at_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Pa
             let (card, status) = seen.expect("a live code has a card");
             let member = card.member_id.expect("personal cards have a member");
             let code_ends_at = card.code.expires_at;
-            Ok(Payer { card, member, member_status: Some(status), code_ends_at })
+            Ok(Payer { card, member, member_status: status, code_ends_at })
         }
         Place::Enterprise { card, member } => {
             let seen = members::binding(call.db, Uuid::from_bytes(card), Uuid::from_bytes(member));

@@ -28,7 +28,7 @@ fn rotate_card_qr(
             return Err(Error::new(Token::NotAllowed, "p_member_id is for backends"));
         }
         let code = match card_type {
-            CardType::Personal => personal_code(call, card_id, user, p_member_id)?,
+            CardType::Personal => personal_code(call, card_id, p_member_id)?,
             CardType::Enterprise => enterprise_code(call, card_id, user, p_member_id)?,
         };
         Ok((code.plain, code.expires_at))
@@ -50,35 +50,16 @@ fn new_code(call: &Call, place: Place) -> NewCode {
     NewCode { plain, hash, expires_at }
 }
 
-/// For the card's owner, or a backend that may name it. Nearly always the card may pay, and one statement does it. Where it
-/// did nothing, the card is looked at, to do it step by step or to say why not.
-fn personal_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid>) -> Result<NewCode> {
-    call.open_month()?;
-    let code = new_code(call, Place::Personal { card: *id.as_bytes() });
-    let member = user.or(named);
-    let done = cards::set_code_of_usable(call.db, id, member, &code.hash, server::now(), code.expires_at);
-    let Some((card_no, owner)) = done else { return personal_code_step_by_step(call, id, user, named, code) };
-    if call.has_waited() {
-        ensure(members::status(call.db, owner) == Some(MemberStatus::Active), Token::MemberNotActive)?;
-    }
-    audit_rotation(call, &card_no, owner);
-    Ok(code)
-}
-
-/// The card is read without a lock and written only if it has not changed since; where it has, once more, locked.
-fn personal_code_step_by_step(
-    call: &Call,
-    id: Uuid,
-    user: Option<Uuid>,
-    named: Option<Uuid>,
-    code: NewCode,
-) -> Result<NewCode> {
+/// For the card's owner, or a backend that may name it. The card is read without a lock and written only if it has not
+/// changed since; where it has, once more, locked.
+fn personal_code(call: &Call, id: Uuid, named: Option<Uuid>) -> Result<NewCode> {
     let (card, status) = cards::peek_payer(call.db, id).ok_or(Token::CardNotFound)?;
     let card = owner_or_backend(call, Some(card))?;
     let owner = card.member_id.expect("personal cards have a member");
-    debug_assert!(user.is_none_or(|u| u == owner));
     ensure(named.is_none_or(|member| member == owner), Token::NotCardUser)?;
-    ensure_may_pay(&card, Some(status))?;
+    ensure_may_pay(&card, status)?;
+    call.open_month()?;
+    let code = new_code(call, Place::Personal { card: *id.as_bytes() });
     if !cards::set_personal_code(call.db, id, &code.hash, code.expires_at, card.version) {
         let card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         ensure_may_pay(&card, members::status(call.db, owner))?;

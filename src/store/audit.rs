@@ -25,6 +25,7 @@ static TABLE: Table = Table {
     name: "event_log_{m}",
     columns: &["id", "happened_at", "actor_user_id", "actor_role", "action", "object_type", "object_id", "context"],
     key: "id",
+    asserted: &[],
 };
 
 pub fn record(db: &Db, month: Month, e: Event) {

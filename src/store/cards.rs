@@ -1,8 +1,10 @@
 //! `app.personal_cards` and `app.enterprise_cards`.
 
-use super::members::MemberStatus;
-use super::spi::{Db, Param, Row, p};
-use super::types::{RowVersion, Timestamp, Uuid};
+use super::direct::{Path, Table};
+use super::members::{self, MemberStatus};
+use super::row::{Row, RowVersion};
+use super::spi::{Db, Param, p};
+use super::types::{Timestamp, Uuid};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::money::{Discount, Money};
 use mps_domain::tier::Level;
@@ -40,21 +42,60 @@ pub struct Card {
     pub version: Option<RowVersion>,
 }
 
+/// The columns of `app.personal_cards`, in its order, for the macro that is named.
+macro_rules! personal_columns {
+    ($in:ident) => {
+        $in!(
+            "id",
+            "member_id",
+            "replaced_by",
+            "created_at",
+            "expires_at",
+            "status",
+            "level",
+            "points",
+            "point_seq",
+            "card_seq",
+            "last_tx_id",
+            "skip_tx_id",
+            "last_posted_at",
+            "qr_expires_at",
+            "balance",
+            "discount",
+            "card_no",
+            "qr_hash"
+        )
+    };
+}
+
+macro_rules! array {
+    ($($column:literal),*) => { &[$($column),*] };
+}
+
+macro_rules! listed {
+    ($first:literal $(, $column:literal)*) => { concat!("c.", $first $(, ", c.", $column)*) };
+}
+
+static PERSONAL: Table = Table {
+    schema: c"app",
+    name: "personal_cards",
+    columns: personal_columns!(array),
+    key: "id",
+    asserted: &["(balance >= (0)::numeric)"],
+};
+
+static PERSONAL_BY_ID: Path = Path { table: &PERSONAL, index: c"personal_cards_pkey", key: &["id"] };
+
 macro_rules! select_personal {
     ($tail:literal) => {
-        concat!(
-            "SELECT c.id, c.card_no, c.status::text, c.expires_at, c.balance, c.discount, c.card_seq, c.last_tx_id, c.skip_tx_id, \
-             c.last_posted_at, c.member_id, c.points, c.level, c.point_seq, c.replaced_by, c.qr_hash, c.qr_expires_at \
-             FROM app.personal_cards c ",
-            $tail
-        )
+        concat!("SELECT ", personal_columns!(listed), " FROM app.personal_cards c ", $tail)
     };
 }
 
 macro_rules! select_enterprise {
     ($tail:literal) => {
         concat!(
-            "SELECT c.id, c.card_no, c.status::text, c.expires_at, c.balance, c.fixed_discount, c.card_seq, c.last_tx_id, \
+            "SELECT c.id, c.card_no, c.status, c.expires_at, c.balance, c.fixed_discount, c.card_seq, c.last_tx_id, \
              c.skip_tx_id, c.last_posted_at FROM app.enterprise_cards c ",
             $tail
         )
@@ -70,12 +111,39 @@ macro_rules! update_personal {
     };
 }
 
-fn common(card_type: CardType, r: &Row) -> Card {
+fn status(label: &str) -> CardStatus {
+    CardStatus::from_label(label).expect("labels of app.card_status")
+}
+
+fn personal(r: &Row) -> Card {
     Card {
-        card_type,
+        card_type: CardType::Personal,
+        id: r.get(1),
+        member_id: r.opt(2),
+        replaced_by: r.opt(3),
+        expires_at: r.opt(5),
+        status: status(&r.label(6)),
+        level: r.get(7),
+        points: r.get(8),
+        point_seq: r.get(9),
+        card_seq: r.get(10),
+        last_tx_id: r.opt(11),
+        skip_tx_id: r.opt(12),
+        last_posted_at: r.opt(13),
+        code: CodeState { expires_at: r.opt(14), hash: r.opt(18) },
+        balance: r.get(15),
+        discount: r.get(16),
+        card_no: r.get(17),
+        version: None,
+    }
+}
+
+fn enterprise(r: &Row) -> Card {
+    Card {
+        card_type: CardType::Enterprise,
         id: r.get(1),
         card_no: r.get(2),
-        status: CardStatus::from_label(&r.text(3)).expect("labels of app.card_status"),
+        status: status(&r.label(3)),
         expires_at: r.opt(4),
         balance: r.get(5),
         discount: r.get(6),
@@ -93,26 +161,10 @@ fn common(card_type: CardType, r: &Row) -> Card {
     }
 }
 
-fn personal(r: &Row) -> Card {
-    Card {
-        member_id: r.opt(11),
-        points: r.get(12),
-        level: r.get(13),
-        point_seq: r.get(14),
-        replaced_by: r.opt(15),
-        code: CodeState { hash: r.opt(16), expires_at: r.opt(17) },
-        ..common(CardType::Personal, r)
-    }
-}
-
-fn enterprise(r: &Row) -> Card {
-    common(CardType::Enterprise, r)
-}
-
 /// A card without locking it.
 pub fn find(db: &Db, card_type: CardType, id: Uuid) -> Option<Card> {
     match card_type {
-        CardType::Personal => db.row(select_personal!("WHERE c.id = $1"), &[p(id)], personal),
+        CardType::Personal => db.find(&PERSONAL_BY_ID, &[p(id)], personal),
         CardType::Enterprise => db.row(select_enterprise!("WHERE c.id = $1"), &[p(id)], enterprise),
     }
 }
@@ -138,20 +190,12 @@ pub fn personal_of(db: &Db, member: Uuid) -> Option<Card> {
     )
 }
 
-/// A personal card and its member's status in one look, without a lock: [`save`] succeeds only if nothing about the card
-/// has changed since. Whatever takes the right to pay away (freezing, replacing, suspending the member) changes the row.
-pub fn peek_payer(db: &Db, id: Uuid) -> Option<(Card, MemberStatus)> {
-    db.row(
-        "SELECT c.id, c.card_no, c.status::text, c.expires_at, c.balance, c.discount, c.card_seq, c.last_tx_id, c.skip_tx_id, \
-                c.last_posted_at, c.member_id, c.points, c.level, c.point_seq, c.replaced_by, c.qr_hash, c.qr_expires_at, \
-                c.xmin, m.status \
-         FROM app.personal_cards c JOIN app.member_profiles m ON m.id = c.member_id WHERE c.id = $1",
-        &[p(id)],
-        |r| {
-            let card = Card { version: Some(r.get(18)), ..personal(r) };
-            (card, MemberStatus::from_label(&r.text(19)).expect("checked by the column"))
-        },
-    )
+/// A personal card and then its member's status, without a lock: [`save`] succeeds only if nothing about the card has changed
+/// since. Whatever takes the right to pay away (freezing, replacing, suspending the member) changes the card's row.
+pub fn peek_payer(db: &Db, id: Uuid) -> Option<(Card, Option<MemberStatus>)> {
+    let card = db.find(&PERSONAL_BY_ID, &[p(id)], |r| Card { version: Some(r.version()), ..personal(r) })?;
+    let status = members::status(db, card.member_id.expect("personal cards have a member"));
+    Some((card, status))
 }
 
 /// Changes nothing but the version of a locked card: a charge that looked at it before looks again, and a caller on an older
@@ -164,31 +208,16 @@ pub fn touch(db: &Db, card_type: CardType, id: Uuid) {
     db.run(sql, &[p(id)]);
 }
 
-/// Sets the pay code of a personal card that may pay at this moment, in one statement: its number and its member; `None`
-/// (and nothing written) where it may not, or is another member's than `member`. Where it had to wait for the row, the
-/// member's status is that of before.
-pub fn set_code_of_usable(
-    db: &Db,
-    id: Uuid,
-    member: Option<Uuid>,
-    hash: &[u8],
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> Option<(String, Uuid)> {
-    db.row(
-        "UPDATE app.personal_cards c SET qr_hash = $2, qr_expires_at = $3 FROM app.member_profiles m \
-         WHERE c.id = $1 AND m.id = c.member_id AND c.status = 'active'::app.card_status AND m.status = 'active' \
-               AND (c.expires_at IS NULL OR c.expires_at > $4) AND ($5 IS NULL OR c.member_id = $5) \
-         RETURNING c.card_no, c.member_id",
-        &[p(id), p(hash), p(expires_at), p(now), p(member)],
-        |r| (r.text(1), r.get(2)),
-    )
-}
-
 /// Sets the pay code of a personal card; `false` (and nothing written) if the card was read as `version` and has changed
 /// since.
 #[must_use]
 pub fn set_personal_code(db: &Db, id: Uuid, hash: &[u8], expires_at: Timestamp, version: Option<RowVersion>) -> bool {
+    let changes = || [("qr_expires_at", p(expires_at)), ("qr_hash", p(hash))];
+    if let Some(version) = version
+        && let Some(written) = db.update(&PERSONAL, version, &changes())
+    {
+        return written;
+    }
     let touched = match version {
         None => db.run(
             "UPDATE app.personal_cards SET qr_hash = $2, qr_expires_at = $3 WHERE id = $1",
@@ -206,6 +235,12 @@ pub fn set_personal_code(db: &Db, id: Uuid, hash: &[u8], expires_at: Timestamp, 
 /// since. `spend_code` forgets the pay code of a personal card.
 #[must_use]
 pub fn save(db: &Db, card: &Card, spend_code: bool) -> bool {
+    assert!(!card.balance.is_negative());
+    if let Some(version) = card.version
+        && let Some(saved) = save_version(db, card, version, spend_code)
+    {
+        return saved;
+    }
     let mut params: Vec<Param> = Vec::with_capacity(12);
     params.extend([
         p(card.id),
@@ -232,6 +267,26 @@ pub fn save(db: &Db, card: &Card, spend_code: bool) -> bool {
     };
     assert!(touched == 1 || card.version.is_some(), "a locked card is updated");
     touched == 1
+}
+
+/// As [`save`], of a personal card that was read without a lock, without a statement; `None` where only that does it right.
+fn save_version(db: &Db, card: &Card, version: RowVersion, spend_code: bool) -> Option<bool> {
+    let mut changes = Vec::with_capacity(11);
+    changes.extend([
+        ("level", p(card.level)),
+        ("points", p(card.points)),
+        ("point_seq", p(card.point_seq)),
+        ("card_seq", p(card.card_seq)),
+        ("last_tx_id", p(card.last_tx_id)),
+        ("skip_tx_id", p(card.skip_tx_id)),
+        ("last_posted_at", p(card.last_posted_at)),
+        ("balance", p(card.balance)),
+        ("discount", p(card.discount)),
+    ]);
+    if spend_code {
+        changes.extend([("qr_expires_at", p(None::<Timestamp>)), ("qr_hash", p(None::<&[u8]>))]);
+    }
+    db.update(&PERSONAL, version, &changes)
 }
 
 pub fn set_status(db: &Db, card_type: CardType, id: Uuid, status: CardStatus) {

@@ -95,6 +95,7 @@ static KEYS: Table = Table {
     name: "idempotency_keys",
     columns: &["scope_no", "ref_id", "operation", "idempotency_key"],
     key: "scope_no, operation, idempotency_key",
+    asserted: &[],
 };
 
 static ORDERS: Table = Table {
@@ -102,6 +103,7 @@ static ORDERS: Table = Table {
     name: "external_orders",
     columns: &["scope_no", "tx_id", "scope", "order_id"],
     key: "scope_no, scope, order_id",
+    asserted: &[],
 };
 
 /// Takes a key for `ref_id`, or finds what it was taken for. An equal request in flight is waited for: the unique index

@@ -1,6 +1,7 @@
 //! `app.member_profiles` and `app.enterprise_card_bindings`.
 
 use super::cards::CodeState;
+use super::direct::{Path, Table};
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
 
@@ -33,15 +34,23 @@ pub struct NewMember<'a> {
     pub email: Option<&'a str>,
 }
 
+static TABLE: Table = Table {
+    schema: c"app",
+    name: "member_profiles",
+    columns: &["id", "created_at", "member_no", "status", "name", "phone", "email"],
+    key: "id",
+    asserted: &[],
+};
+
+static BY_ID: Path = Path { table: &TABLE, index: c"member_profiles_pkey", key: &["id"] };
+
 /// Locks a member against every other change of it or of which cards it has; returns its number. `None`: no such member.
 pub fn lock(db: &Db, id: Uuid) -> Option<String> {
     db.row("SELECT m.member_no FROM app.member_profiles m WHERE m.id = $1 FOR NO KEY UPDATE", &[p(id)], |r| r.get(1))
 }
 
 pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
-    db.row("SELECT m.status FROM app.member_profiles m WHERE m.id = $1", &[p(id)], |r| {
-        MemberStatus::from_label(&r.text(1)).expect("checked by the column")
-    })
+    db.find(&BY_ID, &[p(id)], |r| MemberStatus::from_label(&r.text(4)).expect("checked by the column"))
 }
 
 /// Inserts a member and returns its number; `None` if it is registered already.

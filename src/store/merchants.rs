@@ -1,5 +1,6 @@
 //! `app.merchants` and `app.merchant_users`.
 
+use super::direct::{Path, Table};
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
 
@@ -34,20 +35,37 @@ pub struct Merchant {
     pub role: Option<MerchantRole>,
 }
 
-/// A merchant by code, and the role that `user` has in it.
+static MERCHANTS: Table = Table {
+    schema: c"app",
+    name: "merchants",
+    columns: &["id", "active", "created_at", "code", "name"],
+    key: "id",
+    asserted: &[],
+};
+
+static BY_CODE: Path = Path { table: &MERCHANTS, index: c"merchants_code_key", key: &["code"] };
+
+static USERS: Table = Table {
+    schema: c"app",
+    name: "merchant_users",
+    columns: &["merchant_id", "user_id", "created_at", "role"],
+    key: "merchant_id, user_id",
+    asserted: &[],
+};
+
+static USER: Path = Path { table: &USERS, index: c"merchant_users_pkey", key: &["merchant_id", "user_id"] };
+
+/// A merchant by code, and then the role that `user` has in it.
 pub fn find(db: &Db, code: &str, user: Option<Uuid>) -> Option<Merchant> {
-    db.row(
-        "SELECT m.id, m.active, m.name, m.created_at, (SELECT u.role FROM app.merchant_users u WHERE u.merchant_id = m.id AND u.user_id = $2) \
-         FROM app.merchants m WHERE m.code = $1",
-        &[p(code), p(user)],
-        |r| Merchant {
-            id: r.get(1),
-            active: r.get(2),
-            name: r.get(3),
-            created_at: r.get(4),
-            role: r.opt::<String>(5).and_then(|l| MerchantRole::from_label(&l)),
-        },
-    )
+    let merchant = db.find(&BY_CODE, &[p(code)], |r| Merchant {
+        id: r.get(1),
+        active: r.get(2),
+        created_at: r.get(3),
+        name: r.get(5),
+        role: None,
+    })?;
+    let role = user.and_then(|user| role_of(db, merchant.id, user));
+    Some(Merchant { role, ..merchant })
 }
 
 /// Locks a merchant against other changes of it or its operators.
@@ -73,12 +91,7 @@ pub fn set_active(db: &Db, id: i32, active: bool) -> bool {
 }
 
 pub fn role_of(db: &Db, merchant: i32, user: Uuid) -> Option<MerchantRole> {
-    db.row(
-        "SELECT u.role FROM app.merchant_users u WHERE u.merchant_id = $1 AND u.user_id = $2",
-        &[p(merchant), p(user)],
-        |r| MerchantRole::from_label(&r.text(1)),
-    )
-    .flatten()
+    db.find(&USER, &[p(merchant), p(user)], |r| MerchantRole::from_label(&r.text(4))).flatten()
 }
 
 pub fn set_role(db: &Db, at: Timestamp, merchant: i32, user: Uuid, role: MerchantRole) {

@@ -12,6 +12,8 @@ pub mod members;
 pub mod merchants;
 pub mod months;
 pub mod points;
+#[allow(unsafe_code)]
+mod row;
 pub mod server;
 pub mod settings;
 #[allow(unsafe_code)]

@@ -23,6 +23,7 @@ static TABLE: Table = Table {
     name: "point_ledger_{m}",
     columns: &["card_id", "point_seq", "created_at", "change", "balance_after", "level", "tx_no", "reason"],
     key: "card_id, point_seq",
+    asserted: &[],
 };
 
 pub fn insert(db: &Db, month: Month, e: &PointEntry) {

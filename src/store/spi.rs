@@ -1,8 +1,9 @@
 //! Statements, each prepared once per backend and kept. A statement's text is a constant of the module that uses it; its
 //! parameter types are those of its first use, and result columns are checked against the Rust type when read.
 
-use super::direct::{self, Outcome, Table, Unique};
-use super::types::{FromColumn, ToColumn};
+use super::direct::{self, Change, Found, Inserted, Path, Table, Unique, Updated};
+use super::row::{Row, RowVersion};
+use super::types::ToColumn;
 use super::{months, server};
 use crate::error::{Error, Token};
 use mps_domain::month::Month;
@@ -29,6 +30,8 @@ enum Sql {
         table: &'static Table,
         or_nothing: bool,
     },
+    /// The row that a unique key names.
+    Find(&'static Path),
 }
 
 impl Sql {
@@ -38,13 +41,15 @@ impl Sql {
             Sql::Text(text) => text.as_ptr() as usize,
             // Each table is always asked in the one or the other way.
             Sql::Insert { table, .. } => std::ptr::from_ref(table) as usize,
+            Sql::Find(path) => std::ptr::from_ref(path) as usize,
         }
     }
 
     fn text(self) -> String {
         match self {
             Sql::Text(text) => text.into(),
-            Sql::Insert { table, or_nothing } => table.statement(or_nothing),
+            Sql::Insert { table, or_nothing } => table.insertion(or_nothing),
+            Sql::Find(path) => path.statement(),
         }
     }
 }
@@ -101,7 +106,7 @@ impl Db {
 
     /// Inserts one row into a table (of a month): directly where that does the same, else by a statement.
     pub fn insert(&self, table: &'static Table, month: Option<Month>, values: &[Param]) {
-        if direct::insert(table, month, values, Unique::Required) == Outcome::ByStatement {
+        if direct::insert(table, month, values, Unique::Required) == Inserted::ByStatement {
             self.execute(Sql::Insert { table, or_nothing: false }, month, values, |_| ());
         }
     }
@@ -113,12 +118,35 @@ impl Db {
         let outcome = match server::statements_see_commits() {
             true => direct::insert(table, None, values, Unique::OrNothing(key)),
             // Only the statement compares with the transaction's snapshot.
-            false => Outcome::ByStatement,
+            false => Inserted::ByStatement,
         };
         match outcome {
-            Outcome::Inserted => true,
-            Outcome::Conflict => false,
-            Outcome::ByStatement => self.execute(Sql::Insert { table, or_nothing: true }, None, values, |_| ()).1 == 1,
+            Inserted::Done => true,
+            Inserted::Conflict => false,
+            Inserted::ByStatement => self.execute(Sql::Insert { table, or_nothing: true }, None, values, |_| ()).1 == 1,
+        }
+    }
+
+    /// Reads the row that a unique key names, as a statement that begins now would: its columns in the table's order.
+    pub fn find<T>(&self, path: &'static Path, key: &[Param], read: impl Fn(&Row) -> T) -> Option<T> {
+        match direct::find(path, key, self.read_only, &read) {
+            Found::Row(row) => Some(row),
+            Found::Nothing => None,
+            Found::ByStatement => self.execute(Sql::Find(path), None, key, read).0.pop(),
+        }
+    }
+
+    /// Changes the row that was read as `version`: `Some(false)` where it has changed since, and nothing was written; `None`
+    /// where only a statement does it right.
+    pub fn update(&self, table: &'static Table, version: RowVersion, changes: &[Change]) -> Option<bool> {
+        // Only a statement compares with the transaction's snapshot.
+        if !server::statements_see_commits() {
+            return None;
+        }
+        match direct::update(table, version, changes) {
+            Updated::Done => Some(true),
+            Updated::Changed => Some(false),
+            Updated::ByStatement => None,
         }
     }
 
@@ -177,7 +205,7 @@ impl Db {
             let count = (*table).numvals as usize;
             let mut out = Vec::with_capacity(count);
             for i in 0..count {
-                out.push(read(&Row { tuple: *(*table).vals.add(i), desc: (*table).tupdesc }));
+                out.push(read(&Row::of_tuple(*(*table).vals.add(i), (*table).tupdesc)));
             }
             pg_sys::SPI_freetuptable(table);
             (out, touched)
@@ -247,34 +275,4 @@ impl Param {
 /// Makes a parameter from a value or an option of one.
 pub fn p<T: ToColumn>(value: T) -> Param {
     Param { oid: T::oid(), datum: value.into_column() }
-}
-
-/// One row of a result.
-pub struct Row {
-    tuple: pg_sys::HeapTuple,
-    desc: pg_sys::TupleDesc,
-}
-
-impl Row {
-    /// Column `n`, counted from 1, which must not be NULL.
-    pub fn get<T: FromColumn>(&self, n: i32) -> T {
-        self.opt(n).unwrap_or_else(|| panic!("column {n} is NULL"))
-    }
-
-    /// Column `n`, counted from 1.
-    pub fn opt<T: FromColumn>(&self, n: i32) -> Option<T> {
-        // SAFETY: the row lives as long as the tuple table it is read from, and the type is compared before the datum is
-        // taken for one of T.
-        unsafe {
-            let found = pg_sys::SPI_gettypeid(self.desc, n);
-            assert_eq!(found, T::oid(), "type of column {n}");
-            let mut is_null = true;
-            let datum = pg_sys::SPI_getbinval(self.tuple, self.desc, n, &mut is_null);
-            (!is_null).then(|| T::from_column(datum))
-        }
-    }
-
-    pub fn text(&self, n: i32) -> String {
-        self.get::<String>(n)
-    }
 }

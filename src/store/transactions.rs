@@ -4,7 +4,8 @@
 use super::cache::{self, Sequence};
 use super::direct::Table;
 use super::labels;
-use super::spi::{Db, Param, Row, p};
+use super::row::Row;
+use super::spi::{Db, Param, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::money::{Discount, Money};
@@ -160,6 +161,7 @@ static TABLE: Table = Table {
         "tag",
     ],
     key: "id",
+    asserted: &[],
 };
 
 pub fn insert(db: &Db, tx: &Tx) {

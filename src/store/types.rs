@@ -128,30 +128,6 @@ impl<T: ToColumn> ToColumn for Option<T> {
     }
 }
 
-/// Which version of a row was read: its xmin. Any change of the row by another transaction gives it another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowVersion(u32);
-
-impl ToColumn for RowVersion {
-    fn oid() -> Oid {
-        pg_sys::XIDOID
-    }
-
-    fn into_column(self) -> Option<Datum> {
-        Some(Datum::from(self.0))
-    }
-}
-
-impl FromColumn for RowVersion {
-    fn oid() -> Oid {
-        pg_sys::XIDOID
-    }
-
-    unsafe fn from_column(datum: Datum) -> Self {
-        RowVersion(datum.value() as u32)
-    }
-}
-
 impl ToColumn for Money {
     fn oid() -> Oid {
         pg_sys::NUMERICOID

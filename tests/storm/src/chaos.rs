@@ -214,8 +214,8 @@ fn wait(what: &str, mut until: impl FnMut() -> bool) -> Result<(), String> {
     Ok(())
 }
 
-/// What the server wrote into its log during a storm: crashes of its own making, and deadlocks, whose counter does not
-/// survive a crash.
+/// What the server wrote into its log during a storm: crashes of its own making, deadlocks, whose counter does not survive a
+/// crash, and what a call left open (pins, relations, snapshots).
 pub struct ServerLog {
     path: Option<PathBuf>,
     from: u64,
@@ -234,7 +234,10 @@ impl ServerLog {
         let text = String::from_utf8_lossy(text.get(self.from as usize..)?).into_owned();
         let is_bad = |line: &str| {
             let signalled = line.contains("was terminated by signal") && !(rough && line.contains("signal 9:"));
-            signalled || ["deadlock detected", "PANIC:", "TRAP:"].iter().any(|word| line.contains(word))
+            signalled
+                || ["deadlock detected", "PANIC:", "TRAP:", " leak: ", "was not closed"]
+                    .iter()
+                    .any(|word| line.contains(word))
         };
         Some(text.lines().filter(|line| is_bad(line)).map(str::to_owned).collect())
     }

@@ -1,0 +1,144 @@
+//! Rows without statements: what the executor would do to one row of a known table, called directly. A statement through the
+//! executor costs two to three times what the row and its index entries cost.
+//!
+//! Only where it does exactly what the statement would: a plain table of our own columns in their order, without rules, and
+//! without row-level security that binds its owner. What else may stand in the way is said where it is asked. Users' own
+//! indexes are served like ours. Everything else is left to the statement, which does the same at its price. What is skipped:
+//! what hooks of other extensions see of a statement.
+//!
+//! Nothing about a table is remembered: it is asked every time, under the lock that the statement would take and with the
+//! cost of a few comparisons.
+
+mod find;
+mod insert;
+mod update;
+
+pub use find::{Found, Path, find};
+pub use insert::{Inserted, Unique, insert};
+pub use update::{Change, Updated, update};
+
+use super::server;
+use mps_domain::month::Month;
+use pgrx::PgTupleDesc;
+use pgrx::pg_sys::{self, Oid, Relation};
+use std::ffi::{CStr, CString};
+
+/// A table, or all the monthly ones of a name.
+pub struct Table {
+    pub schema: &'static CStr,
+    /// With [`super::months::PLACEHOLDER`] in place of a month.
+    pub name: &'static str,
+    /// All columns, in the table's order. A user may have added others behind them.
+    pub columns: &'static [&'static str],
+    /// Those of the primary key.
+    pub key: &'static str,
+    /// Conditions of CHECKs, as the server writes them, that whoever updates has asserted.
+    pub asserted: &'static [&'static str],
+}
+
+impl Table {
+    fn name_in(&self, month: Option<Month>) -> CString {
+        let name = match month {
+            Some(month) => self.name.replace(super::months::PLACEHOLDER, &month.suffix()),
+            None => self.name.to_owned(),
+        };
+        CString::new(name).expect("no NUL in our names")
+    }
+
+    fn qualified(&self) -> String {
+        format!("{}.{}", self.schema.to_str().expect("our names are ASCII"), self.name)
+    }
+
+    /// The statement that inserts one row of parameters, unless (`or_nothing`) its primary key is taken.
+    pub fn insertion(&self, or_nothing: bool) -> String {
+        let numbers: Vec<String> = (1..=self.columns.len()).map(|n| format!("${n}")).collect();
+        let (columns, values) = (self.columns.join(", "), numbers.join(", "));
+        let on_conflict = if or_nothing { format!(" ON CONFLICT ({}) DO NOTHING", self.key) } else { String::new() };
+        format!("INSERT INTO {} ({columns}) VALUES ({values}){on_conflict}", self.qualified())
+    }
+
+    /// Where a column stands, from 0.
+    fn position(&self, column: &str) -> usize {
+        self.columns.iter().position(|c| *c == column).expect("a column of the table")
+    }
+}
+
+/// Opens a table with the lock of a statement, which is kept until the transaction ends, as statements do. `None` where it is
+/// not what the direct path is for.
+///
+/// # Safety
+/// The relation is closed by `table_close(_, NoLock)` unless an ERROR comes first, whose clean-up the server does.
+unsafe fn open(table: &Table, month: Option<Month>, lock: u32) -> Option<Relation> {
+    let name = table.name_in(month);
+    let oid = server::relation(table.schema, &name)?;
+    unsafe {
+        let relation = pg_sys::try_table_open(oid, lock as i32);
+        if relation.is_null() {
+            return None;
+        }
+        if is_ours(relation, table, &name) {
+            return Some(relation);
+        }
+        close(relation);
+        None
+    }
+}
+
+unsafe fn close(relation: Relation) {
+    unsafe { pg_sys::table_close(relation, pg_sys::NoLock as i32) };
+}
+
+unsafe fn is_ours(relation: Relation, table: &Table, name: &CStr) -> bool {
+    unsafe {
+        let class = &*(*relation).rd_rel;
+        // It could have been renamed or moved between the look at its name and the lock.
+        CStr::from_ptr(class.relname.data.as_ptr()) == name
+            && class.relnamespace == pg_sys::get_namespace_oid(table.schema.as_ptr(), true)
+            && class.relkind as u8 == pg_sys::RELKIND_RELATION
+            // A statement would look into tables that inherit from it.
+            && !class.relhassubclass
+            && !class.relhasrules
+            && class.relowner == pg_sys::GetUserId()
+            && !class.relforcerowsecurity
+            && has_columns(relation, table)
+    }
+}
+
+unsafe fn has_columns(relation: Relation, table: &Table) -> bool {
+    let columns = unsafe { PgTupleDesc::from_pg_unchecked((*relation).rd_att) };
+    columns.len() >= table.columns.len()
+        && columns.iter().zip(table.columns).all(|(attribute, column)| {
+            // SAFETY: a name ends with a NUL.
+            let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
+            !attribute.attisdropped && name.to_bytes() == column.as_bytes()
+        })
+}
+
+/// Whether rows are computed in part (generated columns).
+unsafe fn computes_columns(relation: Relation) -> bool {
+    let Some(c) = (unsafe { (*(*relation).rd_att).constr.as_ref() }) else { return false };
+    #[cfg(not(feature = "pg18"))]
+    return c.has_generated_stored;
+    #[cfg(feature = "pg18")]
+    return c.has_generated_stored || c.has_generated_virtual;
+}
+
+unsafe fn primary_key(relation: Relation) -> Oid {
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return pg_sys::RelationGetPrimaryKeyIndex(relation);
+        #[cfg(feature = "pg18")]
+        return pg_sys::RelationGetPrimaryKeyIndex(relation, false);
+    }
+}
+
+/// What the executor keeps of a table that it writes to, with its indexes open.
+unsafe fn open_target(relation: Relation, or_nothing: bool) -> *mut pg_sys::ResultRelInfo {
+    unsafe {
+        let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+        (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+        pg_sys::InitResultRelInfo(target, relation, 0, std::ptr::null_mut(), 0);
+        pg_sys::ExecOpenIndices(target, or_nothing);
+        target
+    }
+}
