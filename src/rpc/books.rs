@@ -48,6 +48,7 @@ pub fn new_tx(call: &Call, id: TxId, tx_type: TxType, card: &Card, raw: Money, p
         gateway_trade_no: None,
         reason: None,
         tag: RawJsonb::empty(),
+        locked_version: None,
     }
 }
 
@@ -170,7 +171,7 @@ fn settle_level(call: &Call, card: &mut Card) {
     if card.card_type == CardType::Personal {
         // On a locked card the levels of now, not of before the wait for it. One that was read without a lock is written
         // only if nobody, app.recompute_levels() included, has written it meanwhile.
-        let config = if card.version.is_none() { call.refresh_config() } else { call.config() };
+        let config = if card.is_locked { call.refresh_config() } else { call.config() };
         let level = level_for(&config.levels, card.points);
         card.level = level.level;
         card.discount = level.discount;

@@ -38,7 +38,8 @@ pub struct Card {
     pub point_seq: i64,
     pub replaced_by: Option<Uuid>,
     pub code: CodeState,
-    /// Of a card that was read without a lock: the version that [`save`] must still find.
+    /// Whether it stays as it was read until the transaction ends. If not, [`save`] must still find its version.
+    pub is_locked: bool,
     pub version: Option<RowVersion>,
 }
 
@@ -68,14 +69,6 @@ macro_rules! personal_columns {
     };
 }
 
-macro_rules! array {
-    ($($column:literal),*) => { &[$($column),*] };
-}
-
-macro_rules! listed {
-    ($first:literal $(, $column:literal)*) => { concat!("c.", $first $(, ", c.", $column)*) };
-}
-
 static PERSONAL: Table = Table {
     schema: c"app",
     name: "personal_cards",
@@ -84,23 +77,48 @@ static PERSONAL: Table = Table {
     asserted: &["(balance >= (0)::numeric)"],
 };
 
-static PERSONAL_BY_ID: Path = Path { table: &PERSONAL, index: c"personal_cards_pkey", key: &["id"] };
+static PERSONAL_BY_ID: Path = Path { table: &PERSONAL, index: "personal_cards_pkey", key: &["id"] };
 
 macro_rules! select_personal {
     ($tail:literal) => {
-        concat!("SELECT ", personal_columns!(listed), " FROM app.personal_cards c ", $tail)
+        concat!("SELECT ", personal_columns!(listed), ", c.xmin FROM app.personal_cards c ", $tail)
     };
 }
 
-macro_rules! select_enterprise {
-    ($tail:literal) => {
-        concat!(
-            "SELECT c.id, c.card_no, c.status, c.expires_at, c.balance, c.fixed_discount, c.card_seq, c.last_tx_id, \
-             c.skip_tx_id, c.last_posted_at FROM app.enterprise_cards c ",
-            $tail
+/// As `personal_columns`, of `app.enterprise_cards`.
+macro_rules! enterprise_columns {
+    ($in:ident) => {
+        $in!(
+            "id",
+            "created_at",
+            "expires_at",
+            "status",
+            "card_seq",
+            "last_tx_id",
+            "skip_tx_id",
+            "last_posted_at",
+            "balance",
+            "fixed_discount",
+            "card_no",
+            "company_name"
         )
     };
 }
+
+static ENTERPRISE: Table = Table {
+    schema: c"app",
+    name: "enterprise_cards",
+    columns: enterprise_columns!(array),
+    key: "id",
+    asserted: &[
+        "(balance >= (0)::numeric)",
+        // Of a column that no movement changes.
+        "((fixed_discount > (0)::numeric) AND (fixed_discount <= (1)::numeric))",
+    ],
+};
+
+static ENTERPRISE_BY_ID: Path = Path { table: &ENTERPRISE, index: "enterprise_cards_pkey", key: &["id"] };
+static ENTERPRISE_BY_NO: Path = Path { table: &ENTERPRISE, index: "enterprise_cards_card_no_key", key: &["card_no"] };
 
 macro_rules! update_personal {
     () => {
@@ -134,7 +152,8 @@ fn personal(r: &Row) -> Card {
         balance: r.get(15),
         discount: r.get(16),
         card_no: r.get(17),
-        version: None,
+        is_locked: false,
+        version: Some(r.version()),
     }
 }
 
@@ -142,43 +161,45 @@ fn enterprise(r: &Row) -> Card {
     Card {
         card_type: CardType::Enterprise,
         id: r.get(1),
-        card_no: r.get(2),
-        status: status(&r.label(3)),
-        expires_at: r.opt(4),
-        balance: r.get(5),
-        discount: r.get(6),
-        card_seq: r.get(7),
-        last_tx_id: r.opt(8),
-        skip_tx_id: r.opt(9),
-        last_posted_at: r.opt(10),
+        expires_at: r.opt(3),
+        status: status(&r.label(4)),
+        card_seq: r.get(5),
+        last_tx_id: r.opt(6),
+        skip_tx_id: r.opt(7),
+        last_posted_at: r.opt(8),
+        balance: r.get(9),
+        discount: r.get(10),
+        card_no: r.get(11),
         member_id: None,
         points: 0,
         level: 0,
         point_seq: 0,
         replaced_by: None,
         code: CodeState::default(),
-        version: None,
+        is_locked: false,
+        version: Some(r.version()),
     }
 }
 
 /// A card without locking it.
 pub fn find(db: &Db, card_type: CardType, id: Uuid) -> Option<Card> {
     match card_type {
-        CardType::Personal => db.find(&PERSONAL_BY_ID, &[p(id)], personal),
-        CardType::Enterprise => db.row(select_enterprise!("WHERE c.id = $1"), &[p(id)], enterprise),
+        CardType::Personal => db.find(&PERSONAL_BY_ID, None, &[p(id)], personal),
+        CardType::Enterprise => db.find(&ENTERPRISE_BY_ID, None, &[p(id)], enterprise),
     }
 }
 
 /// Locks a card until the transaction ends and reads it as it is then.
 pub fn lock(db: &Db, card_type: CardType, id: Uuid) -> Option<Card> {
-    match card_type {
-        CardType::Personal => db.row(select_personal!("WHERE c.id = $1 FOR NO KEY UPDATE"), &[p(id)], personal),
-        CardType::Enterprise => db.row(select_enterprise!("WHERE c.id = $1 FOR NO KEY UPDATE"), &[p(id)], enterprise),
-    }
+    let card = match card_type {
+        CardType::Personal => db.lock(&PERSONAL_BY_ID, None, &[p(id)], personal),
+        CardType::Enterprise => db.lock(&ENTERPRISE_BY_ID, None, &[p(id)], enterprise),
+    };
+    card.map(|card| Card { is_locked: true, ..card })
 }
 
 pub fn enterprise_by_no(db: &Db, card_no: &str) -> Option<Card> {
-    db.row(select_enterprise!("WHERE c.card_no = $1"), &[p(card_no)], enterprise)
+    db.find(&ENTERPRISE_BY_NO, None, &[p(card_no)], enterprise)
 }
 
 /// The member's open personal card, or else the last one it had.
@@ -193,7 +214,7 @@ pub fn personal_of(db: &Db, member: Uuid) -> Option<Card> {
 /// A personal card and then its member's status, without a lock: [`save`] succeeds only if nothing about the card has changed
 /// since. Whatever takes the right to pay away (freezing, replacing, suspending the member) changes the card's row.
 pub fn peek_payer(db: &Db, id: Uuid) -> Option<(Card, Option<MemberStatus>)> {
-    let card = db.find(&PERSONAL_BY_ID, &[p(id)], |r| Card { version: Some(r.version()), ..personal(r) })?;
+    let card = find(db, CardType::Personal, id)?;
     let status = members::status(db, card.member_id.expect("personal cards have a member"));
     Some((card, status))
 }
@@ -214,7 +235,7 @@ pub fn touch(db: &Db, card_type: CardType, id: Uuid) {
 pub fn set_personal_code(db: &Db, id: Uuid, hash: &[u8], expires_at: Timestamp, version: Option<RowVersion>) -> bool {
     let changes = || [("qr_expires_at", p(expires_at)), ("qr_hash", p(hash))];
     if let Some(version) = version
-        && let Some(written) = db.update(&PERSONAL, version, &changes())
+        && let Some(written) = db.update(&PERSONAL, None, version, &changes())
     {
         return written;
     }
@@ -238,6 +259,8 @@ pub fn save(db: &Db, card: &Card, spend_code: bool) -> bool {
     assert!(!card.balance.is_negative());
     if let Some(version) = card.version
         && let Some(saved) = save_version(db, card, version, spend_code)
+        // A locked card changes only by this transaction's own hand.
+        && (saved || !card.is_locked)
     {
         return saved;
     }
@@ -251,6 +274,7 @@ pub fn save(db: &Db, card: &Card, spend_code: bool) -> bool {
         p(card.last_posted_at),
     ]);
     if card.card_type == CardType::Enterprise {
+        assert!(card.is_locked);
         return db.run(
             "UPDATE app.enterprise_cards SET balance = $2, card_seq = $3, last_tx_id = $4, skip_tx_id = $5, last_posted_at = $6 \
              WHERE id = $1",
@@ -258,35 +282,40 @@ pub fn save(db: &Db, card: &Card, spend_code: bool) -> bool {
         ) == 1;
     }
     params.extend([p(card.points), p(card.level), p(card.discount), p(card.point_seq), p(spend_code)]);
-    let touched = match card.version {
-        None => db.run(concat!(update_personal!(), "WHERE id = $1"), &params),
-        Some(version) => {
-            params.push(p(version));
-            db.run(concat!(update_personal!(), "WHERE id = $1 AND xmin = $12"), &params)
-        }
+    let touched = if card.is_locked {
+        db.run(concat!(update_personal!(), "WHERE id = $1"), &params)
+    } else {
+        params.push(p(card.version));
+        db.run(concat!(update_personal!(), "WHERE id = $1 AND xmin = $12"), &params)
     };
-    assert!(touched == 1 || card.version.is_some(), "a locked card is updated");
+    assert!(touched == 1 || !card.is_locked, "a locked card is updated");
     touched == 1
 }
 
-/// As [`save`], of a personal card that was read without a lock, without a statement; `None` where only that does it right.
+/// As [`save`], without a statement, where the card still is the version that was read; `None` where only a statement does it
+/// right.
 fn save_version(db: &Db, card: &Card, version: RowVersion, spend_code: bool) -> Option<bool> {
     let mut changes = Vec::with_capacity(11);
     changes.extend([
-        ("level", p(card.level)),
-        ("points", p(card.points)),
-        ("point_seq", p(card.point_seq)),
         ("card_seq", p(card.card_seq)),
         ("last_tx_id", p(card.last_tx_id)),
         ("skip_tx_id", p(card.skip_tx_id)),
         ("last_posted_at", p(card.last_posted_at)),
         ("balance", p(card.balance)),
+    ]);
+    if card.card_type == CardType::Enterprise {
+        return db.update(&ENTERPRISE, None, version, &changes);
+    }
+    changes.extend([
+        ("level", p(card.level)),
+        ("points", p(card.points)),
+        ("point_seq", p(card.point_seq)),
         ("discount", p(card.discount)),
     ]);
     if spend_code {
         changes.extend([("qr_expires_at", p(None::<Timestamp>)), ("qr_hash", p(None::<&[u8]>))]);
     }
-    db.update(&PERSONAL, version, &changes)
+    db.update(&PERSONAL, None, version, &changes)
 }
 
 pub fn set_status(db: &Db, card_type: CardType, id: Uuid, status: CardStatus) {

@@ -1,6 +1,6 @@
 //! `app.idempotency_keys` and `app.external_orders`: what makes a request happen once, across months.
 
-use super::direct::Table;
+use super::direct::{Path, Table};
 use super::server;
 use super::spi::{Db, p};
 use mps_domain::card::CardType;
@@ -106,6 +106,11 @@ static ORDERS: Table = Table {
     asserted: &[],
 };
 
+static KEY: Path =
+    Path { table: &KEYS, index: "idempotency_keys_pkey", key: &["scope_no", "operation", "idempotency_key"] };
+
+static ORDER: Path = Path { table: &ORDERS, index: "external_orders_pkey", key: &["scope_no", "scope", "order_id"] };
+
 /// Takes a key for `ref_id`, or finds what it was taken for. An equal request in flight is waited for: the unique index
 /// serialises them, and under a stricter isolation level than READ COMMITTED the later one fails to serialise.
 pub fn claim_key(db: &Db, scope: Scope, key: &str, ref_id: i64) -> Claim {
@@ -117,13 +122,7 @@ pub fn claim_key(db: &Db, scope: Scope, key: &str, ref_id: i64) -> Claim {
                 &[p(scope.number), p(ref_id), p(scope.kind), p(key)],
             )
         },
-        || {
-            db.row(
-                "SELECT k.ref_id FROM app.idempotency_keys k WHERE k.scope_no = $1 AND k.operation = $2 AND k.idempotency_key = $3",
-                &[p(scope.number), p(scope.kind), p(key)],
-                |r| r.get(1),
-            )
-        },
+        || db.find(&KEY, None, &[p(scope.number), p(scope.kind), p(key)], |r| r.get(2)),
     )
 }
 
@@ -166,12 +165,6 @@ pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim
                 &[p(scope.number), p(tx_id), p(scope.kind), p(order)],
             )
         },
-        || {
-            db.row(
-                "SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = $1 AND o.scope = $2 AND o.order_id = $3",
-                &[p(scope.number), p(scope.kind), p(order)],
-                |r| r.get(1),
-            )
-        },
+        || db.find(&ORDER, None, &[p(scope.number), p(scope.kind), p(order)], |r| r.get(2)),
     )
 }

@@ -2,6 +2,7 @@
 
 use super::cards::CodeState;
 use super::direct::{Path, Table};
+use super::row::Row;
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
 
@@ -42,7 +43,7 @@ static TABLE: Table = Table {
     asserted: &[],
 };
 
-static BY_ID: Path = Path { table: &TABLE, index: c"member_profiles_pkey", key: &["id"] };
+static BY_ID: Path = Path { table: &TABLE, index: "member_profiles_pkey", key: &["id"] };
 
 /// Locks a member against every other change of it or of which cards it has; returns its number. `None`: no such member.
 pub fn lock(db: &Db, id: Uuid) -> Option<String> {
@@ -50,7 +51,7 @@ pub fn lock(db: &Db, id: Uuid) -> Option<String> {
 }
 
 pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
-    db.find(&BY_ID, &[p(id)], |r| MemberStatus::from_label(&r.text(4)).expect("checked by the column"))
+    db.find(&BY_ID, None, &[p(id)], |r| MemberStatus::from_label(&r.text(4)).expect("checked by the column"))
 }
 
 /// Inserts a member and returns its number; `None` if it is registered already.
@@ -75,25 +76,30 @@ pub struct Binding {
     pub code: CodeState,
 }
 
+static BINDINGS: Table = Table {
+    schema: c"app",
+    name: "enterprise_card_bindings",
+    columns: &["enterprise_card_id", "member_id", "created_at", "qr_expires_at", "role", "qr_hash"],
+    key: "enterprise_card_id, member_id",
+    asserted: &[],
+};
+
+static BINDING: Path =
+    Path { table: &BINDINGS, index: "enterprise_card_bindings_pkey", key: &["enterprise_card_id", "member_id"] };
+
+fn read_binding(r: &Row) -> Binding {
+    Binding { is_admin: r.label(5) == "admin", code: CodeState { expires_at: r.opt(4), hash: r.opt(6) } }
+}
+
 /// The binding; `None` if the member is not bound.
 pub fn binding(db: &Db, card: Uuid, member: Uuid) -> Option<Binding> {
-    db.row(
-        "SELECT b.role = 'admin'::app.bind_role, b.qr_hash, b.qr_expires_at FROM app.enterprise_card_bindings b \
-         WHERE b.enterprise_card_id = $1 AND b.member_id = $2",
-        &[p(card), p(member)],
-        |r| Binding { is_admin: r.get(1), code: CodeState { hash: r.opt(2), expires_at: r.opt(3) } },
-    )
+    db.find(&BINDING, None, &[p(card), p(member)], read_binding)
 }
 
 /// As [`binding`], locked. Bindings change only under their card's lock, so this never waits for another binding's change;
 /// the row lock makes callers on an older snapshot fail where it has changed since.
 pub fn lock_binding(db: &Db, card: Uuid, member: Uuid) -> Option<Binding> {
-    db.row(
-        "SELECT b.role = 'admin'::app.bind_role, b.qr_hash, b.qr_expires_at FROM app.enterprise_card_bindings b \
-         WHERE b.enterprise_card_id = $1 AND b.member_id = $2 FOR NO KEY UPDATE",
-        &[p(card), p(member)],
-        |r| Binding { is_admin: r.get(1), code: CodeState { hash: r.opt(2), expires_at: r.opt(3) } },
-    )
+    db.lock(&BINDING, None, &[p(card), p(member)], read_binding)
 }
 
 pub fn bind(db: &Db, at: Timestamp, card: Uuid, member: Uuid, admin: bool) {

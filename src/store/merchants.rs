@@ -43,7 +43,7 @@ static MERCHANTS: Table = Table {
     asserted: &[],
 };
 
-static BY_CODE: Path = Path { table: &MERCHANTS, index: c"merchants_code_key", key: &["code"] };
+static BY_CODE: Path = Path { table: &MERCHANTS, index: "merchants_code_key", key: &["code"] };
 
 static USERS: Table = Table {
     schema: c"app",
@@ -53,11 +53,11 @@ static USERS: Table = Table {
     asserted: &[],
 };
 
-static USER: Path = Path { table: &USERS, index: c"merchant_users_pkey", key: &["merchant_id", "user_id"] };
+static USER: Path = Path { table: &USERS, index: "merchant_users_pkey", key: &["merchant_id", "user_id"] };
 
 /// A merchant by code, and then the role that `user` has in it.
 pub fn find(db: &Db, code: &str, user: Option<Uuid>) -> Option<Merchant> {
-    let merchant = db.find(&BY_CODE, &[p(code)], |r| Merchant {
+    let merchant = db.find(&BY_CODE, None, &[p(code)], |r| Merchant {
         id: r.get(1),
         active: r.get(2),
         created_at: r.get(3),
@@ -91,7 +91,7 @@ pub fn set_active(db: &Db, id: i32, active: bool) -> bool {
 }
 
 pub fn role_of(db: &Db, merchant: i32, user: Uuid) -> Option<MerchantRole> {
-    db.find(&USER, &[p(merchant), p(user)], |r| MerchantRole::from_label(&r.text(4))).flatten()
+    db.find(&USER, None, &[p(merchant), p(user)], |r| MerchantRole::from_label(&r.text(4))).flatten()
 }
 
 pub fn set_role(db: &Db, at: Timestamp, merchant: i32, user: Uuid, role: MerchantRole) {

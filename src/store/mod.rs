@@ -1,6 +1,16 @@
 //! The only code that touches tables and the server. SQL text and `unsafe` live here and do not leak out: what leaves is
 //! typed functions ("lock this card", "insert this transaction") over plain Rust values.
 
+/// Columns, as an array of their names.
+macro_rules! array {
+    ($($column:literal),*) => { &[$($column),*] };
+}
+
+/// Columns, as a statement lists them.
+macro_rules! listed {
+    ($first:literal $(, $column:literal)*) => { concat!($first $(, ", ", $column)*) };
+}
+
 pub mod audit;
 pub mod cache;
 pub mod cards;

@@ -1,7 +1,7 @@
 //! Statements, each prepared once per backend and kept. A statement's text is a constant of the module that uses it; its
 //! parameter types are those of its first use, and result columns are checked against the Rust type when read.
 
-use super::direct::{self, Change, Found, Inserted, Path, Table, Unique, Updated};
+use super::direct::{self, Access, Change, Found, Inserted, Path, Table, Unique, Updated};
 use super::row::{Row, RowVersion};
 use super::types::ToColumn;
 use super::{months, server};
@@ -31,7 +31,10 @@ enum Sql {
         or_nothing: bool,
     },
     /// The row that a unique key names.
-    Find(&'static Path),
+    Find {
+        path: &'static Path,
+        lock: bool,
+    },
 }
 
 impl Sql {
@@ -41,7 +44,8 @@ impl Sql {
             Sql::Text(text) => text.as_ptr() as usize,
             // Each table is always asked in the one or the other way.
             Sql::Insert { table, .. } => std::ptr::from_ref(table) as usize,
-            Sql::Find(path) => std::ptr::from_ref(path) as usize,
+            // Two statements: a path is more than a byte long.
+            Sql::Find { path, lock } => std::ptr::from_ref(path) as usize + usize::from(lock),
         }
     }
 
@@ -49,7 +53,7 @@ impl Sql {
         match self {
             Sql::Text(text) => text.into(),
             Sql::Insert { table, or_nothing } => table.insertion(or_nothing),
-            Sql::Find(path) => path.statement(),
+            Sql::Find { path, lock } => path.statement(lock),
         }
     }
 }
@@ -127,23 +131,56 @@ impl Db {
         }
     }
 
-    /// Reads the row that a unique key names, as a statement that begins now would: its columns in the table's order.
-    pub fn find<T>(&self, path: &'static Path, key: &[Param], read: impl Fn(&Row) -> T) -> Option<T> {
-        match direct::find(path, key, self.read_only, &read) {
+    /// Reads the row (of a month) that a unique key names, as a statement that begins now would: its columns in the table's
+    /// order.
+    pub fn find<T>(
+        &self,
+        path: &'static Path,
+        month: Option<Month>,
+        key: &[Param],
+        read: impl Fn(&Row) -> T,
+    ) -> Option<T> {
+        let access = if self.read_only { Access::Stable } else { Access::Look };
+        match direct::find(path, month, key, access, &read) {
             Found::Row(row) => Some(row),
             Found::Nothing => None,
-            Found::ByStatement => self.execute(Sql::Find(path), None, key, read).0.pop(),
+            Found::ByStatement => self.execute(Sql::Find { path, lock: false }, month, key, read).0.pop(),
         }
     }
 
-    /// Changes the row that was read as `version`: `Some(false)` where it has changed since, and nothing was written; `None`
-    /// where only a statement does it right.
-    pub fn update(&self, table: &'static Table, version: RowVersion, changes: &[Change]) -> Option<bool> {
-        // Only a statement compares with the transaction's snapshot.
+    /// As [`Db::find`], locked (FOR NO KEY UPDATE) until the transaction ends, and as it is then.
+    pub fn lock<T>(
+        &self,
+        path: &'static Path,
+        month: Option<Month>,
+        key: &[Param],
+        read: impl Fn(&Row) -> T,
+    ) -> Option<T> {
+        let found = match server::statements_see_commits() {
+            true => direct::find(path, month, key, Access::Lock, &read),
+            // Only the statement compares with the transaction's snapshot.
+            false => Found::ByStatement,
+        };
+        match found {
+            Found::Row(row) => Some(row),
+            Found::Nothing => None,
+            Found::ByStatement => self.execute(Sql::Find { path, lock: true }, month, key, read).0.pop(),
+        }
+    }
+
+    /// Changes the row (of a month) that was read as `version`: `Some(false)` where it has changed since, and nothing was
+    /// written; `None` where only a statement does it right.
+    pub fn update(
+        &self,
+        table: &'static Table,
+        month: Option<Month>,
+        version: RowVersion,
+        changes: &[Change],
+    ) -> Option<bool> {
         if !server::statements_see_commits() {
             return None;
         }
-        match direct::update(table, version, changes) {
+        match direct::update(table, month, version, changes) {
             Updated::Done => Some(true),
             Updated::Changed => Some(false),
             Updated::ByStatement => None,

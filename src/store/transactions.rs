@@ -2,9 +2,9 @@
 //! id names, never through the parent: one lock and one probe whatever the number of months.
 
 use super::cache::{self, Sequence};
-use super::direct::Table;
+use super::direct::{Change, Path, Table};
 use super::labels;
-use super::row::Row;
+use super::row::{Row, RowVersion};
 use super::spi::{Db, Param, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
 use mps_domain::card::CardType;
@@ -43,6 +43,8 @@ pub struct Tx {
     pub gateway_trade_no: Option<String>,
     pub reason: Option<String>,
     pub tag: RawJsonb,
+    /// Of one that is locked: the version that was read.
+    pub locked_version: Option<RowVersion>,
 }
 
 impl Tx {
@@ -64,105 +66,99 @@ pub fn new_id(month: Month) -> TxId {
     TxId::new(month, cache::next(Sequence::TxNo)).expect("the sequence ends before its digits do")
 }
 
-macro_rules! columns {
-    ($head:literal, $tail:literal) => {
-        concat!(
-            $head,
-            "t.id, t.tx_type::text, t.status::text, t.created_at, t.posted_at, t.card_type::text, t.card_id, t.card_seq, t.prev_tx_id, \
-             t.skip_tx_id, t.refund_chain_id, t.member_id, t.processed_by, t.merchant_id, t.payment_method::text, t.raw_amount, \
-             t.discount, t.final_amount, t.balance_after, t.points_earned, t.refunded_amount, t.refundable_left, t.original_tx_no, \
-             t.idempotency_key, t.external_order_id, t.gateway_trade_no, t.reason, t.tag ",
-            $tail
+/// The columns of `app.transactions`, in its order, for the macro that is named.
+macro_rules! all_columns {
+    ($in:ident) => {
+        $in!(
+            "id",
+            "created_at",
+            "posted_at",
+            "card_seq",
+            "prev_tx_id",
+            "skip_tx_id",
+            "refund_chain_id",
+            "points_earned",
+            "merchant_id",
+            "tx_type",
+            "status",
+            "card_type",
+            "payment_method",
+            "card_id",
+            "member_id",
+            "processed_by",
+            "discount",
+            "raw_amount",
+            "final_amount",
+            "balance_after",
+            "refunded_amount",
+            "refundable_left",
+            "tx_no",
+            "original_tx_no",
+            "idempotency_key",
+            "external_order_id",
+            "gateway_trade_no",
+            "reason",
+            "failure_reason",
+            "tag"
         )
     };
 }
 
+macro_rules! columns {
+    ($head:literal, $tail:literal) => {
+        concat!($head, all_columns!(listed), " ", $tail)
+    };
+}
+
+static TABLE: Table =
+    Table { schema: c"app", name: "transactions_{m}", columns: all_columns!(array), key: "id", asserted: &[] };
+
+static BY_ID: Path = Path { table: &TABLE, index: "transactions_{m}_pkey", key: &["id"] };
+
 fn read(r: &Row) -> Tx {
     Tx {
         id: TxId::from_raw(r.get(1)).expect("ids are ours"),
-        tx_type: TxType::from_label(&r.text(2)).expect("labels of app.tx_type"),
-        status: TxStatus::from_label(&r.text(3)).expect("labels of app.tx_status"),
-        created_at: r.get(4),
-        posted_at: r.opt(5),
-        card_type: CardType::from_label(&r.text(6)).expect("labels of app.card_type"),
-        card_id: r.get(7),
-        card_seq: r.opt(8),
-        prev_tx_id: r.opt(9),
-        skip_tx_id: r.opt(10),
-        refund_chain_id: r.opt(11),
-        member_id: r.opt(12),
-        processed_by: r.opt(13),
-        merchant_id: r.opt(14),
-        payment_method: PayMethod::from_label(&r.text(15)).expect("labels of app.pay_method"),
-        raw_amount: r.get(16),
+        created_at: r.get(2),
+        posted_at: r.opt(3),
+        card_seq: r.opt(4),
+        prev_tx_id: r.opt(5),
+        skip_tx_id: r.opt(6),
+        refund_chain_id: r.opt(7),
+        points_earned: r.get(8),
+        merchant_id: r.opt(9),
+        tx_type: TxType::from_label(&r.label(10)).expect("labels of app.tx_type"),
+        status: TxStatus::from_label(&r.label(11)).expect("labels of app.tx_status"),
+        card_type: CardType::from_label(&r.label(12)).expect("labels of app.card_type"),
+        payment_method: PayMethod::from_label(&r.label(13)).expect("labels of app.pay_method"),
+        card_id: r.get(14),
+        member_id: r.opt(15),
+        processed_by: r.opt(16),
         discount: r.get(17),
-        final_amount: r.get(18),
-        balance_after: r.opt(19),
-        points_earned: r.get(20),
+        raw_amount: r.get(18),
+        final_amount: r.get(19),
+        balance_after: r.opt(20),
         refunded_amount: r.opt(21),
         refundable_left: r.opt(22),
-        original_tx_no: r.opt(23),
-        idempotency_key: r.opt(24),
-        external_order_id: r.opt(25),
-        gateway_trade_no: r.opt(26),
-        reason: r.opt(27),
-        tag: r.get(28),
+        original_tx_no: r.opt(24),
+        idempotency_key: r.opt(25),
+        external_order_id: r.opt(26),
+        gateway_trade_no: r.opt(27),
+        reason: r.opt(28),
+        tag: r.get(30),
+        locked_version: None,
     }
 }
 
 /// A transaction of a month that is known to be here.
 pub fn find(db: &Db, id: TxId) -> Option<Tx> {
-    db.row_in(id.month(), columns!("SELECT ", "FROM app.transactions_{m} t WHERE t.id = $1"), &[p(id.raw())], read)
+    db.find(&BY_ID, Some(id.month()), &[p(id.raw())], read)
 }
 
 /// As [`find`], locked until the transaction ends.
 pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
-    db.row_in(
-        id.month(),
-        columns!("SELECT ", "FROM app.transactions_{m} t WHERE t.id = $1 FOR NO KEY UPDATE"),
-        &[p(id.raw())],
-        read,
-    )
+    let read = |r: &Row| Tx { locked_version: Some(r.version()), ..read(r) };
+    db.lock(&BY_ID, Some(id.month()), &[p(id.raw())], read)
 }
-
-static TABLE: Table = Table {
-    schema: c"app",
-    name: "transactions_{m}",
-    columns: &[
-        "id",
-        "created_at",
-        "posted_at",
-        "card_seq",
-        "prev_tx_id",
-        "skip_tx_id",
-        "refund_chain_id",
-        "points_earned",
-        "merchant_id",
-        "tx_type",
-        "status",
-        "card_type",
-        "payment_method",
-        "card_id",
-        "member_id",
-        "processed_by",
-        "discount",
-        "raw_amount",
-        "final_amount",
-        "balance_after",
-        "refunded_amount",
-        "refundable_left",
-        "tx_no",
-        "original_tx_no",
-        "idempotency_key",
-        "external_order_id",
-        "gateway_trade_no",
-        "reason",
-        "failure_reason",
-        "tag",
-    ],
-    key: "id",
-    asserted: &[],
-};
 
 pub fn insert(db: &Db, tx: &Tx) {
     // What the table has no CHECKs for.
@@ -170,7 +166,6 @@ pub fn insert(db: &Db, tx: &Tx) {
     assert_eq!(tx.status == TxStatus::Completed, tx.card_seq.is_some() && tx.posted_at.is_some());
     assert!(tx.balance_after.is_none_or(|b| !b.is_negative()));
     assert_eq!(Month::of(tx.created_at.0), Some(tx.id.month()));
-    let label = |of: &'static str, label| Param::label(labels::oids(db, of, label));
     db.insert(
         &TABLE,
         Some(tx.id.month()),
@@ -184,10 +179,10 @@ pub fn insert(db: &Db, tx: &Tx) {
             p(tx.refund_chain_id),
             p(tx.points_earned),
             p(tx.merchant_id),
-            label("app.tx_type", tx.tx_type.label()),
-            label("app.tx_status", tx.status.label()),
-            label("app.card_type", tx.card_type.label()),
-            label("app.pay_method", tx.payment_method.label()),
+            label(db, "app.tx_type", tx.tx_type.label()),
+            label(db, "app.tx_status", tx.status.label()),
+            label(db, "app.card_type", tx.card_type.label()),
+            label(db, "app.pay_method", tx.payment_method.label()),
             p(tx.card_id),
             p(tx.member_id),
             p(tx.processed_by),
@@ -212,6 +207,10 @@ pub fn insert(db: &Db, tx: &Tx) {
 /// Notes a refund on its payment: the new sum, and the refund as head of the chain.
 pub fn note_refund(db: &Db, payment: &Tx, refunded: Money, refund: TxId) {
     assert!(refunded.is_positive() && refunded <= payment.final_amount);
+    let changes = [("refunded_amount", p(refunded)), ("refund_chain_id", p(refund.raw()))];
+    if update_locked(db, payment, &changes) {
+        return;
+    }
     let touched = db.run_in(
         payment.id.month(),
         "UPDATE app.transactions_{m} SET refunded_amount = $2, refund_chain_id = $3 WHERE id = $1",
@@ -220,8 +219,32 @@ pub fn note_refund(db: &Db, payment: &Tx, refunded: Money, refund: TxId) {
     assert_eq!(touched, 1, "a locked payment is updated");
 }
 
+/// Changes a locked transaction without a statement; `false` where only a statement does it right.
+fn update_locked(db: &Db, tx: &Tx, changes: &[Change]) -> bool {
+    let Some(version) = tx.locked_version else { return false };
+    // What is no longer the version that was locked, this transaction has changed itself.
+    db.update(&TABLE, Some(tx.id.month()), version, changes) == Some(true)
+}
+
+fn label(db: &Db, of: &'static str, label: &'static str) -> Param {
+    Param::label(labels::oids(db, of, label))
+}
+
 /// Writes the posting of a recharge that was waiting.
 pub fn complete(db: &Db, tx: &Tx) {
+    let changes = [
+        ("status", label(db, "app.tx_status", TxStatus::Completed.label())),
+        ("card_id", p(tx.card_id)),
+        ("posted_at", p(tx.posted_at)),
+        ("card_seq", p(tx.card_seq)),
+        ("prev_tx_id", p(tx.prev_tx_id)),
+        ("skip_tx_id", p(tx.skip_tx_id)),
+        ("balance_after", p(tx.balance_after)),
+        ("gateway_trade_no", p(tx.gateway_trade_no.as_deref())),
+    ];
+    if update_locked(db, tx, &changes) {
+        return;
+    }
     let touched = db.run_in(
         tx.id.month(),
         "UPDATE app.transactions_{m} SET status = 'completed', card_id = $2, posted_at = $3, card_seq = $4, prev_tx_id = $5, \
@@ -287,17 +310,12 @@ pub struct Link {
 }
 
 pub fn link(db: &Db, id: TxId) -> Option<Link> {
-    db.row_in(
-        id.month(),
-        "SELECT t.posted_at, t.balance_after, t.prev_tx_id, t.skip_tx_id FROM app.transactions_{m} t WHERE t.id = $1",
-        &[p(id.raw())],
-        |r| Link {
-            posted_at: r.get(1),
-            balance_after: r.get(2),
-            prev: r.opt(3).and_then(TxId::from_raw),
-            skip: r.opt(4).and_then(TxId::from_raw),
-        },
-    )
+    db.find(&BY_ID, Some(id.month()), &[p(id.raw())], |r| Link {
+        posted_at: r.get(3),
+        balance_after: r.get(20),
+        prev: r.opt(5).and_then(TxId::from_raw),
+        skip: r.opt(6).and_then(TxId::from_raw),
+    })
 }
 
 /// The newest movements of a merchant in one month, at or after `from`, before `to`, and below (`before_at`, `before_id`).

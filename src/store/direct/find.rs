@@ -1,62 +1,88 @@
-//! Finding one row by a unique index: what an index scan does. Besides what the module asks: that the index is there by its
-//! name, whole, and equal to the statement in what it calls equal.
+//! Finding one row by a unique index, and locking it: what an index scan does, and SELECT ... FOR NO KEY UPDATE. Besides what
+//! the module asks: that the index is there by its name, whole, and equal to the statement in what it calls equal.
 
-use super::{Table, close, open};
+use super::{Table, close, name_in, open};
 use crate::store::row::Row;
 use crate::store::spi::Param;
+use mps_domain::month::Month;
 use pgrx::PgTupleDesc;
-use pgrx::pg_sys::{self, Datum, Oid, Relation};
-use std::ffi::CStr;
+use pgrx::pg_sys::{self, Datum, Oid, Relation, TupleTableSlot};
 
 /// A way to at most one row of a table.
 pub struct Path {
     pub table: &'static Table,
-    pub index: &'static CStr,
+    /// With [`crate::store::months::PLACEHOLDER`] in place of a month.
+    pub index: &'static str,
     /// The columns that the index is on.
     pub key: &'static [&'static str],
 }
 
 /// Longest key of a path.
-const MAX_KEY: usize = 2;
+const MAX_KEY: usize = 3;
 
 impl Path {
     /// The statement that finds the row: the table's columns in their order, and then its version.
-    pub fn statement(&self) -> String {
+    pub fn statement(&self, lock: bool) -> String {
         let conditions: Vec<String> = (1..).zip(self.key).map(|(n, column)| format!("{column} = ${n}")).collect();
         let columns = self.table.columns.join(", ");
-        format!("SELECT {columns}, xmin FROM {} WHERE {}", self.table.qualified(), conditions.join(" AND "))
+        let (table, conditions) = (self.table.qualified(), conditions.join(" AND "));
+        let lock = if lock { " FOR NO KEY UPDATE" } else { "" };
+        format!("SELECT {columns}, xmin FROM {table} WHERE {conditions}{lock}")
     }
+}
+
+/// What is wanted of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To see it as the statement sees it that the caller belongs to (a STABLE function's).
+    Stable,
+    /// To see it as a statement would that begins now.
+    Look,
+    /// To have it, as it is by then, until the transaction ends; those who have it are waited for. Only under READ COMMITTED.
+    Lock,
 }
 
 #[derive(Debug)]
 pub enum Found<T> {
     Row(T),
     Nothing,
-    /// Nothing was done: only the statement does this right.
+    /// Only the statement does this right. (A row may be locked already, which does not hinder it.)
     ByStatement,
 }
 
-/// Reads the row that a key names, as a statement that begins now would see it; or, for a STABLE function (`read_only`), as
-/// its caller's statement does.
-pub fn find<T>(path: &Path, key: &[Param], read_only: bool, read: impl FnOnce(&Row) -> T) -> Found<T> {
+/// Reads the row that a key names.
+pub fn find<T>(
+    path: &Path,
+    month: Option<Month>,
+    key: &[Param],
+    access: Access,
+    read: impl FnOnce(&Row) -> T,
+) -> Found<T> {
     assert!(key.len() == path.key.len() && key.len() <= MAX_KEY);
     // SAFETY: relations, snapshot and scan are used only between here and their closing. An ERROR inside leaves the clean-up
     // to the server, and unwinds through plain values only; `read` gets a row that lives as long as its call.
     unsafe {
-        let Some(relation) = open(path.table, None, pg_sys::AccessShareLock) else { return Found::ByStatement };
-        let found = match open_index(path, relation, key) {
+        let mode = match access {
+            Access::Lock => {
+                pg_sys::PreventCommandIfReadOnly(c"SELECT FOR NO KEY UPDATE".as_ptr());
+                pg_sys::RowShareLock
+            }
+            Access::Stable | Access::Look => pg_sys::AccessShareLock,
+        };
+        let Some(relation) = open(path.table, month, mode) else { return Found::ByStatement };
+        let found = match open_index(path, month, relation, key) {
             None => Found::ByStatement,
-            Some((index, scan_keys)) => {
-                if !read_only {
+            Some((index, mut scan_keys)) => {
+                if access != Access::Stable {
                     pg_sys::CommandCounterIncrement();
                     pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
                 }
-                let found = scan(relation, index, scan_keys, key.len(), read);
-                if !read_only {
+                let found = scan(relation, index, &mut scan_keys[..key.len()], access, read);
+                if access != Access::Stable {
                     pg_sys::PopActiveSnapshot();
                 }
                 pg_sys::index_close(index, pg_sys::NoLock as i32);
-                found.map_or(Found::Nothing, Found::Row)
+                found
             }
         };
         close(relation);
@@ -67,10 +93,16 @@ pub fn find<T>(path: &Path, key: &[Param], read_only: bool, read: impl FnOnce(&R
 type ScanKeys = [pg_sys::ScanKeyData; MAX_KEY];
 
 /// The index, locked like the table, and what to look for in it.
-unsafe fn open_index(path: &Path, relation: Relation, key: &[Param]) -> Option<(Relation, ScanKeys)> {
+unsafe fn open_index(
+    path: &Path,
+    month: Option<Month>,
+    relation: Relation,
+    key: &[Param],
+) -> Option<(Relation, ScanKeys)> {
     unsafe {
         // After the table's lock, under which an index can neither appear by this name nor go.
-        let oid = pg_sys::get_relname_relid(path.index.as_ptr(), (*(*relation).rd_rel).relnamespace);
+        let name = name_in(month, path.index);
+        let oid = pg_sys::get_relname_relid(name.as_ptr(), (*(*relation).rd_rel).relnamespace);
         let is_index = oid != Oid::INVALID && pg_sys::get_rel_relkind(oid) as u8 == pg_sys::RELKIND_INDEX;
         if !is_index {
             return None;
@@ -153,23 +185,56 @@ unsafe fn has_no_predicate(index: Relation) -> bool {
 unsafe fn scan<T>(
     relation: Relation,
     index: Relation,
-    mut keys: ScanKeys,
-    key_len: usize,
+    keys: &mut [pg_sys::ScanKeyData],
+    access: Access,
     read: impl FnOnce(&Row) -> T,
-) -> Option<T> {
+) -> Found<T> {
     unsafe {
         let slot = pg_sys::table_slot_create(relation, std::ptr::null_mut());
-        let snapshot = pg_sys::GetActiveSnapshot();
-        let nkeys = key_len as i32;
+        let (snapshot, nkeys) = (pg_sys::GetActiveSnapshot(), keys.len() as i32);
         #[cfg(not(feature = "pg18"))]
         let scan = pg_sys::index_beginscan(relation, index, snapshot, nkeys, 0);
         #[cfg(feature = "pg18")]
         let scan = pg_sys::index_beginscan(relation, index, snapshot, std::ptr::null_mut(), nkeys, 0);
         pg_sys::index_rescan(scan, keys.as_mut_ptr(), nkeys, std::ptr::null_mut(), 0);
-        let found = pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot);
-        let result = found.then(|| read(&Row::of_slot(slot)));
+        let found = if !pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
+            Found::Nothing
+        } else if access == Access::Lock {
+            lock(relation, slot, read)
+        } else {
+            Found::Row(read(&Row::of_slot(slot)))
+        };
         pg_sys::index_endscan(scan);
         pg_sys::ExecDropSingleTupleTableSlot(slot);
-        result
+        found
+    }
+}
+
+/// Locks the row that a slot holds.
+unsafe fn lock<T>(relation: Relation, seen: *mut TupleTableSlot, read: impl FnOnce(&Row) -> T) -> Found<T> {
+    unsafe {
+        let slot = pg_sys::table_slot_create(relation, std::ptr::null_mut());
+        let mut place = (*seen).tts_tid;
+        let mut failure = pg_sys::TM_FailureData::default();
+        let result = pg_sys::table_tuple_lock(
+            relation,
+            &mut place,
+            pg_sys::GetActiveSnapshot(),
+            slot,
+            pg_sys::GetCurrentCommandId(true),
+            pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+            pg_sys::LockWaitPolicy::LockWaitBlock,
+            (pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS | pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION) as u8,
+            &mut failure,
+        );
+        let found = match result {
+            // Another version than the one that was found: the statement asks whether it still has the key.
+            pg_sys::TM_Result::TM_Ok if failure.traversed => Found::ByStatement,
+            pg_sys::TM_Result::TM_Ok => Found::Row(read(&Row::of_slot(slot))),
+            pg_sys::TM_Result::TM_Deleted | pg_sys::TM_Result::TM_SelfModified => Found::Nothing,
+            other => panic!("a row that was just seen cannot be locked: {other}"),
+        };
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        found
     }
 }

@@ -13,7 +13,7 @@ mod find;
 mod insert;
 mod update;
 
-pub use find::{Found, Path, find};
+pub use find::{Access, Found, Path, find};
 pub use insert::{Inserted, Unique, insert};
 pub use update::{Change, Updated, update};
 
@@ -37,14 +37,6 @@ pub struct Table {
 }
 
 impl Table {
-    fn name_in(&self, month: Option<Month>) -> CString {
-        let name = match month {
-            Some(month) => self.name.replace(super::months::PLACEHOLDER, &month.suffix()),
-            None => self.name.to_owned(),
-        };
-        CString::new(name).expect("no NUL in our names")
-    }
-
     fn qualified(&self) -> String {
         format!("{}.{}", self.schema.to_str().expect("our names are ASCII"), self.name)
     }
@@ -63,13 +55,21 @@ impl Table {
     }
 }
 
+fn name_in(month: Option<Month>, name: &str) -> CString {
+    let name = match month {
+        Some(month) => name.replace(super::months::PLACEHOLDER, &month.suffix()),
+        None => name.to_owned(),
+    };
+    CString::new(name).expect("no NUL in our names")
+}
+
 /// Opens a table with the lock of a statement, which is kept until the transaction ends, as statements do. `None` where it is
 /// not what the direct path is for.
 ///
 /// # Safety
 /// The relation is closed by `table_close(_, NoLock)` unless an ERROR comes first, whose clean-up the server does.
 unsafe fn open(table: &Table, month: Option<Month>, lock: u32) -> Option<Relation> {
-    let name = table.name_in(month);
+    let name = name_in(month, table.name);
     let oid = server::relation(table.schema, &name)?;
     unsafe {
         let relation = pg_sys::try_table_open(oid, lock as i32);

@@ -1,10 +1,11 @@
 //! Updating one row of a version that was read: what an UPDATE does whose condition is that version. Besides what the module
 //! asks: no triggers of an UPDATE but those of foreign keys, whose columns must stay as they are; no CHECK but those that the
-//! caller has asserted; no generated columns.
+//! caller has asserted; no generated columns. A partition's own constraint is skipped: the columns that pick it never change.
 
 use super::{Table, close, computes_columns, open, open_target};
 use crate::store::row::RowVersion;
 use crate::store::spi::Param;
+use mps_domain::month::Month;
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Datum, Oid, Relation, TupleTableSlot};
 use std::cell::RefCell;
@@ -25,13 +26,13 @@ pub enum Updated {
 
 /// Changes columns of the row that was read as `version`. Only under READ COMMITTED: what others changed meanwhile is told,
 /// not an error.
-pub fn update(table: &Table, version: RowVersion, changes: &[Change]) -> Updated {
+pub fn update(table: &Table, month: Option<Month>, version: RowVersion, changes: &[Change]) -> Updated {
     let Some(place) = version.place() else { return Updated::ByStatement };
     // SAFETY: the relation is used only between its opening and its closing. An ERROR inside leaves the clean-up to the
     // server, and unwinds through plain values only.
     unsafe {
         pg_sys::PreventCommandIfReadOnly(c"UPDATE".as_ptr());
-        let Some(relation) = open(table, None, pg_sys::RowExclusiveLock) else { return Updated::ByStatement };
+        let Some(relation) = open(table, month, pg_sys::RowExclusiveLock) else { return Updated::ByStatement };
         let outcome = if is_plain(relation, table, changes) {
             pg_sys::CheckCmdReplicaIdentity(relation, pg_sys::CmdType::CMD_UPDATE);
             pg_sys::CommandCounterIncrement();
@@ -57,7 +58,7 @@ unsafe fn new_slot(relation: Relation) -> *mut TupleTableSlot {
 /// Whether there is nothing else to do about a row that is updated, but to look at foreign keys ([`moves_no_key`]).
 unsafe fn is_plain(relation: Relation, table: &Table, changes: &[Change]) -> bool {
     unsafe {
-        if (*(*relation).rd_rel).relispartition || computes_columns(relation) {
+        if computes_columns(relation) {
             return false;
         }
         if let Some(t) = (*relation).trigdesc.as_ref()

@@ -1,22 +1,22 @@
 //! Cards, members and merchants that are read and written without a statement are read and written as by one: whatever a DBA
 //! hangs on their tables works, every index has every row, and what changed meanwhile is noticed.
 
-use mps_tests::{Failure, Shop, Waiting};
+use mps_tests::{Failure, Session, Shop, Waiting};
 
 /// Of relations, the locks that a call holds at its end.
-fn locks(shop: &Shop, sql: &str) -> Vec<String> {
+fn locks(shop: &Shop, session: &Session, sql: &str) -> Vec<String> {
     // What has to be looked up once is known by the second call.
     for _ in 0..2 {
-        shop.cashier.row(sql);
+        session.row(sql);
     }
-    shop.cashier.run("begin");
-    shop.cashier.row(sql);
+    session.run("begin");
+    session.row(sql);
     let held = shop.superuser.column(&format!(
         "select format('%s %s', l.relation::regclass, l.mode) from pg_locks l join pg_database d on d.oid = l.database \
          where l.pid = {} and d.datname = current_database() order by 1",
-        shop.cashier.pid()
+        session.pid()
     ));
-    shop.cashier.run("rollback");
+    session.run("rollback");
     held
 }
 
@@ -49,16 +49,61 @@ fn a_charge_of_a_personal_card_needs_no_statement() {
         "audit.event_id_seq RowExclusiveLock",
         &format!("audit.event_log_{month} RowExclusiveLock"),
     ];
-    assert_eq!(locks(&shop, &sql), direct);
+    assert_eq!(locks(&shop, &shop.cashier, &sql), direct);
     // With a trigger on the card it is written by a statement.
     shop.superuser.run(
         "create function public.pass() returns trigger language plpgsql as $$ begin return new; end $$; \
          create trigger pass before update on app.personal_cards for each row execute function public.pass()",
     );
-    let held = locks(&shop, &sql);
+    let held = locks(&shop, &shop.cashier, &sql);
     assert!(held.contains(&"app.personal_cards_member_id_idx RowExclusiveLock".to_owned()), "{held:?}");
     shop.superuser.run("drop trigger pass on app.personal_cards");
-    assert_eq!(locks(&shop, &sql), direct);
+    assert_eq!(locks(&shop, &shop.cashier, &sql), direct);
+}
+
+/// As above, of everything else that happens at a till and behind it: an index that is locked is one that was looked into.
+#[test]
+fn what_happens_every_day_needs_no_statement() {
+    let shop = Shop::open();
+    reusable_codes(&shop);
+    let month = shop.superuser.value("select to_char(now() at time zone 'UTC', 'YYYYMM')");
+    let (ming, mei) = (shop.member("100.00"), shop.member("100.00"));
+    let company = shop.company("0.900", "1000.00", &mei);
+    let paid = shop.charge(&ming, "50.00")["tx_no"].to_owned();
+    let keyed = Shop::charge_sql(&shop.code(&ming), "1.00", "p_idempotency_key => 'k', p_external_order_id => 'o'");
+    let (shops, cards) =
+        (["merchant_users_pkey", "merchants_code_key"], ["member_profiles_pkey", "personal_cards_pkey"]);
+    let transactions = format!("transactions_{month}_pkey");
+    let transactions = transactions.as_str();
+    for (what, session, sql, looked_into) in [
+        (
+            "refund",
+            &shop.cashier,
+            Shop::refund_sql(&paid, "0.01", ""),
+            [&shops[..], &[cards[1], transactions]].concat(),
+        ),
+        (
+            "company charge",
+            &shop.cashier,
+            Shop::charge_sql(&shop.company_code(&company, &mei), "1.00", ""),
+            [&shops[..], &["enterprise_card_bindings_pkey", "enterprise_cards_pkey", cards[0]]].concat(),
+        ),
+        ("replay", &shop.cashier, keyed, [&shops[..], &["idempotency_keys_pkey", transactions]].concat()),
+        ("new code", &shop.backend, format!("select * from app.rotate_card_qr('{}')", ming.card), cards.to_vec()),
+        (
+            "recharge in cash",
+            &shop.backend,
+            format!("select * from app.user_recharge_personal_card('{}', 1.00, 'cash')", ming.card),
+            cards.to_vec(),
+        ),
+        ("points", &shop.backend, format!("select * from app.adjust_points('{}', 7, 'x')", ming.card), vec![cards[1]]),
+    ] {
+        let indexes = |lock: &String| lock.contains("_pkey ") || lock.contains("_key ") || lock.contains("_idx ");
+        let mut expected: Vec<String> = looked_into.iter().map(|i| format!("app.{i} AccessShareLock")).collect();
+        expected.sort();
+        let held: Vec<String> = locks(&shop, session, &sql).into_iter().filter(indexes).collect();
+        assert_eq!(held, expected, "{what}");
+    }
 }
 
 #[test]
@@ -243,6 +288,68 @@ fn every_index_of_others_has_every_version() {
     // Two cards cannot have the same balance now, which a user's own index says.
     let failure = shop.cashier.failure_moving_nothing(&Shop::charge_sql(&codes[1], "1.00", ""));
     assert_eq!(failure.code, "23505", "{failure:?}");
+}
+
+/// The same for what a movement changes in rows that are there: a payment that is refunded, a recharge that is confirmed, and
+/// the card of a company.
+#[test]
+fn what_others_hang_on_payments_and_company_cards_works() {
+    let shop = Shop::open();
+    reusable_codes(&shop);
+    let month = shop.superuser.value("select to_char(now() at time zone 'UTC', 'YYYYMM')");
+    let (ming, mei) = (shop.member("100.00"), shop.member("100.00"));
+    let company = shop.company("0.900", "1000.00", &mei);
+    let paid = shop.charge(&ming, "50.00")["tx_no"].to_owned();
+    let company_charge = Shop::charge_sql(&shop.company_code(&company, &mei), "10.00", "");
+    let waiting = shop.pending(&ming, "5.00");
+    shop.superuser.run(&format!(
+        "create index own_refunds on app.transactions_{month} (refunded_amount); \
+         create index own_balance on app.enterprise_cards (balance); create extension if not exists amcheck"
+    ));
+    let confirm = format!("select * from app.confirm_recharge('{waiting}', 5.00, 'trade-1')");
+    for _ in 0..3 {
+        shop.refund(&paid, "1.00");
+        shop.cashier.run(&company_charge);
+    }
+    shop.backend.run(&confirm);
+    for index in shop.superuser.column(&format!(
+        "select indexrelid::regclass from pg_index where indrelid in ('app.transactions_{month}'::regclass, 'app.enterprise_cards'::regclass)"
+    )) {
+        shop.superuser.run(&format!("select bt_index_check('{index}', true)"));
+    }
+    shop.superuser.run("set enable_seqscan = off");
+    let refunded = format!("select count(*) from app.transactions_{month} where refunded_amount = 3");
+    assert_eq!(shop.superuser.value(&refunded), "1");
+    let waits = format!("select count(*) from app.transactions_{month} where status = 'processing'");
+    assert_eq!(shop.superuser.value(&waits), "0");
+    assert_eq!(shop.superuser.value("select count(*) from app.enterprise_cards where balance = 973"), "1");
+
+    // Checks that are broken, and triggers.
+    shop.superuser.run(&format!(
+        "alter table app.transactions_{month} add constraint few check (refunded_amount is null or refunded_amount <= 3); \
+         alter table app.enterprise_cards add constraint rich check (balance >= 973)"
+    ));
+    assert_eq!(shop.cashier.failure_moving_nothing(&Shop::refund_sql(&paid, "1.00", "")).code, "23514");
+    assert_eq!(shop.cashier.failure_moving_nothing(&company_charge).code, "23514");
+    shop.superuser.run(&format!(
+        "alter table app.transactions_{month} drop constraint few; alter table app.enterprise_cards drop constraint rich; \
+         create table public.seen (what text); \
+         create function public.see() returns trigger language plpgsql security definer as $$ begin \
+            insert into public.seen values (tg_table_name); return new; end $$; \
+         create trigger see after update on app.transactions_{month} for each row execute function public.see(); \
+         create trigger see before update on app.enterprise_cards for each row execute function public.see()"
+    ));
+    shop.refund(&paid, "1.00");
+    shop.cashier.run(&company_charge);
+    let seen = shop.superuser.column("select what from public.seen order by 1");
+    assert_eq!(seen, ["enterprise_cards".to_owned(), format!("transactions_{month}")]);
+    // A payment that its own transaction refunds twice.
+    shop.cashier.run("begin");
+    shop.refund(&paid, "1.00");
+    shop.refund(&paid, "1.00");
+    shop.cashier.run("commit");
+    let sum = format!("select refunded_amount from app.transactions where tx_no = '{paid}'");
+    assert_eq!(shop.superuser.value(&sum), "6.00");
 }
 
 #[test]
