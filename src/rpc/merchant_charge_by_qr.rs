@@ -6,7 +6,7 @@ use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::cards::{self, Card, CodeState};
 use crate::store::keys::{OrderScope, Scope};
-use crate::store::members::{self, MemberStatus};
+use crate::store::members::{self, Binding, MemberStatus};
 use crate::store::merchants::{self, Merchant};
 use crate::store::server;
 use crate::store::transactions::Tx;
@@ -125,6 +125,8 @@ struct Payer {
     member: Uuid,
     member_status: Option<MemberStatus>,
     code_ends_at: Option<Timestamp>,
+    /// To a company card, locked.
+    binding: Option<Binding>,
 }
 
 /// What is to be paid.
@@ -140,7 +142,7 @@ struct Request<'a> {
 /// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
 /// was read without a lock.
 fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Option<Timestamp>)>> {
-    let Payer { mut card, member, member_status, code_ends_at } = payer;
+    let Payer { mut card, member, member_status, code_ends_at, binding } = payer;
     books::ensure_usable(&card)?;
     ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
 
@@ -168,8 +170,8 @@ fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Optio
     if books::try_post(call, &mut card, &mut tx, spend_code)? == Outcome::CardChanged {
         return Ok(None);
     }
-    if spend_code && card.card_type == CardType::Enterprise {
-        members::set_code(call.db, card.id, member, None);
+    if spend_code && let Some(binding) = &binding {
+        members::set_code(call.db, binding, None);
     }
     Ok(Some((tx, code_ends_at.into_iter().chain(card.expires_at).min())))
 }
@@ -185,7 +187,7 @@ fn look_at_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Pa
             let (card, status) = seen.expect("a live code has a card");
             let member = card.member_id.expect("personal cards have a member");
             let code_ends_at = card.code.expires_at;
-            Ok(Payer { card, member, member_status: status, code_ends_at })
+            Ok(Payer { card, member, member_status: status, code_ends_at, binding: None })
         }
         Place::Enterprise { card, member } => {
             let seen = members::binding(call.db, Uuid::from_bytes(card), Uuid::from_bytes(member));
@@ -198,12 +200,12 @@ fn look_at_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Pa
 /// The payer that a code names, locked; code, settings and levels are looked at once more under the lock.
 fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
     let refused = Token::QrExpiredOrInvalid;
-    let (card, member, code_ends_at) = match *place {
+    let (card, member, code_ends_at, binding) = match *place {
         Place::Personal { card } => {
             let card = cards::lock(call.db, CardType::Personal, Uuid::from_bytes(card)).ok_or(refused)?;
             ensure(is_live(Some(&card.code), hash), refused)?;
             let (member, end) = (card.member_id.expect("personal cards have a member"), card.code.expires_at);
-            (card, member, end)
+            (card, member, end, None)
         }
         Place::Enterprise { card, member } => {
             let (id, member) = (Uuid::from_bytes(card), Uuid::from_bytes(member));
@@ -211,11 +213,11 @@ fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer
             let binding = members::lock_binding(call.db, id, member);
             let code = binding.as_ref().map(|b| &b.code);
             ensure(is_live(code, hash), refused)?;
-            (card, member, code.and_then(|c| c.expires_at))
+            (card, member, code.and_then(|c| c.expires_at), binding)
         }
     };
     call.refresh_config();
-    Ok(Payer { card, member, member_status: members::status(call.db, member), code_ends_at })
+    Ok(Payer { card, member, member_status: members::status(call.db, member), code_ends_at, binding })
 }
 
 fn is_live(code: Option<&CodeState>, shown: &pay_code::Hash) -> bool {

@@ -84,9 +84,9 @@ fn enterprise_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid
     let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(Token::CardNotFound)?;
     ensure_may_pay(&card, members::status(call.db, member))?;
     // Bound still, now that nobody can unbind.
-    members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
+    let binding = members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
     let code = new_code(call, Place::Enterprise { card: *id.as_bytes(), member: *member.as_bytes() });
-    members::set_code(call.db, id, member, Some((&code.hash, code.expires_at)));
+    members::set_code(call.db, &binding, Some((&code.hash, code.expires_at)));
     audit_rotation(call, &card.card_no, member);
     Ok(code)
 }

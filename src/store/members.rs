@@ -2,7 +2,7 @@
 
 use super::cards::CodeState;
 use super::direct::{Path, Table};
-use super::row::Row;
+use super::row::{Row, RowVersion};
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
 
@@ -72,8 +72,11 @@ pub fn set_status(db: &Db, id: Uuid, status: MemberStatus) {
 /// A member's binding to an enterprise card.
 #[derive(Debug)]
 pub struct Binding {
+    card: Uuid,
+    member: Uuid,
     pub is_admin: bool,
     pub code: CodeState,
+    version: RowVersion,
 }
 
 static BINDINGS: Table = Table {
@@ -88,7 +91,13 @@ static BINDING: Path =
     Path { table: &BINDINGS, index: "enterprise_card_bindings_pkey", key: &["enterprise_card_id", "member_id"] };
 
 fn read_binding(r: &Row) -> Binding {
-    Binding { is_admin: r.label(5) == "admin", code: CodeState { expires_at: r.opt(4), hash: r.opt(6) } }
+    Binding {
+        card: r.get(1),
+        member: r.get(2),
+        is_admin: r.label(5) == "admin",
+        code: CodeState { expires_at: r.opt(4), hash: r.opt(6) },
+        version: r.version(),
+    }
 }
 
 /// The binding; `None` if the member is not bound.
@@ -137,10 +146,14 @@ pub fn bound_cards(db: &Db, member: Uuid) -> Vec<Uuid> {
     )
 }
 
-/// Sets or clears a member's pay code for an enterprise card.
-pub fn set_code(db: &Db, card: Uuid, member: Uuid, code: Option<(&[u8], Timestamp)>) {
+/// Sets or clears a member's pay code for an enterprise card, whose binding is locked.
+pub fn set_code(db: &Db, binding: &Binding, code: Option<(&[u8], Timestamp)>) {
+    let changes = || [("qr_expires_at", p(code.map(|c| c.1))), ("qr_hash", p(code.map(|c| c.0)))];
+    if db.update(&BINDINGS, None, binding.version, &changes()) == Some(true) {
+        return;
+    }
     db.run(
         "UPDATE app.enterprise_card_bindings SET qr_hash = $3, qr_expires_at = $4 WHERE enterprise_card_id = $1 AND member_id = $2",
-        &[p(card), p(member), p(code.map(|c| c.0)), p(code.map(|c| c.1))],
+        &[p(binding.card), p(binding.member), p(code.map(|c| c.0)), p(code.map(|c| c.1))],
     );
 }

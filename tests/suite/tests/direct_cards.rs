@@ -89,6 +89,12 @@ fn what_happens_every_day_needs_no_statement() {
             [&shops[..], &["enterprise_card_bindings_pkey", "enterprise_cards_pkey", cards[0]]].concat(),
         ),
         ("replay", &shop.cashier, keyed, [&shops[..], &["idempotency_keys_pkey", transactions]].concat()),
+        (
+            "new code of a company card",
+            &shop.backend,
+            format!("select * from app.rotate_card_qr('{}', 'enterprise', '{}')", company.card, mei.id),
+            vec!["enterprise_card_bindings_pkey", "enterprise_cards_pkey", cards[0]],
+        ),
         ("new code", &shop.backend, format!("select * from app.rotate_card_qr('{}')", ming.card), cards.to_vec()),
         (
             "recharge in cash",
