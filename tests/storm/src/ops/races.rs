@@ -159,6 +159,12 @@ pub fn own_code(client: &mut Client) -> Option<String> {
     const ENOUGH: i64 = 10_000;
     let account = client.own.account.clone();
     if client.own_funds < ENOUGH {
+        // Charges that were refused have been counted as well.
+        let sql = "SELECT (app.balance_as_of($1, clock_timestamp()) * 100)::bigint";
+        let asked = client.a.ask(Who::Backend, sql, &[&account.1.card()], |rows| rows[0].get(0));
+        client.own_funds = client.expect::<i64>("balance", asked, &[])?.0;
+    }
+    if client.own_funds < ENOUGH {
         let request = Request {
             who: Who::Backend,
             amount: ENOUGH,
