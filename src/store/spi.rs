@@ -291,6 +291,7 @@ fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
 /// A parameter of a statement: its type and its value.
 pub struct Param {
     oid: Oid,
+    modifier: i32,
     datum: Option<Datum>,
 }
 
@@ -303,13 +304,18 @@ impl Param {
         self.datum
     }
 
+    /// Whether a column of this type takes the value as it is.
+    pub fn fits(&self, oid: Oid, modifier: i32) -> bool {
+        oid == self.oid && (modifier == -1 || modifier == self.modifier)
+    }
+
     /// A label of an enumeration.
     pub fn label((oid, label): (Oid, Oid)) -> Param {
-        Param { oid, datum: Some(Datum::from(label)) }
+        Param { oid, modifier: -1, datum: Some(Datum::from(label)) }
     }
 }
 
 /// Makes a parameter from a value or an option of one.
 pub fn p<T: ToColumn>(value: T) -> Param {
-    Param { oid: T::oid(), datum: value.into_column() }
+    Param { oid: T::oid(), modifier: T::MODIFIER, datum: value.into_column() }
 }

@@ -73,6 +73,9 @@ impl_sql_translatable!(NumericArg, "numeric");
 
 /// A value that a statement takes as a parameter.
 pub trait ToColumn {
+    /// The type modifier of columns that every value fits into as it is; -1 says that they have none.
+    const MODIFIER: i32 = -1;
+
     fn oid() -> Oid;
     fn into_column(self) -> Option<Datum>;
 }
@@ -119,6 +122,8 @@ to_columns!(bool, i16, i32, i64, &str, String, &[u8], Uuid, Timestamp, RawJsonb)
 from_columns!(bool, i16, i32, i64, Oid, String, Vec<u8>, Uuid, Timestamp, NumericArg, RawJsonb);
 
 impl<T: ToColumn> ToColumn for Option<T> {
+    const MODIFIER: i32 = T::MODIFIER;
+
     fn oid() -> Oid {
         T::oid()
     }
@@ -128,7 +133,14 @@ impl<T: ToColumn> ToColumn for Option<T> {
     }
 }
 
+/// The type modifier of `numeric(precision, scale)`.
+const fn numeric_modifier(precision: i32, scale: u32) -> i32 {
+    ((precision << 16) | scale as i32) + pg_sys::VARHDRSZ as i32
+}
+
 impl ToColumn for Money {
+    const MODIFIER: i32 = numeric_modifier(14, MONEY_SCALE);
+
     fn oid() -> Oid {
         pg_sys::NUMERICOID
     }
@@ -151,6 +163,8 @@ impl FromColumn for Money {
 }
 
 impl ToColumn for Discount {
+    const MODIFIER: i32 = numeric_modifier(4, DISCOUNT_SCALE);
+
     fn oid() -> Oid {
         pg_sys::NUMERICOID
     }

@@ -62,14 +62,14 @@ pub fn find<T>(
     // SAFETY: relations, snapshot and scan are used only between here and their closing. An ERROR inside leaves the clean-up
     // to the server, and unwinds through plain values only; `read` gets a row that lives as long as its call.
     unsafe {
-        let mode = match access {
+        let (mode, rights) = match access {
             Access::Lock => {
                 pg_sys::PreventCommandIfReadOnly(c"SELECT FOR NO KEY UPDATE".as_ptr());
-                pg_sys::RowShareLock
+                (pg_sys::RowShareLock, pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE)
             }
-            Access::Stable | Access::Look => pg_sys::AccessShareLock,
+            Access::Stable | Access::Look => (pg_sys::AccessShareLock, pg_sys::ACL_SELECT),
         };
-        let Some(relation) = open(path.table, month, mode) else { return Found::ByStatement };
+        let Some(relation) = open(path.table, month, mode, rights) else { return Found::ByStatement };
         let found = match open_index(path, month, relation, key) {
             None => Found::ByStatement,
             Some((index, mut scan_keys)) => {
@@ -100,7 +100,7 @@ unsafe fn open_index(
     key: &[Param],
 ) -> Option<(Relation, ScanKeys)> {
     unsafe {
-        // After the table's lock, under which an index can neither appear by this name nor go.
+        // After the table's lock, which keeps what has this name now in existence (REINDEX CONCURRENTLY and a new name leave it).
         let name = name_in(month, path.index);
         let oid = pg_sys::get_relname_relid(name.as_ptr(), (*(*relation).rd_rel).relnamespace);
         let is_index = oid != Oid::INVALID && pg_sys::get_rel_relkind(oid) as u8 == pg_sys::RELKIND_INDEX;
@@ -152,10 +152,12 @@ unsafe fn scan_keys(path: &Path, relation: Relation, index: Relation, key: &[Par
                 operator_type,
                 pg_sys::BTEqualStrategyNumber as i16,
             );
-            let procedure = pg_sys::get_opcode(operator);
-            if procedure == Oid::INVALID {
+            // A statement's `=`, whatever an operator class of somebody else calls equal.
+            let equal = (*pg_sys::lookup_type_cache(operator_type, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr;
+            if operator == Oid::INVALID || operator != equal {
                 return None;
             }
+            let procedure = pg_sys::get_opcode(operator);
             let (flags, datum) = match value.datum() {
                 Some(datum) => (0, datum),
                 // Equal to nothing.

@@ -35,7 +35,9 @@ pub fn insert(table: &Table, month: Option<Month>, values: &[Param], unique: Uni
     // server, and unwinds through plain values only.
     unsafe {
         pg_sys::PreventCommandIfReadOnly(c"INSERT".as_ptr());
-        let Some(relation) = open(table, month, pg_sys::RowExclusiveLock) else { return Inserted::ByStatement };
+        let Some(relation) = open(table, month, pg_sys::RowExclusiveLock, pg_sys::ACL_INSERT) else {
+            return Inserted::ByStatement;
+        };
         let outcome = if is_plain(relation, values) { put(relation, values, unique) } else { Inserted::ByStatement };
         close(relation);
         outcome
@@ -62,7 +64,8 @@ unsafe fn is_plain(relation: Relation, values: &[Param]) -> bool {
         let columns = PgTupleDesc::from_pg_unchecked(desc);
         columns.len() == values.len()
             && columns.iter().zip(values).all(|(attribute, value)| {
-                attribute.atttypid == value.oid() && !(attribute.attnotnull && value.datum().is_none())
+                value.fits(attribute.atttypid, attribute.atttypmod)
+                    && !(attribute.attnotnull && value.datum().is_none())
             })
     }
 }

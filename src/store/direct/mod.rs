@@ -64,11 +64,11 @@ fn name_in(month: Option<Month>, name: &str) -> CString {
 }
 
 /// Opens a table with the lock of a statement, which is kept until the transaction ends, as statements do. `None` where it is
-/// not what the direct path is for.
+/// not what the direct path is for, or the rights that the statement needs (`ACL_*`) are missing.
 ///
 /// # Safety
 /// The relation is closed by `table_close(_, NoLock)` unless an ERROR comes first, whose clean-up the server does.
-unsafe fn open(table: &Table, month: Option<Month>, lock: u32) -> Option<Relation> {
+unsafe fn open(table: &Table, month: Option<Month>, lock: u32, rights: u32) -> Option<Relation> {
     let name = name_in(month, table.name);
     let oid = server::relation(table.schema, &name)?;
     unsafe {
@@ -76,12 +76,19 @@ unsafe fn open(table: &Table, month: Option<Month>, lock: u32) -> Option<Relatio
         if relation.is_null() {
             return None;
         }
-        if is_ours(relation, table, &name) {
+        if is_ours(relation, table, &name) && has_rights(oid, rights) {
             return Some(relation);
         }
         close(relation);
         None
     }
+}
+
+/// Whether we have all these rights. An owner can be without some: somebody wants the table left alone.
+unsafe fn has_rights(oid: Oid, rights: u32) -> bool {
+    #[allow(clippy::useless_conversion)] // wider in some versions of the server
+    let rights = pg_sys::AclMode::from(rights);
+    unsafe { pg_sys::pg_class_aclmask(oid, pg_sys::GetUserId(), rights, pg_sys::AclMaskHow::ACLMASK_ALL) == rights }
 }
 
 unsafe fn close(relation: Relation) {

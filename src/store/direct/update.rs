@@ -9,7 +9,7 @@ use mps_domain::month::Month;
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Datum, Oid, Relation, TupleTableSlot};
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 
 /// A column and its new value.
@@ -32,7 +32,10 @@ pub fn update(table: &Table, month: Option<Month>, version: RowVersion, changes:
     // server, and unwinds through plain values only.
     unsafe {
         pg_sys::PreventCommandIfReadOnly(c"UPDATE".as_ptr());
-        let Some(relation) = open(table, month, pg_sys::RowExclusiveLock) else { return Updated::ByStatement };
+        let Some(relation) = open(table, month, pg_sys::RowExclusiveLock, pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE)
+        else {
+            return Updated::ByStatement;
+        };
         let outcome = if is_plain(relation, table, changes) {
             pg_sys::CheckCmdReplicaIdentity(relation, pg_sys::CmdType::CMD_UPDATE);
             pg_sys::CommandCounterIncrement();
@@ -73,32 +76,33 @@ unsafe fn is_plain(relation: Relation, table: &Table, changes: &[Change]) -> boo
         }
         let columns = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
         changes.iter().all(|(column, value)| {
-            columns.get(table.position(column)).is_some_and(|attribute| {
-                attribute.atttypid == value.oid() && !(attribute.attnotnull && value.datum().is_none())
-            })
+            let attribute = columns.get(table.position(column));
+            attribute.is_some_and(|attribute| value.fits(attribute.atttypid, attribute.atttypmod))
         }) && checks_are_asserted(relation, table)
     }
 }
 
 thread_local! {
-    /// Conditions of CHECKs, as they are stored, that were seen to be asserted ones: what they say does not change.
-    static ASSERTED: RefCell<HashSet<(usize, CString)>> = RefCell::new(HashSet::new());
+    /// Whether conditions of CHECKs, as they are stored, are asserted ones: what they say does not change.
+    static ASSERTED: RefCell<HashMap<(usize, CString), bool>> = RefCell::new(HashMap::new());
 }
 
-/// Whether every CHECK is one of those that the caller has asserted.
+/// Whether every CHECK is one of those that the caller has asserted, and holds for the rows that were there before it.
 unsafe fn checks_are_asserted(relation: Relation, table: &Table) -> bool {
     unsafe {
         let Some(constraints) = (*(*relation).rd_att).constr.as_ref() else { return true };
         (0..usize::from(constraints.num_check)).all(|i| {
-            let stored = CStr::from_ptr((*constraints.check.add(i)).ccbin);
-            let known = (std::ptr::from_ref(table) as usize, stored.to_owned());
-            if ASSERTED.with_borrow(|a| a.contains(&known)) {
-                return true;
+            let check = &*constraints.check.add(i);
+            if !check.ccvalid {
+                return false;
+            }
+            let stored = CStr::from_ptr(check.ccbin);
+            let check = (std::ptr::from_ref(table) as usize, stored.to_owned());
+            if let Some(known) = ASSERTED.with_borrow(|a| a.get(&check).copied()) {
+                return known;
             }
             let is_asserted = table.asserted.contains(&written(stored, (*relation).rd_id).as_str());
-            if is_asserted {
-                ASSERTED.with_borrow_mut(|a| a.insert(known));
-            }
+            ASSERTED.with_borrow_mut(|a| a.insert(check, is_asserted));
             is_asserted
         })
     }
@@ -141,6 +145,15 @@ unsafe fn put(
             let i = table.position(column);
             *(*new).tts_values.add(i) = value.datum().unwrap_or(Datum::from(0usize));
             *(*new).tts_isnull.add(i) = value.datum().is_none();
+        }
+        let columns = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
+        for (i, attribute) in columns.iter().enumerate() {
+            let is_null = &mut *(*new).tts_isnull.add(i);
+            // What a dropped column held goes with the first update after it.
+            *is_null |= attribute.attisdropped;
+            if *is_null && attribute.attnotnull {
+                return Updated::ByStatement;
+            }
         }
         pg_sys::ExecStoreVirtualTuple(new);
         (*new).tts_tableOid = (*relation).rd_id;

@@ -364,9 +364,17 @@ fn where_an_index_is_not_ours_a_statement_finds_the_row() {
     reusable_codes(&shop);
     let member = shop.member("100.00");
     let sql = Shop::charge_sql(&shop.code(&member), "1.00", "");
-    let pays = |what: &str| {
+    let mut number = 1;
+    let mut pays = |what: &str| {
         let row = shop.cashier.try_row(&sql);
         assert!(row.is_ok(), "{what}: {row:?}");
+        // A merchant that is new, and one that is closed: whichever index is asked, they are found.
+        number += 1;
+        let code = format!("SHOP-1{number:02}");
+        let cashier = shop.another(&code);
+        cashier.run(&sql.replace("SHOP-001", &code));
+        shop.backend.run(&format!("select app.set_merchant_status('{code}', false, 'x')"));
+        assert_eq!(cashier.failure(&sql.replace("SHOP-001", &code)).message, "MERCHANT_INACTIVE", "{what}");
     };
     for change in [
         "alter index app.personal_cards_pkey rename to cards_by_id",
@@ -377,17 +385,107 @@ fn where_an_index_is_not_ours_a_statement_finds_the_row() {
         "create index merchants_code_key on app.merchants (code)",
         "drop index app.merchants_code_key; create unique index merchants_code_key on app.merchants (code) where active",
         "drop index app.merchants_code_key; create unique index merchants_code_key on app.merchants (lower(code))",
-        "drop index app.merchants_code_key; create unique index merchants_code_key on app.merchants (name)",
+        "drop index app.merchants_code_key; create index merchants_code_key on app.merchants (name)",
         "drop index app.merchants_code_key; create unique index merchants_code_key on app.merchants (code collate \"POSIX\")",
+        // One that was never finished: it has no entries of what came later.
+        "drop index app.merchants_code_key; create unique index merchants_code_key on app.merchants (code); \
+         update pg_index set indisvalid = false, indisready = false where indexrelid = 'app.merchants_code_key'::regclass",
         "drop index app.merchants_code_key; create table app.merchants_code_key (code text)",
         "create index personal_cards_pkey on app.personal_cards using hash (id)",
-        "update pg_index set indisvalid = false where indexrelid = 'app.cards_by_id'::regclass",
         "reindex table app.personal_cards",
     ] {
         shop.superuser.run(change);
         pays(change);
     }
-    assert_eq!(shop.balance(&member.card), "87.00");
+    assert_eq!(shop.balance(&member.card), "74.00");
+}
+
+/// An operator class of somebody else can call equal what `=` does not.
+#[test]
+fn an_index_with_another_equality_is_not_asked() {
+    let shop = Shop::open();
+    let member = shop.member("100.00");
+    shop.superuser.run(
+        "create function public.ci_lt(text, text) returns boolean immutable language sql as 'select lower($1) < lower($2)'; \
+         create function public.ci_eq(text, text) returns boolean immutable language sql as 'select lower($1) = lower($2)'; \
+         create function public.ci_cmp(text, text) returns integer immutable language sql as \
+            'select pg_catalog.bttextcmp(lower($1), lower($2))'; \
+         create operator public.~< (leftarg = text, rightarg = text, function = public.ci_lt); \
+         create operator public.~~= (leftarg = text, rightarg = text, function = public.ci_eq); \
+         create operator class public.ci for type text using btree as \
+            operator 1 public.~<, operator 3 public.~~=, function 1 public.ci_cmp(text, text); \
+         alter index app.merchants_code_key rename to merchants_by_code; \
+         create unique index merchants_code_key on app.merchants (code public.ci)",
+    );
+    let sql = Shop::charge_sql(&shop.code(&member), "1.00", "");
+    assert_eq!(shop.cashier.failure(&sql.replace("SHOP-001", "shop-001")).message, "MERCHANT_NOT_FOUND");
+    shop.cashier.run(&sql);
+}
+
+/// Types, rights, and what a statement tidies up.
+#[test]
+fn what_a_dba_changes_about_the_tables_counts() {
+    let mut shop = Shop::open();
+    reusable_codes(&shop);
+    let month = shop.superuser.value("select to_char(now() at time zone 'UTC', 'YYYYMM')");
+    let member = shop.member("100.00");
+    let paid = shop.charge(&member, "10.00")["tx_no"].to_owned();
+    let sql = Shop::charge_sql(&shop.code(&member), "1.00", "");
+
+    // Whom the owner's rights are taken from.
+    for (right, table) in [
+        ("update", "app.personal_cards"),
+        ("select", "app.personal_cards"),
+        ("select", "app.merchants"),
+        ("select", "app.merchant_users"),
+        ("select", "app.member_profiles"),
+        ("insert", &format!("app.transactions_{month}")),
+        ("insert", &format!("app.point_ledger_{month}")),
+        ("insert", &format!("audit.event_log_{month}")),
+    ] {
+        shop.superuser.run(&format!("revoke {right} on {table} from mps_owner"));
+        assert_eq!(shop.cashier.failure_moving_nothing(&sql).code, "42501", "{right} on {table}");
+        shop.superuser.run(&format!("grant {right} on {table} to mps_owner"));
+        shop.cashier.run(&sql);
+    }
+    shop.superuser.run(&format!("revoke update on app.transactions_{month} from mps_owner"));
+    assert_eq!(shop.cashier.failure_moving_nothing(&Shop::refund_sql(&paid, "1.00", "")).code, "42501");
+    shop.superuser.run(&format!("grant update on app.transactions_{month} to mps_owner"));
+
+    // A column that was dropped lets go of what it held.
+    shop.superuser.run(
+        "alter table app.personal_cards add column memo text; alter table app.personal_cards alter memo set storage external; \
+         update app.personal_cards set memo = repeat('x', 100000); alter table app.personal_cards drop column memo",
+    );
+    let toast = "select reltoastrelid::regclass from pg_class where oid = 'app.personal_cards'::regclass";
+    let chunks = format!("select count(*) from {}", shop.superuser.value(toast));
+    assert_ne!(shop.superuser.value(&chunks), "0");
+    shop.cashier.run(&sql);
+    assert_eq!(shop.superuser.value(&chunks), "0");
+
+    // A check that was added without a look at the rows that are there.
+    let code = format!("select * from app.rotate_card_qr('{}')", shop.member("0").card);
+    shop.superuser.run(
+        "alter table app.personal_cards drop constraint personal_cards_balance_check; \
+         update app.personal_cards set balance = -5 where balance = 0; \
+         alter table app.personal_cards add constraint personal_cards_balance_check check (balance >= 0) not valid",
+    );
+    assert_eq!(shop.backend.failure_moving_nothing(&code).code, "23514");
+    shop.superuser.run("update app.personal_cards set balance = 0 where balance = -5");
+    shop.superuser.run("alter table app.personal_cards validate constraint personal_cards_balance_check");
+    shop.backend.run(&code);
+
+    // Narrower columns.
+    shop.superuser
+        .run("drop view app.v_user_cards cascade; alter table app.personal_cards alter balance type numeric(5,2)");
+    let recharge = format!("select * from app.user_recharge_personal_card('{}', 5000, 'cash')", member.card);
+    assert_eq!(shop.backend.failure_moving_nothing(&recharge).code, "22003");
+    // Which the books do not like: a card knows the instant of its last movement.
+    shop.db.without_books();
+    shop.superuser.run("alter table app.personal_cards alter last_posted_at type timestamptz(0)");
+    shop.cashier.run(&sql);
+    let whole = "select bool_and(last_posted_at = date_trunc('second', last_posted_at)) from app.personal_cards";
+    assert_eq!(shop.superuser.value(whole), "t");
 }
 
 #[test]
@@ -412,10 +510,13 @@ fn rows_of_children_and_forced_security_are_what_a_statement_makes_of_them() {
     let failure = shop.cashier.failure_moving_nothing(&sql.replace("SHOP-001", "SHOP-077"));
     assert_eq!(failure.message, "NOT_MERCHANT_USER");
     shop.cashier.run(&sql);
-    // A table that is somebody else's is read with our own rights to it: none.
-    shop.superuser.run("drop table branches; create role keeper; alter table app.merchants owner to keeper");
-    assert_eq!(shop.cashier.failure_moving_nothing(&sql).code, "42501");
-    shop.superuser.run("alter table app.merchants owner to mps_owner; drop role keeper");
+    // Who does not own a table reads it by its policies: the cashier does not see the member's card.
+    shop.superuser.run(
+        "drop table branches; create role keeper; alter table app.personal_cards owner to keeper; \
+         grant all on app.personal_cards to mps_owner",
+    );
+    assert_eq!(shop.cashier.failure_moving_nothing(&sql).message, "QR_EXPIRED_OR_INVALID");
+    shop.superuser.run("alter table app.personal_cards owner to mps_owner; drop role keeper");
     shop.cashier.run(&sql);
     assert_eq!(shop.balance(&member.card), "98.00");
 }
@@ -481,4 +582,15 @@ fn a_change_in_flight_counts_if_it_is_committed() {
     let waiting = Waiting::start(shop.db.user(shop.cashier_id), &shop.db.superuser(), sql);
     shop.superuser.run("rollback");
     assert!(waiting.end().is_ok());
+    // A row that gets another key by hand is another one.
+    let paid = shop.charge(&member, "10.00");
+    let month = shop.superuser.value("select to_char(now() at time zone 'UTC', 'YYYYMM')");
+    shop.superuser.run("begin");
+    shop.superuser.run(&format!("update app.transactions_{month} set id = id + 5000 where id = {}", &paid["tx_id"]));
+    let refund = Shop::refund_sql(&paid["tx_no"], "1.00", "");
+    let waiting = Waiting::start(shop.db.user(shop.cashier_id), &shop.db.superuser(), refund);
+    shop.superuser.run("commit");
+    assert_eq!(waiting.end().expect_err("another payment").message, "TX_NOT_FOUND");
+    shop.superuser
+        .run(&format!("update app.transactions_{month} set id = id - 5000 where id > {} + 1000", &paid["tx_id"]));
 }
