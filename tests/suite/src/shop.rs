@@ -189,6 +189,19 @@ impl Shop {
     }
 }
 
+impl Shop {
+    /// Makes the extension that compares an index with its table; `false` where the Postgres has no contrib modules.
+    pub fn make_amcheck(&self) -> bool {
+        let has = self.superuser.value("select count(*) from pg_available_extensions where name = 'amcheck'") == "1";
+        if has {
+            self.superuser.run("create extension amcheck");
+        } else {
+            eprintln!("SKIPPED: this Postgres has no amcheck");
+        }
+        has
+    }
+}
+
 impl Member {
     /// A card that replaced this one.
     pub fn with_card(&self, card: &str, card_no: &str) -> Member {

@@ -9,17 +9,6 @@ fn month(shop: &Shop) -> String {
     shop.superuser.value("select to_char(now() at time zone 'UTC', 'YYYYMM')")
 }
 
-/// Makes the extension that compares an index with its table; a Postgres without the contrib modules has none.
-fn amcheck(shop: &Shop) -> bool {
-    let has = shop.superuser.value("select count(*) from pg_available_extensions where name = 'amcheck'") == "1";
-    if has {
-        shop.superuser.run("create extension amcheck");
-    } else {
-        eprintln!("SKIPPED: this Postgres has no amcheck");
-    }
-    has
-}
-
 /// Everything that moves money once: charge with key and order, refund, recharge, correction, points.
 fn trade(shop: &Shop) -> String {
     let member = shop.member("1000.00");
@@ -112,7 +101,7 @@ fn checks_columns_and_forced_security_of_others_hold() {
 fn every_index_has_every_row() {
     let shop = Shop::open();
     let m = month(&shop);
-    let amcheck = amcheck(&shop);
+    let amcheck = shop.make_amcheck();
     shop.superuser.run(&format!("create index own_text on app.transactions_{m} (lower(tx_no)) include (reason)"));
     shop.superuser.run(&format!("create index own_part on app.transactions_{m} (reason) where reason is not null"));
     shop.superuser.run(&format!("create index own_tag on app.transactions_{m} using gin (tag)"));
@@ -191,7 +180,7 @@ fn one_key_many_times_at_the_same_instant_pays_once() {
     const ROUNDS: usize = 150;
     const CLERKS: usize = 6;
     let shop = Shop::open();
-    let amcheck = amcheck(&shop);
+    let amcheck = shop.make_amcheck();
     shop.backend.run(r#"select app.update_settings('{"qr_single_use": false}')"#);
     let members: Vec<_> = (0..2).map(|_| shop.member("1000.00")).collect();
     let codes: Vec<String> = members.iter().map(|m| shop.code(m)).collect();
