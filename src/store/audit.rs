@@ -24,7 +24,6 @@ static TABLE: Table = Table {
     schema: c"audit",
     name: "event_log_{m}",
     columns: &["id", "happened_at", "actor_user_id", "actor_role", "action", "object_type", "object_id", "context"],
-    key: "id",
     asserted: &[],
 };
 

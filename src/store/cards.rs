@@ -73,7 +73,6 @@ static PERSONAL: Table = Table {
     schema: c"app",
     name: "personal_cards",
     columns: personal_columns!(array),
-    key: "id",
     asserted: &["(balance >= (0)::numeric)"],
 };
 
@@ -109,7 +108,6 @@ static ENTERPRISE: Table = Table {
     schema: c"app",
     name: "enterprise_cards",
     columns: enterprise_columns!(array),
-    key: "id",
     asserted: &[
         "(balance >= (0)::numeric)",
         // Of a column that no movement changes.

@@ -94,7 +94,6 @@ static KEYS: Table = Table {
     schema: c"app",
     name: "idempotency_keys",
     columns: &["scope_no", "ref_id", "operation", "idempotency_key"],
-    key: "scope_no, operation, idempotency_key",
     asserted: &[],
 };
 
@@ -102,7 +101,6 @@ static ORDERS: Table = Table {
     schema: c"app",
     name: "external_orders",
     columns: &["scope_no", "tx_id", "scope", "order_id"],
-    key: "scope_no, scope, order_id",
     asserted: &[],
 };
 
@@ -117,7 +115,7 @@ pub fn claim_key(db: &Db, scope: Scope, key: &str, ref_id: i64) -> Claim {
     claim(
         || {
             db.insert_or_nothing(
-                &KEYS,
+                &KEY,
                 hash(scope.number, scope.kind, key),
                 &[p(scope.number), p(ref_id), p(scope.kind), p(key)],
             )
@@ -160,7 +158,7 @@ pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim
     claim(
         || {
             db.insert_or_nothing(
-                &ORDERS,
+                &ORDER,
                 hash(scope.number, scope.kind, order),
                 &[p(scope.number), p(tx_id), p(scope.kind), p(order)],
             )

@@ -39,7 +39,6 @@ static TABLE: Table = Table {
     schema: c"app",
     name: "member_profiles",
     columns: &["id", "created_at", "member_no", "status", "name", "phone", "email"],
-    key: "id",
     asserted: &[],
 };
 
@@ -83,7 +82,6 @@ static BINDINGS: Table = Table {
     schema: c"app",
     name: "enterprise_card_bindings",
     columns: &["enterprise_card_id", "member_id", "created_at", "qr_expires_at", "role", "qr_hash"],
-    key: "enterprise_card_id, member_id",
     asserted: &[],
 };
 

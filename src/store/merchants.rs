@@ -39,7 +39,6 @@ static MERCHANTS: Table = Table {
     schema: c"app",
     name: "merchants",
     columns: &["id", "active", "created_at", "code", "name"],
-    key: "id",
     asserted: &[],
 };
 
@@ -49,7 +48,6 @@ static USERS: Table = Table {
     schema: c"app",
     name: "merchant_users",
     columns: &["merchant_id", "user_id", "created_at", "role"],
-    key: "merchant_id, user_id",
     asserted: &[],
 };
 

@@ -22,7 +22,6 @@ static TABLE: Table = Table {
     schema: c"app",
     name: "point_ledger_{m}",
     columns: &["card_id", "point_seq", "created_at", "change", "balance_after", "level", "tx_no", "reason"],
-    key: "card_id, point_seq",
     asserted: &[],
 };
 

@@ -25,11 +25,10 @@ thread_local! {
 #[derive(Clone, Copy)]
 enum Sql {
     Text(&'static str),
-    /// One row into a table; or nothing, where its key is taken.
-    Insert {
-        table: &'static Table,
-        or_nothing: bool,
-    },
+    /// One row into a table.
+    Insert(&'static Table),
+    /// One row into a table, or nothing where its key is taken.
+    InsertOrNothing(&'static Path),
     /// The row that a unique key names.
     Find {
         path: &'static Path,
@@ -42,17 +41,18 @@ impl Sql {
     fn address(self) -> usize {
         match self {
             Sql::Text(text) => text.as_ptr() as usize,
-            // Each table is always asked in the one or the other way.
-            Sql::Insert { table, .. } => std::ptr::from_ref(table) as usize,
-            // Two statements: a path is more than a byte long.
+            Sql::Insert(table) => std::ptr::from_ref(table) as usize,
+            // Three statements of one path, which is more bytes long than that.
             Sql::Find { path, lock } => std::ptr::from_ref(path) as usize + usize::from(lock),
+            Sql::InsertOrNothing(path) => std::ptr::from_ref(path) as usize + 2,
         }
     }
 
     fn text(self) -> String {
         match self {
             Sql::Text(text) => text.into(),
-            Sql::Insert { table, or_nothing } => table.insertion(or_nothing),
+            Sql::Insert(table) => table.insertion(),
+            Sql::InsertOrNothing(path) => path.insertion(),
             Sql::Find { path, lock } => path.statement(lock),
         }
     }
@@ -111,23 +111,23 @@ impl Db {
     /// Inserts one row into a table (of a month): directly where that does the same, else by a statement.
     pub fn insert(&self, table: &'static Table, month: Option<Month>, values: &[Param]) {
         if direct::insert(table, month, values, Unique::Required) == Inserted::ByStatement {
-            self.execute(Sql::Insert { table, or_nothing: false }, month, values, |_| ());
+            self.execute(Sql::Insert(table), month, values, |_| ());
         }
     }
 
-    /// As [`Db::insert`], unless a row has its key; returns whether it was inserted. Rows of others in flight are waited for;
+    /// As [`Db::insert`], unless a row has the key of `path`; returns whether it was inserted. Rows of others in flight are waited for;
     /// under a stricter isolation level than READ COMMITTED, one that committed meanwhile is a serialization failure.
     /// `key` stands for what must be unique.
-    pub fn insert_or_nothing(&self, table: &'static Table, key: u32, values: &[Param]) -> bool {
+    pub fn insert_or_nothing(&self, path: &'static Path, key: u32, values: &[Param]) -> bool {
         let outcome = match server::statements_see_commits() {
-            true => direct::insert(table, None, values, Unique::OrNothing(key)),
+            true => direct::insert(path.table, None, values, Unique::OrNothing(key)),
             // Only the statement compares with the transaction's snapshot.
             false => Inserted::ByStatement,
         };
         match outcome {
             Inserted::Done => true,
             Inserted::Conflict => false,
-            Inserted::ByStatement => self.execute(Sql::Insert { table, or_nothing: true }, None, values, |_| ()).1 == 1,
+            Inserted::ByStatement => self.execute(Sql::InsertOrNothing(path), None, values, |_| ()).1 == 1,
         }
     }
 

@@ -110,8 +110,7 @@ macro_rules! columns {
     };
 }
 
-static TABLE: Table =
-    Table { schema: c"app", name: "transactions_{m}", columns: all_columns!(array), key: "id", asserted: &[] };
+static TABLE: Table = Table { schema: c"app", name: "transactions_{m}", columns: all_columns!(array), asserted: &[] };
 
 static BY_ID: Path = Path { table: &TABLE, index: "transactions_{m}_pkey", key: &["id"] };
 

@@ -21,6 +21,11 @@ pub struct Path {
 const MAX_KEY: usize = 3;
 
 impl Path {
+    /// The statement that inserts one row of parameters, unless its key is taken.
+    pub fn insertion(&self) -> String {
+        format!("{} ON CONFLICT ({}) DO NOTHING", self.table.insertion(), self.key.join(", "))
+    }
+
     /// The statement that finds the row: the table's columns in their order, and then its version.
     pub fn statement(&self, lock: bool) -> String {
         let conditions: Vec<String> = (1..).zip(self.key).map(|(n, column)| format!("{column} = ${n}")).collect();

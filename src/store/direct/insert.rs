@@ -35,7 +35,9 @@ pub fn insert(table: &Table, month: Option<Month>, values: &[Param], unique: Uni
     // server, and unwinds through plain values only.
     unsafe {
         pg_sys::PreventCommandIfReadOnly(c"INSERT".as_ptr());
-        let Some(relation) = open(table, month, pg_sys::RowExclusiveLock, pg_sys::ACL_INSERT) else {
+        // ON CONFLICT reads the key.
+        let reading = if unique == Unique::Required { 0 } else { pg_sys::ACL_SELECT };
+        let Some(relation) = open(table, month, pg_sys::RowExclusiveLock, pg_sys::ACL_INSERT | reading) else {
             return Inserted::ByStatement;
         };
         let outcome = if is_plain(relation, values) { put(relation, values, unique) } else { Inserted::ByStatement };

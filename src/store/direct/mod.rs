@@ -30,8 +30,6 @@ pub struct Table {
     pub name: &'static str,
     /// All columns, in the table's order. A user may have added others behind them.
     pub columns: &'static [&'static str],
-    /// Those of the primary key.
-    pub key: &'static str,
     /// Conditions of CHECKs, as the server writes them, that whoever updates has asserted.
     pub asserted: &'static [&'static str],
 }
@@ -41,12 +39,10 @@ impl Table {
         format!("{}.{}", self.schema.to_str().expect("our names are ASCII"), self.name)
     }
 
-    /// The statement that inserts one row of parameters, unless (`or_nothing`) its primary key is taken.
-    pub fn insertion(&self, or_nothing: bool) -> String {
+    /// The statement that inserts one row of parameters.
+    pub fn insertion(&self) -> String {
         let numbers: Vec<String> = (1..=self.columns.len()).map(|n| format!("${n}")).collect();
-        let (columns, values) = (self.columns.join(", "), numbers.join(", "));
-        let on_conflict = if or_nothing { format!(" ON CONFLICT ({}) DO NOTHING", self.key) } else { String::new() };
-        format!("INSERT INTO {} ({columns}) VALUES ({values}){on_conflict}", self.qualified())
+        format!("INSERT INTO {} ({}) VALUES ({})", self.qualified(), self.columns.join(", "), numbers.join(", "))
     }
 
     /// Where a column stands, from 0.

@@ -304,7 +304,7 @@ fn deadlocks(
     }
     report.check("no deadlock, by answers and by the server's own count", bad);
     if let Some(lines) = log.bad_lines(rough) {
-        report.check("the server's log has no deadlock, no panic and no crash but ours", lines);
+        report.check("the server's log has no deadlock, no panic, no crash but ours, and nothing left open", lines);
     }
     Ok(())
 }

@@ -453,6 +453,13 @@ fn what_a_dba_changes_about_the_tables_counts() {
         shop.superuser.run(&format!("grant {right} on {table} to mps_owner"));
         shop.cashier.run(&sql);
     }
+    let keyed = sql.replace(", 1.00)", ", 1.00, p_idempotency_key => 'k')");
+    for right in ["insert", "select"] {
+        shop.superuser.run(&format!("revoke {right} on app.idempotency_keys from mps_owner"));
+        assert_eq!(shop.cashier.failure_moving_nothing(&keyed).code, "42501", "{right}");
+        shop.superuser.run(&format!("grant {right} on app.idempotency_keys to mps_owner"));
+    }
+    assert_eq!(&shop.cashier.row(&keyed)["replayed"], "f");
     shop.superuser.run(&format!("revoke update on app.transactions_{month} from mps_owner"));
     assert_eq!(shop.cashier.failure_moving_nothing(&Shop::refund_sql(&paid, "1.00", "")).code, "42501");
     shop.superuser.run(&format!("grant update on app.transactions_{month} to mps_owner"));
