@@ -1,9 +1,9 @@
 -- Who is calling: what policies, views and RPCs ask. Members of the extension, owned by mps_owner (90_finish.sql).
 
 CREATE FUNCTION sec.uid() RETURNS uuid
-    LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'uid_wrapper';
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
-    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid).';
+    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in what maintenance evaluates, whatever the claims).';
 
 -- Marker functions: whoever may execute one has that level. They do nothing.
 CREATE FUNCTION sec.level_client() RETURNS void
@@ -22,9 +22,19 @@ COMMENT ON FUNCTION sec.raise(text, text) IS
     'Raises one of the errors of app.error_codes, for the SQL parts of mps. Internal.';
 
 CREATE FUNCTION sec.config_changed() RETURNS trigger
-    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
 COMMENT ON FUNCTION sec.config_changed() IS
     'Trigger: makes every backend read settings and levels anew once the change commits. Internal.';
+
+CREATE FUNCTION sec.require_operator() RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'require_operator_wrapper';
+COMMENT ON FUNCTION sec.require_operator() IS
+    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates. Internal. Errors: NOT_ALLOWED.';
+
+CREATE FUNCTION sec.caller_role() RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'caller_role_wrapper';
+COMMENT ON FUNCTION sec.caller_role() IS
+    'Who is responsible for what a SECURITY DEFINER function or a trigger of mps does, for the audit log: the role that the session runs under. Internal.';
 
 CREATE FUNCTION sec.append_only() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -61,7 +71,7 @@ BEGIN
     END IF;
     PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
     INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
-    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), session_user,
+    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(),
             'level.' || CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END,
             'membership_level', coalesce(v_after ->> 'level', v_before ->> 'level', 'all'),
             jsonb_strip_nulls(jsonb_build_object('before', v_before, 'after', v_after)));

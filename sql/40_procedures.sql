@@ -9,6 +9,7 @@ COMMENT ON FUNCTION app.error_list() IS 'What app.error_codes shows.';
 CREATE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM sec.require_operator();
     IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal') OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
     END IF;
@@ -26,6 +27,7 @@ COMMENT ON FUNCTION sec.job_batch(text, bigint, boolean) IS 'Notes one batch of 
 CREATE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM sec.require_operator();
     PERFORM sec.check_months_ahead(p_ahead);
     RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
 END
@@ -63,7 +65,7 @@ $$;
 COMMENT ON FUNCTION sec.check_months_ahead(integer) IS 'Refuses a number of months out of bounds. Internal.';
 
 CREATE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
-    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
 COMMENT ON FUNCTION app.expire_cards_batch(text) IS 'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.expire_cards()
@@ -86,7 +88,7 @@ $$;
 COMMENT ON PROCEDURE app.expire_cards() IS 'Marks active cards whose expires_at has passed as expired.';
 
 CREATE FUNCTION app.expire_qrcodes_batch(p_after text) RETURNS text
-    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'expire_qrcodes_batch_wrapper';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'expire_qrcodes_batch_wrapper';
 COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS 'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.expire_qrcodes()
@@ -109,7 +111,7 @@ $$;
 COMMENT ON PROCEDURE app.expire_qrcodes() IS 'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.';
 
 CREATE FUNCTION app.expire_recharges_batch(p_after text) RETURNS text
-    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'expire_recharges_batch_wrapper';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'expire_recharges_batch_wrapper';
 COMMENT ON FUNCTION app.expire_recharges_batch(text) IS 'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.expire_recharges()
@@ -132,7 +134,7 @@ $$;
 COMMENT ON PROCEDURE app.expire_recharges() IS 'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.';
 
 CREATE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
-    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'expire_keys_batch_wrapper';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'expire_keys_batch_wrapper';
 COMMENT ON FUNCTION app.expire_keys_batch(text) IS 'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.expire_keys()
@@ -155,7 +157,7 @@ $$;
 COMMENT ON PROCEDURE app.expire_keys() IS 'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago. Recharge order ids and gateway trade numbers stay for ever.';
 
 CREATE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
-    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
 COMMENT ON FUNCTION app.recompute_levels_batch(text) IS 'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.recompute_levels()
@@ -185,7 +187,7 @@ COMMENT ON FUNCTION app.migrate() IS
 -- Supabase: every new user a member ---------------------------------------------------------------------------------------
 
 CREATE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p_email text) RETURNS void
-    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'register_signup_wrapper';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'register_signup_wrapper';
 COMMENT ON FUNCTION sec.register_signup(uuid, text, text, text) IS 'Registers the member of a new auth.users row. Internal.';
 
 CREATE FUNCTION sec.on_signup() RETURNS trigger

@@ -15,7 +15,7 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
     ),
     functions AS (
         SELECT p.oid, p.oid::regprocedure::text AS name, format('%s.%s', s.nspname, p.proname) AS func,
-               p.proacl, p.proowner, p.prosecdef, p.proconfig
+               p.proacl, p.proowner, p.prosecdef, p.proconfig, p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'c') AS is_native
         FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
     ),
     -- The policies that sec.install_attachments() makes, as the server shows them, without white space and brackets.
@@ -64,6 +64,12 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         LEFT JOIN LATERAL string_to_table(c.cols, ',') x(col) ON true
         WHERE g.level IN ('client', 'backend')
     ),
+    -- Who has a level, whatever list says so: the right to execute its marker.
+    leveled AS (
+        SELECT r.oid, has_function_privilege(r.oid, 'sec.level_client()', 'EXECUTE') AS is_client,
+               has_function_privilege(r.oid, 'sec.level_backend()', 'EXECUTE') AS is_backend
+        FROM pg_roles r, owner o WHERE NOT r.rolsuper AND r.oid <> o.oid
+    ),
     findings (rule, problem) AS (
         SELECT 'row-level security is on for every table', r.name FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.relrowsecurity
         UNION ALL
@@ -71,11 +77,21 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         FROM named n WHERE n.who IN ('PUBLIC', 'anon')
         UNION ALL
         SELECT 'SECURITY DEFINER functions belong to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
-        FROM functions f WHERE f.prosecdef AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
+        FROM functions f WHERE (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%') AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
         UNION ALL
         SELECT 'SECURITY DEFINER functions have a fixed search_path ending in pg_temp', f.name
         FROM functions f
         WHERE f.prosecdef AND NOT EXISTS (SELECT FROM unnest(f.proconfig) c WHERE c ~ '^search_path=("?pg_catalog"?, )?"?pg_temp"?$')
+        UNION ALL
+        -- It would take its owner for the immediate caller, and whoever stands between would not be seen.
+        SELECT 'native functions see who calls them (are not SECURITY DEFINER)', f.name FROM functions f WHERE f.prosecdef AND f.is_native
+        UNION ALL
+        SELECT 'clients create nothing where backends may find it', format('%s may CREATE in schema %s', x.who, x.nspname)
+        FROM (SELECT n.oid, n.nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END AS who
+              FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+              WHERE a.privilege_type = 'CREATE' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+                AND (a.grantee = 0 OR EXISTS (SELECT FROM leveled l WHERE l.is_client AND NOT l.is_backend AND pg_has_role(l.oid, a.grantee, 'MEMBER')))) x
+        WHERE EXISTS (SELECT FROM leveled l WHERE l.is_backend AND has_schema_privilege(l.oid, x.oid, 'USAGE'))
         UNION ALL
         SELECT 'mps_owner cannot log in, is no superuser and has no members', 'there is no role mps_owner' WHERE NOT EXISTS (SELECT FROM owner)
         UNION ALL
@@ -153,7 +169,9 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                (12, 'no client role inherits from a backend or operator role'),
                (13, 'the schemas hold no functions but those of mps'),
                (14, 'the event log is append-only'),
-               (15, 'settings and levels announce their changes')
+               (15, 'settings and levels announce their changes'),
+               (16, 'native functions see who calls them (are not SECURITY DEFINER)'),
+               (17, 'clients create nothing where backends may find it')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place

@@ -44,6 +44,7 @@ DECLARE
     v_unsealed bigint;
     v record;
 BEGIN
+    PERFORM sec.require_operator();
     IF p_month IS NULL OR p_month <> date_trunc('month', p_month)::date THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_month is the first day of a month');
     END IF;
@@ -84,7 +85,7 @@ BEGIN
     END LOOP;
     PERFORM sec.make_month((now())::date);
     INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
-    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), session_user, 'month.archived', 'month', to_char(p_month, 'YYYY-MM'), '{}');
+    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(), 'month.archived', 'month', to_char(p_month, 'YYYY-MM'), '{}');
     RETURN NULL;
 END
 $$;

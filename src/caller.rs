@@ -1,11 +1,24 @@
-//! Who is calling, and what they may do. The level comes from the role that the server runs the caller under, never from a
-//! setting; only the user id of a client-level role is taken from the claims that PostgREST (or the shop's own server) set.
+//! Who is calling, and what they may do. Two roles stand behind a call: the outer one, which the server runs the session under,
+//! and the immediate one, whose code made the call (the owner of a SECURITY DEFINER function, of a table in maintenance). The
+//! level is the least of theirs, so that nobody gains by standing behind somebody else; it never comes from a setting. Only the
+//! user id of a client is taken from the claims that PostgREST (or the shop's own server) set.
 
 use crate::error::{Error, Result, Token, ensure};
+use crate::store::cache::{self, Levels};
 use crate::store::server;
 use crate::store::types::Uuid;
+use pgrx::pg_sys::Oid;
 use serde::Deserialize;
 use std::borrow::Cow;
+
+/// What a role may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    None,
+    Client,
+    Backend,
+    Superuser,
+}
 
 /// The caller of an RPC.
 #[derive(Debug)]
@@ -14,18 +27,71 @@ pub struct Caller {
     pub uid: Option<Uuid>,
     /// Has backend level, or is a superuser.
     pub is_backend: bool,
-    /// The role, by name, for the audit log.
+    /// Who is responsible, by name, for the audit log: the outer role, unless the level of the immediate one was the lesser.
     pub role: String,
+    /// The other of the two, where they are not the same.
+    pub other_role: Option<String>,
+    level: Level,
+    outer: Oid,
+    immediate: Oid,
+    /// Maintenance evaluates somebody's code: see [`Caller::refuse_in_maintenance`].
+    is_restricted: bool,
 }
 
 impl Caller {
-    pub fn identify() -> Caller {
-        let role = server::outer_role();
-        Caller { uid: uid(), is_backend: server::has_level(role, c"level_backend"), role: server::role_name(role) }
+    /// Who is calling the function that runs now. Before [`server::as_role`].
+    pub fn identify(levels: &Levels) -> Caller {
+        Caller::of(levels, server::outer_role(), server::present_role())
+    }
+
+    /// The same caller with the level and claims of now: for whoever has waited.
+    pub fn as_of_now(&self) -> Result<Caller> {
+        Ok(Caller::of(&whole_extension()?, self.outer, self.immediate))
+    }
+
+    fn of(levels: &Levels, outer: Oid, immediate: Oid) -> Caller {
+        let is_restricted = server::in_restricted_operation();
+        // Whoever called directly was allowed to execute the function: that is client level, at least. In maintenance the outer
+        // role is a bystander.
+        let immediate_level = level_of(levels, immediate).max(Level::Client);
+        let outer_level = if outer == immediate || is_restricted { immediate_level } else { level_of(levels, outer) };
+        let (responsible, other) =
+            if immediate_level < outer_level || is_restricted { (immediate, outer) } else { (outer, immediate) };
+        let level = immediate_level.min(outer_level);
+        Caller {
+            uid: uid(),
+            is_backend: level >= Level::Backend,
+            role: server::role_name(responsible),
+            other_role: (outer != immediate && immediate != levels.owner).then(|| server::role_name(other)),
+            level,
+            outer,
+            immediate,
+            is_restricted,
+        }
+    }
+
+    /// Refuses to write where maintenance evaluates expressions of a table or a view: no person is behind that.
+    pub fn refuse_in_maintenance(&self) -> Result<()> {
+        if self.is_restricted {
+            return Err(Error::new(
+                Token::NotAllowed,
+                "nothing that writes may be called from what maintenance evaluates (ANALYZE, REINDEX, REFRESH and the like)",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses who has no level at all, but got here through the function of somebody who has.
+    fn require_level(&self) -> Result<()> {
+        if self.level == Level::None {
+            return Err(Error::new(Token::NotAllowed, "a role without a level calls through the function of another"));
+        }
+        Ok(())
     }
 
     /// The signed-in user.
     pub fn signed_in(&self) -> Result<Uuid> {
+        self.require_level()?;
         self.uid.ok_or_else(|| Token::NotAuthenticated.into())
     }
 
@@ -48,14 +114,48 @@ impl Caller {
     }
 }
 
+/// The marker functions and their owner. Errors: `SCHEMA_OUTDATED` where the extension is not whole.
+pub fn whole_extension() -> Result<Levels> {
+    server::accept_invalidations();
+    cache::levels().ok_or_else(|| Error::new(Token::SchemaOutdated, "functions of the extension are missing"))
+}
+
+fn level_of(levels: &Levels, role: Oid) -> Level {
+    if server::is_superuser(role) {
+        Level::Superuser
+    } else if server::may_execute(levels.backend, role) {
+        Level::Backend
+    } else if server::may_execute(levels.client, role) {
+        Level::Client
+    } else {
+        Level::None
+    }
+}
+
+/// Refuses what operators run, where it is called through the function of an operator by somebody who is none, and in
+/// maintenance. That the immediate caller is an operator the server has asked already, when it let them execute it.
+pub fn require_operator(levels: &Levels) -> Result<()> {
+    let outer = server::outer_role();
+    if server::in_restricted_operation()
+        || !(server::is_superuser(outer) || server::may_execute(levels.operator, outer))
+    {
+        return Err(Error::new(Token::NotAllowed, "for operators, and not from what maintenance evaluates"));
+    }
+    Ok(())
+}
+
 #[derive(Deserialize)]
 struct Claims<'a> {
     #[serde(borrow, default)]
     sub: Option<Cow<'a, str>>,
 }
 
-/// The `sub` of `request.jwt.claims`; `None` for anything that is no uuid.
+/// The `sub` of `request.jwt.claims`; `None` for anything that is no uuid, and where maintenance evaluates expressions: whoever
+/// runs that does not speak for their owner, nor the other way round.
 pub fn uid() -> Option<Uuid> {
+    if server::in_restricted_operation() {
+        return None;
+    }
     // An object, that is: serde would read the fields of a struct from an array as well.
     let claims = server::jwt_claims().filter(|c| c.trim_ascii_start().starts_with('{'))?;
     let claims: Claims = serde_json::from_str(&claims).ok()?;

@@ -37,7 +37,7 @@ mod update_settings;
 mod user_recharge_enterprise_card_admin;
 mod user_recharge_personal_card;
 
-use crate::caller::Caller;
+use crate::caller::{self, Caller};
 use crate::error::{Error, Result, Token};
 use crate::store::audit::{self, Event};
 use crate::store::settings::{self, Config};
@@ -105,7 +105,10 @@ impl Call<'_> {
         self.record(action, object_type, object_id, context, Some(payload));
     }
 
-    fn record(&self, action: &str, object_type: &str, object_id: &str, context: Value, payload: Option<RawJsonb>) {
+    fn record(&self, action: &str, object_type: &str, object_id: &str, mut context: Value, payload: Option<RawJsonb>) {
+        if let (Some(other), Some(context)) = (&self.caller.other_role, context.as_object_mut()) {
+            context.insert("other_role".into(), other.as_str().into());
+        }
         audit::record(
             self.db,
             self.month,
@@ -125,21 +128,39 @@ impl Call<'_> {
 
 /// Runs an RPC that writes.
 pub fn write<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
-    finish(Db::write(|db| work(&call(db, Caller::identify())?)))
+    enter(
+        |caller| {
+            caller.refuse_in_maintenance()?;
+            Ok(caller)
+        },
+        |caller| Db::write(|db| work(&call(db, caller)?)),
+    )
 }
 
 /// Runs an RPC that only reads.
 pub fn read<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
-    finish(Db::read(|db| work(&call(db, Caller::identify())?)))
+    enter(Ok, |caller| Db::read(|db| work(&call(db, caller)?)))
 }
 
-/// Runs maintenance: as an RPC that writes, for whoever may execute it.
+/// Runs maintenance: as an RPC that writes, for operators.
 pub fn maintain<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
-    write(work)
+    enter(
+        |caller| {
+            caller::require_operator(&caller::whole_extension()?)?;
+            Ok(caller)
+        },
+        |caller| Db::write(|db| work(&call(db, caller)?)),
+    )
+}
+
+/// Sees who calls, and only then becomes the owner of the tables.
+fn enter<T>(admit: impl FnOnce(Caller) -> Result<Caller>, work: impl FnOnce(Caller) -> Result<T>) -> T {
+    let levels = caller::whole_extension().unwrap_or_else(|error| error.raise());
+    let caller = finish(admit(Caller::identify(&levels)));
+    server::as_role(levels.owner, || finish(work(caller)))
 }
 
 fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
-    server::accept_invalidations();
     let config = settings::config(db)?;
     let at = server::now();
     let month =

@@ -18,12 +18,44 @@ thread_local! {
     static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
     static LABELS: RefCell<HashMap<Label, (Oid, Oid)>> = RefCell::new(HashMap::new());
     static SEQUENCES: Cell<[Option<Oid>; 2]> = const { Cell::new([None; 2]) };
+    static LEVELS: Cell<Option<Levels>> = const { Cell::new(None) };
     /// Counts the forgettings, so that what was read before one is not kept after it.
     static GENERATION: Cell<u64> = const { Cell::new(0) };
 }
 
 pub fn init() {
     server::on_relation_change(forget);
+    server::on_function_change(forget_levels);
+}
+
+#[allow(unsafe_code)] // the signature of the server's callback
+unsafe extern "C-unwind" fn forget_levels(_: Datum, _: i32, _: u32) {
+    LEVELS.set(None);
+}
+
+/// The marker functions of the levels, and who owns them: the role that everything of ours belongs to.
+#[derive(Clone, Copy)]
+pub struct Levels {
+    pub client: Oid,
+    pub backend: Oid,
+    pub operator: Oid,
+    pub owner: Oid,
+}
+
+/// `None` where the extension is not there, or not whole.
+pub fn levels() -> Option<Levels> {
+    if let Some(known) = LEVELS.get() {
+        return Some(known);
+    }
+    let backend = server::marker(c"level_backend")?;
+    let found = Levels {
+        client: server::marker(c"level_client")?,
+        backend,
+        operator: server::marker(c"level_operator")?,
+        owner: server::function_owner(backend)?,
+    };
+    LEVELS.set(Some(found));
+    Some(found)
 }
 
 #[allow(unsafe_code)] // the signature of the server's callback

@@ -31,11 +31,55 @@ pub fn new_id(now: Timestamp) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
-/// The role that the server runs the caller under, outside every SECURITY DEFINER function: what SET ROLE or the login
+/// The role that the server runs the session under, outside every SECURITY DEFINER function: what SET ROLE or the login
 /// chose. No setting that a client can write has a part in it.
 pub fn outer_role() -> Oid {
     // SAFETY: reads a backend-local variable.
     unsafe { pg_sys::GetOuterUserId() }
+}
+
+/// The role whose rights are those of now: outside [`as_owner`] that of the immediate caller, which can be the owner of a
+/// SECURITY DEFINER function, or of a table whose expressions maintenance evaluates.
+pub fn present_role() -> Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether the server runs somebody's code on another's behalf: ANALYZE, autovacuum, REINDEX, REFRESH MATERIALIZED VIEW and so on;
+/// and what a subscription applies, which PostgreSQL 15 does as its owner.
+pub fn in_restricted_operation() -> bool {
+    // SAFETY: reads backend-local variables.
+    unsafe { pg_sys::InSecurityRestrictedOperation() || pg_sys::IsLogicalWorker() }
+}
+
+/// Does something with the rights of a role and under the fixed search_path: what SECURITY DEFINER and SET do, but after the
+/// library has seen who calls. An ERROR leaves the putting back to the abort of the (sub)transaction, as theirs does.
+pub fn as_role<T>(role: Oid, work: impl FnOnce() -> T) -> T {
+    let mut before = (Oid::INVALID, 0);
+    // SAFETY: what is put back is what was there.
+    let nest = unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut before.0, &mut before.1);
+        let nest = pg_sys::NewGUCNestLevel();
+        pg_sys::SetUserIdAndSecContext(role, before.1 | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        nest
+    };
+    let done = work();
+    // SAFETY: as above, in the reverse order.
+    unsafe {
+        pg_sys::AtEOXact_GUC(true, nest);
+        pg_sys::SetUserIdAndSecContext(before.0, before.1);
+    }
+    done
 }
 
 pub fn role_name(role: Oid) -> String {
@@ -46,22 +90,45 @@ pub fn role_name(role: Oid) -> String {
     }
 }
 
-/// Whether a role is a superuser or may execute one of the marker functions `sec.level_*`.
-pub fn has_level(role: Oid, marker: &CStr) -> bool {
-    // SAFETY: looks a function of no arguments up by name; the list and its strings live in the current memory context.
+pub fn is_superuser(role: Oid) -> bool {
+    // SAFETY: asks the catalog about a role.
+    unsafe { pg_sys::superuser_arg(role) }
+}
+
+/// A function of ours without arguments, in the schema `sec`, whether or not the present role may look into that.
+pub fn marker(name: &CStr) -> Option<Oid> {
+    // SAFETY: both lookups return InvalidOid for what does not exist; the key lives as long as the lookup.
     unsafe {
-        if pg_sys::superuser_arg(role) {
-            return true;
+        let namespace = pg_sys::get_namespace_oid(c"sec".as_ptr(), true);
+        if namespace == Oid::INVALID {
+            return None;
         }
-        let mut names = pg_sys::lappend(std::ptr::null_mut(), string_node(c"sec"));
-        names = pg_sys::lappend(names, string_node(marker));
-        let function = pg_sys::LookupFuncName(names, 0, std::ptr::null(), true);
-        function != Oid::INVALID && may_execute(function, role)
+        let no_arguments = pg_sys::buildoidvector(std::ptr::null(), 0);
+        let function = pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
+            pg_sys::Anum_pg_proc_oid as i16,
+            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(no_arguments),
+            pg_sys::Datum::from(namespace),
+            pg_sys::Datum::from(0usize),
+        );
+        (function != Oid::INVALID).then_some(function)
     }
 }
 
-unsafe fn string_node(text: &CStr) -> *mut std::ffi::c_void {
-    unsafe { pg_sys::makeString(pg_sys::pstrdup(text.as_ptr())).cast() }
+/// Who owns a function.
+pub fn function_owner(function: Oid) -> Option<Oid> {
+    // SAFETY: the tuple is read before it is released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
+        if tuple.is_null() {
+            return None;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>()).proowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
 }
 
 /// `ACL_EXECUTE` in the width that this version of the server takes.
@@ -71,12 +138,14 @@ fn acl_execute() -> pg_sys::AclMode {
 }
 
 #[cfg(feature = "pg15")]
-unsafe fn may_execute(function: Oid, role: Oid) -> bool {
+pub fn may_execute(function: Oid, role: Oid) -> bool {
+    // SAFETY: asks the catalog about a function and a role.
     unsafe { pg_sys::pg_proc_aclcheck(function, role, acl_execute()) == pg_sys::AclResult::ACLCHECK_OK }
 }
 
 #[cfg(not(feature = "pg15"))]
-unsafe fn may_execute(function: Oid, role: Oid) -> bool {
+pub fn may_execute(function: Oid, role: Oid) -> bool {
+    // SAFETY: asks the catalog about a function and a role.
     unsafe {
         pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, role, acl_execute())
             == pg_sys::AclResult::ACLCHECK_OK
@@ -145,6 +214,16 @@ pub fn announce_change(relation: Oid) {
 pub fn on_relation_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, Oid)) {
     // SAFETY: called once, from _PG_init; the callback only sets thread-locals.
     unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(forget), pg_sys::Datum::from(0usize)) };
+}
+
+/// Has `forget` called whenever anything about any function or schema changes.
+pub fn on_function_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, c_int, u32)) {
+    // SAFETY: called once, from _PG_init; the callback only sets thread-locals.
+    unsafe {
+        for cache in [pg_sys::SysCacheIdentifier::PROCOID, pg_sys::SysCacheIdentifier::NAMESPACEOID] {
+            pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(forget), pg_sys::Datum::from(0usize));
+        }
+    }
 }
 
 // pgrx keeps these to itself because its own macros know no SQLSTATE outside Postgres's list; PTnnn is PostgREST's.

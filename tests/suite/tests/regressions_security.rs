@@ -206,9 +206,19 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
         &[(LEVELS, "sec.level_backend() to app_role")],
     ),
     ("alter function app.get_settings() owner to stranger", &[(OWNED, "app.get_settings() belongs to stranger")]),
-    ("alter function app.tx_by_no(text) reset search_path", &[(PATH, "app.tx_by_no(text)")]),
+    ("alter function sec.admin_card_ids() reset search_path", &[(PATH, "sec.admin_card_ids()")]),
     ("alter function sec.merchant_ids() set search_path = public, pg_temp", &[(PATH, "sec.merchant_ids()")]),
-    ("alter function sec.uid() security definer reset search_path", &[(PATH, "sec.uid()")]),
+    ("alter function sec.uid() security definer", &[(NATIVE, "sec.uid()"), (PATH, "sec.uid()")]),
+    (
+        "alter function app.tx_by_no(text) security definer set search_path = pg_catalog, pg_temp",
+        &[(NATIVE, "app.tx_by_no(text)")],
+    ),
+    ("alter function sec.level_backend() owner to stranger", &[(OWNED, "sec.level_backend() belongs to stranger")]),
+    ("create schema shared; grant usage, create on schema shared to public", &[(CREATE, "PUBLIC may CREATE in schema shared")]),
+    (
+        "create schema shared; grant usage on schema shared to service_role; grant create on schema shared to authenticated",
+        &[(CREATE, "authenticated may CREATE in schema shared")],
+    ),
     (
         "create function app.gift() returns void language sql security definer set search_path = pg_catalog, pg_temp as '';
          alter function app.gift() owner to mps_owner; revoke all on function app.gift() from public",
@@ -261,6 +271,8 @@ const COLUMNS: &str = "SELECT is granted only on the columns of the API";
 const LEVELS: &str = "functions are granted only to the levels of the API";
 const OWNED: &str = "SECURITY DEFINER functions belong to mps_owner";
 const PATH: &str = "SECURITY DEFINER functions have a fixed search_path ending in pg_temp";
+const NATIVE: &str = "native functions see who calls them (are not SECURITY DEFINER)";
+const CREATE: &str = "clients create nothing where backends may find it";
 const OWNER: &str = "mps_owner cannot log in, is no superuser and has no members";
 const BELONGS: &str = "every relation and schema belongs to mps_owner";
 const VIEWS: &str = "views run with the rights of who asks (security_invoker)";

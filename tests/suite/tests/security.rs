@@ -770,18 +770,28 @@ const BREACHES: &[(&str, &str, &str)] = &[
     ),
     (
         "SECURITY DEFINER functions have a fixed search_path ending in pg_temp",
-        "alter function app.tx_by_no(text) reset search_path",
-        "app.tx_by_no(text)",
+        "alter function sec.admin_card_ids() reset search_path",
+        "sec.admin_card_ids()",
     ),
     (
         "SECURITY DEFINER functions have a fixed search_path ending in pg_temp",
-        "alter function app.fail_recharge(text, text) set search_path = public",
+        "alter function sec.job_batch(text, bigint, boolean) set search_path = public",
+        "sec.job_batch(text,bigint,boolean)",
+    ),
+    (
+        "SECURITY DEFINER functions have a fixed search_path ending in pg_temp",
+        "alter function audit.seal_ready() set search_path = pg_temp, pg_catalog",
+        "audit.seal_ready()",
+    ),
+    (
+        "native functions see who calls them (are not SECURITY DEFINER)",
+        "alter function app.fail_recharge(text, text) security definer",
         "app.fail_recharge(text,text)",
     ),
     (
-        "SECURITY DEFINER functions have a fixed search_path ending in pg_temp",
-        "alter function app.create_merchant(text, text) set search_path = pg_temp, pg_catalog",
-        "app.create_merchant(text,text)",
+        "clients create nothing where backends may find it",
+        "create schema shared; grant usage, create on schema shared to public",
+        "PUBLIC may CREATE in schema shared",
     ),
     (
         "mps_owner cannot log in, is no superuser and has no members",
