@@ -70,7 +70,7 @@ BEGIN
     IF to_regclass('app.settings') IS NULL THEN
         CREATE TABLE app.settings (
             singleton             boolean       NOT NULL DEFAULT true PRIMARY KEY,
-            schema_version        integer       NOT NULL DEFAULT 2,
+            schema_version        integer       NOT NULL DEFAULT 3,
             qr_ttl_seconds        integer       NOT NULL DEFAULT 900 CHECK (qr_ttl_seconds BETWEEN 10 AND 86400),
             qr_single_use         boolean       NOT NULL DEFAULT true,
             points_per_unit       numeric(8,4)  NOT NULL DEFAULT 1 CHECK (points_per_unit BETWEEN 0 AND 1000),
@@ -522,7 +522,7 @@ COMMENT ON FUNCTION sec.install_attachments() IS 'The policies, triggers and vie
 CREATE FUNCTION sec.migrate_tables() RETURNS integer
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $migrate$
 DECLARE
-    c_version constant integer := 2;
+    c_version constant integer := 3;
     v_found integer;
 BEGIN
     SELECT s.schema_version INTO v_found FROM app.settings s FOR UPDATE;
@@ -536,6 +536,10 @@ BEGIN
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 2;
         PERFORM sec.expect_many_rows(i.inhrelid::regclass) FROM pg_inherits i WHERE i.inhparent = 'app.transactions'::regclass;
         COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
+    END IF;
+    IF v_found < 3 THEN
+        -- 0.3.0.
+        ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
     END IF;
     UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
     RETURN c_version;

@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use std::rc::Rc;
 
 /// The layout of the tables that this library was written for.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 /// Decimals of `points_per_unit`: `numeric(8,4)`.
 const RATE_SCALE: u32 = 4;
 

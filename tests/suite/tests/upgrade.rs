@@ -13,8 +13,11 @@ use std::time::Duration;
 const OLD: &str = "0.1.0";
 
 /// Install scripts that were released, and what they must be for ever.
-const RELEASED: &[(&str, &str)] =
-    &[("sql/mps--0.1.0.sql", "e080006dff0bccbd824d96664d7798d4fbeeae600dd43dd8e0936a8cf30c491e")];
+const RELEASED: &[(&str, &str)] = &[
+    ("sql/mps--0.1.0.sql", "e080006dff0bccbd824d96664d7798d4fbeeae600dd43dd8e0936a8cf30c491e"),
+    ("sql/mps--0.1.0--0.2.0.sql", "9190fb483b4ff766685749c552f13408236fc32e1328354c30ea08ebb9f8ab5a"),
+    ("sql/mps--0.2.0.sql", "f23bc1a3752315ba38c458f0b6184b4155445453da8fd54bd00eaf303bdb9da9"),
+];
 
 fn top() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect()
@@ -346,7 +349,7 @@ fn a_dump_of_the_old_release_is_migrated() {
     db.backend().refused("SCHEMA_OUTDATED", "select app.get_settings()");
     assert_eq!(s.value("select ok from app.health() where check_name = 'schema_version'"), "f");
     let before = rows(&s);
-    assert_eq!(s.value("select app.migrate()"), "2");
+    assert_eq!(s.value("select app.migrate()"), "3");
     assert_eq!(rows(&s), before, "rows changed");
     let mut expected = fresh();
     expected.retain(|line| !line.starts_with("setting "));
