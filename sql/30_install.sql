@@ -66,6 +66,11 @@ BEGIN
         COMMENT ON SEQUENCE audit.event_id_seq IS 'Ids of audit events; may skip, never repeats';
     END IF;
 
+    IF to_regclass('app.suspense_id_seq') IS NULL THEN
+        CREATE SEQUENCE app.suspense_id_seq AS bigint;
+        COMMENT ON SEQUENCE app.suspense_id_seq IS 'Ids of app.suspense_payments; may skip, never repeats';
+    END IF;
+
     -- Settings and levels ----------------------------------------------------------------------------------------------
     IF to_regclass('app.settings') IS NULL THEN
         CREATE TABLE app.settings (
@@ -79,7 +84,8 @@ BEGIN
             recharge_confirmation text          NOT NULL DEFAULT 'gateway' CHECK (recharge_confirmation IN ('gateway', 'trusted')),
             recharge_ttl_minutes  integer       NOT NULL DEFAULT 1440 CHECK (recharge_ttl_minutes BETWEEN 5 AND 43200),
             key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
-            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton)
+            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
+            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000)
         );
         COMMENT ON TABLE app.settings IS 'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
         COMMENT ON COLUMN app.settings.schema_version IS 'Which layout these tables have; the library checks it and answers SCHEMA_OUTDATED until app.migrate() has run.';
@@ -90,6 +96,7 @@ BEGIN
         COMMENT ON COLUMN app.settings.max_balance IS 'The largest balance that a recharge or a correction may lead to.';
         COMMENT ON COLUMN app.settings.recharge_confirmation IS 'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
         COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS 'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
+        COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN
@@ -346,7 +353,50 @@ BEGIN
             PRIMARY KEY (scope_no, scope, order_id)
         );
         COMMENT ON TABLE app.external_orders IS 'Order ids and gateway trade numbers, each in its scope';
-        COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay); 4 and 5 order of a member''s unconfirmed recharge (scope_no: number of the personal, enterprise card)';
+        COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge (scope_no: number of the personal, enterprise card)';
+        COMMENT ON COLUMN app.external_orders.tx_id IS 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
+    END IF;
+    IF to_regclass('app.pending_recharges') IS NULL THEN
+        CREATE TABLE app.pending_recharges (
+            tx_id   bigint NOT NULL PRIMARY KEY,
+            card_id uuid   NOT NULL
+        );
+        CREATE INDEX pending_recharges_card_id_idx ON app.pending_recharges (card_id);
+        COMMENT ON TABLE app.pending_recharges IS 'The recharges that wait for their payment, by card: what settings.max_pending_recharges bounds';
+    END IF;
+    IF to_regclass('app.suspense_payments') IS NULL THEN
+        CREATE TABLE app.suspense_payments (
+            id               bigint         NOT NULL PRIMARY KEY,
+            created_at       timestamptz    NOT NULL,
+            gateway_trade_no text           NOT NULL UNIQUE,
+            tx_no            text,
+            amount           numeric(14,2)  NOT NULL CHECK (amount > 0),
+            payment_method   app.pay_method NOT NULL,
+            reason           text           NOT NULL,
+            payload          jsonb          NOT NULL DEFAULT '{}',
+            status           text           NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'credited', 'refunding', 'refunded', 'written_off')),
+            resolution       text,
+            resolved_at      timestamptz,
+            resolved_by      uuid,
+            resolved_role    text,
+            note             text,
+            credited_tx_no   text,
+            out_refund_no    text           UNIQUE,
+            idempotency_key  text,
+            CHECK ((status = 'credited') = (credited_tx_no IS NOT NULL))
+        );
+        CREATE INDEX suspense_payments_open_idx ON app.suspense_payments (created_at) WHERE status IN ('open', 'refunding');
+        COMMENT ON TABLE app.suspense_payments IS 'Gateway money that came and could not be credited, until app.resolve_suspense() says what becomes of it';
+        COMMENT ON COLUMN app.suspense_payments.gateway_trade_no IS 'The gateway''s number of the payment; each is here at most once.';
+        COMMENT ON COLUMN app.suspense_payments.tx_no IS 'The recharge that it was paid for, if known.';
+        COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken, in currency units.';
+        COMMENT ON COLUMN app.suspense_payments.reason IS 'Why it was not credited: already_settled (the recharge has its money already).';
+        COMMENT ON COLUMN app.suspense_payments.payload IS 'What the gateway or the backend said of it.';
+        COMMENT ON COLUMN app.suspense_payments.status IS 'open; credited to a card; refunding (the gateway was asked); refunded; written_off.';
+        COMMENT ON COLUMN app.suspense_payments.resolution IS 'The last word of app.resolve_suspense(), by resolved_by under resolved_role at resolved_at, with its note.';
+        COMMENT ON COLUMN app.suspense_payments.credited_tx_no IS 'The recharge that credited it.';
+        COMMENT ON COLUMN app.suspense_payments.out_refund_no IS 'The number under which the gateway was asked to pay it back.';
+        COMMENT ON COLUMN app.suspense_payments.idempotency_key IS 'The key of the last word; keys are unique per row here.';
     END IF;
     IF to_regclass('app.job_runs') IS NULL THEN
         CREATE TABLE app.job_runs (
@@ -444,6 +494,8 @@ BEGIN
             -- With the balance of a company card in them, only as long as one is bound to it.
             ('app.transactions', 'own_transaction',
              'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
+            -- Clients see nothing of it.
+            ('app.suspense_payments', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))'),
             ('app.point_ledger', 'points_of_own_card',
              'card_id IN (SELECT c.id FROM app.personal_cards c WHERE c.member_id = (SELECT sec.uid()))')
         ) AS p (tab, policy, condition)
@@ -540,6 +592,7 @@ BEGIN
     IF v_found < 3 THEN
         -- 0.3.0.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
+        PERFORM sec.migrate_recharges();
     END IF;
     UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
     RETURN c_version;
@@ -547,6 +600,38 @@ END
 $migrate$;
 COMMENT ON FUNCTION sec.migrate_tables() IS
     'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: changes nothing. Errors: SCHEMA_OUTDATED where they are newer. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
+
+CREATE FUNCTION sec.migrate_recharges() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    ALTER TABLE app.settings ADD COLUMN max_pending_recharges integer NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000);
+    COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
+    COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge (scope_no: number of the personal, enterprise card)';
+    COMMENT ON COLUMN app.external_orders.tx_id IS 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
+    INSERT INTO app.pending_recharges (tx_id, card_id)
+    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
+    -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
+    UPDATE app.external_orders o SET scope_no = 0
+    WHERE o.scope = 3 AND o.scope_no <> 0
+      AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.order_id = o.order_id
+                        AND x.scope_no <> o.scope_no AND (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no));
+    -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
+    DELETE FROM app.external_orders o
+    WHERE o.scope = 2 AND EXISTS (SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
+    IF (SELECT s.recharge_confirmation FROM app.settings s) = 'trusted' THEN
+        -- So did the members' own recharges where they are trusted.
+        UPDATE app.external_orders o SET scope = 4, scope_no = substr(c.card_no, 4)::bigint
+        FROM app.transactions t JOIN app.personal_cards c ON c.id = t.card_id
+        WHERE o.scope = 2 AND t.id = o.tx_id AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
+          AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 4 AND x.scope_no = substr(c.card_no, 4)::bigint AND x.order_id = o.order_id);
+        UPDATE app.external_orders o SET scope = 5, scope_no = substr(c.card_no, 4)::bigint
+        FROM app.transactions t JOIN app.enterprise_cards c ON c.id = t.card_id
+        WHERE o.scope = 2 AND t.id = o.tx_id AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
+          AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 5 AND x.scope_no = substr(c.card_no, 4)::bigint AND x.order_id = o.order_id);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_recharges() IS 'The step to schema version 3 of what recharges claim: trade numbers, order ids, pending ones. Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.expect_many_rows(p_transactions regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -18,6 +18,7 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
         ('app.user_recharge_enterprise_card_admin', 'client'),
         ('app.confirm_recharge', 'backend'),
         ('app.fail_recharge', 'backend'),
+        ('app.resolve_suspense', 'backend'),
         ('app.enterprise_add_member', 'client'),
         ('app.enterprise_remove_member', 'client'),
         ('app.create_merchant', 'backend'),
@@ -84,6 +85,7 @@ CREATE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
         ('app.merchant_users', 'merchant_id, user_id, created_at, role'),
         ('app.transactions', 'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
         ('app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason'),
+        ('app.suspense_payments', 'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no'),
         ('app.v_user_cards', NULL),
         ('app.v_usage_logs', NULL),
         ('app.error_codes', NULL)

@@ -339,11 +339,14 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
                     WHERE t.created_at >= $6 AND t.created_at < $7 AND t.id >= $10 AND t.id < $11
                       AND (t.external_order_id IS NOT NULL OR t.gateway_trade_no IS NOT NULL)),
         orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o
-                   WHERE o.tx_id >= $10 AND o.tx_id < $11 AND (cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)))
+                   WHERE o.tx_id > 0 AND o.tx_id >= $10 AND o.tx_id < $11 AND (cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)))
         SELECT 'orders', format('%s: its order id is not remembered', a.tx_no)
         FROM asked a
         WHERE a.external_order_id IS NOT NULL AND (a.tx_type <> 'payment' OR a.id >= $8)
           AND NOT EXISTS (SELECT FROM orders o WHERE o.tx_id = a.id AND o.order_id = a.external_order_id AND o.scope <> 3)
+          -- A recharge that came to nothing gives its order to the one that is asked for again.
+          AND NOT (a.tx_type = 'recharge'
+                   AND EXISTS (SELECT FROM app.external_orders o WHERE o.order_id = a.external_order_id AND o.scope IN (4, 5) AND o.tx_id > a.id))
         UNION ALL
         SELECT 'orders', format('%s: its gateway trade number is not remembered', a.tx_no)
         FROM asked a
@@ -356,7 +359,10 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         WHERE a.id IS NULL
            OR o.order_id IS DISTINCT FROM CASE WHEN o.scope = 3 THEN a.gateway_trade_no ELSE a.external_order_id END
            OR a.tx_type <> CASE WHEN o.scope = 1 THEN 'payment' ELSE 'recharge' END::app.tx_type
-           OR (o.scope = 1 AND a.merchant_id IS DISTINCT FROM o.scope_no)$q$),
+           OR (o.scope = 1 AND a.merchant_id IS DISTINCT FROM o.scope_no)
+        UNION ALL
+        SELECT 'orders', format('%s: trade number %L credited another recharge, too, before 0.3.0', coalesce(a.tx_no, o.tx_id::text), left(o.order_id, 40))
+        FROM orders o LEFT JOIN asked a ON a.id = o.tx_id WHERE o.scope = 3 AND o.scope_no <> 0$q$),
     (10, ARRAY['compensations'], $q$
         , adjusted AS (SELECT t.id, t.tx_no, t.card_id, t.original_tx_no, t.final_amount FROM app.transactions t
                        WHERE t.tx_type = 'adjustment' AND t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2)
@@ -378,7 +384,38 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
               SELECT FROM adjusted b
               JOIN app.personal_cards o ON o.id = CASE WHEN a.final_amount < 0 THEN a.card_id ELSE b.card_id END
               WHERE b.tx_no = a.original_tx_no AND b.original_tx_no = a.tx_no AND b.final_amount = -a.final_amount
-                AND o.replaced_by = CASE WHEN a.final_amount < 0 THEN b.card_id ELSE a.card_id END)$q$)
+                AND o.replaced_by = CASE WHEN a.final_amount < 0 THEN b.card_id ELSE a.card_id END)$q$),
+    -- Few rows: looked at whole, whatever the range.
+    (11, ARRAY['suspense', 'pending'], $q$
+        , claimed AS (
+            SELECT s.id, s.gateway_trade_no, s.amount, s.status, s.credited_tx_no, o.tx_id,
+                   CASE WHEN s.credited_tx_no ~ '^CZ[0-9]{10,15}$'
+                        THEN substr(s.credited_tx_no, 3, 4)::bigint * 100000000000 + substr(s.credited_tx_no, 7)::bigint END AS credited_id
+            FROM app.suspense_payments s
+            LEFT JOIN app.external_orders o ON o.scope_no = 0 AND o.scope = 3 AND o.order_id = s.gateway_trade_no)
+        SELECT 'suspense', format('row %s, trade number %L: %s', c.id, left(c.gateway_trade_no, 40), x.what)
+        FROM claimed c
+        LEFT JOIN app.transactions t ON t.id = c.credited_id AND t.tx_type = 'recharge' AND t.status = 'completed'
+            AND t.created_at >= {month c.credited_id} AND t.created_at < {month c.credited_id} + interval '1 month'
+        CROSS JOIN LATERAL (SELECT CASE
+            WHEN c.tx_id IS NULL THEN 'is not claimed'
+            WHEN c.status <> 'credited' THEN CASE WHEN c.tx_id <> -c.id THEN format('is %s, but its trade number belongs to %s', c.status, c.tx_id) END
+            WHEN c.tx_id <> c.credited_id THEN format('was credited by %s, but its trade number belongs to %s', c.credited_tx_no, c.tx_id)
+            WHEN c.credited_id / 100000000000 = ANY ($3) THEN NULL
+            WHEN t.id IS NULL THEN format('was credited by %s, which is not there', c.credited_tx_no)
+            WHEN t.gateway_trade_no IS DISTINCT FROM c.gateway_trade_no OR t.final_amount <> c.amount
+                THEN format('was credited by %s, which says %s of %s', t.tx_no, t.final_amount, coalesce(t.gateway_trade_no, 'nothing'))
+            END AS what) x
+        WHERE x.what IS NOT NULL
+        UNION ALL
+        SELECT 'suspense', format('trade number %L belongs to row %s, which is not there', left(o.order_id, 40), -o.tx_id)
+        FROM app.external_orders o
+        WHERE o.tx_id < 0 AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.id = -o.tx_id AND s.gateway_trade_no = o.order_id AND o.scope = 3)
+        UNION ALL
+        SELECT 'pending', format('%s: %s', coalesce(t.tx_no, r.tx_id::text), CASE WHEN r.tx_id IS NULL THEN 'waits, but is not counted'
+                                                                             WHEN t.id IS NULL THEN 'is counted, but does not wait' ELSE 'is counted for another card' END)
+        FROM app.pending_recharges r FULL JOIN (SELECT t.* FROM app.transactions t WHERE t.status = 'processing') t ON t.id = r.tx_id
+        WHERE r.tx_id IS NULL OR t.id IS NULL OR r.card_id <> t.card_id$q$)
     ) AS r (place, checks, finds)
 $rules$;
 COMMENT ON FUNCTION sec.books_rules() IS 'The checks of app.verify_books(), and the queries that find what breaks them. Internal.';
@@ -461,7 +498,7 @@ CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
                WHERE k.operation = 13 AND l.card_id IS NULL)
         FROM met$q$),
     (9, $q$
-        , orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o WHERE cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)),
+        , orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o WHERE o.tx_id > 0 AND (cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3))),
         -- As for keys: first the order ids, then the gateways' trade numbers.
         met AS (
             SELECT count(o.tx_id) AS orders,
@@ -471,7 +508,7 @@ CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
                              AND (o.scope <> 1 OR t.merchant_id = o.scope_no)) IS NOT TRUE END) AS odd
             FROM app.transactions t LEFT JOIN orders o ON o.tx_id = t.id AND o.scope <> 3),
         traded AS (
-            SELECT count(o.tx_id) AS numbers, count(*) FILTER (WHERE (o.order_id = t.gateway_trade_no AND t.tx_type = 'recharge') IS NOT TRUE) AS odd
+            SELECT count(o.tx_id) AS numbers, count(*) FILTER (WHERE (o.order_id = t.gateway_trade_no AND t.tx_type = 'recharge' AND o.scope_no = 0) IS NOT TRUE) AS odd
             FROM app.transactions t LEFT JOIN orders o ON o.tx_id = t.id AND o.scope = 3 WHERE t.gateway_trade_no IS NOT NULL)
         SELECT met.odd = 0 AND met.orders = (SELECT count(*) FROM orders o WHERE o.scope <> 3)
            AND traded.odd = 0 AND traded.numbers = (SELECT count(*) FROM orders o WHERE o.scope = 3)

@@ -183,11 +183,20 @@ BEGIN
     RETURN QUERY SELECT 'closed_cards_with_balance'::text, v.cards = 0,
                         CASE WHEN v.cards = 0 THEN 'none' ELSE format('%s, credited after they were closed: %s', v.cards, array_to_string(v.numbers, ', ')) END;
 
+    SELECT count(*) AS rows, coalesce(sum(s.amount), 0.00) AS total, min(s.created_at) AS oldest,
+           (array_agg(format('%s (%s %s, %s)', s.id, s.amount, s.payment_method, s.status) ORDER BY s.created_at))[1:10] AS items INTO v
+    FROM app.suspense_payments s WHERE s.status IN ('open', 'refunding');
+    RETURN QUERY SELECT 'suspense'::text, v.rows = 0,
+                        CASE WHEN v.rows = 0 THEN 'none'
+                             ELSE format('%s payments, %s, the oldest %s old; rows of app.suspense_payments, for app.resolve_suspense(): %s', v.rows, v.total,
+                                         date_trunc('second', greatest(clock_timestamp() - v.oldest, interval '0')), array_to_string(v.items, ', ')) END;
+
     -- After a takeover without their values the sequences begin again: numbers would repeat. The greatest of a padded number is
     -- found by its text, which is one probe of its index, and right up to 99,999,999.
     SELECT string_agg(format('%s gave %s, but %s is used', x.seq, x.given, x.used), '; ') AS behind INTO v
     FROM (SELECT 'app.tx_no_seq' AS seq, (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.tx_no_seq q) AS given, (SELECT max(t.id) % 100000000000 FROM app.transactions t) AS used
           UNION ALL SELECT 'audit.event_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM audit.event_id_seq q), greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
+          UNION ALL SELECT 'app.suspense_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.suspense_id_seq q), (SELECT max(s.id) FROM app.suspense_payments s)
           UNION ALL SELECT 'app.merchant_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.merchant_id_seq q), (SELECT max(m.id) FROM app.merchants m)
           UNION ALL SELECT 'app.member_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.member_no_seq q), (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
           UNION ALL SELECT 'app.personal_card_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.personal_card_no_seq q), (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
@@ -217,7 +226,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.health() IS
-    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a standby.';
+    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a standby.';
 
 CREATE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
     -- SECURITY INVOKER: a job belongs to, and runs as, who schedules it.

@@ -103,6 +103,9 @@ tokens! {
     RechargeNotPending "RECHARGE_NOT_PENDING" 409
         "The recharge is not in a state for this, or was settled with another gateway trade number. Look at it with app.tx_by_no and compare with the gateway."
         "该充值当前状态不允许此操作,或已用其他渠道流水号入账。";
+    TooManyPending "TOO_MANY_PENDING" 409
+        "Too many recharges of this card wait for their payment. Pay or cancel one of them, or wait until they end by themselves."
+        "该卡待支付的充值过多。请先完成或取消其中一笔,或等待其自动取消。";
     AmountMismatch "AMOUNT_MISMATCH" 409
         "The confirmed amount is not the one that was asked for, and nothing was credited. Compare with the gateway."
         "确认金额与申请金额不一致,未入账。请与支付渠道核对。";

@@ -2,12 +2,15 @@
 
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
-use crate::store::keys::{self, Claim, OrderScope};
+use crate::store::keys::{self, Claim, OrderScope, TradeOwner};
+use crate::store::suspense::{self, Arrived, Status, Suspense};
 use crate::store::transactions::{self, Tx};
 use crate::store::types::{NumericArg, NumericOut, RawJsonb, Uuid};
 use crate::store::{months, server};
-use mps_domain::tx_no::{TxId, TxStatus, TxType};
+use mps_domain::money::Money;
+use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
 use pgrx::prelude::*;
+use serde_json::json;
 
 /// The result columns of `confirm_recharge` and `fail_recharge`.
 pub type Answer = TableIterator<
@@ -24,11 +27,12 @@ pub type Answer = TableIterator<
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
-fn confirm_recharge(
+fn confirm_recharge_v3(
     p_tx_no: Option<&str>,
     p_amount: Option<NumericArg>,
     p_gateway_trade_no: Option<&str>,
     p_payload: Option<RawJsonb>,
+    p_payment_method: Option<&str>,
 ) -> TableIterator<
     'static,
     (
@@ -40,50 +44,213 @@ fn confirm_recharge(
         name!(replayed, bool),
     ),
 > {
-    let (tx, replayed) = write(|call| {
+    let confirmed = write(|call| {
         call.caller.require_backend()?;
         let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
-        // The gateway's amount is compared, not limited: the money is there.
-        let amount = args::amount(p_amount, "p_amount")?;
-        let trade_no = args::key(p_gateway_trade_no, "p_gateway_trade_no")?;
-        let payload = args::object(p_payload, "p_payload")?;
-
-        let known = find_recharge(call, tx_type, id)?;
-        // Claims come before row locks; the method and the order id of a recharge never change. What is claimed in vain is
-        // given back with the error.
-        claim(call, OrderScope::gateway_trade(known.payment_method), trade_no, id)?;
-        if let Some(order) = known.external_order_id.as_deref() {
-            claim(call, OrderScope::recharge(known.payment_method), order, id)?;
-        }
-        call.open_month()?;
-
-        let mut tx = transactions::lock(call.db, id).ok_or(Token::TxNotFound)?;
-        if amount != tx.final_amount {
-            server::log(
-                "mps: confirm_recharge with another amount",
-                &format!("{}: asked for {}, the gateway says {amount}", tx.tx_no(), tx.final_amount),
-            );
-            return Err(Token::AmountMismatch.into());
-        }
-        if tx.status == TxStatus::Completed {
-            ensure(tx.gateway_trade_no.as_deref() == Some(trade_no), Token::RechargeNotPending)?;
-            return Ok((tx, true));
-        }
-
-        let mut card = books::lock_successor(call, tx.card_type, tx.card_id)?;
-        tx.gateway_trade_no = Some(trade_no.into());
-        let was = tx.status;
-        books::post_waiting(call, &mut card, &mut tx)?;
-        call.audit_with_payload(
-            "recharge.confirmed",
-            "transaction",
-            &tx.tx_no(),
-            serde_json::json!({ "gateway_trade_no": trade_no, "was": was.label() }),
-            payload,
-        );
-        Ok((tx, false))
+        let word = Word {
+            // The gateway's amount is compared, not limited: the money is there.
+            amount: args::amount(p_amount, "p_amount")?,
+            trade_no: args::key(p_gateway_trade_no, "p_gateway_trade_no")?,
+            payload: args::object(p_payload, "p_payload")?,
+            method: p_payment_method.map(paid_by).transpose()?,
+        };
+        confirm(call, find_recharge(call, tx_type, id)?, word)
     });
-    answer(tx, replayed)
+    TableIterator::once((
+        confirmed.tx.id.raw(),
+        confirmed.tx.tx_no(),
+        confirmed.tx.card_id,
+        confirmed.amount.into(),
+        confirmed.status,
+        confirmed.replayed,
+    ))
+}
+
+/// What the gateway says of a payment.
+struct Word<'a> {
+    amount: Money,
+    trade_no: &'a str,
+    payload: RawJsonb,
+    /// How the payer paid, where that is known.
+    method: Option<PayMethod>,
+}
+
+/// What became of it.
+struct Confirmed {
+    tx: Tx,
+    amount: Money,
+    status: &'static str,
+    replayed: bool,
+}
+
+impl Confirmed {
+    fn of(tx: Tx, replayed: bool) -> Confirmed {
+        Confirmed { amount: tx.final_amount, status: tx.status.label(), tx, replayed }
+    }
+
+    fn suspended(tx: Tx, amount: Money, replayed: bool) -> Confirmed {
+        Confirmed { tx, amount, status: "suspense", replayed }
+    }
+}
+
+fn paid_by(label: &str) -> Result<PayMethod> {
+    PayMethod::from_label(label)
+        .filter(|method| *method != PayMethod::Balance)
+        .ok_or_else(|| Error::new(Token::InvalidPaymentMethod, "p_payment_method is wechat, alipay or cash"))
+}
+
+/// Credits the recharge, or finds that the money is credited already, or puts it into suspense.
+fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
+    // Claims come before row locks. What is claimed in vain is given back with the error.
+    let id = known.id;
+    let owner = match keys::claim_order(call.db, OrderScope::gateway_trade(), word.trade_no, id.raw()) {
+        Claim::Ours => None,
+        Claim::Known(owner) => Some(TradeOwner::of(owner)),
+    };
+    call.open_month()?;
+    let mut tx = transactions::lock(call.db, id).ok_or(Token::TxNotFound)?;
+    let has_it = tx.gateway_trade_no.as_deref() == Some(word.trade_no);
+    if tx.status == TxStatus::Completed && has_it {
+        same_amount(&tx, &word)?;
+        return Ok(Confirmed::of(tx, true));
+    }
+    let waiting = match owner {
+        None => None,
+        Some(TradeOwner::Suspense(suspended)) => suspense::lock(call.db, suspended),
+        Some(TradeOwner::Recharge(_)) => return Err(elsewhere("the gateway trade number belongs to another recharge")),
+    };
+    if tx.status == TxStatus::Completed && !takes_number(&tx, &word) {
+        return match waiting {
+            Some(kept) if kept.status == Status::Credited => {
+                Err(elsewhere("the gateway trade number has credited another recharge"))
+            }
+            Some(kept) => Ok(Confirmed::suspended(tx, kept.amount, true)),
+            None => Ok(suspend(call, tx, word)),
+        };
+    }
+    same_amount(&tx, &word)?;
+    if let Some(kept) = &waiting {
+        ensure_open(kept, &word)?;
+    }
+    tx.gateway_trade_no = Some(word.trade_no.into());
+    let asked_method = tx.payment_method;
+    tx.payment_method = word.method.unwrap_or(asked_method);
+    let was = tx.status;
+    if was == TxStatus::Completed {
+        transactions::note_trade(call.db, &tx);
+    } else {
+        let mut card = books::lock_successor(call, tx.card_type, tx.card_id)?;
+        books::post_waiting(call, &mut card, &mut tx)?;
+    }
+    if let Some(kept) = waiting {
+        credited_from_suspense(call, kept, &tx);
+    }
+    let mut context = json!({ "gateway_trade_no": word.trade_no, "was": was.label() });
+    if tx.payment_method != asked_method {
+        context["asked_method"] = asked_method.label().into();
+        context["method"] = tx.payment_method.label().into();
+    }
+    call.audit_with_payload("recharge.confirmed", "transaction", &tx.tx_no(), context, word.payload);
+    Ok(Confirmed::of(tx, false))
+}
+
+/// What the caller can mend: compared only where the money can be credited.
+fn same_amount(tx: &Tx, word: &Word) -> Result<()> {
+    if word.amount == tx.final_amount {
+        return Ok(());
+    }
+    let (trade_no, gateway) = (word.trade_no, word.amount);
+    server::log(
+        "mps: confirm_recharge with another amount",
+        &format!("{}: asked for {}, trade number {trade_no} says {gateway}", tx.tx_no(), tx.final_amount),
+    );
+    Err(Token::AmountMismatch.into())
+}
+
+/// Whether a recharge that was credited without a trade number (a backend's own, or a trusted one) takes this one.
+fn takes_number(tx: &Tx, word: &Word) -> bool {
+    tx.gateway_trade_no.is_none() && tx.payment_method != PayMethod::Cash && tx.final_amount == word.amount
+}
+
+fn elsewhere(detail: &'static str) -> Error {
+    Error::new(Token::ExternalOrderConflict, detail)
+}
+
+/// Money in suspense can be credited to the recharge that it was for as long as nobody has said otherwise.
+fn ensure_open(kept: &Suspense, word: &Word) -> Result<()> {
+    ensure(kept.amount == word.amount, Token::AmountMismatch)?;
+    if kept.status != Status::Open {
+        return Err(Error::new(
+            Token::ExternalOrderConflict,
+            format!("the gateway trade number is in suspense, {}", kept.status.label()),
+        ));
+    }
+    Ok(())
+}
+
+/// Keeps money in sight that the recharge, credited already, does not take.
+fn suspend(call: &Call, tx: Tx, word: Word) -> Confirmed {
+    let id = suspense::next_id(call.db);
+    let mine = tx.id.raw();
+    let moved =
+        keys::repoint_order(call.db, OrderScope::gateway_trade(), word.trade_no, mine, TradeOwner::Suspense(id).raw());
+    assert!(moved, "the trade number was claimed in this call");
+    let payment_method = word.method.unwrap_or(tx.payment_method);
+    call.audit_with_payload(
+        "suspense.opened",
+        "suspense",
+        &id.to_string(),
+        json!({
+            "gateway_trade_no": word.trade_no,
+            "tx_no": tx.tx_no(),
+            "amount": word.amount.to_string(),
+            "method": payment_method.label(),
+            "why": suspense::ALREADY_SETTLED,
+        }),
+        word.payload.clone(),
+    );
+    suspense::insert(
+        call.db,
+        id,
+        call.at,
+        Arrived {
+            gateway_trade_no: word.trade_no,
+            tx_no: Some(&tx.tx_no()),
+            amount: word.amount,
+            payment_method,
+            reason: suspense::ALREADY_SETTLED,
+            payload: word.payload,
+        },
+    );
+    Confirmed::suspended(tx, word.amount, false)
+}
+
+/// Closes a row whose money the recharge has just taken.
+fn credited_from_suspense(call: &Call, mut kept: Suspense, tx: &Tx) {
+    let scope = OrderScope::gateway_trade();
+    let (from, to) = (TradeOwner::Suspense(kept.id).raw(), tx.id.raw());
+    let moved = keys::repoint_order(call.db, scope, &kept.gateway_trade_no, from, to);
+    assert!(moved, "a locked row keeps its trade number");
+    kept.status = Status::Credited;
+    kept.credited_tx_no = Some(tx.tx_no());
+    suspense::resolve(
+        call.db,
+        &kept,
+        &suspense::Word {
+            resolution: "credited",
+            at: call.at,
+            actor: call.caller.uid,
+            role: &call.caller.role,
+            note: "confirmed",
+            idempotency_key: None,
+        },
+    );
+    call.audit(
+        "suspense.resolved",
+        "suspense",
+        &kept.id.to_string(),
+        json!({ "status": kept.status.label(), "tx_no": tx.tx_no() }),
+    );
 }
 
 pub(super) fn answer(tx: Tx, replayed: bool) -> Answer {
@@ -94,16 +261,4 @@ pub(super) fn answer(tx: Tx, replayed: bool) -> Answer {
 pub(super) fn find_recharge(call: &Call, tx_type: TxType, id: TxId) -> Result<Tx> {
     ensure(tx_type == TxType::Recharge && months::readable(call.db, id.month())?, Token::TxNotFound)?;
     transactions::find(call.db, id).filter(|tx| tx.tx_type == TxType::Recharge).ok_or_else(|| Token::TxNotFound.into())
-}
-
-/// Takes an order id or trade number for a recharge, which may have it already.
-fn claim(call: &Call, scope: OrderScope, order: &str, tx: TxId) -> Result<()> {
-    match keys::claim_order(call.db, scope, order, tx.raw()) {
-        Claim::Ours => Ok(()),
-        Claim::Known(owner) if owner == tx.raw() => Ok(()),
-        Claim::Known(_) => Err(Error::new(
-            Token::ExternalOrderConflict,
-            "the order id or gateway trade number belongs to another recharge",
-        )),
-    }
 }

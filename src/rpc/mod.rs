@@ -25,6 +25,7 @@ mod merchant_statement;
 pub mod register_member;
 mod remove_merchant_user;
 mod replace_card;
+mod resolve_suspense;
 mod rotate_card_qr;
 mod set_card_expiry;
 mod set_card_status;

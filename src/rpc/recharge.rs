@@ -11,7 +11,7 @@ use crate::store::members::{self, MemberStatus};
 use crate::store::transactions::{self, Tx};
 use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
 use mps_domain::card::CardType;
-use mps_domain::tx_no::{PayMethod, TxType};
+use mps_domain::tx_no::{PayMethod, TxStatus, TxType};
 use pgrx::prelude::*;
 use serde_json::json;
 
@@ -82,22 +82,25 @@ pub fn record(
             None => (Scope::card_recharge(request.card_type, &seen.card_no), key),
         }),
         order: args::optional_key(request.external_order_id, "p_external_order_id")?.map(|order| {
-            let scope = if at_once {
+            // A member's word occupies nobody else's order, whenever it is credited.
+            let scope = if call.caller.is_backend {
                 OrderScope::recharge(method)
             } else {
-                OrderScope::unconfirmed(request.card_type, &seen.card_no)
+                OrderScope::of_card(request.card_type, &seen.card_no)
             };
             (scope, order)
         }),
     };
 
-    let first = dedupe.claim(call, |tx| {
+    let same = |tx: &Tx| {
         tx.tx_type == TxType::Recharge
             && tx.raw_amount == amount
             && tx.payment_method == method
             && tx.merchant_id == merchant_id
             && is_for(call, tx, &seen)
-    })?;
+    };
+    let ended = |tx: &Tx| matches!(tx.status, TxStatus::Cancelled | TxStatus::Failed);
+    let first = dedupe.claim_or_again(call, same, ended)?;
     let id = match first {
         First::Answer(tx) => return Ok((*tx, card_id, true)),
         First::Time(id) => id,
@@ -130,7 +133,11 @@ pub fn record(
     if at_once {
         books::post(call, &mut card, &mut tx)?;
     } else {
-        transactions::insert(call.db, &tx);
+        let most = i64::from(call.config().max_pending_recharges);
+        if transactions::pending_count(call.db, card.id, most) >= most {
+            return Err(Error::new(Token::TooManyPending, format!("{most} recharges of the card wait already")));
+        }
+        transactions::insert_pending(call.db, &tx);
         // So that whoever closes the card on an older snapshot fails to serialise instead of missing what is pending.
         cards::touch(call.db, card.card_type, card.id);
         call.audit(

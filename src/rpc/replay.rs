@@ -29,6 +29,17 @@ impl Dedupe<'_> {
     /// by its order id but comes with a new key has the key bound to the same transaction, so that neither is left
     /// dangling. A request that fails takes nothing, because its claims are rolled back with it.
     pub fn claim(&self, call: &Call, same: impl Fn(&Tx) -> bool) -> Result<First> {
+        self.claim_or_again(call, same, |_| false)
+    }
+
+    /// As [`Dedupe::claim`]; where an order id belongs to a transaction that `ended` says came to nothing, the order may be asked
+    /// for again: it then belongs to the new transaction.
+    pub fn claim_or_again(
+        &self,
+        call: &Call,
+        same: impl Fn(&Tx) -> bool,
+        ended: impl Fn(&Tx) -> bool,
+    ) -> Result<First> {
         let id = transactions::new_id(call.month);
         if let Some((scope, key)) = self.key
             && let Claim::Known(known) = keys::claim_key(call.db, scope, key, id.raw())
@@ -40,10 +51,17 @@ impl Dedupe<'_> {
             }
             return Ok(First::Answer(Box::new(tx)));
         }
-        if let Some((scope, order)) = self.order
+        while let Some((scope, order)) = self.order
             && let Claim::Known(known) = keys::claim_order(call.db, scope, order, id.raw())
         {
             let tx = load(call, known)?;
+            if ended(&tx) {
+                if keys::repoint_order(call.db, scope, order, known, id.raw()) {
+                    break;
+                }
+                // Somebody else has asked again: that is what the order id belongs to now.
+                continue;
+            }
             if !same(&tx) {
                 return Err(Token::ExternalOrderConflict.into());
             }

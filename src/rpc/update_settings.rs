@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 const QR_TTL_SECONDS: RangeInclusive<i64> = 10..=86_400;
 const RECHARGE_TTL_MINUTES: RangeInclusive<i64> = 5..=43_200;
 const KEY_RETENTION_DAYS: RangeInclusive<i64> = 90..=3_650;
+const MAX_PENDING_RECHARGES: RangeInclusive<i64> = 1..=1_000;
 /// `points_per_unit`, in ten-thousandths: 0 to 1000.
 const POINTS_PER_UNIT: RangeInclusive<i64> = 0..=10_000_000;
 const POINTS_PER_UNIT_SCALE: u32 = 4;
@@ -69,6 +70,7 @@ fn read_changes(given: &Map<String, Value>) -> Result<Changes> {
             }
             "recharge_ttl_minutes" => changes.recharge_ttl_minutes = Some(whole(name, value, RECHARGE_TTL_MINUTES)?),
             "key_retention_days" => changes.key_retention_days = Some(whole(name, value, KEY_RETENTION_DAYS)?),
+            "max_pending_recharges" => changes.max_pending_recharges = Some(whole(name, value, MAX_PENDING_RECHARGES)?),
             _ => return Err(Error::new(Token::InvalidArgument, "p_settings names a setting that does not exist")),
         }
     }

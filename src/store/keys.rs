@@ -61,12 +61,13 @@ impl OrderScope {
         OrderScope { number: method_number(method), kind: 2 }
     }
 
-    pub fn gateway_trade(method: PayMethod) -> OrderScope {
-        OrderScope { number: method_number(method), kind: 3 }
+    /// Of every gateway: a trade number credits once, whatever the payment method.
+    pub fn gateway_trade() -> OrderScope {
+        OrderScope { number: 0, kind: 3 }
     }
 
-    /// The order of a recharge that only its member has spoken for yet.
-    pub fn unconfirmed(card_type: CardType, card_no: &str) -> OrderScope {
+    /// The order of a recharge that a member asked for, before and after its confirmation.
+    pub fn of_card(card_type: CardType, card_no: &str) -> OrderScope {
         let kind = if card_type == CardType::Personal { 4 } else { 5 };
         OrderScope { number: card_type.serial(card_no).expect("card numbers are ours"), kind }
     }
@@ -165,4 +166,33 @@ pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim
         },
         || db.find(&ORDER, None, &[p(scope.number), p(scope.kind), p(order)], |r| r.get(2)),
     )
+}
+
+/// What a claimed gateway trade number belongs to: a recharge, or a row of `app.suspense_payments`, whose id stands with a minus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TradeOwner {
+    Recharge(i64),
+    Suspense(i64),
+}
+
+impl TradeOwner {
+    pub fn of(claimed_for: i64) -> TradeOwner {
+        if claimed_for < 0 { TradeOwner::Suspense(-claimed_for) } else { TradeOwner::Recharge(claimed_for) }
+    }
+
+    pub fn raw(self) -> i64 {
+        match self {
+            TradeOwner::Recharge(id) => id,
+            TradeOwner::Suspense(id) => -id,
+        }
+    }
+}
+
+/// Has an order id or trade number that belongs to `from` belong to `to`; `false` where it is another's by now.
+#[must_use]
+pub fn repoint_order(db: &Db, scope: OrderScope, order: &str, from: i64, to: i64) -> bool {
+    db.run(
+        "UPDATE app.external_orders SET tx_id = $5 WHERE scope_no = $1 AND scope = $2 AND order_id = $3 AND tx_id = $4",
+        &[p(scope.number), p(scope.kind), p(order), p(from), p(to)],
+    ) == 1
 }

@@ -28,6 +28,7 @@ pub mod server;
 pub mod settings;
 #[allow(unsafe_code)]
 mod spi;
+pub mod suspense;
 pub mod sweep;
 pub mod transactions;
 #[allow(unsafe_code)]

@@ -25,6 +25,7 @@ pub struct Config {
     pub recharges_are_trusted: bool,
     pub recharge_ttl_minutes: i32,
     pub key_retention_days: i32,
+    pub max_pending_recharges: i32,
     pub levels: Vec<Level>,
 }
 
@@ -51,7 +52,7 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
     let mut config = db
         .row(
             "SELECT s.qr_ttl_seconds, s.qr_single_use, s.points_per_unit, s.max_amount, s.max_balance, \
-                    s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days FROM app.settings s",
+                    s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days, s.max_pending_recharges FROM app.settings s",
             &[],
             |r| Config {
                 qr_ttl_seconds: r.get(1),
@@ -65,6 +66,7 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
                 recharges_are_trusted: r.text(6) == "trusted",
                 recharge_ttl_minutes: r.get(7),
                 key_retention_days: r.get(8),
+                max_pending_recharges: r.get(9),
                 levels: Vec::new(),
             },
         )
@@ -95,6 +97,7 @@ pub struct Changes {
     pub recharge_confirmation: Option<String>,
     pub recharge_ttl_minutes: Option<i32>,
     pub key_retention_days: Option<i32>,
+    pub max_pending_recharges: Option<i32>,
 }
 
 pub fn update(db: &Db, c: Changes) {
@@ -103,7 +106,8 @@ pub fn update(db: &Db, c: Changes) {
         "UPDATE app.settings SET qr_ttl_seconds = coalesce($1, qr_ttl_seconds), qr_single_use = coalesce($2, qr_single_use), \
                 points_per_unit = coalesce($3::numeric, points_per_unit), max_amount = coalesce($4, max_amount), \
                 max_balance = coalesce($5, max_balance), recharge_confirmation = coalesce($6, recharge_confirmation), \
-                recharge_ttl_minutes = coalesce($7, recharge_ttl_minutes), key_retention_days = coalesce($8, key_retention_days)",
+                recharge_ttl_minutes = coalesce($7, recharge_ttl_minutes), key_retention_days = coalesce($8, key_retention_days), \
+                max_pending_recharges = coalesce($9, max_pending_recharges)",
         &[
             p(c.qr_ttl_seconds),
             p(c.qr_single_use),
@@ -113,6 +117,7 @@ pub fn update(db: &Db, c: Changes) {
             p(c.recharge_confirmation),
             p(c.recharge_ttl_minutes),
             p(c.key_retention_days),
+            p(c.max_pending_recharges),
         ],
     );
 }

@@ -159,6 +159,27 @@ pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
     db.lock(&BY_ID, Some(id.month()), &[p(id.raw())], read)
 }
 
+/// Inserts a recharge that waits for its money, and counts it among its card's.
+pub fn insert_pending(db: &Db, tx: &Tx) {
+    assert!(tx.tx_type == TxType::Recharge && tx.status == TxStatus::Processing);
+    insert(db, tx);
+    db.run("INSERT INTO app.pending_recharges (tx_id, card_id) VALUES ($1, $2)", &[p(tx.id.raw()), p(tx.card_id)]);
+}
+
+/// How many recharges of a card wait for their money; no more than `enough` are looked at.
+pub fn pending_count(db: &Db, card: Uuid, enough: i64) -> i64 {
+    db.row(
+        "SELECT pg_catalog.count(*) FROM (SELECT FROM app.pending_recharges r WHERE r.card_id = $1 LIMIT $2) x",
+        &[p(card), p(enough)],
+        |r| r.get(1),
+    )
+    .expect("one row")
+}
+
+fn no_longer_pending(db: &Db, id: TxId) {
+    db.run("DELETE FROM app.pending_recharges WHERE tx_id = $1", &[p(id.raw())]);
+}
+
 pub fn insert(db: &Db, tx: &Tx) {
     // What the table has no CHECKs for.
     assert!(!tx.final_amount.is_zero() && (tx.final_amount.is_positive() || tx.tx_type == TxType::Adjustment));
@@ -229,8 +250,19 @@ fn label(db: &Db, of: &'static str, label: &'static str) -> Param {
     Param::label(labels::oids(db, of, label))
 }
 
+/// Notes the gateway's trade number, and how the payer paid, on a locked recharge that was credited without one.
+pub fn note_trade(db: &Db, tx: &Tx) {
+    let touched = db.run_in(
+        tx.id.month(),
+        "UPDATE app.transactions_{m} SET gateway_trade_no = $2, payment_method = $3::text::app.pay_method WHERE id = $1",
+        &[p(tx.id.raw()), p(tx.gateway_trade_no.as_deref()), p(tx.payment_method.label())],
+    );
+    assert_eq!(touched, 1, "a locked recharge is updated");
+}
+
 /// Writes the posting of a recharge that was waiting.
 pub fn complete(db: &Db, tx: &Tx) {
+    no_longer_pending(db, tx.id);
     let changes = [
         ("status", label(db, "app.tx_status", TxStatus::Completed.label())),
         ("card_id", p(tx.card_id)),
@@ -240,6 +272,7 @@ pub fn complete(db: &Db, tx: &Tx) {
         ("skip_tx_id", p(tx.skip_tx_id)),
         ("balance_after", p(tx.balance_after)),
         ("gateway_trade_no", p(tx.gateway_trade_no.as_deref())),
+        ("payment_method", label(db, "app.pay_method", tx.payment_method.label())),
     ];
     if update_locked(db, tx, &changes) {
         return;
@@ -247,7 +280,7 @@ pub fn complete(db: &Db, tx: &Tx) {
     let touched = db.run_in(
         tx.id.month(),
         "UPDATE app.transactions_{m} SET status = 'completed', card_id = $2, posted_at = $3, card_seq = $4, prev_tx_id = $5, \
-                skip_tx_id = $6, balance_after = $7, gateway_trade_no = $8 WHERE id = $1",
+                skip_tx_id = $6, balance_after = $7, gateway_trade_no = $8, payment_method = $9::text::app.pay_method WHERE id = $1",
         &[
             p(tx.id.raw()),
             p(tx.card_id),
@@ -257,6 +290,7 @@ pub fn complete(db: &Db, tx: &Tx) {
             p(tx.skip_tx_id),
             p(tx.balance_after),
             p(tx.gateway_trade_no.as_deref()),
+            p(tx.payment_method.label()),
         ],
     );
     assert_eq!(touched, 1, "a locked recharge is updated");
@@ -264,6 +298,7 @@ pub fn complete(db: &Db, tx: &Tx) {
 
 /// Ends a recharge that was waiting, without money.
 pub fn end_unpaid(db: &Db, id: TxId, status: TxStatus, why: &str) {
+    no_longer_pending(db, id);
     db.run_in(
         id.month(),
         "UPDATE app.transactions_{m} SET status = $2::text::app.tx_status, failure_reason = $3 WHERE id = $1",
@@ -276,7 +311,7 @@ pub fn has_pending(db: &Db, card: Uuid) -> bool {
     db.row(
         "WITH RECURSIVE chain AS ( \
             SELECT $1::uuid AS id UNION SELECT c.id FROM chain x JOIN app.personal_cards c ON c.replaced_by = x.id) \
-         SELECT EXISTS (SELECT FROM app.transactions t WHERE t.status = 'processing'::app.tx_status AND t.card_id IN (SELECT id FROM chain))",
+         SELECT EXISTS (SELECT FROM app.pending_recharges r WHERE r.card_id IN (SELECT id FROM chain))",
         &[p(card)],
         |r| r.get(1),
     )

@@ -153,6 +153,15 @@ impl Fact {
     }
 }
 
+/// Money that was paid for a recharge that had its money already.
+#[derive(Clone, Debug)]
+pub struct Suspense {
+    pub id: i64,
+    pub amount: Cents,
+    /// What became of it, by the answers, and with which transaction.
+    pub resolved: Option<(String, Option<String>)>,
+}
+
 /// All of it.
 #[derive(Default)]
 pub struct Books {
@@ -163,6 +172,8 @@ pub struct Books {
     pub closed: Vec<Uuid>,
     /// What should not have been answered.
     pub wrong: Vec<String>,
+    /// Payments that the gateway took once too often, by trade number.
+    pub suspense: BTreeMap<String, Suspense>,
     /// Number of answers by operation and outcome.
     pub tally: BTreeMap<(&'static str, String), u64>,
 }

@@ -146,8 +146,10 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
             SELECT 'payment of ' || merchant_id AS what, external_order_id AS order_id, tx_no \
             FROM app.transactions WHERE tx_type = 'payment' \
             UNION ALL SELECT 'order by ' || payment_method, external_order_id, tx_no \
-            FROM app.transactions WHERE tx_type = 'recharge' AND status = 'completed' \
-            UNION ALL SELECT 'trade of ' || payment_method, gateway_trade_no, tx_no \
+            FROM app.transactions WHERE tx_type = 'recharge' AND status = 'completed' AND processed_by IS NULL \
+            UNION ALL SELECT 'order of ' || processed_by, external_order_id, tx_no \
+            FROM app.transactions WHERE tx_type = 'recharge' AND status = 'completed' AND processed_by IS NOT NULL \
+            UNION ALL SELECT 'trade', gateway_trade_no, tx_no \
             FROM app.transactions WHERE tx_type = 'recharge' AND status = 'completed') x \
          WHERE order_id IS NOT NULL GROUP BY what, order_id HAVING count(*) > 1",
     ),
@@ -158,13 +160,25 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
          LEFT JOIN app.point_ledger l ON k.operation = 13 AND l.reason = k.idempotency_key AND l.point_seq = k.ref_id % 100000000000 \
          WHERE t.id IS NULL AND l.card_id IS NULL \
          UNION ALL SELECT 'order of nothing: ' || concat_ws(' ', o.order_id, o.scope, o.tx_id) FROM app.external_orders o \
-         LEFT JOIN app.transactions t ON t.id = o.tx_id WHERE t.id IS NULL \
+         LEFT JOIN app.transactions t ON t.id = o.tx_id LEFT JOIN app.suspense_payments s ON -s.id = o.tx_id \
+         WHERE t.id IS NULL AND s.gateway_trade_no IS DISTINCT FROM o.order_id \
          UNION ALL SELECT 'key not remembered: ' || concat_ws(' ', t.tx_no, t.idempotency_key) FROM app.transactions t \
          LEFT JOIN app.idempotency_keys k ON k.idempotency_key = t.idempotency_key AND k.ref_id = t.id \
          WHERE t.idempotency_key IS NOT NULL AND k.ref_id IS NULL \
          UNION ALL SELECT 'order not remembered: ' || concat_ws(' ', t.tx_no, t.external_order_id) FROM app.transactions t \
          LEFT JOIN app.external_orders o ON o.order_id = t.external_order_id AND o.tx_id = t.id \
          WHERE t.external_order_id IS NOT NULL AND o.tx_id IS NULL",
+    ),
+    (
+        "money in suspense was credited if and only if its row says so, once and to the cent",
+        "SELECT concat_ws(' ', s.id, s.gateway_trade_no, s.status, s.credited_tx_no, t.tx_no) FROM app.suspense_payments s \
+         LEFT JOIN app.transactions t ON t.gateway_trade_no = s.gateway_trade_no AND t.status = 'completed' \
+         WHERE s.credited_tx_no IS DISTINCT FROM t.tx_no OR t.final_amount <> s.amount OR (s.status = 'credited') <> (t.id IS NOT NULL)",
+    ),
+    (
+        "the recharges that wait are those that are counted",
+        "SELECT concat_ws(' ', t.tx_no, r.tx_id) FROM (SELECT * FROM app.transactions WHERE status = 'processing') t \
+         FULL JOIN app.pending_recharges r ON r.tx_id = t.id AND r.card_id = t.card_id WHERE t.id IS NULL OR r.tx_id IS NULL",
     ),
     (
         "every correction is written down once, beside its movement",
@@ -268,6 +282,7 @@ pub fn verify(world: &World, log: &ServerLog, report: &mut Report) -> Result<(),
         .collect();
 
     answers(&books, &rows, &account_of, report);
+    suspense(&mut db, &books, report)?;
     sums(world, &books, &rows, &cards, &account_of, report);
     prices(world, &books, &entries, report);
     points(&books, &rows, &entries, &account_of, report);
@@ -387,6 +402,29 @@ fn entries(db: &mut Client) -> Result<Vec<Entry>, postgres::Error> {
         level: r.get(5),
     };
     Ok(rows.iter().map(read).collect())
+}
+
+/// What the clients were told of money in suspense against its rows, both ways.
+fn suspense(db: &mut Client, books: &Books, report: &mut Report) -> Result<(), postgres::Error> {
+    let sql = "SELECT gateway_trade_no, amount::text, status, credited_tx_no FROM app.suspense_payments";
+    let mut rows: HashMap<String, (i64, String, Option<String>)> = HashMap::new();
+    for r in db.query(sql, &[])? {
+        rows.insert(r.get(0), (cents(r.get(1)), r.get(2), r.get(3)));
+    }
+    let mut wrong = vec![];
+    for (trade, kept) in &books.suspense {
+        let due = match &kept.resolved {
+            None => (kept.amount, "open".to_owned(), None),
+            Some((status, tx_no)) => (kept.amount, status.clone(), tx_no.clone()),
+        };
+        if rows.get(trade) != Some(&due) {
+            wrong.push(format!("{trade} is {:?}, by its answers {due:?}", rows.get(trade)));
+        }
+    }
+    let unknown = rows.keys().filter(|trade| !books.suspense.contains_key(*trade));
+    wrong.extend(unknown.map(|trade| format!("{trade} is in suspense, and nobody was told")));
+    report.check("money in suspense is what the clients were told", wrong);
+    Ok(())
 }
 
 /// Answers against rows, one by one and both ways.

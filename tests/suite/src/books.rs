@@ -119,13 +119,25 @@ const RULES: &[(&str, &str)] = &[
         "a transaction's order leads to it, and every order leads somewhere",
         "select 'no order: ' || t.tx_no from app.transactions t where t.external_order_id is not null and not exists
             (select from app.external_orders o where o.tx_id = t.id and o.order_id = t.external_order_id)
+            and not (t.tx_type = 'recharge' and exists
+                (select from app.external_orders o join app.transactions n on n.id = o.tx_id and n.tx_type = 'recharge' and n.card_type = t.card_type
+                 where o.order_id = t.external_order_id and n.id > t.id and n.member_id is not distinct from t.member_id))
          union all
-         select 'dangling: ' || o.order_id from app.external_orders o where not exists (select from app.transactions t where t.id = o.tx_id)",
+         select 'dangling: ' || o.order_id from app.external_orders o where not exists (select from app.transactions t where t.id = o.tx_id)
+            and not exists (select from app.suspense_payments s where s.id = -o.tx_id and s.gateway_trade_no = o.order_id)",
     ),
     (
         "a gateway trade number credited once",
-        "select payment_method || ' ' || gateway_trade_no from app.transactions where gateway_trade_no is not null
-         group by payment_method, gateway_trade_no having count(*) > 1",
+        "select gateway_trade_no from app.transactions where gateway_trade_no is not null group by gateway_trade_no having count(*) > 1
+         union all
+         select s.gateway_trade_no from app.suspense_payments s left join app.transactions t on t.gateway_trade_no = s.gateway_trade_no
+         where (s.status = 'credited') <> (t.id is not null) or t.final_amount <> s.amount or t.tx_no <> s.credited_tx_no",
+    ),
+    (
+        "what waits is counted",
+        "select coalesce(r.tx_id, t.id)::text from app.pending_recharges r full join
+            (select id, card_id from app.transactions where status = 'processing') t on t.id = r.tx_id and t.card_id = r.card_id
+         where t.id is null or r.tx_id is null",
     ),
     (
         "compensations are adjustments of the same amount",

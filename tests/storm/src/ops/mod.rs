@@ -23,6 +23,7 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (140, money::recharge),
     (70, money::ask_recharge),
     (60, races::settle_recharge),
+    (20, races::resolve_suspense),
     (120, money::refund),
     (60, races::refunds_at_once),
     (90, money::replay),

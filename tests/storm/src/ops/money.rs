@@ -72,17 +72,22 @@ pub fn plan_recharge(client: &mut Client) -> Request {
 pub fn ask_recharge(client: &mut Client) {
     let account = client.any_account();
     let request = plan_ask(client, account);
-    client.request("ask recharge", &request, &["CARD_NOT_ACTIVE", "BALANCE_LIMIT"]);
+    client.request("ask recharge", &request, ASK_REFUSALS);
 }
+
+/// What a member's wish may be refused with.
+pub const ASK_REFUSALS: &[&str] = &["CARD_NOT_ACTIVE", "BALANCE_LIMIT", "TOO_MANY_PENDING"];
 
 pub fn plan_ask(client: &mut Client, account: Numbered) -> Request {
     let amount = 1_000 + client.below(50_000) as i64;
     let method = ["wechat", "alipay"][client.below(2)];
+    let (key, order) = (client.key(), client.order());
     Request {
         who: Who::User(account.1.owner),
         amount,
-        key: client.key(),
-        order: client.order(),
+        // An order that came to nothing may be asked for again: only the key makes it the same request.
+        key: key.or_else(|| order.is_some().then(|| client.name("ask"))),
+        order,
         what: What::Recharge { card: account.1.card(), method, merchant: None },
         by: client.by(),
         account,

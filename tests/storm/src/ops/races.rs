@@ -1,8 +1,9 @@
 //! Operations that race against themselves on two connections.
 
+use super::money::ASK_REFUSALS;
 use super::{CHARGE, COMPENSATE, Client, RECHARGE, REFUND, at_once, enter, money};
 use crate::db::{Asked, Link, Who};
-use crate::model::{Account, CardKind, Cents};
+use crate::model::{Account, CardKind, Cents, Fact, Kind, Numbered, Suspense, cents};
 use crate::request::{Request, What};
 use crate::world::Waiting;
 use std::sync::RwLock;
@@ -78,14 +79,103 @@ pub fn settle_recharge(client: &mut Client) {
             // The amount is looked at before anything else.
             let asked = confirm(a, &tx_no, amount + 1, &trade);
             client.must_refuse("confirm", &asked.result, &["AMOUNT_MISMATCH"]);
-            let other = format!("other-{tx_no}");
             let done = client.world.books().facts[&tx_no].confirmed;
             if done {
-                let asked = confirm(&mut client.a, &tx_no, amount, &other);
-                client.must_refuse("confirm", &asked.result, &["RECHARGE_NOT_PENDING"]);
+                pay_once_more(client, &tx_no, amount);
             }
         }
     }
+}
+
+/// The gateway takes money for a recharge that has its money: it comes into suspense.
+fn pay_once_more(client: &mut Client, tx_no: &str, amount: Cents) {
+    let trade = client.name("other");
+    let amount = amount + client.below(3) as Cents;
+    let asked = confirm(&mut client.a, tx_no, amount, &trade);
+    let Some(((status, _), _)) = client.expect("suspend", asked, &[]) else { return };
+    if status != "suspense" {
+        client.world.wrong(format!("{}: {tx_no} was paid twice, and {trade} is {status}", client.by()));
+        return;
+    }
+    const ID: &str = "SELECT id FROM app.suspense_payments WHERE gateway_trade_no = $1";
+    let asked = client.a.ask(Who::Backend, ID, &[&trade], |rows| rows[0].get::<_, i64>(0));
+    if let Some((id, _)) = client.expect("look at suspense", asked, &[]) {
+        client.world.books().suspense.insert(trade, Suspense { id, amount, resolved: None });
+    }
+}
+
+const RESOLVE: &str = "SELECT status, tx_no, amount::text, replayed FROM app.resolve_suspense($1, $2, 'storm', $3)";
+
+/// Two say at once what becomes of money in suspense, perhaps not the same.
+pub fn resolve_suspense(client: &mut Client) {
+    let pick = client.below(1_000_000);
+    let Some((trade, kept)) = ({
+        let books = client.world.books();
+        let open: Vec<_> = books.suspense.iter().filter(|(_, s)| s.resolved.is_none()).collect();
+        (!open.is_empty()).then(|| (open[pick % open.len()].0.clone(), open[pick % open.len()].1.clone()))
+    }) else {
+        return;
+    };
+    let accounts: [Numbered; 2] = [client.any_account(), client.any_account()];
+    let ways = [client.below(5), client.below(5)];
+    let word = |i: usize| match ways[i] {
+        0 => ("refunded", None),
+        1 => ("written_off", None),
+        _ => ("credited", Some(accounts[i].1.card())),
+    };
+    let say = |link: &mut Link, i: usize| {
+        let (resolution, card) = word(i);
+        link.ask(Who::Backend, RESOLVE, &[&kept.id, &resolution, &card], |rows| {
+            let row = &rows[0];
+            (row.get::<_, String>(0), row.get::<_, Option<String>>(1), cents(row.get(2)), row.get::<_, bool>(3))
+        })
+    };
+    let (one, two) = at_once(&mut client.a, &mut client.b, |a| say(a, 0), |b| say(b, 1));
+    for (i, asked) in [one, two].into_iter().enumerate() {
+        let allowed = ["STATUS_CONFLICT", "CARD_NOT_ACTIVE"];
+        let Some(((status, tx_no, amount, replayed), lost)) = client.expect("resolve suspense", asked, &allowed) else {
+            continue;
+        };
+        if amount != kept.amount {
+            client.world.wrong(format!("{}: {trade} is {amount} in place of {}", client.by(), kept.amount));
+        }
+        let became = (status, tx_no.clone());
+        let known = client.world.books().suspense[&trade].resolved.clone();
+        if known.is_some_and(|known| known != became) {
+            client.world.wrong(format!("{}: {trade} became two things, {became:?} the second", client.by()));
+        }
+        client.world.books().suspense.get_mut(&trade).expect("was there").resolved = Some(became);
+        if let Some(tx_no) = tx_no {
+            enter_credit(client, &tx_no, &accounts[i], kept.amount, !replayed, lost);
+        }
+    }
+}
+
+/// The recharge that money in suspense became.
+fn enter_credit(client: &mut Client, tx_no: &str, account: &Numbered, amount: Cents, fresh: bool, lost: bool) {
+    const LOOK: &str = "SELECT created_at::text FROM app.tx_by_no($1)";
+    let asked = client.a.ask(Who::Backend, LOOK, &[&tx_no], |rows| rows[0].get::<_, String>(0));
+    let Some((created_at, _)) = client.expect("look at a credit", asked, &[]) else { return };
+    let fact = Fact {
+        kind: Kind::Recharge,
+        account: account.0,
+        change: amount,
+        raw: amount,
+        paid: amount,
+        discount: 1000,
+        points: 0,
+        original: None,
+        said: format!("{tx_no} {created_at}"),
+        created_at,
+        levels: (0, usize::MAX),
+        fresh: u32::from(fresh),
+        lost,
+        at_once: true,
+        confirmed: false,
+        failed: false,
+        by: client.by(),
+    };
+    client.world.books().enter(tx_no, fact);
 }
 
 /// Two refunds of one payment, which other clients are refunding as well.
@@ -195,7 +285,8 @@ pub fn own_charge(client: &mut Client, code: &str) -> Request {
     }
 }
 
-/// Two members ask for a recharge with the same order id; the gateway's word for both comes at once: one is credited.
+/// Two members ask for a recharge with the same order id; the gateway's word for both comes at once, and both are credited: an
+/// order id never blocks money that was paid.
 pub fn one_order_two_recharges(client: &mut Client) {
     let n = client.below(1_000);
     let order = Some(client.name("shared"));
@@ -214,9 +305,7 @@ pub fn one_order_two_recharges(client: &mut Client) {
                 client.world.books().enter(&answer.id, request.fact(&answer, asked.lost));
                 asked_for.push((answer.id, answer.paid));
             }
-            Err(refusal) => {
-                client.world.refused("ask recharge", &request.by, &refusal, &["CARD_NOT_ACTIVE", "BALANCE_LIMIT"])
-            }
+            Err(refusal) => client.world.refused("ask recharge", &request.by, &refusal, ASK_REFUSALS),
         }
     }
     let [(one, one_amount), (two, two_amount)] = asked_for.as_slice() else { return };
@@ -226,11 +315,8 @@ pub fn one_order_two_recharges(client: &mut Client) {
         |a| confirm(a, one, *one_amount, &format!("trade-{one}")),
         |b| confirm(b, two, *two_amount, &format!("trade-{two}")),
     );
-    let first = confirmed(client, one, first, &["EXTERNAL_ORDER_CONFLICT"]);
-    let second = confirmed(client, two, second, &["EXTERNAL_ORDER_CONFLICT"]);
-    if first == second {
-        client.world.wrong(format!("{}: {one} and {two} share an order; credited: {first}, {second}", client.by()));
-    }
+    confirmed(client, one, first, &[]);
+    confirmed(client, two, second, &[]);
 }
 
 /// A new member asks for money while its card is closed: one of the two comes too late.
@@ -274,7 +360,7 @@ pub fn recharge_outlives_cards(client: &mut Client) {
     recharge.key = Some(client.name("outlives"));
     let world = client.world;
     let asked = recharge.send(world, &mut client.a);
-    let Some(answer) = enter(world, "ask recharge", &recharge, asked, &["CARD_NOT_ACTIVE", "BALANCE_LIMIT"]) else {
+    let Some(answer) = enter(world, "ask recharge", &recharge, asked, ASK_REFUSALS) else {
         return;
     };
     let correction = Request {

@@ -1,0 +1,205 @@
+//! `app.resolve_suspense`: what becomes of gateway money that could not be credited.
+
+use super::{Call, args, books, write};
+use crate::error::{Error, Result, Token, ensure};
+use crate::store::keys::{self, OrderScope, TradeOwner};
+use crate::store::suspense::{self, Status, Suspense, Word};
+use crate::store::types::{NumericOut, Uuid};
+use crate::store::{cards, transactions};
+use mps_domain::card::{CardStatus, CardType};
+use mps_domain::tx_no::TxType;
+use pgrx::prelude::*;
+use serde_json::json;
+
+/// What a backend may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resolution {
+    Credited,
+    Refunded,
+    RefundCompleted,
+    RefundFailed,
+    WrittenOff,
+}
+
+impl Resolution {
+    const ALL: [Resolution; 5] = [
+        Resolution::Credited,
+        Resolution::Refunded,
+        Resolution::RefundCompleted,
+        Resolution::RefundFailed,
+        Resolution::WrittenOff,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Resolution::Credited => "credited",
+            Resolution::Refunded => "refunded",
+            Resolution::RefundCompleted => "refund_completed",
+            Resolution::RefundFailed => "refund_failed",
+            Resolution::WrittenOff => "written_off",
+        }
+    }
+
+    /// From which state it leads to which.
+    const fn step(self) -> (Status, Status) {
+        match self {
+            Resolution::Credited => (Status::Open, Status::Credited),
+            Resolution::Refunded => (Status::Open, Status::Refunding),
+            Resolution::RefundCompleted => (Status::Refunding, Status::Refunded),
+            Resolution::RefundFailed => (Status::Refunding, Status::Open),
+            Resolution::WrittenOff => (Status::Open, Status::WrittenOff),
+        }
+    }
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn resolve_suspense(
+    p_suspense_id: Option<i64>,
+    p_resolution: Option<&str>,
+    p_note: Option<&str>,
+    p_card_id: Option<Uuid>,
+    p_idempotency_key: Option<&str>,
+) -> TableIterator<
+    'static,
+    (
+        name!(suspense_id, i64),
+        name!(status, &'static str),
+        name!(gateway_trade_no, String),
+        name!(amount, NumericOut),
+        name!(tx_no, Option<String>),
+        name!(out_refund_no, Option<String>),
+        name!(replayed, bool),
+    ),
+> {
+    let (kept, replayed) = write(|call| {
+        call.caller.require_backend()?;
+        let id = args::required(p_suspense_id, "p_suspense_id")?;
+        let given = args::required(p_resolution, "p_resolution")?;
+        let request = Request {
+            resolution: Resolution::ALL.into_iter().find(|r| r.label() == given).ok_or_else(|| {
+                Error::new(
+                    Token::InvalidArgument,
+                    "p_resolution is credited, refunded, refund_completed, refund_failed or written_off",
+                )
+            })?,
+            note: args::text(p_note, "p_note", mps_domain::limits::TEXT_CHARS)?,
+            card: p_card_id,
+            key: args::optional_key(p_idempotency_key, "p_idempotency_key")?,
+        };
+        if (request.resolution == Resolution::Credited) != request.card.is_some() {
+            return Err(Error::new(Token::InvalidArgument, "p_card_id is given with credited, and only with that"));
+        }
+        resolve(call, id, &request)
+    });
+    TableIterator::once((
+        kept.id,
+        kept.status.label(),
+        kept.gateway_trade_no,
+        kept.amount.into(),
+        kept.credited_tx_no,
+        kept.out_refund_no,
+        replayed,
+    ))
+}
+
+struct Request<'a> {
+    resolution: Resolution,
+    note: &'a str,
+    card: Option<Uuid>,
+    key: Option<&'a str>,
+}
+
+fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> {
+    call.open_month()?;
+    let not_there = || Error::new(Token::TxNotFound, "there is no such row in suspense");
+    let mut kept = suspense::lock(call.db, id).ok_or_else(not_there)?;
+    if is_repetition(call, &kept, request)? {
+        return Ok((kept, true));
+    }
+    let (from, to) = request.resolution.step();
+    if kept.status != from {
+        return Err(Error::new(
+            Token::StatusConflict,
+            format!("what is {} does not become {}", kept.status.label(), request.resolution.label()),
+        ));
+    }
+    kept.status = to;
+    match request.resolution {
+        Resolution::Credited => credit(call, &mut kept, request)?,
+        Resolution::Refunded => kept.out_refund_no = Some(format!("SR{id}-{}", call.at.0)),
+        Resolution::RefundCompleted | Resolution::RefundFailed | Resolution::WrittenOff => {}
+    }
+    suspense::resolve(
+        call.db,
+        &kept,
+        &Word {
+            resolution: request.resolution.label(),
+            at: call.at,
+            actor: call.caller.uid,
+            role: &call.caller.role,
+            note: request.note,
+            idempotency_key: request.key,
+        },
+    );
+    call.audit(
+        "suspense.resolved",
+        "suspense",
+        &id.to_string(),
+        json!({
+            "status": to.label(),
+            "resolution": request.resolution.label(),
+            "gateway_trade_no": kept.gateway_trade_no,
+            "amount": kept.amount.to_string(),
+            "tx_no": kept.credited_tx_no,
+            "out_refund_no": kept.out_refund_no,
+            "note": request.note,
+        }),
+    );
+    Ok((kept, false))
+}
+
+/// Whether the last word was this one: it is answered as then. The row is the scope of its key.
+fn is_repetition(call: &Call, kept: &Suspense, request: &Request) -> Result<bool> {
+    let same_words = kept.resolution.as_deref() == Some(request.resolution.label())
+        && kept.status == request.resolution.step().1
+        && match request.card {
+            Some(card) => credited_card(call, kept)?
+                .is_some_and(|(card_type, credited)| books::succeeds(call, card_type, card, credited)),
+            None => true,
+        };
+    if request.key.is_some() && request.key == kept.idempotency_key.as_deref() {
+        ensure(same_words, Token::IdempotencyKeyReused)?;
+        return Ok(true);
+    }
+    Ok(same_words && request.key.is_none())
+}
+
+fn credited_card(call: &Call, kept: &Suspense) -> Result<Option<(CardType, Uuid)>> {
+    let Some((_, id)) = kept.credited_tx_no.as_deref().and_then(mps_domain::tx_no::parse) else { return Ok(None) };
+    crate::store::months::readable(call.db, id.month())?;
+    Ok(transactions::find(call.db, id).map(|tx| (tx.card_type, tx.card_id)))
+}
+
+/// Credits the card that the backend names (or what has taken over from it). As with a confirmation, no limit stops it, because
+/// the gateway has the money.
+fn credit(call: &Call, kept: &mut Suspense, request: &Request) -> Result<()> {
+    let named = request.card.expect("given with credited");
+    let card_type = [CardType::Personal, CardType::Enterprise]
+        .into_iter()
+        .find(|card_type| cards::find(call.db, *card_type, named).is_some())
+        .ok_or(Token::CardNotFound)?;
+    let mut card = books::lock_successor(call, card_type, named)?;
+    ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
+    let id = transactions::new_id(call.month);
+    let mut tx = books::new_tx(call, id, TxType::Recharge, &card, kept.amount, kept.amount);
+    tx.payment_method = kept.payment_method;
+    tx.gateway_trade_no = Some(kept.gateway_trade_no.clone());
+    tx.reason = Some(request.note.into());
+    books::post(call, &mut card, &mut tx)?;
+    let (from, to) = (TradeOwner::Suspense(kept.id).raw(), tx.id.raw());
+    let moved = keys::repoint_order(call.db, OrderScope::gateway_trade(), &kept.gateway_trade_no, from, to);
+    assert!(moved, "a locked row keeps its trade number");
+    kept.credited_tx_no = Some(tx.tx_no());
+    Ok(())
+}

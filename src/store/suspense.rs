@@ -1,0 +1,141 @@
+//! `app.suspense_payments`: gateway money that came and could not be credited, until somebody says what becomes of it.
+
+use super::row::Row;
+use super::spi::{Db, p};
+use super::types::{RawJsonb, Timestamp, Uuid};
+use mps_domain::money::Money;
+use mps_domain::tx_no::PayMethod;
+
+/// What has become of the money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Open,
+    Credited,
+    /// Asked to go back; the gateway has not said yet that it has.
+    Refunding,
+    Refunded,
+    WrittenOff,
+}
+
+impl Status {
+    pub const ALL: [Status; 5] =
+        [Status::Open, Status::Credited, Status::Refunding, Status::Refunded, Status::WrittenOff];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Status::Open => "open",
+            Status::Credited => "credited",
+            Status::Refunding => "refunding",
+            Status::Refunded => "refunded",
+            Status::WrittenOff => "written_off",
+        }
+    }
+
+    fn from_label(label: &str) -> Status {
+        Status::ALL.into_iter().find(|s| s.label() == label).expect("checked by the column")
+    }
+}
+
+/// Why money is in suspense.
+pub const ALREADY_SETTLED: &str = "already_settled";
+
+/// One row, locked.
+#[derive(Debug)]
+pub struct Suspense {
+    pub id: i64,
+    pub gateway_trade_no: String,
+    pub amount: Money,
+    pub payment_method: PayMethod,
+    pub status: Status,
+    /// The recharge that credited it.
+    pub credited_tx_no: Option<String>,
+    pub out_refund_no: Option<String>,
+    pub idempotency_key: Option<String>,
+    pub resolution: Option<String>,
+}
+
+fn read(r: &Row) -> Suspense {
+    Suspense {
+        id: r.get(1),
+        gateway_trade_no: r.get(2),
+        amount: r.get(3),
+        payment_method: PayMethod::from_label(&r.label(4)).expect("labels of app.pay_method"),
+        status: Status::from_label(&r.text(5)),
+        credited_tx_no: r.opt(6),
+        out_refund_no: r.opt(7),
+        idempotency_key: r.opt(8),
+        resolution: r.opt(9),
+    }
+}
+
+/// What is known of money that cannot be credited.
+pub struct Arrived<'a> {
+    pub gateway_trade_no: &'a str,
+    pub tx_no: Option<&'a str>,
+    pub amount: Money,
+    pub payment_method: PayMethod,
+    pub reason: &'static str,
+    pub payload: RawJsonb,
+}
+
+pub fn next_id(db: &Db) -> i64 {
+    db.row("SELECT pg_catalog.nextval('app.suspense_id_seq')", &[], |r| r.get(1)).expect("one row")
+}
+
+/// Keeps money in sight. The trade number is claimed for it already.
+pub fn insert(db: &Db, id: i64, at: Timestamp, arrived: Arrived) {
+    db.run(
+        "INSERT INTO app.suspense_payments (id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload) \
+         VALUES ($1, $2, $3, $4, $5, $6::text::app.pay_method, $7, $8)",
+        &[
+            p(id),
+            p(at),
+            p(arrived.gateway_trade_no),
+            p(arrived.tx_no),
+            p(arrived.amount),
+            p(arrived.payment_method.label()),
+            p(arrived.reason),
+            p(arrived.payload),
+        ],
+    );
+}
+
+pub fn lock(db: &Db, id: i64) -> Option<Suspense> {
+    db.row(
+        "SELECT s.id, s.gateway_trade_no, s.amount, s.payment_method, s.status, s.credited_tx_no, s.out_refund_no, \
+                s.idempotency_key, s.resolution FROM app.suspense_payments s WHERE s.id = $1 FOR NO KEY UPDATE",
+        &[p(id)],
+        read,
+    )
+}
+
+/// Who says what becomes of it, and why.
+pub struct Word<'a> {
+    pub resolution: &'a str,
+    pub at: Timestamp,
+    pub actor: Option<Uuid>,
+    pub role: &'a str,
+    pub note: &'a str,
+    pub idempotency_key: Option<&'a str>,
+}
+
+/// Writes the new state of a locked row.
+pub fn resolve(db: &Db, suspense: &Suspense, word: &Word) {
+    let touched = db.run(
+        "UPDATE app.suspense_payments SET status = $2, credited_tx_no = $3, out_refund_no = $4, resolution = $5, resolved_at = $6, \
+                resolved_by = $7, resolved_role = $8, note = $9, idempotency_key = $10 WHERE id = $1",
+        &[
+            p(suspense.id),
+            p(suspense.status.label()),
+            p(suspense.credited_tx_no.as_deref()),
+            p(suspense.out_refund_no.as_deref()),
+            p(word.resolution),
+            p(word.at),
+            p(word.actor),
+            p(word.role),
+            p(word.note),
+            p(word.idempotency_key),
+        ],
+    );
+    assert_eq!(touched, 1, "a locked row is updated");
+}
