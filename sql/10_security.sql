@@ -74,6 +74,7 @@ BEGIN
     IF TG_OP = 'UPDATE' AND v_after = v_before THEN
         RETURN NULL;
     END IF;
+    PERFORM sec.refuse_shadows();
     PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
     INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
     VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(),

@@ -13,6 +13,7 @@ BEGIN
     IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal') OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
     END IF;
+    PERFORM sec.refuse_shadows();
     INSERT INTO app.job_runs AS j (job, started_at, finished_at, rows_done)
     VALUES (p_job, clock_timestamp(), CASE WHEN p_rows = 0 THEN clock_timestamp() END, p_rows)
     ON CONFLICT (job) DO UPDATE SET

@@ -127,6 +127,7 @@ BEGIN
     IF p_role IN ('anon', 'mps_owner') THEN
         PERFORM sec.raise('NOT_ALLOWED', 'this role gets nothing of mps');
     END IF;
+    PERFORM sec.refuse_shadows();
     INSERT INTO sec.api_grants VALUES (p_role, p_level) ON CONFLICT DO NOTHING;
     PERFORM sec.apply_grants(p_role, p_level, true);
 END
@@ -142,6 +143,7 @@ BEGIN
     IF p_level IS NULL OR p_level NOT IN ('client', 'backend', 'operator', 'signup') THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
     END IF;
+    PERFORM sec.refuse_shadows();
     DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level;
     IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = p_role) THEN
         PERFORM sec.apply_grants(p_role, p_level, false);

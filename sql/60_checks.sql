@@ -1,5 +1,73 @@
 -- Self-checks: what the tests assert, and what a DBA can ask any day.
 
+-- What others put on our tables runs as mps_owner and, unless it says otherwise, looks its names up on our path, which ends in
+-- the caller's temporary schema. Where a path does not name that schema it is searched first, for tables and for types: with
+-- search_path = '' the word text may be a domain of the caller's, whose CHECK is the caller's code.
+CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+    WITH
+    ours AS (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+    ),
+    -- What holds code, by the tables that run it.
+    holders (classid, objid) AS (
+        SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger t JOIN ours o ON o.oid = t.tgrelid WHERE NOT t.tgisinternal
+        UNION ALL
+        SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k JOIN ours o ON o.oid = k.conrelid WHERE k.contype IN ('c', 'x')
+        UNION ALL
+        SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d JOIN ours o ON o.oid = d.adrelid
+        UNION ALL
+        SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i JOIN ours o ON o.oid = i.indrelid
+        WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+        UNION ALL
+        SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r JOIN ours o ON o.oid = r.ev_class
+        UNION ALL
+        -- They bind us only then.
+        SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p JOIN ours o ON o.oid = p.polrelid JOIN pg_class c ON c.oid = o.oid
+        WHERE c.relforcerowsecurity
+        UNION ALL
+        SELECT 'pg_constraint'::regclass, k.oid
+        FROM pg_attribute a JOIN ours o ON o.oid = a.attrelid JOIN pg_constraint k ON k.contypid = a.atttypid WHERE a.attnum > 0
+    ),
+    -- Partitions repeat what their table has, and only what is not the server's own is written down as needed.
+    code AS (
+        SELECT min(pg_describe_object(h.classid, h.objid, 0)) AS holder, count(*) AS holders, p.oid
+        FROM holders h
+        JOIN pg_depend d ON d.classid = h.classid AND d.objid = h.objid
+        LEFT JOIN pg_operator x ON d.refclassid = 'pg_operator'::regclass AND x.oid = d.refobjid
+        JOIN pg_proc p ON p.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE x.oprcode END
+        JOIN pg_language l ON l.oid = p.prolang
+        WHERE l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
+          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
+        GROUP BY p.oid
+    )
+    SELECT format('%s%s runs %s', c.holder, CASE WHEN c.holders > 1 THEN format(' and %s more', c.holders - 1) ELSE '' END, c.oid::regprocedure)
+    FROM code c
+$$;
+COMMENT ON FUNCTION sec.careless_code() IS
+    'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a search_path of its own which ends in pg_temp. Internal.';
+
+CREATE FUNCTION sec.refuse_shadows() RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_what text;
+BEGIN
+    IF pg_my_temp_schema() = 0 THEN
+        RETURN false;
+    END IF;
+    SELECT string_agg(c.what, '; ' ORDER BY c.what) INTO v_what FROM sec.careless_code() c;
+    IF v_what IS NOT NULL AND (EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema())
+                               OR EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = pg_my_temp_schema())) THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format(
+            'this session has temporary tables or types, whose names could be taken for others by code on the tables of mps: %s. Give that function a search_path that ends in pg_temp, or DISCARD TEMP here', v_what));
+    END IF;
+    RETURN v_what IS NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.refuse_shadows() IS
+    'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
+
 CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
@@ -153,6 +221,8 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                      ('app.membership_levels', 'config_changed'), ('app.membership_levels', 'config_row_changed')) x (tab, trig)
         WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab WHERE t.tgname = x.trig AND t.tgenabled = 'A'
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.config_changed'))
+        UNION ALL
+        SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -171,7 +241,8 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                (14, 'the event log is append-only'),
                (15, 'settings and levels announce their changes'),
                (16, 'native functions see who calls them (are not SECURITY DEFINER)'),
-               (17, 'clients create nothing where backends may find it')
+               (17, 'clients create nothing where backends may find it'),
+               (18, 'code of others on the tables fixes its search_path')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place

@@ -48,6 +48,7 @@ BEGIN
     IF p_month IS NULL OR p_month <> date_trunc('month', p_month)::date THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_month is the first day of a month');
     END IF;
+    PERFORM sec.refuse_shadows();
     IF to_regnamespace('mps_archive') IS NULL
        OR (SELECT n.nspowner::regrole::text FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> 'mps_owner' THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'there is no schema mps_archive of mps_owner: CREATE SCHEMA mps_archive AUTHORIZATION mps_owner');

@@ -28,6 +28,7 @@ pub mod points;
 mod row;
 pub mod server;
 pub mod settings;
+mod shadows;
 #[allow(unsafe_code)]
 mod spi;
 pub mod sweep;
