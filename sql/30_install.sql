@@ -574,6 +574,7 @@ BEGIN
     IF v_day < date '2000-01-01' OR v_day > date '2099-12-01' THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'months are those of the years 2000 to 2099');
     END IF;
+    PERFORM sec.refuse_shadows();
     -- One maker at a time, whichever month; taken before any row lock, held to the end of the transaction. A lock on a table
     -- of our own, because an advisory lock is anybody's to take.
     LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;

@@ -7,7 +7,8 @@ use super::{Db, cache, server};
 /// one; in the others a query, again whenever a relation or a function has changed.
 pub fn refuse(db: &Db) {
     // An older extension has no such function; whoever asks it for something is told so.
-    if !server::has_temporary_schema() || cache::knows_no_careless_code() || server::marker(c"refuse_shadows").is_none() {
+    if !server::has_temporary_schema() || cache::knows_no_careless_code() || server::marker(c"refuse_shadows").is_none()
+    {
         return;
     }
     let read_at = cache::generation();

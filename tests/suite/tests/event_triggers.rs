@@ -411,6 +411,38 @@ fn careless_code_is_found_wherever_it_hangs() {
 }
 
 #[test]
+fn a_type_of_whoever_owns_the_users_runs_nothing_as_the_owner() {
+    let shop = shop_with(&[TRAP]);
+    let s = &shop.superuser;
+    s.run("create schema auth authorization stranger; select sec.grant_api('stranger', 'signup')");
+    let owner = shop.db.login("stranger");
+    owner.run(
+        "create type auth.odd as (x text);
+         create function auth.as_json(auth.odd) returns json language plpgsql as $$
+         begin insert into trap.seen values (current_user, 'a cast'); return '1'; end $$;
+         create cast (auth.odd as json) with function auth.as_json(auth.odd);
+         create function auth.is_fine(text) returns boolean language plpgsql as $$
+         begin insert into trap.seen values (current_user, 'a domain'); return true; end $$;
+         create domain auth.name as text check (auth.is_fine(value));
+         create table auth.users (id uuid primary key, gone integer, email varchar(255), phone auth.name, raw_user_meta_data jsonb, odd auth.odd);
+         alter table auth.users drop column gone;
+         select app.enable_supabase_signup()",
+    );
+    owner.run(
+        "insert into auth.users values (gen_random_uuid(), 'a@example.org', '138', '{\"name\": \"Ming\"}', row('x'))",
+    );
+    assert_eq!(s.row("select name, email, phone from app.member_profiles").values(), ["Ming", "a@example.org", NULL]);
+    // A table of the same shape, with odd types everywhere.
+    owner.run(
+        "create table auth.others (id auth.odd, email auth.odd, phone auth.name);
+         create trigger t after insert on auth.others for each row execute function sec.on_signup();
+         insert into auth.others values (row('x'), row('x'), '138')",
+    );
+    untouched(&shop, "a sign-up");
+    assert_eq!(s.value("select count(*) from app.member_profiles"), "1");
+}
+
+#[test]
 fn no_name_of_ours_is_taken_from_the_callers_temporary_objects() {
     let shop = shop_with(&[TRAP]);
     let s = &shop.superuser;
