@@ -4,46 +4,60 @@
 -- the caller's temporary schema. Where a path does not name that schema it is searched first, for tables and for types: with
 -- search_path = '' the word text may be a domain of the caller's, whose CHECK is the caller's code.
 CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+    -- Not in SQL: that would be planned at every call.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+    RETURN QUERY
+    -- From the functions on, which are few, not from the tables, which are many.
     WITH
-    ours AS (
-        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
-    ),
-    -- What holds code, by the tables that run it.
-    holders (classid, objid) AS (
-        SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger t JOIN ours o ON o.oid = t.tgrelid WHERE NOT t.tgisinternal
-        UNION ALL
-        SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k JOIN ours o ON o.oid = k.conrelid WHERE k.contype IN ('c', 'x')
-        UNION ALL
-        SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d JOIN ours o ON o.oid = d.adrelid
-        UNION ALL
-        SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i JOIN ours o ON o.oid = i.indrelid
-        WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
-        UNION ALL
-        SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r JOIN ours o ON o.oid = r.ev_class
-        UNION ALL
-        -- They bind us only then.
-        SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p JOIN ours o ON o.oid = p.polrelid JOIN pg_class c ON c.oid = o.oid
-        WHERE c.relforcerowsecurity
-        UNION ALL
-        SELECT 'pg_constraint'::regclass, k.oid
-        FROM pg_attribute a JOIN ours o ON o.oid = a.attrelid JOIN pg_constraint k ON k.contypid = a.atttypid WHERE a.attnum > 0
-    ),
-    -- Partitions repeat what their table has, and only what is not the server's own is written down as needed.
-    code AS (
-        SELECT min(pg_describe_object(h.classid, h.objid, 0)) AS holder, count(*) AS holders, p.oid
-        FROM holders h
-        JOIN pg_depend d ON d.classid = h.classid AND d.objid = h.objid
-        LEFT JOIN pg_operator x ON d.refclassid = 'pg_operator'::regclass AND x.oid = d.refobjid
-        JOIN pg_proc p ON p.oid = CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE x.oprcode END
-        JOIN pg_language l ON l.oid = p.prolang
+    careless AS (
+        SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
         WHERE l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
           AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
-        GROUP BY p.oid
+    ),
+    users AS (
+        SELECT c.oid AS func, d.classid, d.objid
+        FROM careless c JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = c.oid
+        UNION
+        SELECT c.oid, d.classid, d.objid
+        FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
+    ),
+    holders (func, classid, objid, relation) AS (
+        SELECT u.func, u.classid, u.objid, t.tgrelid
+        FROM users u JOIN pg_trigger t ON u.classid = 'pg_trigger'::regclass AND t.oid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, k.conrelid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
+        UNION ALL
+        -- Of a domain: whose columns are.
+        SELECT u.func, u.classid, u.objid, a.attrelid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
+        JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, d.adrelid
+        FROM users u JOIN pg_attrdef d ON u.classid = 'pg_attrdef'::regclass AND d.oid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, i.indrelid
+        FROM users u JOIN pg_index i ON u.classid = 'pg_class'::regclass AND i.indexrelid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, r.ev_class
+        FROM users u JOIN pg_rewrite r ON u.classid = 'pg_rewrite'::regclass AND r.oid = u.objid
+        UNION ALL
+        -- They bind us only then.
+        SELECT u.func, u.classid, u.objid, p.polrelid
+        FROM users u JOIN pg_policy p ON u.classid = 'pg_policy'::regclass AND p.oid = u.objid
+        JOIN pg_class c ON c.oid = p.polrelid AND c.relforcerowsecurity
+    ),
+    -- Partitions repeat what their table has.
+    found AS (
+        SELECT h.func, min(pg_describe_object(h.classid, h.objid, 0)) AS holder, count(*) AS holders
+        FROM holders h JOIN pg_class c ON c.oid = h.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        GROUP BY h.func
     )
-    SELECT format('%s%s runs %s', c.holder, CASE WHEN c.holders > 1 THEN format(' and %s more', c.holders - 1) ELSE '' END, c.oid::regprocedure)
-    FROM code c
+    SELECT format('%s%s runs %s', f.holder, CASE WHEN f.holders > 1 THEN format(' and %s more', f.holders - 1) ELSE '' END, f.func::regprocedure)
+    FROM found f;
+END
 $$;
 COMMENT ON FUNCTION sec.careless_code() IS
     'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a search_path of its own which ends in pg_temp. Internal.';
