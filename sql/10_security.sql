@@ -21,6 +21,11 @@ CREATE FUNCTION sec.raise(p_token text, p_detail text) RETURNS void
 COMMENT ON FUNCTION sec.raise(text, text) IS
     'Raises one of the errors of app.error_codes, for the SQL parts of mps. Internal.';
 
+CREATE FUNCTION sec.run_ddl(p_statements text) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'run_ddl_wrapper';
+COMMENT ON FUNCTION sec.run_ddl(text) IS
+    'Runs CREATE TABLE, ALTER TABLE, COMMENT, CREATE TRIGGER, GRANT and REVOKE without event triggers, which would run as mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
+
 CREATE FUNCTION sec.config_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
 COMMENT ON FUNCTION sec.config_changed() IS
@@ -69,6 +74,7 @@ BEGIN
     IF TG_OP = 'UPDATE' AND v_after = v_before THEN
         RETURN NULL;
     END IF;
+    PERFORM sec.refuse_shadows();
     PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
     INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
     VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(),

@@ -10,8 +10,8 @@ BEGIN
     FOR v IN
         SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
     LOOP
-        EXECUTE format('REVOKE ALL ON %s %s FROM %s', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
-                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+                                   CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END));
     END LOOP;
 END
 $$;
@@ -639,7 +639,7 @@ BEGIN
     -- Who asks for a page may be the one with the most rows, but the planner, who plans before it knows for whom, expects an
     -- average one: a few rows, which it would fetch whole and sort. With fewer members and merchants in its statistics it walks
     -- the index and stops after the page. Takes a lock that lets charges pass.
-    EXECUTE format('ALTER TABLE %s ALTER COLUMN member_id SET (n_distinct = 200), ALTER COLUMN merchant_id SET (n_distinct = 20)', p_transactions);
+    PERFORM sec.run_ddl(format('ALTER TABLE %s ALTER COLUMN member_id SET (n_distinct = 200), ALTER COLUMN merchant_id SET (n_distinct = 20)', p_transactions));
 END
 $$;
 COMMENT ON FUNCTION sec.expect_many_rows(regclass) IS 'Has the planner expect many rows for each member and merchant in a month of app.transactions, from its next ANALYZE on. Internal.';
@@ -659,6 +659,7 @@ BEGIN
     IF v_day < date '2000-01-01' OR v_day > date '2099-12-01' THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'months are those of the years 2000 to 2099');
     END IF;
+    PERFORM sec.refuse_shadows();
     -- One maker at a time, whichever month; taken before any row lock, held to the end of the transaction. A lock on a table
     -- of our own, because an advisory lock is anybody's to take.
     LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
@@ -675,24 +676,24 @@ BEGIN
     LOOP
         -- A table of its own first, attached when it is complete: ATTACH takes a lock that lets charges pass, while
         -- CREATE TABLE ... PARTITION OF would stop every reader and writer of the parent.
-        EXECUTE format('CREATE TABLE %I.%I (LIKE %I.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMMENTS)',
-                       v.nsp, v.tab || '_' || v_suffix, v.nsp, v.tab);
-        EXECUTE format('ALTER TABLE %I.%I OWNER TO mps_owner', v.nsp, v.tab || '_' || v_suffix);
-        EXECUTE format('ALTER TABLE %I.%I ADD %s', v.nsp, v.tab || '_' || v_suffix, v.pk);
+        PERFORM sec.run_ddl(format('CREATE TABLE %I.%I (LIKE %I.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMMENTS)',
+                                   v.nsp, v.tab || '_' || v_suffix, v.nsp, v.tab));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I OWNER TO mps_owner', v.nsp, v.tab || '_' || v_suffix));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ADD %s', v.nsp, v.tab || '_' || v_suffix, v.pk));
         PERFORM sec.strip_grants(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
-        EXECUTE format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', v.nsp, v.tab || '_' || v_suffix);
-        EXECUTE format('COMMENT ON TABLE %I.%I IS %L', v.nsp, v.tab || '_' || v_suffix,
-                       format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(v_day::timestamp, 'YYYY-MM')));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', v.nsp, v.tab || '_' || v_suffix));
+        PERFORM sec.run_ddl(format('COMMENT ON TABLE %I.%I IS %L', v.nsp, v.tab || '_' || v_suffix,
+                                   format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(v_day::timestamp, 'YYYY-MM'))));
         IF v.tab = 'transactions' THEN
             PERFORM sec.expect_many_rows(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
         END IF;
         IF v.tab = 'event_log' THEN
-            EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()',
-                           v.nsp, v.tab || '_' || v_suffix);
-            EXECUTE format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER append_only', v.nsp, v.tab || '_' || v_suffix);
+            PERFORM sec.run_ddl(format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()',
+                                       v.nsp, v.tab || '_' || v_suffix));
+            PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER append_only', v.nsp, v.tab || '_' || v_suffix));
         END IF;
-        EXECUTE format('ALTER TABLE %I.%I ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)',
-                       v.nsp, v.tab, v.nsp, v.tab || '_' || v_suffix, v_from, v_to);
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)',
+                                   v.nsp, v.tab, v.nsp, v.tab || '_' || v_suffix, v_from, v_to));
         v_made := true;
     END LOOP;
     RETURN v_made;

@@ -13,6 +13,7 @@ BEGIN
     IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal') OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
     END IF;
+    PERFORM sec.refuse_shadows();
     INSERT INTO app.job_runs AS j (job, started_at, finished_at, rows_done)
     VALUES (p_job, clock_timestamp(), CASE WHEN p_rows = 0 THEN clock_timestamp() END, p_rows)
     ON CONFLICT (job) DO UPDATE SET
@@ -193,10 +194,17 @@ COMMENT ON FUNCTION sec.register_signup(uuid, text, text, text) IS 'Registers th
 CREATE FUNCTION sec.on_signup() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
-    v_row jsonb := to_jsonb(NEW);
+    v_columns text;
+    v_row jsonb;
 BEGIN
     -- A sign-up must never fail because of us: whatever goes wrong is a warning, and the app's own register_member mends it.
     BEGIN
+        -- Only what is of the server's own types: to make text or JSON of another, its owner's functions would run as ours.
+        SELECT string_agg(format('%L, ($1).%I', a.attname, a.attname), ', ') INTO v_columns
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = TG_RELID AND a.attname IN ('id', 'email', 'phone', 'raw_user_meta_data')
+          AND t.typnamespace = 'pg_catalog'::regnamespace;
+        EXECUTE format('SELECT jsonb_build_object(%s)', v_columns) INTO v_row USING NEW;
         PERFORM sec.register_signup(
             (v_row ->> 'id')::uuid,
             coalesce(v_row #>> '{raw_user_meta_data,name}', v_row #>> '{raw_user_meta_data,full_name}'),

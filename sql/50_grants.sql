@@ -99,18 +99,18 @@ DECLARE
     v_verb text := CASE WHEN p_grant THEN 'GRANT' ELSE 'REVOKE' END;
     v_to text := CASE WHEN p_grant THEN 'TO' ELSE 'FROM' END;
 BEGIN
-    EXECUTE format('%s USAGE ON SCHEMA app, audit, sec %s %I', v_verb, v_to, p_role);
+    PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s %I', v_verb, v_to, p_role));
     FOR v IN
         SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target
         FROM sec.api_functions() f
         JOIN pg_proc p ON format('%s.%s', p.pronamespace::regnamespace, p.proname) = f.func
         WHERE f.level = p_level OR (p_level = 'backend' AND f.level = 'client')
     LOOP
-        EXECUTE format('%s EXECUTE ON %s %s %I', v_verb, v.target, v_to, p_role);
+        PERFORM sec.run_ddl(format('%s EXECUTE ON %s %s %I', v_verb, v.target, v_to, p_role));
     END LOOP;
     IF p_level IN ('client', 'backend') THEN
         FOR v IN SELECT c.tab, c.cols FROM sec.api_columns() c WHERE to_regclass(c.tab) IS NOT NULL LOOP
-            EXECUTE format('%s SELECT %s ON %s %s %I', v_verb, '(' || v.cols || ')', v.tab, v_to, p_role);
+            PERFORM sec.run_ddl(format('%s SELECT %s ON %s %s %I', v_verb, '(' || v.cols || ')', v.tab, v_to, p_role));
         END LOOP;
     END IF;
 END
@@ -129,6 +129,7 @@ BEGIN
     IF p_role IN ('anon', 'mps_owner') THEN
         PERFORM sec.raise('NOT_ALLOWED', 'this role gets nothing of mps');
     END IF;
+    PERFORM sec.refuse_shadows();
     INSERT INTO sec.api_grants VALUES (p_role, p_level) ON CONFLICT DO NOTHING;
     PERFORM sec.apply_grants(p_role, p_level, true);
 END
@@ -144,6 +145,7 @@ BEGIN
     IF p_level IS NULL OR p_level NOT IN ('client', 'backend', 'operator', 'signup') THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
     END IF;
+    PERFORM sec.refuse_shadows();
     DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level;
     IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = p_role) THEN
         PERFORM sec.apply_grants(p_role, p_level, false);

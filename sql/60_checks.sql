@@ -1,5 +1,87 @@
 -- Self-checks: what the tests assert, and what a DBA can ask any day.
 
+-- What others put on our tables runs as mps_owner and, unless it says otherwise, looks its names up on our path, which ends in
+-- the caller's temporary schema. Where a path does not name that schema it is searched first, for tables and for types: with
+-- search_path = '' the word text may be a domain of the caller's, whose CHECK is the caller's code.
+CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
+    -- Not in SQL: that would be planned at every call.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+    RETURN QUERY
+    -- From the functions on, which are few, not from the tables, which are many.
+    WITH
+    careless AS (
+        SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+        WHERE l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
+          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
+    ),
+    users AS (
+        SELECT c.oid AS func, d.classid, d.objid
+        FROM careless c JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = c.oid
+        UNION
+        SELECT c.oid, d.classid, d.objid
+        FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
+    ),
+    holders (func, classid, objid, relation) AS (
+        SELECT u.func, u.classid, u.objid, t.tgrelid
+        FROM users u JOIN pg_trigger t ON u.classid = 'pg_trigger'::regclass AND t.oid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, k.conrelid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
+        UNION ALL
+        -- Of a domain: whose columns are.
+        SELECT u.func, u.classid, u.objid, a.attrelid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
+        JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, d.adrelid
+        FROM users u JOIN pg_attrdef d ON u.classid = 'pg_attrdef'::regclass AND d.oid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, i.indrelid
+        FROM users u JOIN pg_index i ON u.classid = 'pg_class'::regclass AND i.indexrelid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, r.ev_class
+        FROM users u JOIN pg_rewrite r ON u.classid = 'pg_rewrite'::regclass AND r.oid = u.objid
+        UNION ALL
+        -- They bind us only then.
+        SELECT u.func, u.classid, u.objid, p.polrelid
+        FROM users u JOIN pg_policy p ON u.classid = 'pg_policy'::regclass AND p.oid = u.objid
+        JOIN pg_class c ON c.oid = p.polrelid AND c.relforcerowsecurity
+    ),
+    -- Partitions repeat what their table has.
+    found AS (
+        SELECT h.func, min(pg_describe_object(h.classid, h.objid, 0)) AS holder, count(*) AS holders
+        FROM holders h JOIN pg_class c ON c.oid = h.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        GROUP BY h.func
+    )
+    SELECT format('%s%s runs %s', f.holder, CASE WHEN f.holders > 1 THEN format(' and %s more', f.holders - 1) ELSE '' END, f.func::regprocedure)
+    FROM found f;
+END
+$$;
+COMMENT ON FUNCTION sec.careless_code() IS
+    'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a search_path of its own which ends in pg_temp. Internal.';
+
+CREATE FUNCTION sec.refuse_shadows() RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_what text;
+BEGIN
+    IF pg_my_temp_schema() = 0 THEN
+        RETURN false;
+    END IF;
+    SELECT string_agg(c.what, '; ' ORDER BY c.what) INTO v_what FROM sec.careless_code() c;
+    IF v_what IS NOT NULL AND (EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema())
+                               OR EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = pg_my_temp_schema())) THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format(
+            'this session has temporary tables or types, whose names could be taken for others by code on the tables of mps: %s. Give that function a search_path that ends in pg_temp, or DISCARD TEMP here', v_what));
+    END IF;
+    RETURN v_what IS NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.refuse_shadows() IS
+    'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
+
 CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
@@ -154,6 +236,8 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                      ('app.membership_levels', 'config_changed'), ('app.membership_levels', 'config_row_changed')) x (tab, trig)
         WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab WHERE t.tgname = x.trig AND t.tgenabled = 'A'
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.config_changed'))
+        UNION ALL
+        SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -172,7 +256,8 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                (14, 'the event log is append-only'),
                (15, 'settings and levels announce their changes'),
                (16, 'native functions see who calls them (are not SECURITY DEFINER)'),
-               (17, 'clients create nothing where backends may find it')
+               (17, 'clients create nothing where backends may find it'),
+               (18, 'code of others on the tables fixes its search_path')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place

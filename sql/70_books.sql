@@ -643,6 +643,7 @@ DECLARE
     v_xid xid8;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_shadows();
     -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM audit.seal_cut c WHERE c.xid < pg_snapshot_xmax(pg_current_snapshot())) THEN
@@ -683,6 +684,7 @@ DECLARE
     v_sealed_at timestamptz := clock_timestamp();
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_shadows();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid;
     IF NOT FOUND THEN

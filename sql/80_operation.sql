@@ -48,6 +48,7 @@ BEGIN
     IF p_month IS NULL OR p_month <> date_trunc('month', p_month)::date THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_month is the first day of a month');
     END IF;
+    PERFORM sec.refuse_shadows();
     IF to_regnamespace('mps_archive') IS NULL
        OR (SELECT n.nspowner::regrole::text FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> 'mps_owner' THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'there is no schema mps_archive of mps_owner: CREATE SCHEMA mps_archive AUTHORIZATION mps_owner');
@@ -80,8 +81,8 @@ BEGIN
 
     INSERT INTO app.archived_months (month, archived_at) VALUES (p_month, clock_timestamp());
     FOR v IN SELECT * FROM (VALUES ('app', 'transactions'), ('app', 'point_ledger'), ('audit', 'event_log')) x (nsp, tab) LOOP
-        EXECUTE format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', v.nsp, v.tab, v.tab || '_' || v_suffix);
-        EXECUTE format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix);
+        PERFORM sec.run_ddl(format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', v.nsp, v.tab, v.tab || '_' || v_suffix));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix));
     END LOOP;
     PERFORM sec.make_month((now())::date);
     INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)

@@ -7,6 +7,7 @@ mod expire_qrcodes;
 mod expire_recharges;
 mod migrate;
 mod recompute_levels;
+mod run_ddl;
 
 use crate::error::{Error, Result, Token};
 use crate::rpc::{Call, maintain};

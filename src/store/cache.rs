@@ -19,18 +19,22 @@ thread_local! {
     static LABELS: RefCell<HashMap<Label, (Oid, Oid)>> = RefCell::new(HashMap::new());
     static SEQUENCES: Cell<[Option<Oid>; 2]> = const { Cell::new([None; 2]) };
     static LEVELS: Cell<Option<Levels>> = const { Cell::new(None) };
+    /// Whether sec.careless_code() had nothing.
+    static NO_CARELESS_CODE: Cell<bool> = const { Cell::new(false) };
     /// Counts the forgettings, so that what was read before one is not kept after it.
     static GENERATION: Cell<u64> = const { Cell::new(0) };
 }
 
 pub fn init() {
     server::on_relation_change(forget);
-    server::on_function_change(forget_levels);
+    server::on_function_change(forget_functions);
 }
 
 #[allow(unsafe_code)] // the signature of the server's callback
-unsafe extern "C-unwind" fn forget_levels(_: Datum, _: i32, _: u32) {
+unsafe extern "C-unwind" fn forget_functions(_: Datum, _: i32, _: u32) {
+    GENERATION.set(GENERATION.get().wrapping_add(1));
     LEVELS.set(None);
+    NO_CARELESS_CODE.set(false);
 }
 
 /// The marker functions of the levels, and who owns them: the role that everything of ours belongs to.
@@ -62,6 +66,7 @@ pub fn levels() -> Option<Levels> {
 unsafe extern "C-unwind" fn forget(_: Datum, _: Oid) {
     GENERATION.set(GENERATION.get().wrapping_add(1));
     SEQUENCES.set([None; 2]);
+    NO_CARELESS_CODE.set(false);
     // Never while borrowed: the borrows below call nothing.
     MONTHS.with_borrow_mut(HashSet::clear);
     LABELS.with_borrow_mut(HashMap::clear);
@@ -82,6 +87,14 @@ pub fn remember_month(month: Month, read_at: u64) {
             m.insert(month);
         });
     }
+}
+
+pub fn knows_no_careless_code() -> bool {
+    NO_CARELESS_CODE.get()
+}
+
+pub fn remember_no_careless_code(read_at: u64) {
+    NO_CARELESS_CODE.set(generation() == read_at);
 }
 
 /// The oids of an enumeration and one of its labels.

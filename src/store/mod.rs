@@ -15,6 +15,8 @@ pub mod audit;
 pub mod cache;
 pub mod cards;
 #[allow(unsafe_code)]
+pub mod ddl;
+#[allow(unsafe_code)]
 mod direct;
 pub mod keys;
 mod labels;
@@ -26,6 +28,7 @@ pub mod points;
 mod row;
 pub mod server;
 pub mod settings;
+mod shadows;
 #[allow(unsafe_code)]
 mod spi;
 pub mod suspense;

@@ -226,6 +226,14 @@ pub fn on_function_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, c_i
     }
 }
 
+/// Whether this session has ever made a temporary object.
+pub fn has_temporary_schema() -> bool {
+    let (mut schema, mut toast) = (Oid::INVALID, Oid::INVALID);
+    // SAFETY: reads two backend-local variables.
+    unsafe { pg_sys::GetTempNamespaceState(&mut schema, &mut toast) };
+    schema != Oid::INVALID
+}
+
 // pgrx keeps these to itself because its own macros know no SQLSTATE outside Postgres's list; PTnnn is PostgREST's.
 unsafe extern "C-unwind" {
     fn errstart_cold(elevel: c_int, domain: *const c_char) -> bool;

@@ -4,7 +4,7 @@
 use super::direct::{self, Access, Change, Found, Inserted, Path, Table, Unique, Updated};
 use super::row::{Row, RowVersion};
 use super::types::ToColumn;
-use super::{months, server};
+use super::{months, server, shadows};
 use crate::error::{Error, Token};
 use mps_domain::month::Month;
 use pgrx::pg_sys::panic::CaughtError;
@@ -78,7 +78,10 @@ impl Drop for Open {
 impl Db {
     /// Runs `work` for a function that writes: every statement sees what was committed before it began.
     pub fn write<T>(work: impl FnOnce(&Db) -> T) -> T {
-        Db::open(false, work)
+        Db::open(false, |db| {
+            shadows::refuse(db);
+            work(db)
+        })
     }
 
     /// Runs `work` for a STABLE function: one snapshot, no transaction id, also on a standby.

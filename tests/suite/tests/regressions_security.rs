@@ -262,6 +262,11 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
     ("drop trigger config_changed on app.settings", &[(CONFIG, "app.settings")]),
     ("alter table app.settings disable trigger config_row_changed", &[(CONFIG, "app.settings")]),
     ("alter table app.membership_levels disable trigger config_changed", &[(CONFIG, "app.membership_levels")]),
+    (
+        "create function public.note() returns trigger language plpgsql set search_path = '' as 'begin return null; end';
+         create trigger note after insert on app.merchants for each row execute function public.note()",
+        &[(OTHERS, "trigger note on table app.merchants runs public.note()")],
+    ),
 ];
 
 const RLS: &str = "row-level security is on for every table";
@@ -280,6 +285,7 @@ const POLICIES: &str = "policies are those of mps, and only let read";
 const LEVELUP: &str = "no client role inherits from a backend or operator role";
 const STRANGE: &str = "the schemas hold no functions but those of mps";
 const LOG: &str = "the event log is append-only";
+const OTHERS: &str = "code of others on the tables fixes its search_path";
 const CONFIG: &str = "settings and levels announce their changes";
 
 #[test]

@@ -849,6 +849,12 @@ const BREACHES: &[(&str, &str, &str)] = &[
         "alter table app.membership_levels disable trigger config_changed",
         "app.membership_levels",
     ),
+    (
+        "code of others on the tables fixes its search_path",
+        "create function public.note() returns trigger language plpgsql as 'begin return null; end'; \
+         create trigger note after insert on app.merchants for each row execute function public.note()",
+        "trigger note on table app.merchants runs public.note()",
+    ),
 ];
 
 #[test]
