@@ -262,6 +262,10 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
     ("drop trigger config_changed on app.settings", &[(CONFIG, "app.settings")]),
     ("alter table app.settings disable trigger config_row_changed", &[(CONFIG, "app.settings")]),
     ("alter table app.membership_levels disable trigger config_changed", &[(CONFIG, "app.membership_levels")]),
+    ("insert into sec.api_grants values ('somebody gone', 'backend')", &[(REMEMBERED, "somebody gone (backend)")]),
+    ("revoke execute on function sec.level_client() from app_role", &[(REMEMBERED, "app_role (client)")]),
+    ("grant select (backend) on sec.level_holders to app_role", &[(REMEMBERED, "app_role (backend)")]),
+    ("grant select on sec.level_holders to app_role", &[(COLUMNS, "sec.level_holders to app_role")]),
 ];
 
 const RLS: &str = "row-level security is on for every table";
@@ -281,6 +285,7 @@ const LEVELUP: &str = "no client role inherits from a backend or operator role";
 const STRANGE: &str = "the schemas hold no functions but those of mps";
 const LOG: &str = "the event log is append-only";
 const CONFIG: &str = "settings and levels announce their changes";
+const REMEMBERED: &str = "remembered grants belong to roles that exist";
 
 #[test]
 fn each_breach_is_found_by_its_own_rule_and_by_no_other() {

@@ -849,6 +849,11 @@ const BREACHES: &[(&str, &str, &str)] = &[
         "alter table app.membership_levels disable trigger config_changed",
         "app.membership_levels",
     ),
+    (
+        "remembered grants belong to roles that exist",
+        "insert into sec.api_grants values ('somebody gone', 'backend')",
+        "somebody gone (backend)",
+    ),
 ];
 
 #[test]
