@@ -150,7 +150,15 @@ BEGIN
         );
     END IF;
     IF to_regclass('sec.level_holders') IS NULL THEN
-        CREATE TABLE sec.level_holders (client boolean, backend boolean, operator boolean, signup boolean);
+        CREATE TABLE sec.level_holders (
+            client   boolean,
+            backend  boolean,
+            operator boolean,
+            signup   boolean,
+            -- So that it can be part of a publication.
+            PRIMARY KEY (client, backend, operator, signup),
+            CONSTRAINT never_a_row CHECK (false)
+        );
         COMMENT ON TABLE sec.level_holders IS 'Has no rows. Who may SELECT a column has the level of that name: sec.grant_api() and sec.revoke_api() keep it';
         PERFORM sec.migrate_api_grants();
     ELSIF NOT sec.holders_are_known() THEN
@@ -229,7 +237,7 @@ END
 $$;
 COMMENT ON FUNCTION sec.note_grants() IS 'Notes in sec.api_grants what sec.level_holders says, by the names of today. Internal.';
 
-CREATE FUNCTION sec.apply_grants(p_role regrole, p_level text, p_grant boolean) RETURNS void
+CREATE FUNCTION sec.apply_level(p_role regrole, p_level text, p_grant boolean) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
     v record;
@@ -258,8 +266,14 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION sec.apply_grants(regrole, text, boolean) IS
+COMMENT ON FUNCTION sec.apply_level(regrole, text, boolean) IS
     'Grants or revokes everything of one level. Internal: sec.give_level(), sec.revoke_api() and sec.install() call it.';
+
+CREATE FUNCTION sec.apply_grants(p_role text, p_level text, p_grant boolean) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.apply_level(r.oid::regrole, p_level, p_grant) FROM pg_roles r WHERE r.rolname = p_role
+$$;
+COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS 'As sec.apply_level(), by name. Here because dumps of 0.2.0 and older name it. Internal.';
 
 CREATE FUNCTION sec.give_levels_again(p_roles regrole[], p_levels text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -273,7 +287,7 @@ BEGIN
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', v.marker, v.who);
     END LOOP;
-    PERFORM sec.apply_grants(h.role, h.level, true) FROM unnest(p_roles, p_levels) h (role, level);
+    PERFORM sec.apply_level(h.role, h.level, true) FROM unnest(p_roles, p_levels) h (role, level);
     PERFORM sec.note_grants();
 END
 $$;
@@ -287,7 +301,7 @@ BEGIN
     -- One at a time: two would meet in the server's catalogs, and one of them would fail.
     LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
     v_had := EXISTS (SELECT FROM sec.levels_held() h JOIN sec.levels_in_force() f USING (role, level) WHERE h.role = p_role AND h.level = p_level);
-    PERFORM sec.apply_grants(p_role, p_level, true);
+    PERFORM sec.apply_level(p_role, p_level, true);
     PERFORM sec.note_grants();
     IF NOT v_had THEN
         PERFORM sec.record_event('level.granted', 'role', r.rolname, jsonb_build_object('level', p_level, 'role_oid', r.oid::bigint))
@@ -347,9 +361,9 @@ BEGIN
                        AND (p_level <> 'client' OR NOT EXISTS (SELECT FROM sec.levels_held() h WHERE h.role = v_role AND h.level = 'backend')));
     DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level RETURNING coalesce(g.role_oid, 0) INTO v_noted;
     IF v_role IS NOT NULL THEN
-        PERFORM sec.apply_grants(v_role, p_level, false);
+        PERFORM sec.apply_level(v_role, p_level, false);
         -- Levels overlap: what another one still gives comes back.
-        PERFORM sec.apply_grants(h.role, h.level, true) FROM sec.levels_held() h WHERE h.role = v_role;
+        PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h WHERE h.role = v_role;
         PERFORM sec.note_grants();
     END IF;
     IF v_had OR v_noted IS NOT NULL THEN
