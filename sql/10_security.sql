@@ -16,6 +16,22 @@ CREATE FUNCTION sec.level_operator() RETURNS void
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
 COMMENT ON FUNCTION sec.level_operator() IS 'Marker: a role that may execute it has operator level.';
 
+CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'sec.level_client()'),
+           ('backend', 'sec.level_backend()'),
+           ('operator', 'sec.level_operator()'),
+           ('signup', 'app.enable_supabase_signup()')
+$$;
+COMMENT ON FUNCTION sec.level_markers() IS 'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too.';
+
+CREATE FUNCTION sec.owner() RETURNS regrole
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.proowner::regrole FROM pg_proc p WHERE p.oid = 'sec.level_client()'::regprocedure
+$$;
+COMMENT ON FUNCTION sec.owner() IS
+    'The role that owns what is of mps: mps_owner, whatever it is called by now. A name can be given to somebody else. Internal.';
+
 CREATE FUNCTION sec.raise(p_token text, p_detail text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'raise_token_wrapper';
 COMMENT ON FUNCTION sec.raise(text, text) IS
@@ -65,6 +81,26 @@ CREATE FUNCTION sec.merchant_ids() RETURNS SETOF integer
 $$;
 COMMENT ON FUNCTION sec.merchant_ids() IS 'The merchants that the signed-in user operates, in whatever role.';
 
+CREATE FUNCTION sec.record_event(p_action text, p_object_type text, p_object_id text, p_context jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Where the log is a copy of another server's, an event of our own would have the id of one that is to arrive.
+    IF EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srrelid = 'audit.event_log'::regclass
+                 OR r.srrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass)) THEN
+        RAISE LOG 'mps: % by %: % % % %, not in the audit log, which is subscribed to', now(), session_user, p_action, p_object_type, p_object_id, p_context;
+        RETURN;
+    END IF;
+    -- Whoever does something rare must not fail because nobody has made this month.
+    IF to_regclass('audit.event_log_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')) IS NULL THEN
+        PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
+    END IF;
+    INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
+    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(), p_action, p_object_type, p_object_id, p_context);
+END
+$$;
+COMMENT ON FUNCTION sec.record_event(text, text, text, jsonb) IS
+    'Writes one audit event for the SQL parts of mps, and makes this month if it is missing. Internal.';
+
 CREATE FUNCTION sec.level_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -75,12 +111,9 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM sec.refuse_shadows();
-    PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
-    INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
-    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(),
-            'level.' || CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END,
-            'membership_level', coalesce(v_after ->> 'level', v_before ->> 'level', 'all'),
-            jsonb_strip_nulls(jsonb_build_object('before', v_before, 'after', v_after)));
+    PERFORM sec.record_event('level.' || CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END,
+                             'membership_level', coalesce(v_after ->> 'level', v_before ->> 'level', 'all'),
+                             jsonb_strip_nulls(jsonb_build_object('before', v_before, 'after', v_after)));
     RETURN NULL;
 END
 $$;

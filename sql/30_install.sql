@@ -23,6 +23,11 @@ CREATE FUNCTION sec.install() RETURNS void
     SET default_tablespace = '' SET default_table_access_method = 'heap' AS $install$
 DECLARE
     v_name text;
+    -- The very first installation: only then are there defaults to be granted.
+    v_first boolean := NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                   WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p'));
+    v_roles regrole[];
+    v_levels text[];
 BEGIN
     -- Types ------------------------------------------------------------------------------------------------------------
     IF to_regtype('app.card_type') IS NULL THEN
@@ -407,42 +412,24 @@ BEGIN
         );
         COMMENT ON TABLE app.job_runs IS 'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
     END IF;
-    IF to_regclass('sec.api_grants') IS NULL THEN
-        CREATE TABLE sec.api_grants (
-            role_name text NOT NULL,
-            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup')),
-            PRIMARY KEY (role_name, level)
-        );
-        COMMENT ON TABLE sec.api_grants IS 'What sec.grant_api() granted, so that updates can grant it again on new functions';
-    END IF;
-
-    -- A dump of the schema alone brings the grants, but not the list of them.
-    IF NOT EXISTS (SELECT FROM sec.api_grants) THEN
-        INSERT INTO sec.api_grants
-        SELECT pg_get_userbyid(a.grantee), m.level
-        FROM (VALUES ('sec.level_client()', 'client'), ('sec.level_backend()', 'backend'), ('sec.level_operator()', 'operator'),
-                     ('app.enable_supabase_signup()', 'signup')) m (marker, level)
-             JOIN pg_proc p ON p.oid = to_regprocedure(m.marker), aclexplode(p.proacl) a
-        WHERE a.grantee NOT IN (0, p.proowner);
-    END IF;
-
+    PERFORM sec.install_grants();
     PERFORM sec.install_books();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
     FOR v_name IN
-        SELECT format('ALTER %s %s OWNER TO mps_owner',
-                      CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
+        SELECT format('ALTER %s %s OWNER TO %s',
+                      CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass, sec.owner())
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S')
-          AND pg_get_userbyid(c.relowner) <> 'mps_owner'
+          AND c.relowner <> sec.owner()
         ORDER BY c.relkind = 'S'
     LOOP
         EXECUTE v_name;
     END LOOP;
     FOR v_name IN
-        SELECT format('ALTER TYPE %s OWNER TO mps_owner', t.oid::regtype)
+        SELECT format('ALTER TYPE %s OWNER TO %s', t.oid::regtype, sec.owner())
         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-        WHERE n.nspname = 'app' AND t.typtype = 'e' AND pg_get_userbyid(t.typowner) <> 'mps_owner'
+        WHERE n.nspname = 'app' AND t.typtype = 'e' AND t.typowner <> sec.owner()
     LOOP
         EXECUTE v_name;
     END LOOP;
@@ -457,17 +444,21 @@ BEGIN
     PERFORM sec.install_attachments();
 
     -- What ALTER DEFAULT PRIVILEGES gave away goes; what sec.grant_api() granted comes back, also on what is new.
+    SELECT array_agg(h.role ORDER BY h.level, h.role), array_agg(h.level ORDER BY h.level, h.role) INTO v_roles, v_levels
+    FROM sec.levels_held() h;
     PERFORM sec.strip_grants(c.oid::regclass)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relacl IS NOT NULL;
     FOR v_name IN
-        SELECT DISTINCT format('REVOKE ALL ON SCHEMA mps_archive FROM %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'mps_archive' AND a.grantee <> n.nspowner
+        SELECT DISTINCT format('REVOKE ALL ON SCHEMA %I FROM %s', n.nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
+        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND a.grantee <> n.nspowner
     LOOP
         EXECUTE v_name;
     END LOOP;
-    PERFORM sec.apply_grants(g.role_name, g.level, true)
-    FROM sec.api_grants g JOIN pg_roles r ON r.rolname = g.role_name;
+    PERFORM sec.give_levels_again(v_roles, v_levels);
+    IF v_first THEN
+        PERFORM sec.grant_defaults();
+    END IF;
 END
 $install$;
 COMMENT ON FUNCTION sec.install() IS
@@ -559,9 +550,9 @@ BEGIN
             FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
         COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
     END IF;
-    FOR v IN SELECT format('ALTER VIEW %s OWNER TO mps_owner', c.oid::regclass) AS command
+    FOR v IN SELECT format('ALTER VIEW %s OWNER TO %s', c.oid::regclass, sec.owner()) AS command
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND pg_get_userbyid(c.relowner) <> 'mps_owner'
+             WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND c.relowner <> sec.owner()
     LOOP
         EXECUTE v.command;
     END LOOP;
@@ -590,7 +581,7 @@ BEGIN
         COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
     END IF;
     IF v_found < 3 THEN
-        -- 0.3.0.
+        -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
         PERFORM sec.migrate_recharges();
     END IF;
@@ -678,7 +669,7 @@ BEGIN
         -- CREATE TABLE ... PARTITION OF would stop every reader and writer of the parent.
         PERFORM sec.run_ddl(format('CREATE TABLE %I.%I (LIKE %I.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMMENTS)',
                                    v.nsp, v.tab || '_' || v_suffix, v.nsp, v.tab));
-        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I OWNER TO mps_owner', v.nsp, v.tab || '_' || v_suffix));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I OWNER TO %s', v.nsp, v.tab || '_' || v_suffix, sec.owner()));
         PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ADD %s', v.nsp, v.tab || '_' || v_suffix, v.pk));
         PERFORM sec.strip_grants(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
         PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', v.nsp, v.tab || '_' || v_suffix));

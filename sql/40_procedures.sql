@@ -30,6 +30,8 @@ CREATE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURNS boolean
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.check_months_ahead(p_ahead);
+    -- So that a dump without privileges says by which names roles go today.
+    PERFORM sec.note_grants();
     RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
 END
 $$;
@@ -223,7 +225,8 @@ BEGIN
     IF to_regclass('auth.users') IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'there is no table auth.users in this database');
     END IF;
-    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('auth.users') AND t.tgname = 'mps_signup') THEN
+    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('auth.users') AND t.tgname = 'mps_signup'
+                 AND t.tgfoid = 'sec.on_signup()'::regprocedure) THEN
         RETURN false;
     END IF;
     CREATE TRIGGER mps_signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION sec.on_signup();

@@ -92,68 +92,289 @@ CREATE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
 $$;
 COMMENT ON FUNCTION sec.api_columns() IS 'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a whole view (NULL).';
 
-CREATE FUNCTION sec.apply_grants(p_role text, p_level text, p_grant boolean) RETURNS void
+-- Who has which level -----------------------------------------------------------------------------------------------------
+-- The server keeps it, by role and not by name: in the privileges of a table without rows, sec.level_holders, that has a column
+-- for each level. So a renamed role keeps its levels, DROP ROLE is refused until they are taken back, DROP OWNED takes them
+-- back, and a dump carries them by the name of its day, as it carries every GRANT. The table is no member of the extension:
+-- it outlives DROP EXTENSION. The privileges on functions and on the columns of the API are made from it. Beside it
+-- sec.api_grants notes the same by name, for one case: a dump that is restored without privileges (--no-acl).
+
+CREATE FUNCTION sec.levels_held() RETURNS TABLE (role regrole, level text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.grantee::regrole, t.attname::text
+    FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid AND NOT t.attisdropped, aclexplode(t.attacl) a
+    -- Given by the owner: what a holder passed on is no level.
+    WHERE c.oid = to_regclass('sec.level_holders') AND a.privilege_type = 'SELECT' AND a.grantor = c.relowner
+      AND a.grantee NOT IN (0, c.relowner, sec.owner())
+$$;
+COMMENT ON FUNCTION sec.levels_held() IS 'Which role has which level: who may SELECT which column of sec.level_holders. Internal.';
+
+CREATE FUNCTION sec.levels_in_force() RETURNS TABLE (role regrole, level text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.grantee::regrole, m.level
+    FROM sec.level_markers() m JOIN pg_proc p ON p.oid = to_regprocedure(m.marker), aclexplode(p.proacl) a
+    WHERE a.privilege_type = 'EXECUTE' AND a.grantor = p.proowner AND a.grantee NOT IN (0, p.proowner)
+$$;
+COMMENT ON FUNCTION sec.levels_in_force() IS 'Which role may execute which level''s marker; that of clients is executed by backends, too. Internal.';
+
+CREATE FUNCTION sec.holders_are_known() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Every list begins with the owner. Where it is missing, the table came from a dump, and its privileges did not.
+    SELECT EXISTS (SELECT FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+                   WHERE c.oid = to_regclass('sec.level_holders') AND a.grantee IN (c.relowner, sec.owner()))
+$$;
+COMMENT ON FUNCTION sec.holders_are_known() IS 'Whether sec.level_holders has its privileges: not after a restore without them. Internal.';
+
+CREATE FUNCTION sec.cluster() RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') THEN
+        RETURN (SELECT s.system_identifier::text FROM pg_control_system() s);
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.cluster() IS 'Which cluster this is: only there does the oid of a role mean that role. NULL where nobody may ask. Internal.';
+
+CREATE FUNCTION sec.install_grants() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    IF to_regclass('sec.api_grants') IS NULL THEN
+        CREATE TABLE sec.api_grants (
+            role_name text NOT NULL,
+            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup')),
+            role_oid  oid,
+            cluster   text,
+            gone_at   timestamptz,
+            PRIMARY KEY (role_name, level)
+        );
+    END IF;
+    IF to_regclass('sec.level_holders') IS NULL THEN
+        CREATE TABLE sec.level_holders (
+            client   boolean,
+            backend  boolean,
+            operator boolean,
+            signup   boolean,
+            -- So that it can be part of a publication.
+            PRIMARY KEY (client, backend, operator, signup),
+            CONSTRAINT never_a_row CHECK (false)
+        );
+        COMMENT ON TABLE sec.level_holders IS 'Has no rows. Who may SELECT a column has the level of that name: sec.grant_api() and sec.revoke_api() keep it';
+        PERFORM sec.migrate_api_grants();
+    ELSIF NOT sec.holders_are_known() THEN
+        -- Nothing but notes came along. In their own cluster they say which role, elsewhere what it was called.
+        FOR v IN
+            SELECT g.role_name, g.level, r.oid::regrole AS role
+            FROM sec.api_grants g
+            LEFT JOIN pg_roles r ON CASE WHEN g.role_oid IS NOT NULL AND g.cluster = sec.cluster() THEN r.oid = g.role_oid ELSE r.rolname = g.role_name END
+            WHERE g.gone_at IS NULL
+        LOOP
+            IF v.role IS NOT NULL THEN
+                EXECUTE format('GRANT SELECT (%I) ON sec.level_holders TO %s', v.level, v.role);
+            ELSE
+                RAISE NOTICE 'mps: % had % level where this database comes from; there is no such role here', v.role_name, v.level;
+            END IF;
+        END LOOP;
+        DELETE FROM sec.api_grants;
+    END IF;
+    COMMENT ON TABLE sec.api_grants IS 'What sec.level_holders says, noted by name: read only where a dump was restored without privileges';
+    COMMENT ON COLUMN sec.api_grants.role_name IS 'The role''s name when this was last noted.';
+    COMMENT ON COLUMN sec.api_grants.role_oid IS 'The role, in its cluster; means nothing in another one.';
+    COMMENT ON COLUMN sec.api_grants.cluster IS 'System identifier of the cluster whose oid it is.';
+    COMMENT ON COLUMN sec.api_grants.gone_at IS 'When it was noticed that no role has this level any more that had it by this name: dropped, or taken back by hand. Gives nobody anything.';
+    EXECUTE format('GRANT SELECT (client, backend, operator, signup) ON sec.level_holders TO %s',
+                   (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = 'sec.level_holders'::regclass));
+END
+$$;
+COMMENT ON FUNCTION sec.install_grants() IS 'Makes sec.level_holders and sec.api_grants where they are missing, and fills the one from the other after a restore without privileges. Internal.';
+
+CREATE FUNCTION sec.migrate_api_grants() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+    v_markers boolean := EXISTS (SELECT FROM sec.levels_in_force());
+BEGIN
+    ALTER TABLE sec.api_grants ADD COLUMN IF NOT EXISTS role_oid oid, ADD COLUMN IF NOT EXISTS cluster text, ADD COLUMN IF NOT EXISTS gone_at timestamptz;
+    FOR v IN
+        -- The markers say who has which level, whatever a role is called by now. Only whether a backend is a client besides is
+        -- to be learned from the list.
+        SELECT f.role, f.level FROM sec.levels_in_force() f JOIN pg_roles r ON r.oid = f.role
+        WHERE f.level <> 'client'
+           OR NOT EXISTS (SELECT FROM sec.levels_in_force() b WHERE b.role = f.role AND b.level = 'backend')
+           OR EXISTS (SELECT FROM sec.api_grants g WHERE g.role_name = r.rolname AND g.level = 'client')
+        UNION
+        -- DROP EXTENSION has taken the markers along, but not the schema, on which every level has USAGE.
+        SELECT r.oid::regrole, g.level FROM sec.api_grants g JOIN pg_roles r ON r.rolname = g.role_name
+        WHERE NOT v_markers
+          AND EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'sec' AND a.grantee = r.oid AND a.grantor = n.nspowner)
+    LOOP
+        EXECUTE format('GRANT SELECT (%I) ON sec.level_holders TO %s', v.level, v.role);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_api_grants() IS
+    'Fills the new sec.level_holders from the list of names of 0.2.0 and older: a name counts only where its role was really granted the level. Internal: sec.install_grants() calls it.';
+
+CREATE FUNCTION sec.note_grants() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_here text := sec.cluster();
+BEGIN
+    -- Before app.migrate() has read them, notes from a restore without privileges are all there is.
+    IF sec.holders_are_known() THEN
+        -- Renamed: noted anew below.
+        DELETE FROM sec.api_grants g USING sec.levels_held() h, pg_roles r
+        WHERE g.role_oid = h.role AND g.level = h.level AND g.cluster = v_here AND r.oid = h.role AND r.rolname <> g.role_name;
+        UPDATE sec.api_grants g SET gone_at = now()
+        WHERE g.gone_at IS NULL
+          AND NOT EXISTS (SELECT FROM sec.levels_held() h JOIN pg_roles r ON r.oid = h.role WHERE r.rolname = g.role_name AND h.level = g.level);
+    END IF;
+    INSERT INTO sec.api_grants AS g (role_name, level, role_oid, cluster)
+    SELECT r.rolname, h.level, r.oid, v_here FROM sec.levels_held() h JOIN pg_roles r ON r.oid = h.role
+    ON CONFLICT (role_name, level) DO UPDATE SET role_oid = excluded.role_oid, cluster = excluded.cluster, gone_at = NULL
+    WHERE (g.role_oid, g.cluster, g.gone_at) IS DISTINCT FROM (excluded.role_oid, excluded.cluster, NULL);
+END
+$$;
+COMMENT ON FUNCTION sec.note_grants() IS 'Notes in sec.api_grants what sec.level_holders says, by the names of today. Internal.';
+
+CREATE FUNCTION sec.apply_level(p_role regrole, p_level text, p_grant boolean) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
     v record;
+    v_name text := p_role;
     v_verb text := CASE WHEN p_grant THEN 'GRANT' ELSE 'REVOKE' END;
-    v_to text := CASE WHEN p_grant THEN 'TO' ELSE 'FROM' END;
+    -- CASCADE: what somebody passed on goes along, and is nothing that this fails because of.
+    v_whom text := CASE WHEN p_grant THEN 'TO ' || v_name ELSE format('FROM %s CASCADE', v_name) END;
 BEGIN
-    PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s %I', v_verb, v_to, p_role));
+    PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s', v_verb, v_whom));
     FOR v IN
         SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target
         FROM sec.api_functions() f
         JOIN pg_proc p ON format('%s.%s', p.pronamespace::regnamespace, p.proname) = f.func
         WHERE f.level = p_level OR (p_level = 'backend' AND f.level = 'client')
     LOOP
-        PERFORM sec.run_ddl(format('%s EXECUTE ON %s %s %I', v_verb, v.target, v_to, p_role));
+        PERFORM sec.run_ddl(format('%s EXECUTE ON %s %s', v_verb, v.target, v_whom));
     END LOOP;
     IF p_level IN ('client', 'backend') THEN
         FOR v IN SELECT c.tab, c.cols FROM sec.api_columns() c WHERE to_regclass(c.tab) IS NOT NULL LOOP
-            PERFORM sec.run_ddl(format('%s SELECT %s ON %s %s %I', v_verb, '(' || v.cols || ')', v.tab, v_to, p_role));
+            PERFORM sec.run_ddl(format('%s SELECT %s ON %s %s', v_verb, '(' || v.cols || ')', v.tab, v_whom));
         END LOOP;
+    END IF;
+    PERFORM sec.run_ddl(format('%s SELECT (%I) ON sec.level_holders %s', v_verb, p_level, v_whom));
+    IF v_name <> p_role::text THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format('the role %s was renamed meanwhile', v_name));
     END IF;
 END
 $$;
-COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS 'Grants or revokes one level. Internal: sec.grant_api() and sec.revoke_api() call it.';
+COMMENT ON FUNCTION sec.apply_level(regrole, text, boolean) IS
+    'Grants or revokes everything of one level. Internal: sec.give_level(), sec.revoke_api() and sec.install() call it.';
+
+CREATE FUNCTION sec.apply_grants(p_role text, p_level text, p_grant boolean) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.apply_level(r.oid::regrole, p_level, p_grant) FROM pg_roles r WHERE r.rolname = p_role
+$$;
+COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS 'As sec.apply_level(), by name. Here because dumps of 0.2.0 and older name it. Internal.';
+
+CREATE FUNCTION sec.give_levels_again(p_roles regrole[], p_levels text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT DISTINCT m.marker, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS who
+        FROM sec.level_markers() m JOIN pg_proc p ON p.oid = m.marker::regprocedure, aclexplode(p.proacl) a
+        WHERE a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', v.marker, v.who);
+    END LOOP;
+    PERFORM sec.apply_level(h.role, h.level, true) FROM unnest(p_roles, p_levels) h (role, level);
+    PERFORM sec.note_grants();
+END
+$$;
+COMMENT ON FUNCTION sec.give_levels_again(regrole[], text[]) IS 'Gives roles, after everything was taken from everybody, the levels that they had. Internal: sec.install() calls it.';
+
+CREATE FUNCTION sec.give_level(p_role regrole, p_level text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_had boolean;
+BEGIN
+    -- One at a time: two would meet in the server's catalogs, and one of them would fail.
+    LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
+    v_had := EXISTS (SELECT FROM sec.levels_held() h JOIN sec.levels_in_force() f USING (role, level) WHERE h.role = p_role AND h.level = p_level);
+    PERFORM sec.apply_level(p_role, p_level, true);
+    PERFORM sec.note_grants();
+    IF NOT v_had THEN
+        PERFORM sec.record_event('level.granted', 'role', r.rolname, jsonb_build_object('level', p_level, 'role_oid', r.oid::bigint))
+        FROM pg_roles r WHERE r.oid = p_role;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.give_level(regrole, text) IS 'Gives a role a level, and records it if it did not have it. Internal: sec.grant_api() calls it.';
+
+CREATE FUNCTION sec.grant_defaults() RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    -- Supabase's roles by their names, and the owner of its users, who may switch on that each of them becomes a member. Only at
+    -- the very first installation: what is taken back later stays taken back.
+    SELECT sec.give_level(d.role, d.level)
+    FROM (SELECT r.oid::regrole AS role, CASE r.rolname WHEN 'authenticated' THEN 'client' ELSE 'backend' END AS level
+          FROM pg_roles r WHERE r.rolname IN ('authenticated', 'service_role')
+          UNION ALL
+          SELECT r.oid::regrole, 'signup' FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+          WHERE c.oid = to_regclass('auth.users') AND NOT r.rolsuper AND r.oid <> sec.owner()) d
+$$;
+COMMENT ON FUNCTION sec.grant_defaults() IS 'Gives Supabase''s roles their levels. Internal: sec.install() calls it where nothing of mps was before.';
 
 CREATE FUNCTION sec.grant_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_role regrole := (SELECT r.oid FROM pg_roles r WHERE r.rolname = p_role);
 BEGIN
-    IF p_level IS NULL OR p_level NOT IN ('client', 'backend', 'operator', 'signup') THEN
+    IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
     END IF;
-    IF p_role IS NULL OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = p_role) THEN
+    IF v_role IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_role is no role of this cluster');
     END IF;
-    IF p_role IN ('anon', 'mps_owner') THEN
+    IF p_role = 'anon' OR v_role = sec.owner() THEN
         PERFORM sec.raise('NOT_ALLOWED', 'this role gets nothing of mps');
     END IF;
     PERFORM sec.refuse_shadows();
-    INSERT INTO sec.api_grants VALUES (p_role, p_level) ON CONFLICT DO NOTHING;
-    PERFORM sec.apply_grants(p_role, p_level, true);
+    PERFORM sec.give_level(v_role, p_level);
 END
 $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
-    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server) operator (maintenance) or signup (app.enable_supabase_signup()). Remembered, so that updates reach new functions. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server) operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
 
 CREATE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v record;
+    v_role regrole := (SELECT r.oid FROM pg_roles r WHERE r.rolname = p_role);
+    v_had boolean;
+    v_noted oid;
 BEGIN
-    IF p_level IS NULL OR p_level NOT IN ('client', 'backend', 'operator', 'signup') THEN
+    IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
     END IF;
     PERFORM sec.refuse_shadows();
-    DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level;
-    IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = p_role) THEN
-        PERFORM sec.apply_grants(p_role, p_level, false);
+    LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
+    -- Remembered, or given past sec.grant_api(): both are taken back. A backend has the clients' marker anyway.
+    v_had := EXISTS (SELECT FROM sec.levels_held() h WHERE h.role = v_role AND h.level = p_level)
+          OR EXISTS (SELECT FROM sec.levels_in_force() f WHERE f.role = v_role AND f.level = p_level
+                       AND (p_level <> 'client' OR NOT EXISTS (SELECT FROM sec.levels_held() h WHERE h.role = v_role AND h.level = 'backend')));
+    DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level RETURNING coalesce(g.role_oid, 0) INTO v_noted;
+    IF v_role IS NOT NULL THEN
+        PERFORM sec.apply_level(v_role, p_level, false);
         -- Levels overlap: what another one still gives comes back.
-        FOR v IN SELECT g.level FROM sec.api_grants g WHERE g.role_name = p_role LOOP
-            PERFORM sec.apply_grants(p_role, v.level, true);
-        END LOOP;
+        PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h WHERE h.role = v_role;
+        PERFORM sec.note_grants();
+    END IF;
+    IF v_had OR v_noted IS NOT NULL THEN
+        PERFORM sec.record_event('level.revoked', 'role', p_role,
+                                 jsonb_build_object('level', p_level, 'role_oid', CASE WHEN v_had THEN v_role ELSE v_noted END::bigint));
     END IF;
 END
 $$;
-COMMENT ON FUNCTION sec.revoke_api(text, text) IS 'Takes back what sec.grant_api() gave. For a superuser. Errors: INVALID_ARGUMENT.';
+COMMENT ON FUNCTION sec.revoke_api(text, text) IS
+    'Takes back what sec.grant_api() gave, for good; audited. Also forgets a grant whose role is gone. For a superuser. Errors: INVALID_ARGUMENT.';

@@ -120,8 +120,11 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
     ),
     owner AS (
         SELECT r.oid, r.rolcanlogin, r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication AS powerful
-        FROM pg_roles r WHERE r.rolname = 'mps_owner'
+        FROM pg_roles r WHERE r.oid = sec.owner()
     ),
+    -- Who has which level, by role: two queries of the server's catalogs, made once.
+    held AS MATERIALIZED (SELECT h.role::oid AS role, h.level FROM sec.levels_held() h),
+    in_force AS MATERIALIZED (SELECT f.role::oid AS role, f.level FROM sec.levels_in_force() f),
     -- Every privilege on every object, by whom it is held (0: PUBLIC). A NULL acl of a function means PUBLIC may execute it.
     grants AS (
         SELECT 'schema ' || s.nspname AS object, 'schema' AS kind, s.nspname::text AS name, NULL::text AS col, a.grantee, a.privilege_type
@@ -138,14 +141,16 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
     ),
     named AS (SELECT g.*, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END AS who FROM grants g),
     allowed_functions AS (
-        SELECT g.role_name, f.func FROM sec.api_grants g
-        JOIN sec.api_functions() f ON f.level = g.level OR (g.level = 'backend' AND f.level = 'client')
+        SELECT h.role, f.func FROM held h
+        JOIN sec.api_functions() f ON f.level = h.level OR (h.level = 'backend' AND f.level = 'client')
     ),
     allowed_columns AS (
-        SELECT DISTINCT g.role_name, c.tab, trim(x.col) AS col FROM sec.api_grants g
+        SELECT h.role, c.tab, trim(x.col) AS col FROM held h
         CROSS JOIN sec.api_columns() c
         LEFT JOIN LATERAL string_to_table(c.cols, ',') x(col) ON true
-        WHERE g.level IN ('client', 'backend')
+        WHERE h.level IN ('client', 'backend')
+        UNION
+        SELECT h.role, 'sec.level_holders', h.level FROM held h
     ),
     -- Who has a level, whatever list says so: the right to execute its marker.
     leveled AS (
@@ -157,7 +162,7 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         SELECT 'row-level security is on for every table', r.name FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.relrowsecurity
         UNION ALL
         SELECT 'nothing is granted to PUBLIC or anon', format('%s: %s to %s', n.object, n.privilege_type, n.who)
-        FROM named n WHERE n.who IN ('PUBLIC', 'anon')
+        FROM named n WHERE n.grantee = 0 OR n.who = 'anon'
         UNION ALL
         SELECT 'SECURITY DEFINER functions belong to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
         FROM functions f WHERE (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%') AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
@@ -176,19 +181,17 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                 AND (a.grantee = 0 OR EXISTS (SELECT FROM leveled l WHERE l.is_client AND NOT l.is_backend AND pg_has_role(l.oid, a.grantee, 'MEMBER')))) x
         WHERE EXISTS (SELECT FROM leveled l WHERE l.is_backend AND has_schema_privilege(l.oid, x.oid, 'USAGE'))
         UNION ALL
-        SELECT 'mps_owner cannot log in, is no superuser and has no members', 'there is no role mps_owner' WHERE NOT EXISTS (SELECT FROM owner)
-        UNION ALL
         SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or has powers of its own'
         FROM owner o WHERE o.rolcanlogin OR o.powerful
         UNION ALL
         SELECT 'mps_owner cannot log in, is no superuser and has no members', format('%s is a member of %s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid))
         FROM pg_auth_members m JOIN owner o ON o.oid IN (m.roleid, m.member)
         UNION ALL
-        SELECT 'no client role inherits from a backend or operator role', format('%s from %s', c.role_name, b.role_name)
-        FROM sec.api_grants c JOIN pg_roles cr ON cr.rolname = c.role_name
-        JOIN sec.api_grants b ON b.level IN ('backend', 'operator') JOIN pg_roles br ON br.rolname = b.role_name
-        WHERE c.level = 'client' AND cr.oid <> br.oid AND NOT cr.rolsuper AND pg_has_role(cr.oid, br.oid, 'MEMBER')
-          AND NOT EXISTS (SELECT FROM sec.api_grants x WHERE x.role_name = c.role_name AND x.level = b.level)
+        SELECT 'no client role inherits from a backend or operator role', format('%s from %s', cr.rolname, pg_get_userbyid(b.role))
+        FROM held c JOIN pg_roles cr ON cr.oid = c.role
+        JOIN held b ON b.level IN ('backend', 'operator')
+        WHERE c.level = 'client' AND cr.oid <> b.role AND NOT cr.rolsuper AND pg_has_role(cr.oid, b.role, 'MEMBER')
+          AND NOT EXISTS (SELECT FROM held x WHERE x.role = c.role AND x.level = b.level)
         UNION ALL
         SELECT 'the schemas hold no functions but those of mps', f.name
         FROM functions f
@@ -212,11 +215,23 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         SELECT 'SELECT is granted only on the columns of the API', format('%s to %s', n.object, n.who)
         FROM named n
         WHERE n.privilege_type = 'SELECT' AND n.kind IN ('table', 'column')
-          AND NOT EXISTS (SELECT FROM allowed_columns a WHERE a.role_name = n.who AND a.tab = n.name AND a.col IS NOT DISTINCT FROM n.col)
+          AND NOT EXISTS (SELECT FROM allowed_columns a WHERE a.role = n.grantee AND a.tab = n.name AND a.col IS NOT DISTINCT FROM n.col)
         UNION ALL
         SELECT 'functions are granted only to the levels of the API', format('%s to %s', n.object, n.who)
         FROM named n
-        WHERE n.kind = 'function' AND NOT EXISTS (SELECT FROM allowed_functions a WHERE a.role_name = n.who AND a.func = n.name)
+        WHERE n.kind = 'function' AND NOT EXISTS (SELECT FROM allowed_functions a WHERE a.role = n.grantee AND a.func = n.name)
+        UNION ALL
+        -- A renamed role is noted by its old name until the next note; it has its level.
+        SELECT 'remembered grants belong to roles that exist',
+               format('%s (%s): %s', g.role_name, g.level,
+                      CASE WHEN sec.holders_are_known() THEN 'no role has this level by this name any more: sec.revoke_api() forgets it'
+                           ELSE 'restored without privileges: app.migrate() gives it to the role of that time' END)
+        FROM sec.api_grants g
+        WHERE NOT EXISTS (SELECT FROM held h JOIN pg_roles r ON r.oid = h.role
+                          WHERE h.level = g.level AND (r.rolname = g.role_name OR (h.role = g.role_oid AND g.cluster = sec.cluster())))
+        UNION ALL
+        SELECT 'remembered grants belong to roles that exist', format('%s (%s): remembered, but may not execute its marker', pg_get_userbyid(h.role), h.level)
+        FROM held h WHERE NOT EXISTS (SELECT FROM in_force f WHERE f.role = h.role AND f.level = h.level)
         UNION ALL
         SELECT 'views run with the rights of who asks (security_invoker)', r.name
         FROM relations r WHERE r.relkind = 'v' AND NOT coalesce(r.reloptions && ARRAY['security_invoker=true', 'security_invoker=on'], false)
@@ -257,7 +272,8 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                (15, 'settings and levels announce their changes'),
                (16, 'native functions see who calls them (are not SECURITY DEFINER)'),
                (17, 'clients create nothing where backends may find it'),
-               (18, 'code of others on the tables fixes its search_path')
+               (18, 'code of others on the tables fixes its search_path'),
+               (19, 'remembered grants belong to roles that exist')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place

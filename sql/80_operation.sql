@@ -50,8 +50,8 @@ BEGIN
     END IF;
     PERFORM sec.refuse_shadows();
     IF to_regnamespace('mps_archive') IS NULL
-       OR (SELECT n.nspowner::regrole::text FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> 'mps_owner' THEN
-        PERFORM sec.raise('STATUS_CONFLICT', 'there is no schema mps_archive of mps_owner: CREATE SCHEMA mps_archive AUTHORIZATION mps_owner');
+       OR (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> sec.owner() THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format('there is no schema mps_archive of %1$s: CREATE SCHEMA mps_archive AUTHORIZATION %1$s', sec.owner()));
     END IF;
     BEGIN
         -- First the lock of sec.make_month(), then the tables, so that nothing is decided on what may still change.
@@ -84,9 +84,7 @@ BEGIN
         PERFORM sec.run_ddl(format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', v.nsp, v.tab, v.tab || '_' || v_suffix));
         PERFORM sec.run_ddl(format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix));
     END LOOP;
-    PERFORM sec.make_month((now())::date);
-    INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
-    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(), 'month.archived', 'month', to_char(p_month, 'YYYY-MM'), '{}');
+    PERFORM sec.record_event('month.archived', 'month', to_char(p_month, 'YYYY-MM'), '{}');
     RETURN NULL;
 END
 $$;
@@ -295,7 +293,7 @@ CREATE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement 
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET lock_timeout = '5s' AS $$
 DECLARE
     v record;
-    v_owner oid := to_regrole('mps_owner');
+    v_owner regrole := sec.owner();
     v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive'));
     v_what text;
     v_in_the_way text;
@@ -381,7 +379,7 @@ BEGIN
     RETURN QUERY
         VALUES ('DROP EXTENSION mps;', 'after this transaction; CREATE EXTENSION mps then starts afresh'),
                ('DROP SCHEMA app, audit, sec;', 'they are empty then'),
-               ('DROP ROLE mps_owner;', CASE WHEN v_elsewhere IS NULL THEN 'no other database of this server uses it'
+               (format('DROP ROLE %s;', v_owner), CASE WHEN v_elsewhere IS NULL THEN 'no other database of this server uses it'
                                              ELSE 'not as long as other databases use it: ' || v_elsewhere END);
 END
 $$;

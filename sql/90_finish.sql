@@ -13,27 +13,24 @@ BEGIN
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
     LOOP
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', v.target);
-        EXECUTE format('ALTER %s OWNER TO mps_owner', v.target);
+        EXECUTE format('ALTER %s OWNER TO %s', v.target, sec.owner());
     END LOOP;
-    -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes as well: only sec.grant_api() grants.
+    -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes as well: only sec.grant_api() grants. The markers keep who
+    -- may execute them: from them sec.migrate_api_grants() knows who has which level, and sec.install() takes the rest away.
     FOR v IN
         SELECT DISTINCT format('REVOKE ALL ON %s %s FROM %I', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END,
                                p.oid::regprocedure, pg_get_userbyid(a.grantee)) AS command
         FROM pg_proc p, aclexplode(p.proacl) a
         WHERE p.pronamespace IN ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace)
           AND a.grantee NOT IN (0, p.proowner)
-        UNION ALL
-        SELECT DISTINCT format('REVOKE ALL ON SCHEMA %I FROM %s', n.nspname,
-                               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_namespace n, aclexplode(n.nspacl) a
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND a.grantee <> n.nspowner AND current_setting('row_security') <> 'off'
+          AND p.oid NOT IN (SELECT m.marker::regprocedure FROM sec.level_markers() m)
     LOOP
         EXECUTE v.command;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.settle_functions() IS
-    'Gives the extension''s functions to mps_owner and takes every grant on them and on the schemas back; sec.install() grants anew. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Gives the extension''s functions to the owner of sec.level_client() and takes every grant on them but the markers'' back; sec.install() grants anew. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 CREATE FUNCTION sec.disown_data() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -71,32 +68,22 @@ DO $finish$
 DECLARE
     v record;
 BEGIN
+    -- The one time that the owner is found by its name: 00_preflight.sql has looked at the role. From here on it is whoever owns
+    -- this function, and nobody has a level before it is granted.
+    ALTER FUNCTION sec.level_client() OWNER TO mps_owner;
     PERFORM sec.settle_functions();
-    -- pg_dump and pg_restore bring the tables themselves, and switch row_security off in every session of theirs.
+    FOR v IN SELECT m.marker, a.grantee::regrole AS role FROM sec.level_markers() m JOIN pg_catalog.pg_proc p ON p.oid = m.marker::regprocedure,
+                    pg_catalog.aclexplode(p.proacl) a WHERE a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', v.marker, v.role);
+    END LOOP;
+    -- pg_dump and pg_restore bring the tables themselves, and who has which rights; and they switch row_security off in every
+    -- session of theirs.
     IF current_setting('row_security') <> 'off' THEN
         PERFORM sec.install();
         FOR v_ahead IN 0 .. 3 LOOP
             PERFORM sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => v_ahead))::date);
         END LOOP;
-        IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'authenticated') THEN
-            PERFORM sec.grant_api('authenticated', 'client');
-        END IF;
-        IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'service_role') THEN
-            PERFORM sec.grant_api('service_role', 'backend');
-        END IF;
-        -- The owner of Supabase's users may switch on that each of them becomes a member.
-        FOR v IN SELECT pg_get_userbyid(c.relowner) AS owner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
-                 WHERE c.oid = pg_catalog.to_regclass('auth.users') AND NOT r.rolsuper
-        LOOP
-            PERFORM sec.grant_api(v.owner, 'signup');
-        END LOOP;
-    ELSE
-        IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'authenticated') THEN
-            PERFORM sec.apply_grants('authenticated', 'client', true);
-        END IF;
-        IF EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'service_role') THEN
-            PERFORM sec.apply_grants('service_role', 'backend', true);
-        END IF;
     END IF;
     PERFORM sec.disown_data();
 END

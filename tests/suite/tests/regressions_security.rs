@@ -267,6 +267,10 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
          create trigger note after insert on app.merchants for each row execute function public.note()",
         &[(OTHERS, "trigger note on table app.merchants runs public.note()")],
     ),
+    ("insert into sec.api_grants values ('somebody gone', 'backend')", &[(REMEMBERED, "somebody gone (backend)")]),
+    ("revoke execute on function sec.level_client() from app_role", &[(REMEMBERED, "app_role (client)")]),
+    ("grant select (backend) on sec.level_holders to app_role", &[(REMEMBERED, "app_role (backend)")]),
+    ("grant select on sec.level_holders to app_role", &[(COLUMNS, "sec.level_holders to app_role")]),
 ];
 
 const RLS: &str = "row-level security is on for every table";
@@ -287,6 +291,7 @@ const STRANGE: &str = "the schemas hold no functions but those of mps";
 const LOG: &str = "the event log is append-only";
 const OTHERS: &str = "code of others on the tables fixes its search_path";
 const CONFIG: &str = "settings and levels announce their changes";
+const REMEMBERED: &str = "remembered grants belong to roles that exist";
 
 #[test]
 fn each_breach_is_found_by_its_own_rule_and_by_no_other() {

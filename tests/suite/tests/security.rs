@@ -855,6 +855,11 @@ const BREACHES: &[(&str, &str, &str)] = &[
          create trigger note after insert on app.merchants for each row execute function public.note()",
         "trigger note on table app.merchants runs public.note()",
     ),
+    (
+        "remembered grants belong to roles that exist",
+        "insert into sec.api_grants values ('somebody gone', 'backend')",
+        "somebody gone (backend)",
+    ),
 ];
 
 #[test]
