@@ -44,10 +44,10 @@ CREATE FUNCTION app.user_recharge_enterprise_card_admin(p_enterprise_card_id uui
 COMMENT ON FUNCTION app.user_recharge_enterprise_card_admin IS
     'Recharges an enterprise card: as user_recharge_personal_card, by an admin of the card or a backend. Errors: those, and NOT_CARD_ADMIN.';
 
-CREATE FUNCTION app.confirm_recharge(p_tx_no text, p_amount numeric, p_gateway_trade_no text, p_payload jsonb DEFAULT '{}')
+CREATE FUNCTION app.confirm_recharge(p_tx_no text, p_amount numeric, p_gateway_trade_no text, p_payload jsonb DEFAULT '{}', p_payment_method text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, replayed boolean)
     LANGUAGE c VOLATILE
-    AS 'MODULE_PATHNAME', 'confirm_recharge_wrapper';
+    AS 'MODULE_PATHNAME', 'confirm_recharge_v3_wrapper';
 COMMENT ON FUNCTION app.confirm_recharge IS
     'Credits a recharge that the gateway has captured. Idempotent; p_amount must be what was asked for. Credits a cancelled or failed recharge too, because the gateway has the money. Errors: TX_NOT_FOUND, RECHARGE_NOT_PENDING, AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, INVALID_ARGUMENT.';
 

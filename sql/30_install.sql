@@ -10,13 +10,26 @@ BEGIN
     FOR v IN
         SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
     LOOP
-        EXECUTE format('REVOKE ALL ON %s %s FROM %s', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
                        CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.strip_grants(regclass) IS
     'Takes back what ALTER DEFAULT PRIVILEGES gave away on a new relation: only sec.grant_api() grants. Internal.';
+
+CREATE FUNCTION sec.strip_schema(p_schema regnamespace) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN SELECT DISTINCT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.oid = p_schema AND a.grantee <> n.nspowner LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', p_schema,
+                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.strip_schema(regnamespace) IS 'As sec.strip_grants(), for a new schema. Internal.';
 
 CREATE FUNCTION sec.install() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -376,9 +389,14 @@ BEGIN
         WHERE a.grantee NOT IN (0, p.proowner);
     END IF;
 
+    PERFORM sec.install_compat();
     PERFORM sec.install_books();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
+    -- What is not mps_owner's yet is new, or restored without owners; the grants on what it has are not ours to take back.
+    PERFORM sec.strip_grants(c.oid::regclass)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND pg_get_userbyid(c.relowner) <> 'mps_owner';
     FOR v_name IN
         SELECT format('ALTER %s %s OWNER TO mps_owner',
                       CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
@@ -406,16 +424,7 @@ BEGIN
 
     PERFORM sec.install_attachments();
 
-    -- What ALTER DEFAULT PRIVILEGES gave away goes; what sec.grant_api() granted comes back, also on what is new.
-    PERFORM sec.strip_grants(c.oid::regclass)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relacl IS NOT NULL;
-    FOR v_name IN
-        SELECT DISTINCT format('REVOKE ALL ON SCHEMA mps_archive FROM %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'mps_archive' AND a.grantee <> n.nspowner
-    LOOP
-        EXECUTE v_name;
-    END LOOP;
+    -- What sec.grant_api() granted is granted again, on what is new as well.
     PERFORM sec.apply_grants(g.role_name, g.level, true)
     FROM sec.api_grants g JOIN pg_roles r ON r.rolname = g.role_name;
 END
@@ -507,11 +516,12 @@ BEGIN
             FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
         COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
     END IF;
-    FOR v IN SELECT format('ALTER VIEW %s OWNER TO mps_owner', c.oid::regclass) AS command
+    FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND pg_get_userbyid(c.relowner) <> 'mps_owner'
     LOOP
-        EXECUTE v.command;
+        PERFORM sec.strip_grants(v.view);
+        EXECUTE format('ALTER VIEW %s OWNER TO mps_owner', v.view);
     END LOOP;
 END
 $install$;
@@ -529,6 +539,7 @@ BEGIN
     IF v_found > c_version THEN
         PERFORM sec.raise('SCHEMA_OUTDATED', format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
     END IF;
+    PERFORM sec.supersede_functions();
     PERFORM sec.install();
     IF v_found < 2 THEN
         -- 0.2.0: a change of a level leaves an audit event, and what a subscription applies to settings and levels is announced

@@ -4,36 +4,28 @@ CREATE FUNCTION sec.settle_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
     v record;
+    v_grantee oid;
 BEGIN
-    -- Everybody's EXECUTE goes, and everything that runs with its owner's rights belongs to mps_owner.
+    -- What is new still belongs to whoever runs this. What mps_owner has already keeps the grants that it has.
     FOR v IN
-        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target
+        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target, p.proowner,
+               coalesce(p.proacl, acldefault('f', p.proowner)) AS acl
         FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
+          AND pg_get_userbyid(p.proowner) <> 'mps_owner'
     LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', v.target);
+        -- Everybody's EXECUTE goes, and what ALTER DEFAULT PRIVILEGES gave to others: only sec.grant_api() grants.
+        FOR v_grantee IN SELECT DISTINCT a.grantee FROM aclexplode(v.acl) a WHERE a.grantee <> v.proowner LOOP
+            EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', v.target,
+                           CASE v_grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v_grantee)) END);
+        END LOOP;
         EXECUTE format('ALTER %s OWNER TO mps_owner', v.target);
-    END LOOP;
-    -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes as well: only sec.grant_api() grants.
-    FOR v IN
-        SELECT DISTINCT format('REVOKE ALL ON %s %s FROM %I', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END,
-                               p.oid::regprocedure, pg_get_userbyid(a.grantee)) AS command
-        FROM pg_proc p, aclexplode(p.proacl) a
-        WHERE p.pronamespace IN ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace)
-          AND a.grantee NOT IN (0, p.proowner)
-        UNION ALL
-        SELECT DISTINCT format('REVOKE ALL ON SCHEMA %I FROM %s', n.nspname,
-                               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_namespace n, aclexplode(n.nspacl) a
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND a.grantee <> n.nspowner AND current_setting('row_security') <> 'off'
-    LOOP
-        EXECUTE v.command;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.settle_functions() IS
-    'Gives the extension''s functions to mps_owner and takes every grant on them and on the schemas back; sec.install() grants anew. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 CREATE FUNCTION sec.disown_data() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -71,6 +63,10 @@ DO $finish$
 DECLARE
     v record;
 BEGIN
+    -- A dump brings the schemas first. Without mps_compat it is of a release that had other functions, and grants on them.
+    IF current_setting('row_security') = 'off' AND to_regnamespace('mps_compat') IS NULL THEN
+        PERFORM sec.stand_in_functions();
+    END IF;
     PERFORM sec.settle_functions();
     -- pg_dump and pg_restore bring the tables themselves, and switch row_security off in every session of theirs.
     IF current_setting('row_security') <> 'off' THEN

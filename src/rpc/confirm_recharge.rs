@@ -24,11 +24,12 @@ pub type Answer = TableIterator<
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
-fn confirm_recharge(
+fn confirm_recharge_v3(
     p_tx_no: Option<&str>,
     p_amount: Option<NumericArg>,
     p_gateway_trade_no: Option<&str>,
     p_payload: Option<RawJsonb>,
+    _p_payment_method: Option<&str>,
 ) -> TableIterator<
     'static,
     (
