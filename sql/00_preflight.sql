@@ -8,6 +8,8 @@ DO $preflight$
 DECLARE
     v_role record;
     v_stray text;
+    v_schema record;
+    v_grantee oid;
 BEGIN
     IF current_setting('server_encoding') <> 'UTF8' THEN
         RAISE EXCEPTION 'mps needs a database in UTF8, this one is %', current_setting('server_encoding');
@@ -32,15 +34,16 @@ BEGIN
           SELECT t.oid::regtype::text, t.typnamespace, t.typowner FROM pg_catalog.pg_type t
           WHERE t.typrelid = 0 AND t.typelem = 0
           UNION ALL
-          -- None of ours exists yet, or any more.
-          SELECT p.oid::regprocedure::text, p.pronamespace, 0 FROM pg_catalog.pg_proc p
+          -- None of ours exists yet, or any more, but those of mps_compat.
+          SELECT p.oid::regprocedure::text, p.pronamespace,
+                 CASE WHEN p.pronamespace = pg_catalog.to_regnamespace('mps_compat') THEN p.proowner ELSE 0 END FROM pg_catalog.pg_proc p
           UNION ALL
           SELECT o.oid::regoperator::text, o.oprnamespace, 0 FROM pg_catalog.pg_operator o) x
     JOIN pg_catalog.pg_namespace n ON n.oid = x.nsp
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive')
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
       AND x.owner IS DISTINCT FROM (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = 'mps_owner');
     IF v_stray IS NOT NULL THEN
-        RAISE EXCEPTION 'the schemas app, audit, sec and mps_archive hold objects that are not of mps: %', v_stray
+        RAISE EXCEPTION 'the schemas app, audit, sec, mps_archive and mps_compat hold objects that are not of mps: %', v_stray
             USING HINT = 'Move or drop them, then install mps.';
     END IF;
     -- What is there of ours carries a constraint of this name (a comment would not survive pg_dump --no-comments).
@@ -59,12 +62,21 @@ BEGIN
         CREATE SCHEMA sec;
         ALTER EXTENSION mps DROP SCHEMA sec;
     END IF;
-    ALTER SCHEMA app OWNER TO mps_owner;
-    ALTER SCHEMA audit OWNER TO mps_owner;
-    ALTER SCHEMA sec OWNER TO mps_owner;
-    IF pg_catalog.to_regnamespace('mps_archive') IS NOT NULL THEN
-        ALTER SCHEMA mps_archive OWNER TO mps_owner;
-    END IF;
+    FOR v_schema IN
+        SELECT n.nspname, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') AND n.nspowner <> 'mps_owner'::regrole
+    LOOP
+        -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes. pg_dump and pg_restore, which bring schemas and grants
+        -- themselves, switch row_security off in every session of theirs.
+        FOR v_grantee IN
+            SELECT DISTINCT a.grantee FROM pg_catalog.aclexplode(v_schema.nspacl) a
+            WHERE a.grantee <> v_schema.nspowner AND current_setting('row_security') <> 'off'
+        LOOP
+            EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %s CASCADE', v_schema.nspname,
+                           CASE v_grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v_grantee)) END);
+        END LOOP;
+        EXECUTE format('ALTER SCHEMA %I OWNER TO mps_owner', v_schema.nspname);
+    END LOOP;
 END
 $preflight$;
 

@@ -10,13 +10,26 @@ BEGIN
     FOR v IN
         SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
     LOOP
-        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
                                    CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END));
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.strip_grants(regclass) IS
     'Takes back what ALTER DEFAULT PRIVILEGES gave away on a new relation: only sec.grant_api() grants. Internal.';
+
+CREATE FUNCTION sec.strip_schema(p_schema regnamespace) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN SELECT DISTINCT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.oid = p_schema AND a.grantee <> n.nspowner LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', p_schema,
+                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.strip_schema(regnamespace) IS 'As sec.strip_grants(), for a new schema. Internal.';
 
 CREATE FUNCTION sec.install() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -26,8 +39,6 @@ DECLARE
     -- The very first installation: only then are there defaults to be granted.
     v_first boolean := NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                                    WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p'));
-    v_roles regrole[];
-    v_levels text[];
 BEGIN
     -- Types ------------------------------------------------------------------------------------------------------------
     IF to_regtype('app.card_type') IS NULL THEN
@@ -413,9 +424,16 @@ BEGIN
         COMMENT ON TABLE app.job_runs IS 'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
     END IF;
     PERFORM sec.install_grants();
+    PERFORM sec.install_compat();
     PERFORM sec.install_books();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
+    -- What is not mps_owner's yet is new, or restored without owners; the grants on what it has are not ours to take back.
+    PERFORM sec.strip_grants(c.oid::regclass)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> sec.owner()
+      -- It says who has which level, and was stripped when it was made.
+      AND c.oid <> 'sec.level_holders'::regclass;
     FOR v_name IN
         SELECT format('ALTER %s %s OWNER TO %s',
                       CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass, sec.owner())
@@ -443,19 +461,9 @@ BEGIN
 
     PERFORM sec.install_attachments();
 
-    -- What ALTER DEFAULT PRIVILEGES gave away goes; what sec.grant_api() granted comes back, also on what is new.
-    SELECT array_agg(h.role ORDER BY h.level, h.role), array_agg(h.level ORDER BY h.level, h.role) INTO v_roles, v_levels
-    FROM sec.levels_held() h;
-    PERFORM sec.strip_grants(c.oid::regclass)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relacl IS NOT NULL;
-    FOR v_name IN
-        SELECT DISTINCT format('REVOKE ALL ON SCHEMA %I FROM %s', n.nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND a.grantee <> n.nspowner
-    LOOP
-        EXECUTE v_name;
-    END LOOP;
-    PERFORM sec.give_levels_again(v_roles, v_levels);
+    -- What is granted to who has a level, on what is new as well. What else was granted by hand stays as it is.
+    PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h ORDER BY h.level, h.role;
+    PERFORM sec.note_grants();
     IF v_first THEN
         PERFORM sec.grant_defaults();
     END IF;
@@ -550,11 +558,12 @@ BEGIN
             FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
         COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
     END IF;
-    FOR v IN SELECT format('ALTER VIEW %s OWNER TO %s', c.oid::regclass, sec.owner()) AS command
+    FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND c.relowner <> sec.owner()
     LOOP
-        EXECUTE v.command;
+        PERFORM sec.strip_grants(v.view);
+        EXECUTE format('ALTER VIEW %s OWNER TO %s', v.view, sec.owner());
     END LOOP;
 END
 $install$;
@@ -572,6 +581,7 @@ BEGIN
     IF v_found > c_version THEN
         PERFORM sec.raise('SCHEMA_OUTDATED', format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
     END IF;
+    PERFORM sec.supersede_functions();
     PERFORM sec.install();
     IF v_found < 2 THEN
         -- 0.2.0: a change of a level leaves an audit event, and what a subscription applies to settings and levels is announced

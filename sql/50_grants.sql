@@ -85,12 +85,17 @@ CREATE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
         ('app.merchant_users', 'merchant_id, user_id, created_at, role'),
         ('app.transactions', 'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
         ('app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason'),
-        ('app.suspense_payments', 'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no'),
         ('app.v_user_cards', NULL),
         ('app.v_usage_logs', NULL),
         ('app.error_codes', NULL)
 $$;
 COMMENT ON FUNCTION sec.api_columns() IS 'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a whole view (NULL).';
+
+CREATE FUNCTION sec.backend_columns() RETURNS TABLE (tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.suspense_payments', 'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no')
+$$;
+COMMENT ON FUNCTION sec.backend_columns() IS 'As sec.api_columns(): what backend level alone may SELECT.';
 
 -- Who has which level -----------------------------------------------------------------------------------------------------
 -- The server keeps it, by role and not by name: in the privileges of a table without rows, sec.level_holders, that has a column
@@ -161,6 +166,7 @@ BEGIN
             PRIMARY KEY (client, backend, operator, signup),
             CONSTRAINT never_a_row CHECK (false)
         );
+        PERFORM sec.strip_grants('sec.level_holders');
         COMMENT ON TABLE sec.level_holders IS 'Has no rows. Who may SELECT a column has the level of that name: sec.grant_api() and sec.revoke_api() keep it';
         PERFORM sec.migrate_api_grants();
     ELSIF NOT sec.holders_are_known() THEN
@@ -258,7 +264,10 @@ BEGIN
         PERFORM sec.run_ddl(format('%s EXECUTE ON %s %s', v_verb, v.target, v_whom));
     END LOOP;
     IF p_level IN ('client', 'backend') THEN
-        FOR v IN SELECT c.tab, c.cols FROM sec.api_columns() c WHERE to_regclass(c.tab) IS NOT NULL LOOP
+        FOR v IN SELECT c.tab, c.cols
+                 FROM (SELECT * FROM sec.api_columns() UNION ALL SELECT * FROM sec.backend_columns() WHERE p_level = 'backend') c
+                 WHERE to_regclass(c.tab) IS NOT NULL
+        LOOP
             PERFORM sec.run_ddl(format('%s SELECT %s ON %s %s', v_verb, '(' || v.cols || ')', v.tab, v_whom));
         END LOOP;
     END IF;
@@ -276,24 +285,6 @@ CREATE FUNCTION sec.apply_grants(p_role text, p_level text, p_grant boolean) RET
     SELECT sec.apply_level(r.oid::regrole, p_level, p_grant) FROM pg_roles r WHERE r.rolname = p_role
 $$;
 COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS 'As sec.apply_level(), by name. Here because dumps of 0.2.0 and older name it. Internal.';
-
-CREATE FUNCTION sec.give_levels_again(p_roles regrole[], p_levels text[]) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-DECLARE
-    v record;
-BEGIN
-    FOR v IN
-        SELECT DISTINCT m.marker, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS who
-        FROM sec.level_markers() m JOIN pg_proc p ON p.oid = m.marker::regprocedure, aclexplode(p.proacl) a
-        WHERE a.grantee <> p.proowner
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', v.marker, v.who);
-    END LOOP;
-    PERFORM sec.apply_level(h.role, h.level, true) FROM unnest(p_roles, p_levels) h (role, level);
-    PERFORM sec.note_grants();
-END
-$$;
-COMMENT ON FUNCTION sec.give_levels_again(regrole[], text[]) IS 'Gives roles, after everything was taken from everybody, the levels that they had. Internal: sec.install() calls it.';
 
 CREATE FUNCTION sec.give_level(p_role regrole, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -87,17 +87,19 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
     SET jit = off SET quote_all_identifiers = off AS $check$
     WITH
-    -- Everything in the three schemas and in the one of archived months.
+    -- Everything in the three schemas, in the one of archived months and in the one of functions as they were.
     spaces AS (
-        SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive')
+        SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
     ),
     relations AS (
         SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.reloptions
         FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
     ),
     functions AS (
-        SELECT p.oid, p.oid::regprocedure::text AS name, format('%s.%s', s.nspname, p.proname) AS func,
-               p.proacl, p.proowner, p.prosecdef, p.proconfig, p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'c') AS is_native
+        -- As it was, a function may be granted to whom the one of now is.
+        SELECT p.oid, p.oid::regprocedure::text AS name, format('%s.%s', CASE s.nspname WHEN 'mps_compat' THEN 'app' ELSE s.nspname END, p.proname) AS func,
+               p.proacl, p.proowner, p.prosecdef, p.proconfig, p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'c') AS is_native,
+               s.nspname = 'mps_compat' AND NOT p.prosecdef AS compat
         FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
     ),
     -- The policies that sec.install_attachments() makes, as the server shows them, without white space and brackets.
@@ -197,6 +199,7 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         FROM functions f
         WHERE NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'mps'
                           WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+          AND NOT (f.compat AND f.proowner IN (SELECT o.oid FROM owner o))
         UNION ALL
         SELECT 'every relation and schema belongs to mps_owner', format('%s belongs to %s', x.name, pg_get_userbyid(x.who))
         FROM (SELECT r.name, r.relowner AS who FROM relations r UNION ALL SELECT 'schema ' || s.nspname, s.nspowner FROM spaces s) x

@@ -8,6 +8,7 @@ BEGIN
     -- Where archived months go. Made here, because mps_owner may not make schemas.
     IF to_regnamespace('mps_archive') IS NULL THEN
         CREATE SCHEMA mps_archive;
+        PERFORM sec.strip_schema('mps_archive');
         EXECUTE format('ALTER SCHEMA mps_archive OWNER TO %s', sec.owner());
         COMMENT ON SCHEMA mps_archive IS 'MPS: the tables of archived months';
     END IF;

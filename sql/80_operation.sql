@@ -294,7 +294,7 @@ CREATE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement 
 DECLARE
     v record;
     v_owner regrole := sec.owner();
-    v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive'));
+    v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat'));
     v_what text;
     v_in_the_way text;
     v_elsewhere text;
@@ -341,7 +341,11 @@ BEGIN
                 FROM pg_type t WHERE t.typnamespace = ANY (v_spaces) AND t.typowner = v_owner AND t.typtype = 'e'
                 HAVING count(*) > 0
                 UNION ALL
-                SELECT format('DROP SCHEMA %I', n.nspname), 6 FROM pg_namespace n WHERE n.nspname = 'mps_archive' AND n.nspowner = v_owner
+                SELECT 'DROP FUNCTION ' || string_agg(p.oid::regprocedure::text, ', '), 6
+                FROM pg_proc p WHERE p.pronamespace = to_regnamespace('mps_compat') AND p.proowner = v_owner
+                HAVING count(*) > 0
+                UNION ALL
+                SELECT format('DROP SCHEMA %I', n.nspname), 7 FROM pg_namespace n WHERE n.nspname IN ('mps_archive', 'mps_compat') AND n.nspowner = v_owner
                 ORDER BY 2
             LOOP
                 EXECUTE v.command;

@@ -4,33 +4,28 @@ CREATE FUNCTION sec.settle_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
     v record;
+    v_grantee oid;
 BEGIN
-    -- Everybody's EXECUTE goes, and everything that runs with its owner's rights belongs to mps_owner.
+    -- What is new still belongs to whoever runs this. What mps_owner has already keeps the grants that it has.
     FOR v IN
-        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target
+        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target, p.proowner,
+               coalesce(p.proacl, acldefault('f', p.proowner)) AS acl
         FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
+          AND p.proowner <> sec.owner()
     LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', v.target);
+        -- Everybody's EXECUTE goes, and what ALTER DEFAULT PRIVILEGES gave to others: only sec.grant_api() grants.
+        FOR v_grantee IN SELECT DISTINCT a.grantee FROM aclexplode(v.acl) a WHERE a.grantee <> v.proowner LOOP
+            EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', v.target,
+                           CASE v_grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v_grantee)) END);
+        END LOOP;
         EXECUTE format('ALTER %s OWNER TO %s', v.target, sec.owner());
-    END LOOP;
-    -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes as well: only sec.grant_api() grants. The markers keep who
-    -- may execute them: from them sec.migrate_api_grants() knows who has which level, and sec.install() takes the rest away.
-    FOR v IN
-        SELECT DISTINCT format('REVOKE ALL ON %s %s FROM %I', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END,
-                               p.oid::regprocedure, pg_get_userbyid(a.grantee)) AS command
-        FROM pg_proc p, aclexplode(p.proacl) a
-        WHERE p.pronamespace IN ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace)
-          AND a.grantee NOT IN (0, p.proowner)
-          AND p.oid NOT IN (SELECT m.marker::regprocedure FROM sec.level_markers() m)
-    LOOP
-        EXECUTE v.command;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.settle_functions() IS
-    'Gives the extension''s functions to the owner of sec.level_client() and takes every grant on them but the markers'' back; sec.install() grants anew. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 CREATE FUNCTION sec.disown_data() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -71,6 +66,10 @@ BEGIN
     -- The one time that the owner is found by its name: 00_preflight.sql has looked at the role. From here on it is whoever owns
     -- this function, and nobody has a level before it is granted.
     ALTER FUNCTION sec.level_client() OWNER TO mps_owner;
+    -- A dump brings the schemas first. Without mps_compat it is of a release that had other functions, and grants on them.
+    IF current_setting('row_security') = 'off' AND to_regnamespace('mps_compat') IS NULL THEN
+        PERFORM sec.stand_in_functions();
+    END IF;
     PERFORM sec.settle_functions();
     FOR v IN SELECT m.marker, a.grantee::regrole AS role FROM sec.level_markers() m JOIN pg_catalog.pg_proc p ON p.oid = m.marker::regprocedure,
                     pg_catalog.aclexplode(p.proacl) a WHERE a.grantee <> p.proowner

@@ -10,6 +10,8 @@ CREATE OR REPLACE FUNCTION sec.uid() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
     'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in what maintenance evaluates, whatever the claims).';
+CREATE OR REPLACE FUNCTION sec.raise(p_token text, p_detail text) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'raise_token_wrapper';
 CREATE OR REPLACE FUNCTION sec.config_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
 CREATE FUNCTION sec.require_operator() RETURNS void
@@ -62,10 +64,12 @@ CREATE OR REPLACE FUNCTION app.user_recharge_enterprise_card_admin(p_enterprise_
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'user_recharge_enterprise_card_admin_wrapper';
-CREATE OR REPLACE FUNCTION app.confirm_recharge(p_tx_no text, p_amount numeric, p_gateway_trade_no text, p_payload jsonb DEFAULT '{}')
+CREATE FUNCTION app.confirm_recharge(p_tx_no text, p_amount numeric, p_gateway_trade_no text, p_payload jsonb DEFAULT '{}', p_payment_method text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, replayed boolean)
     LANGUAGE c VOLATILE
-    AS 'MODULE_PATHNAME', 'confirm_recharge_wrapper';
+    AS 'MODULE_PATHNAME', 'confirm_recharge_v3_wrapper';
+COMMENT ON FUNCTION app.confirm_recharge(text,numeric,text,jsonb,text) IS
+    'Credits a recharge that the gateway has captured. Idempotent; p_amount must be what was asked for. Credits a cancelled or failed recharge too, because the gateway has the money. Errors: TX_NOT_FOUND, RECHARGE_NOT_PENDING, AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.fail_recharge(p_tx_no text, p_reason text)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, replayed boolean)
     LANGUAGE c VOLATILE
@@ -153,6 +157,31 @@ CREATE OR REPLACE FUNCTION app.tx_by_no(p_tx_no text)
         original_tx_no text, refunded_amount numeric, reason text, tag jsonb, created_at timestamptz, posted_at timestamptz)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'tx_by_no_wrapper';
+CREATE OR REPLACE FUNCTION sec.strip_grants(p_relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+    END LOOP;
+END
+$$;
+CREATE FUNCTION sec.strip_schema(p_schema regnamespace) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN SELECT DISTINCT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.oid = p_schema AND a.grantee <> n.nspowner LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', p_schema,
+                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.strip_schema(regnamespace) IS 'As sec.strip_grants(), for a new schema. Internal.';
 CREATE OR REPLACE FUNCTION sec.install() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET default_tablespace = '' SET default_table_access_method = 'heap' AS $install$
@@ -511,9 +540,14 @@ BEGIN
         WHERE a.grantee NOT IN (0, p.proowner);
     END IF;
 
+    PERFORM sec.install_compat();
     PERFORM sec.install_books();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
+    -- What is not mps_owner's yet is new, or restored without owners; the grants on what it has are not ours to take back.
+    PERFORM sec.strip_grants(c.oid::regclass)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND pg_get_userbyid(c.relowner) <> 'mps_owner';
     FOR v_name IN
         SELECT format('ALTER %s %s OWNER TO mps_owner',
                       CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
@@ -541,18 +575,100 @@ BEGIN
 
     PERFORM sec.install_attachments();
 
-    -- What ALTER DEFAULT PRIVILEGES gave away goes; what sec.grant_api() granted comes back, also on what is new.
-    PERFORM sec.strip_grants(c.oid::regclass)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relacl IS NOT NULL;
-    FOR v_name IN
-        SELECT DISTINCT format('REVOKE ALL ON SCHEMA mps_archive FROM %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'mps_archive' AND a.grantee <> n.nspowner
-    LOOP
-        EXECUTE v_name;
-    END LOOP;
+    -- What sec.grant_api() granted is granted again, on what is new as well.
     PERFORM sec.apply_grants(g.role_name, g.level, true)
     FROM sec.api_grants g JOIN pg_roles r ON r.rolname = g.role_name;
+END
+$install$;
+CREATE OR REPLACE FUNCTION sec.install_attachments() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT * FROM (VALUES
+            ('app.member_profiles', 'own_profile', 'id = (SELECT sec.uid())'),
+            ('app.personal_cards', 'own_card', 'member_id = (SELECT sec.uid())'),
+            ('app.enterprise_cards', 'bound_card',
+             'id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid()))'),
+            ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
+             'member_id = (SELECT sec.uid()) OR enterprise_card_id IN (SELECT sec.admin_card_ids())'),
+            ('app.membership_levels', 'everyone', 'true'),
+            ('app.merchants', 'operated_merchant', 'id IN (SELECT sec.merchant_ids())'),
+            ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_id IN (SELECT sec.merchant_ids())'),
+            -- With the balance of a company card in them, only as long as one is bound to it.
+            ('app.transactions', 'own_transaction',
+             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
+            ('app.point_ledger', 'points_of_own_card',
+             'card_id IN (SELECT c.id FROM app.personal_cards c WHERE c.member_id = (SELECT sec.uid()))')
+        ) AS p (tab, policy, condition)
+        WHERE NOT EXISTS (SELECT FROM pg_policy q WHERE q.polrelid = p.tab::regclass AND q.polname = p.policy)
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON %s FOR SELECT USING (%s)', v.policy, v.tab, v.condition);
+    END LOOP;
+
+    FOR v IN
+        SELECT * FROM (VALUES
+            ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            -- What a subscription applies fires triggers for rows only.
+            ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+            ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+            ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
+        ) AS t (tab, trig, events, each, func)
+        UNION ALL
+        SELECT i.inhrelid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
+        FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = v.tab::regclass AND g.tgname = v.trig) THEN
+            EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', v.trig, v.events, v.tab, v.each, v.func);
+            -- ALWAYS: session_replication_role = replica must not open the log.
+            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', v.tab, v.trig);
+        END IF;
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'app.membership_levels'::regclass AND g.tgname = 'audited') THEN
+        -- Not ALWAYS: what a replica applies was recorded where it was done.
+        CREATE TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON app.membership_levels
+            FOR EACH ROW EXECUTE FUNCTION sec.level_changed();
+        CREATE TRIGGER audited_truncate AFTER TRUNCATE ON app.membership_levels
+            FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed();
+    END IF;
+
+    IF to_regclass('app.error_codes') IS NULL THEN
+        CREATE VIEW app.error_codes WITH (security_invoker = true) AS
+            SELECT e.token, e.sqlstate, e.http_status, e.message_en, e.message_zh FROM app.error_list() e;
+        COMMENT ON VIEW app.error_codes IS 'The closed list of errors: MESSAGE is the token, SQLSTATE PTnnn becomes HTTP nnn behind PostgREST';
+    END IF;
+    IF to_regclass('app.v_user_cards') IS NULL THEN
+        CREATE VIEW app.v_user_cards WITH (security_invoker = true) AS
+            SELECT 'personal'::text AS card_type, c.id AS card_id, c.card_no, c.balance, c.points, c.level::integer AS level,
+                   l.name AS level_name, c.discount, c.status::text AS status, c.expires_at, c.qr_expires_at,
+                   'owner'::text AS role, NULL::text AS company_name, c.member_id
+            FROM app.personal_cards c LEFT JOIN app.membership_levels l ON l.level = c.level
+            WHERE c.member_id = (SELECT sec.uid())
+            UNION ALL
+            SELECT 'enterprise', e.id, e.card_no, e.balance, NULL, NULL, NULL, e.fixed_discount, e.status::text, e.expires_at,
+                   b.qr_expires_at, b.role::text, e.company_name, b.member_id
+            FROM app.enterprise_card_bindings b JOIN app.enterprise_cards e ON e.id = b.enterprise_card_id
+            WHERE b.member_id = (SELECT sec.uid());
+        COMMENT ON VIEW app.v_user_cards IS 'The cards of the signed-in user: the personal one and the enterprise cards it is bound to';
+    END IF;
+    IF to_regclass('app.v_usage_logs') IS NULL THEN
+        CREATE VIEW app.v_usage_logs WITH (security_invoker = true) AS
+            SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
+                   t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
+                   t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
+                   t.reason, t.tag, t.created_at, t.posted_at
+            FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+        COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
+    END IF;
+    FOR v IN SELECT c.oid::regclass AS view
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND pg_get_userbyid(c.relowner) <> 'mps_owner'
+    LOOP
+        PERFORM sec.strip_grants(v.view);
+        EXECUTE format('ALTER VIEW %s OWNER TO mps_owner', v.view);
+    END LOOP;
 END
 $install$;
 CREATE OR REPLACE FUNCTION sec.migrate_tables() RETURNS integer
@@ -565,6 +681,7 @@ BEGIN
     IF v_found > c_version THEN
         PERFORM sec.raise('SCHEMA_OUTDATED', format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
     END IF;
+    PERFORM sec.supersede_functions();
     PERFORM sec.install();
     IF v_found < 2 THEN
         -- 0.2.0: a change of a level leaves an audit event, and what a subscription applies to settings and levels is announced
@@ -581,6 +698,8 @@ BEGIN
     RETURN c_version;
 END
 $migrate$;
+CREATE OR REPLACE FUNCTION app.error_list() RETURNS TABLE (token text, sqlstate text, http_status integer, message_en text, message_zh text)
+    LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'error_list_wrapper';
 CREATE OR REPLACE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -615,6 +734,8 @@ CREATE OR REPLACE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_keys_batch_wrapper';
 CREATE OR REPLACE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
+CREATE OR REPLACE FUNCTION app.migrate() RETURNS integer
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
 CREATE OR REPLACE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p_email text) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'register_signup_wrapper';
 CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
@@ -622,17 +743,19 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
     SET jit = off SET quote_all_identifiers = off AS $check$
     WITH
-    -- Everything in the three schemas and in the one of archived months.
+    -- Everything in the three schemas, in the one of archived months and in the one of functions as they were.
     spaces AS (
-        SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive')
+        SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
     ),
     relations AS (
         SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.reloptions
         FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
     ),
     functions AS (
-        SELECT p.oid, p.oid::regprocedure::text AS name, format('%s.%s', s.nspname, p.proname) AS func,
-               p.proacl, p.proowner, p.prosecdef, p.proconfig, p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'c') AS is_native
+        -- As it was, a function may be granted to whom the one of now is.
+        SELECT p.oid, p.oid::regprocedure::text AS name, format('%s.%s', CASE s.nspname WHEN 'mps_compat' THEN 'app' ELSE s.nspname END, p.proname) AS func,
+               p.proacl, p.proowner, p.prosecdef, p.proconfig, p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'c') AS is_native,
+               s.nspname = 'mps_compat' AND NOT p.prosecdef AS compat
         FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
     ),
     -- The policies that sec.install_attachments() makes, as the server shows them, without white space and brackets.
@@ -728,6 +851,7 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
         FROM functions f
         WHERE NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'mps'
                           WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+          AND NOT (f.compat AND f.proowner IN (SELECT o.oid FROM owner o))
         UNION ALL
         SELECT 'every relation and schema belongs to mps_owner', format('%s belongs to %s', x.name, pg_get_userbyid(x.who))
         FROM (SELECT r.name, r.relowner AS who FROM relations r UNION ALL SELECT 'schema ' || s.nspname, s.nspowner FROM spaces s) x
@@ -793,6 +917,77 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place
 $check$;
+CREATE OR REPLACE FUNCTION sec.install_books() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    -- Where archived months go. Made here, because mps_owner may not make schemas.
+    IF to_regnamespace('mps_archive') IS NULL THEN
+        CREATE SCHEMA mps_archive;
+        PERFORM sec.strip_schema('mps_archive');
+        ALTER SCHEMA mps_archive OWNER TO mps_owner;
+        COMMENT ON SCHEMA mps_archive IS 'MPS: the tables of archived months';
+    END IF;
+    IF to_regclass('audit.seals') IS NULL THEN
+        CREATE TABLE audit.seals (
+            seal_no     bigint      NOT NULL PRIMARY KEY,
+            first_id    bigint      NOT NULL,
+            last_id     bigint      NOT NULL,
+            events      integer     NOT NULL,
+            first_at    timestamptz NOT NULL,
+            last_at     timestamptz NOT NULL,
+            sealed_at   timestamptz NOT NULL,
+            ids         bigint[]    NOT NULL,
+            digests     bigint[]    NOT NULL,
+            events_hash bytea       NOT NULL,
+            prev_hash   bytea       NOT NULL,
+            hash        bytea       NOT NULL,
+            CHECK (cardinality(ids) = events AND cardinality(digests) = events AND events > 0 AND first_id <= last_id)
+        );
+        COMMENT ON TABLE audit.seals IS 'One seal per batch of up to 1000 audit events, each chained to the one before. Append-only. audit.verify() compares it with the log.';
+        COMMENT ON COLUMN audit.seals.first_at IS 'The earliest happened_at of its events; last_at the latest.';
+        COMMENT ON COLUMN audit.seals.ids IS 'The ids of its events, ascending.';
+        COMMENT ON COLUMN audit.seals.digests IS 'For each id the first 8 bytes of the SHA-256 of everything else in the event: names the event that was changed.';
+        COMMENT ON COLUMN audit.seals.events_hash IS 'SHA-256 over id (8 bytes, big-endian) and SHA-256 of each event in the order of ids.';
+        COMMENT ON COLUMN audit.seals.prev_hash IS 'hash of the seal before; 32 zero bytes in the first.';
+        COMMENT ON COLUMN audit.seals.hash IS 'SHA-256 over everything else in the row; see audit.seal_hash().';
+    END IF;
+    IF to_regclass('audit.seal_cut') IS NULL THEN
+        CREATE TABLE audit.seal_cut (
+            singleton boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            up_to     bigint      NOT NULL,
+            xid       xid8        NOT NULL,
+            noted_at  timestamptz NOT NULL
+        );
+        COMMENT ON TABLE audit.seal_cut IS 'How far audit.seal() goes next: every transaction that drew an event id up to up_to had an id of its own below xid. Worth nothing in another cluster, and noted anew there.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'audit.seals'::regclass AND g.tgname = 'append_only') THEN
+        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.seals
+            FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only();
+        ALTER TABLE audit.seals ENABLE ALWAYS TRIGGER append_only;
+    END IF;
+    IF to_regclass('app.v_reconciliation') IS NULL THEN
+        CREATE VIEW app.v_reconciliation WITH (security_invoker = true) AS
+            SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
+                   x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
+                   x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
+            FROM (SELECT (t.posted_at AT TIME ZONE 'UTC')::date AS day, t.merchant_id, t.payment_method::text AS payment_method,
+                         count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
+                         count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
+                         count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
+                         count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+                  FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+                 LEFT JOIN app.merchants m ON m.id = x.merchant_id;
+        COMMENT ON VIEW app.v_reconciliation IS 'Completed transactions by day, merchant and payment method: counts and totals in currency units, as far as the reader may see transactions. Archived months are not in it.';
+        COMMENT ON COLUMN app.v_reconciliation.day IS 'The UTC date of posted_at.';
+        COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
+        COMMENT ON COLUMN app.v_reconciliation.net IS 'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
+    END IF;
+END
+$install$;
 CREATE OR REPLACE FUNCTION audit.seal_note() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -913,6 +1108,294 @@ BEGIN
     RETURN NULL;
 END
 $$;
+CREATE OR REPLACE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement text, remark text)
+    -- SECURITY INVOKER: mps_owner may neither drop what is another's nor be the one who did this. Whoever works in the tables
+    -- is not kept waiting for long.
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET lock_timeout = '5s' AS $$
+DECLARE
+    v record;
+    v_owner oid := to_regrole('mps_owner');
+    v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat'));
+    v_what text;
+    v_in_the_way text;
+    v_elsewhere text;
+BEGIN
+    IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
+        PERFORM sec.raise('NOT_ALLOWED', 'only a superuser destroys everything');
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would count what was there before the locks');
+    END IF;
+    -- Twice: without locks, so that who only asks what would be lost keeps nobody waiting; and again when nothing can change.
+    FOR v_try IN 1 .. 2 LOOP
+        v_what := sec.what_there_is();
+        IF p_confirm IS DISTINCT FROM 'destroy ' || v_what THEN
+            PERFORM sec.raise('INVALID_ARGUMENT', format('nothing was destroyed; p_confirm has to be: destroy %s', v_what));
+        END IF;
+        EXIT WHEN v_try = 2;
+        -- First the lock of sec.make_month(), then the tables.
+        LOCK TABLE app.archived_months IN ACCESS EXCLUSIVE MODE;
+        FOR v IN SELECT c.oid::regclass AS tab FROM pg_class c
+                 WHERE c.relnamespace = ANY (v_spaces) AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.oid::regclass::text
+        LOOP
+            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', v.tab);
+        END LOOP;
+    END LOOP;
+
+    -- A partition goes with its table, whoever's it is.
+    SELECT string_agg(format('table %s', c.oid::regclass), ', ' ORDER BY c.oid::regclass::text) INTO v_in_the_way
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+    WHERE p.relnamespace = ANY (v_spaces) AND p.relowner = v_owner AND p.relkind = 'p'
+      AND (c.relowner <> v_owner OR c.relnamespace <> ALL (v_spaces)) AND c.relkind IN ('r', 'p', 'f');
+    IF v_in_the_way IS NULL THEN
+        BEGIN
+            FOR v IN
+                SELECT format('DROP TRIGGER %I ON %s', g.tgname, g.tgrelid::regclass) AS command, 1 AS place
+                FROM pg_trigger g WHERE g.tgname = 'mps_signup' AND g.tgfoid = 'sec.on_signup()'::regprocedure AND NOT g.tgisinternal
+                UNION ALL
+                -- Each kind at once, so that what hangs together does; RESTRICT, so that nothing else goes along.
+                SELECT format('DROP %s %s', x.kind, string_agg(c.oid::regclass::text, ', ')), x.place
+                FROM pg_class c JOIN (VALUES ('v', 'VIEW', 2), ('r', 'TABLE', 3), ('p', 'TABLE', 3), ('S', 'SEQUENCE', 4)) x (relkind, kind, place) ON x.relkind = c.relkind
+                WHERE c.relnamespace = ANY (v_spaces) AND c.relowner = v_owner AND NOT c.relispartition
+                GROUP BY x.kind, x.place
+                UNION ALL
+                SELECT 'DROP TYPE ' || string_agg(t.oid::regtype::text, ', '), 5
+                FROM pg_type t WHERE t.typnamespace = ANY (v_spaces) AND t.typowner = v_owner AND t.typtype = 'e'
+                HAVING count(*) > 0
+                UNION ALL
+                SELECT 'DROP FUNCTION ' || string_agg(p.oid::regprocedure::text, ', '), 6
+                FROM pg_proc p WHERE p.pronamespace = to_regnamespace('mps_compat') AND p.proowner = v_owner
+                HAVING count(*) > 0
+                UNION ALL
+                SELECT format('DROP SCHEMA %I', n.nspname), 7 FROM pg_namespace n WHERE n.nspname IN ('mps_archive', 'mps_compat') AND n.nspowner = v_owner
+                ORDER BY 2
+            LOOP
+                EXECUTE v.command;
+            END LOOP;
+        EXCEPTION WHEN dependent_objects_still_exist THEN
+            GET STACKED DIAGNOSTICS v_in_the_way = PG_EXCEPTION_DETAIL;
+        END;
+    END IF;
+    IF v_in_the_way IS NULL THEN
+        -- What the next steps would stumble over: whatever else lies in the schemas or uses a function of the extension.
+        SELECT string_agg(DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid), ', ') INTO v_in_the_way
+        FROM pg_depend d, pg_extension e
+        WHERE e.extname = 'mps' AND d.deptype = 'n' AND (d.classid, d.objid) <> ('pg_extension'::regclass, e.oid)
+          AND ((d.refclassid = 'pg_namespace'::regclass AND d.refobjid = ANY (v_spaces))
+               OR (d.refclassid, d.refobjid) IN (SELECT m.classid, m.objid FROM pg_depend m
+                                                 WHERE m.refclassid = 'pg_extension'::regclass AND m.refobjid = e.oid AND m.deptype = 'e'))
+          AND (d.classid, d.objid) NOT IN (SELECT m.classid, m.objid FROM pg_depend m
+                                           WHERE m.refclassid = 'pg_extension'::regclass AND m.refobjid = e.oid AND m.deptype = 'e');
+    END IF;
+    IF v_in_the_way IS NOT NULL THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format('nothing was destroyed, because these are not of mps: %s', v_in_the_way));
+    END IF;
+
+    RAISE LOG 'mps: % (logged in as %, from %) destroyed %', current_user, session_user, coalesce(host(inet_client_addr()), 'this machine'), v_what;
+    SELECT string_agg(d.datname, ', ' ORDER BY d.datname) INTO v_elsewhere
+    FROM pg_database d
+    WHERE d.datname <> current_database()
+      AND EXISTS (SELECT FROM pg_shdepend s WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = v_owner AND s.dbid = d.oid);
+    IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
+        RETURN QUERY EXECUTE
+            'SELECT format(''SELECT cron.unschedule(%s);'', j.jobid), format(''job %s of %s'', coalesce(j.jobname, ''?''), j.username) FROM cron.job j '
+            'WHERE j.database = current_database() AND j.jobname = ANY ($1) ORDER BY j.jobid'
+            USING ARRAY(SELECT 'mps_' || j.job FROM sec.jobs() j);
+    END IF;
+    RETURN QUERY
+        VALUES ('DROP EXTENSION mps;', 'after this transaction; CREATE EXTENSION mps then starts afresh'),
+               ('DROP SCHEMA app, audit, sec;', 'they are empty then'),
+               ('DROP ROLE mps_owner;', CASE WHEN v_elsewhere IS NULL THEN 'no other database of this server uses it'
+                                             ELSE 'not as long as other databases use it: ' || v_elsewhere END);
+END
+$$;
+CREATE FUNCTION sec.superseded_functions() RETURNS TABLE (was text, now text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.confirm_recharge(text,numeric,text,jsonb)', 'app.confirm_recharge(text,numeric,text,jsonb,text)')
+$$;
+COMMENT ON FUNCTION sec.superseded_functions() IS
+    'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by name and type. Internal.';
+CREATE FUNCTION sec.install_compat() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    IF to_regnamespace('mps_compat') IS NULL THEN
+        CREATE SCHEMA mps_compat;
+        COMMENT ON SCHEMA mps_compat IS 'MPS: functions as they were in earlier releases, for views and functions that still use them';
+    END IF;
+    IF (SELECT n.nspowner::regrole::text FROM pg_namespace n WHERE n.nspname = 'mps_compat') <> 'mps_owner' THEN
+        -- New, or restored without owners; nothing in it may be a stranger's.
+        IF EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+                   WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'mps_compat'::regnamespace
+                     AND NOT coalesce((SELECT r.rolsuper OR r.rolname = 'mps_owner' FROM pg_roles r WHERE r.oid = p.proowner), false)) THEN
+            PERFORM sec.raise('STATUS_CONFLICT', 'the schema mps_compat holds objects that are not of mps: rename it');
+        END IF;
+        PERFORM sec.strip_schema('mps_compat');
+        ALTER SCHEMA mps_compat OWNER TO mps_owner;
+    END IF;
+    FOR v IN SELECT p.oid::regprocedure AS func FROM pg_proc p
+             WHERE p.pronamespace = 'mps_compat'::regnamespace AND pg_get_userbyid(p.proowner) <> 'mps_owner'
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO mps_owner', v.func);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.install_compat() IS 'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it. Internal.';
+CREATE FUNCTION sec.forward_function(p_schema text, p_arguments text, p_types text[], p_like oid, p_to oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v_like pg_proc;
+    v_to text;
+    v_arguments text;
+    v_columns text;
+BEGIN
+    SELECT * INTO v_like FROM pg_proc p WHERE p.oid = p_like;
+    SELECT format('%s.%I', p.pronamespace::regnamespace, p.proname) INTO v_to FROM pg_proc p WHERE p.oid = p_to;
+    SELECT string_agg(format('%I => $%s', a.name, a.n), ', ' ORDER BY a.n) INTO v_arguments
+    FROM unnest(v_like.proargnames) WITH ORDINALITY a (name, n) WHERE a.n <= cardinality(p_types);
+    SELECT string_agg(format('r.%I', v_like.proargnames[a.n]), ', ' ORDER BY a.n) INTO v_columns
+    FROM unnest(v_like.proargmodes) WITH ORDINALITY a (mode, n) WHERE a.mode = 't';
+    -- With the rights of who calls, so that nobody comes by it to what they may not call themselves. No SET: every name has
+    -- its schema, and there is no operator.
+    EXECUTE format('CREATE OR REPLACE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE sql %s SECURITY INVOKER AS %L',
+                   p_schema, v_like.proname, p_arguments, pg_get_function_result(p_like),
+                   CASE v_like.provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' ELSE 'VOLATILE' END,
+                   CASE WHEN v_columns IS NULL THEN format('SELECT %s(%s)', v_to, v_arguments)
+                        ELSE format('SELECT %s FROM %s(%s) r', v_columns, v_to, v_arguments) END);
+    EXECUTE format('COMMENT ON FUNCTION %I.%I(%s) IS %L', p_schema, v_like.proname, array_to_string(p_types, ','),
+                   format('As %s was in an earlier release; calls the one of now. For views and functions made before; to be dropped when nothing uses it.', v_to));
+END
+$$;
+COMMENT ON FUNCTION sec.forward_function(text, text, text[], oid, oid) IS
+    'Makes or replaces a function that does nothing but call p_to: with the arguments given and the name, result and argument names of p_like. Internal.';
+CREATE FUNCTION sec.copy_execute(p_from oid, p_to oid) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+    v_role text := current_setting('role');
+    v_grant text;
+BEGIN
+    FOR v IN
+        WITH RECURSIVE acl AS (
+            SELECT a.grantor, a.grantee, a.is_grantable, p.proowner FROM pg_proc p, aclexplode(p.proacl) a
+            WHERE p.oid = p_from AND a.grantee <> p.proowner
+        ),
+        -- Who grants must have been granted first.
+        given AS (
+            SELECT a.grantor, a.grantee, a.is_grantable, 0 AS depth FROM acl a WHERE a.grantor = a.proowner
+            UNION ALL
+            SELECT a.grantor, a.grantee, a.is_grantable, g.depth + 1 FROM given g JOIN acl a ON a.grantor = g.grantee WHERE g.is_grantable
+        )
+        SELECT g.grantor, g.grantee, g.is_grantable, max(g.depth) AS depth FROM given g GROUP BY g.grantor, g.grantee, g.is_grantable ORDER BY 4
+    LOOP
+        v_grant := format('GRANT EXECUTE ON FUNCTION %s TO %s%s', p_to::regprocedure,
+                          CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END,
+                          CASE WHEN v.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+        BEGIN
+            IF v.depth > 0 THEN
+                PERFORM set_config('role', pg_get_userbyid(v.grantor), true);
+            END IF;
+            EXECUTE v_grant;
+            PERFORM set_config('role', v_role, true);
+        EXCEPTION WHEN insufficient_privilege THEN
+            -- It may no longer look into the schema, or we may not become it: then the owner is who granted.
+            EXECUTE v_grant;
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.copy_execute(oid, oid) IS
+    'Grants EXECUTE on the second function to whoever has it on the first, with grant options, by whoever granted it. Internal.';
+CREATE FUNCTION sec.supersede_functions() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+    v_moved text;
+    v_grantee oid;
+BEGIN
+    PERFORM sec.install_compat();
+    -- After the dump of an older release: sec.stand_in_functions() has put them there.
+    FOR v IN SELECT to_regprocedure(regexp_replace(s.now, '^app', 'sec')) AS func FROM sec.superseded_functions() s WHERE to_regprocedure(s.now) IS NULL LOOP
+        EXECUTE format('ALTER FUNCTION %s SET SCHEMA app', v.func);
+    END LOOP;
+    FOR v IN
+        SELECT p.oid, p.oid::regprocedure::text AS name, p.proname, s.now::regprocedure::oid AS now, pg_get_function_arguments(p.oid) AS arguments,
+               string_to_array(pg_catalog.oidvectortypes(p.proargtypes), ', ') AS types
+        FROM sec.superseded_functions() s JOIN pg_proc p ON p.oid = to_regprocedure(s.was)
+    LOOP
+        PERFORM sec.copy_execute(v.oid, v.now);
+        BEGIN
+            EXECUTE format('ALTER EXTENSION mps DROP FUNCTION %s', v.name);
+            EXECUTE format('DROP FUNCTION %s', v.name);
+            CONTINUE;
+        EXCEPTION WHEN dependent_objects_still_exist THEN
+            -- Somebody uses it: it keeps its oid and its grants.
+            NULL;
+        END;
+        EXECUTE format('ALTER FUNCTION %s SET SCHEMA mps_compat', v.name);
+        PERFORM sec.forward_function('mps_compat', v.arguments, v.types, v.oid, v.now);
+        -- No member of the extension: pg_dump writes it like the views that use it.
+        -- Who granted it must see the schema where a dump is restored, which grants anew in their name.
+        FOR v_grantee IN
+            SELECT DISTINCT a.grantee FROM pg_proc p, aclexplode(p.proacl) a WHERE p.oid = v.oid AND a.grantee NOT IN (0, p.proowner)
+        LOOP
+            EXECUTE format('GRANT USAGE ON SCHEMA mps_compat TO %I', pg_get_userbyid(v_grantee));
+        END LOOP;
+        v_moved := format('mps_compat.%I(%s)', v.proname, array_to_string(v.types, ','));
+        EXECUTE format('ALTER EXTENSION mps DROP FUNCTION %s', v_moved);
+        RAISE NOTICE 'mps: % is used by objects of others and is now %', v.name, v_moved;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.supersede_functions() IS
+    'Drops the functions of earlier releases that got other arguments; one that somebody''s view or function still uses moves to mps_compat instead, where it calls the one of now. Grants on the old one are made on the new one. Internal: ALTER EXTENSION UPDATE and app.migrate() call it.';
+CREATE FUNCTION sec.stand_in_functions() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT p.oid::regprocedure AS func, p.proname, pg_get_function_result(p.oid) AS result,
+               (SELECT string_agg(concat_ws(' DEFAULT ', format('%I %s', a.name, a.type), pg_get_function_arg_default(p.oid, a.n::integer)), ', ' ORDER BY a.n)
+                FROM unnest(p.proargnames, string_to_array(substring(s.was from '\((.*)\)$'), ',')) WITH ORDINALITY a (name, type, n) WHERE a.type IS NOT NULL) AS arguments
+        FROM sec.superseded_functions() s JOIN pg_proc p ON p.oid = s.now::regprocedure
+    LOOP
+        -- Out of the way: beside it, a call of the old one would be ambiguous.
+        EXECUTE format('ALTER FUNCTION %s SET SCHEMA sec', v.func);
+        EXECUTE format('CREATE FUNCTION app.%I(%s) RETURNS %s LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+                       v.proname, v.arguments, v.result,
+                       'BEGIN PERFORM sec.raise(''SCHEMA_OUTDATED'', ''the tables are those of an earlier release''); END');
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.stand_in_functions() IS
+    'While the dump of an older release is being restored: makes the functions that it uses and grants on and that are no more, in place of those of now, which wait in the schema sec until app.migrate(). Internal.';
+CREATE OR REPLACE FUNCTION sec.settle_functions() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+    v_grantee oid;
+BEGIN
+    -- What is new still belongs to whoever runs this. What mps_owner has already keeps the grants that it has.
+    FOR v IN
+        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target, p.proowner,
+               coalesce(p.proacl, acldefault('f', p.proowner)) AS acl
+        FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+          AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
+          AND pg_get_userbyid(p.proowner) <> 'mps_owner'
+    LOOP
+        -- Everybody's EXECUTE goes, and what ALTER DEFAULT PRIVILEGES gave to others: only sec.grant_api() grants.
+        FOR v_grantee IN SELECT DISTINCT a.grantee FROM aclexplode(v.acl) a WHERE a.grantee <> v.proowner LOOP
+            EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', v.target,
+                           CASE v_grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v_grantee)) END);
+        END LOOP;
+        EXECUTE format('ALTER %s OWNER TO mps_owner', v.target);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.settle_functions() IS
+    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 -- End of the functions --
 

@@ -25,6 +25,7 @@ pgrx::extension_sql_file!("../sql/50_grants.sql", name = "grants", requires = ["
 pgrx::extension_sql_file!("../sql/60_checks.sql", name = "checks", requires = ["grants"]);
 pgrx::extension_sql_file!("../sql/70_books.sql", name = "books", requires = ["checks"]);
 pgrx::extension_sql_file!("../sql/80_operation.sql", name = "operation", requires = ["books"]);
+pgrx::extension_sql_file!("../sql/85_upgrade.sql", name = "upgrade", requires = ["operation"]);
 pgrx::extension_sql_file!("../sql/90_finish.sql", name = "finish", finalize);
 
 /// Called by Postgres when it loads the library.

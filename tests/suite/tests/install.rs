@@ -65,7 +65,7 @@ const RPCS: &[(&str, &str)] = &[
         "user_recharge_enterprise_card_admin",
         "p_enterprise_card_id p_amount p_payment_method? p_reason? p_tag? p_external_order_id? p_idempotency_key? p_merchant_code?",
     ),
-    ("confirm_recharge", "p_tx_no p_amount p_gateway_trade_no p_payload?"),
+    ("confirm_recharge", "p_tx_no p_amount p_gateway_trade_no p_payload? p_payment_method?"),
     ("fail_recharge", "p_tx_no p_reason"),
     ("enterprise_add_member", "p_card_no p_member_id p_role?"),
     ("enterprise_remove_member", "p_card_no p_member_id"),

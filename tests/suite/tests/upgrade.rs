@@ -1,16 +1,17 @@
 //! From one release to the next: with data in it, with the old library still loaded, by ALTER EXTENSION and by an old dump.
-//! The old release is the real one: its install script as it was released, its library built from the repository's history.
+//! Each old release is the real one: its install script as it was released, its library built from the repository's history.
 
-use mps_tests::{Db, Session, Shop, program, q};
+use mps_tests::{Db, Scratch, Session, Shop, program, q};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-const OLD: &str = "0.1.0";
+/// The releases before this one.
+const OLD: [&str; 2] = ["0.1.0", "0.2.0"];
 
 /// Install scripts that were released, and what they must be for ever.
 const RELEASED: &[(&str, &str)] = &[
@@ -36,44 +37,79 @@ fn the_upgrade_script_has_every_function_of_the_sources() {
     program(top().join("tools/upgrade-script").to_str().unwrap(), &["--check"]).unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// Whether the server takes the old release: its install script fails on PostgreSQL 17 and newer, which nobody had it on.
-fn old_release_installs() -> bool {
-    let says = program("pg_config", &["--version"]).expect("pg_config");
-    let major: u32 =
-        says.trim_start_matches("PostgreSQL ").split(['.', ' ']).next().unwrap().parse().expect("a number");
-    if major >= 17 {
-        eprintln!("SKIPPED: {OLD} cannot be installed on {says}");
+#[test]
+fn a_comment_that_changed_is_missed_in_an_upgrade_script() {
+    let copy = Scratch::new("upgrade-script");
+    std::fs::create_dir_all(copy.path()).expect("a directory");
+    for what in ["sql", "tools", "Cargo.toml"] {
+        program("cp", &["-a", top().join(what).to_str().unwrap(), copy.path()]).expect("copies");
     }
-    major < 17
+    let script = format!("{}/tools/upgrade-script", copy.path());
+    program(&script, &["--check"]).expect("up to date");
+    let rpcs = format!("{}/sql/20_rpcs.sql", copy.path());
+    let text = std::fs::read_to_string(&rpcs).expect("the RPCs");
+    assert!(text.contains("COMMENT ON FUNCTION app.get_settings IS"), "the comment has another form now");
+    std::fs::write(&rpcs, text.replace("The settings, as one object", "All settings, as one object")).expect("writes");
+    let missed = program(&script, &["--check"]).expect_err("the comment changed");
+    assert!(OLD.iter().all(|old| missed.contains(&format!("mps--{old}--"))), "{missed}");
 }
 
-/// Options of a session that runs the old library; `None` (with the reason printed) where it cannot be built.
-fn old_library() -> Option<&'static str> {
-    if !old_release_installs() {
-        return None;
+#[test]
+fn every_release_kept_has_its_own_library() {
+    for old in OLD {
+        let control = std::fs::read_to_string(top().join(format!("sql/mps--{old}.control"))).expect(old);
+        assert!(control.contains("module_pathname = 'mps'"), "{control}");
     }
-    static OPTIONS: OnceLock<Option<String>> = OnceLock::new();
-    let made = OPTIONS.get_or_init(|| {
-        let out = Command::new(top().join("tools/released-library"))
-            .arg(OLD)
-            .env("PG_CONFIG", program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config")
-            .output()
-            .expect("tools/released-library runs");
-        let said = String::from_utf8_lossy(&out.stderr);
-        match out.status.code() {
-            Some(0) => {
-                let directory = String::from_utf8(out.stdout).expect("a path");
-                Some(format!("-c dynamic_library_path={}:$libdir", directory.trim()))
-            }
-            // Said aloud by the test that asks: without history there is no old release to upgrade from.
-            Some(3) => None,
-            _ => panic!("the library of {OLD}: {said}"),
+    let db = Db::new();
+    let libraries = db.superuser().column(
+        "select distinct p.probin from pg_proc p join pg_depend d on d.objid = p.oid and d.classid = 'pg_proc'::regclass \
+         join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and e.extname = 'mps' where p.probin is not null",
+    );
+    assert_eq!(libraries, [format!("mps-{}", env!("CARGO_PKG_VERSION"))]);
+}
+
+/// A release from before, and the options of a session that runs its library.
+struct Old {
+    version: &'static str,
+    options: String,
+}
+
+/// The releases that this server takes and whose library can be built; says aloud which are left out, and why.
+fn old_releases() -> &'static [Old] {
+    static RELEASES: OnceLock<Vec<Old>> = OnceLock::new();
+    RELEASES.get_or_init(|| {
+        let says = program("pg_config", &["--version"]).expect("pg_config");
+        let major = says.trim_start_matches("PostgreSQL ").split(['.', ' ']).next().unwrap();
+        OLD.into_iter()
+            .filter_map(|version| {
+                // The install script of 0.1.0 fails on PostgreSQL 17 and newer, which nobody had it on.
+                if version == "0.1.0" && major.parse::<u32>().expect("a number") >= 17 {
+                    eprintln!("SKIPPED: {version} cannot be installed on {says}");
+                    return None;
+                }
+                Some(Old { version, options: library_of(version)? })
+            })
+            .collect()
+    })
+}
+
+fn library_of(version: &str) -> Option<String> {
+    let out = Command::new(top().join("tools/released-library"))
+        .arg(version)
+        .env("PG_CONFIG", program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config")
+        .output()
+        .expect("tools/released-library runs");
+    match out.status.code() {
+        Some(0) => {
+            let directory = String::from_utf8(out.stdout).expect("a path");
+            Some(format!("-c dynamic_library_path={}:$libdir", directory.trim()))
         }
-    });
-    if made.is_none() {
-        eprintln!("SKIPPED: the repository's history does not reach back to {OLD}");
+        Some(3) => {
+            eprintln!("SKIPPED: the repository's history does not reach back to {version}");
+            None
+        }
+        _ => panic!("the library of {version}: {}", String::from_utf8_lossy(&out.stderr)),
     }
-    made.as_deref()
 }
 
 /// A session in the old library, in the shoes of the shop's server (decided by SET ROLE, as behind PostgREST).
@@ -87,11 +123,11 @@ fn old_backend(db: &Db, options: &str) -> Session {
 const SCHEMA: &[&str] = &[
     "select 'relation ' || c.oid::regclass || ' ' || c.relkind::text || ' rls ' || c.relrowsecurity || c.relforcerowsecurity || ' owner ' || pg_get_userbyid(c.relowner) \
         || ' ' || coalesce(c.reloptions::text, '') || ' ' || c.relreplident::text || ' ' || coalesce(pg_get_expr(c.relpartbound, c.oid), '') || ' says ' || coalesce(obj_description(c.oid, 'pg_class'), '-') \
-     from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive') and c.relkind <> 't'",
+     from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and c.relkind <> 't'",
     "select 'column ' || c.oid::regclass || ' ' || a.attnum || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || a.attstorage::text || array(select o from unnest(a.attoptions) o where o !~ '^pg_attver=' order by 1)::text \
         || ' default ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '-') || ' says ' || coalesce(col_description(c.oid, a.attnum), '-') \
      from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum \
-     where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive') and c.relkind in ('r', 'p', 'v', 'S')",
+     where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and c.relkind in ('r', 'p', 'v', 'S')",
     "select 'index ' || pg_get_indexdef(i.indexrelid) from pg_index i join pg_class c on c.oid = i.indrelid where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
     "select 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) from pg_constraint where connamespace::regnamespace::text in ('app', 'audit', 'sec')",
     "select 'view ' || c.oid::regclass || ' ' || pg_get_viewdef(c.oid) from pg_class c where c.relkind = 'v' and c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
@@ -108,8 +144,8 @@ const SCHEMA: &[&str] = &[
      where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
     "select 'granted ' || p.oid::regprocedure || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_proc p, aclexplode(p.proacl) a where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec') and a.grantee <> p.proowner",
     "select 'public ' || p.oid::regprocedure from pg_proc p where p.proacl is null and p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')",
-    "select 'schema ' || n.nspname || ' owner ' || pg_get_userbyid(n.nspowner) || ' says ' || coalesce(obj_description(n.oid, 'pg_namespace'), '-') from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive')",
-    "select 'schema ' || n.nspname || ' to ' || a.grantee::regrole || ' ' || a.privilege_type from pg_namespace n, aclexplode(n.nspacl) a where n.nspname in ('app', 'audit', 'sec', 'mps_archive') and a.grantee <> n.nspowner",
+    "select 'schema ' || n.nspname || ' owner ' || pg_get_userbyid(n.nspowner) || ' says ' || coalesce(obj_description(n.oid, 'pg_namespace'), '-') from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')",
+    "select 'schema ' || n.nspname || ' to ' || a.grantee::regrole || ' ' || a.privilege_type from pg_namespace n, aclexplode(n.nspacl) a where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and a.grantee <> n.nspowner",
     "select 'member ' || pg_describe_object(d.classid, d.objid, d.objsubid) from pg_depend d join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid where e.extname = 'mps' and d.deptype = 'e'",
     "select 'initial privileges ' || i.classoid::regclass || i.objoid from pg_init_privs i where i.privtype = 'e'",
     "select 'extension ' || extversion || ' in ' || extnamespace::regnamespace || extrelocatable from pg_extension where extname = 'mps'",
@@ -133,14 +169,20 @@ fn fresh() -> BTreeSet<String> {
     schema(&Db::new().superuser())
 }
 
-/// Makes the old release in an empty database, as its own library did, with a shop in which everything has happened.
-fn old_release(options: &str) -> Db {
+/// Makes the old release in an empty database.
+fn installed(old: &Old) -> Db {
     let db = Db::empty();
     drop(Db::new()); // the roles
-    let superuser = db.superuser_with(options);
-    superuser.run(&format!("create extension mps version '{OLD}'"));
+    let superuser = db.superuser_with(&old.options);
+    superuser.run(&format!("create extension mps version '{}'", old.version));
     superuser.run("select sec.grant_api('app_role', 'client')");
-    trade(&db, options);
+    db
+}
+
+/// The old release, as its own library made it, with a shop in which everything has happened.
+fn old_release(old: &Old) -> Db {
+    let db = installed(old);
+    trade(&db, &old.options);
     db
 }
 
@@ -219,145 +261,438 @@ fn trades_on(db: &Db) {
 
 #[test]
 fn an_upgraded_install_is_a_fresh_one() {
-    if !old_release_installs() {
-        return;
-    }
-    let db = Db::empty();
     let fresh = fresh();
-    let s = db.superuser();
-    s.run(&format!("create extension mps version '{OLD}'; select sec.grant_api('app_role', 'client')"));
-    s.run("alter extension mps update");
-    same(&fresh, &schema(&s));
-    // Once more is nothing, and so is a migration of what is up to date.
-    s.run("alter extension mps update");
-    s.run("select app.migrate()");
-    same(&fresh, &schema(&s));
-}
-
-#[test]
-fn an_upgrade_keeps_every_row_and_trades_on_while_sessions_of_the_old_library_end_cleanly() {
-    let Some(options) = old_library() else { return };
-    let mut db = old_release(options);
-    let s = db.superuser();
-    // Roles are the server's: named so that a run that failed leaves nothing in the way.
-    let (clerk, night) = (format!("{}_clerk", db.name), format!("{}_night", db.name));
-    s.run(&format!("create role {clerk} nologin; create role {night} nologin"));
-    s.run(&format!("select sec.grant_api('{clerk}', 'client'), sec.grant_api('{night}', 'operator')"));
-    let old = old_backend(&db, options);
-    let card = s.value("select id from app.personal_cards where card_no = 'VIP00000001'");
-    let code = personal_code(&old, &card);
-    let before = rows(&s);
-
-    // The new library over the old release refuses, and says what to do.
-    let early = db.backend();
-    let failure = early.refused("SCHEMA_OUTDATED", "select app.get_settings()");
-    assert!(failure.hint.contains("ALTER EXTENSION mps UPDATE"), "{failure:?}");
-    let failure = db.superuser().refused("SCHEMA_OUTDATED", "select app.migrate()");
-    assert!(failure.detail.contains("ALTER EXTENSION mps UPDATE"), "{failure:?}");
-    // The old one goes on meanwhile.
-    old.run("select app.get_settings()");
-
-    s.run("alter extension mps update");
-    assert_eq!(rows(&s), before, "rows changed");
-    let mut expected = fresh();
-    expected
-        .retain(|line| !line.starts_with("setting ") && !line.starts_with("granted ") && !line.starts_with("schema "));
-    let mut found = schema(&s);
-    found.retain(|line| !line.starts_with("setting ") && !line.starts_with("granted ") && !line.starts_with("schema "));
-    same(&expected, &found);
-
-    // A session that still runs the old library is told so, whatever it asks for; nothing moves.
-    let charge = format!("select * from app.merchant_charge_by_qr('SHOP-001', {}, 1.00)", q(&code));
-    for call in [&charge, "select app.get_settings()", "select * from app.register_member('Late')"] {
-        old.refused("SCHEMA_OUTDATED", call);
-    }
-    // The session that was refused before sees the new tables without connecting again.
-    early.run("select app.get_settings()");
-    early.run(&charge);
-    trades_on(&db);
-    // A grant of before reaches what is new.
-    for (role, function) in [(&night, "app.health()"), (&clerk, "app.tx_by_no(text)")] {
-        assert_eq!(s.value(&format!("select has_function_privilege('{role}', '{function}', 'execute')")), "t");
-    }
-    s.run(&format!("drop owned by {clerk}, {night}; drop role {clerk}, {night}"));
-    db.with_books();
-}
-
-#[test]
-fn charges_under_way_during_an_upgrade_are_made_or_refused_never_lost() {
-    let Some(options) = old_library() else { return };
-    let mut db = old_release(options);
-    let s = db.superuser();
-    let card = s.value("select id from app.personal_cards where card_no = 'VIP00000001'");
-    let paid = || {
-        s.value("select count(*) from app.transactions where tx_type = 'payment'").parse::<usize>().expect("a count")
-    };
-    let before = paid();
-    let stop = AtomicBool::new(false);
-    let (made, refused) = thread::scope(|scope| {
-        let clerks: Vec<_> = (0..3)
-            .map(|n| {
-                // Two in the old library, one in the new.
-                let session = old_backend(&db, if n < 2 { options } else { "" });
-                let (card, stop) = (&card, &stop);
-                scope.spawn(move || {
-                    let (mut made, mut refused) = (0, 0);
-                    while !stop.load(Ordering::Relaxed) {
-                        let code = session.try_row(&format!("select * from app.rotate_card_qr('{card}')"));
-                        let paid = code.and_then(|code| {
-                            let code = q(&code["qr_plain"]);
-                            session
-                                .try_row(&format!("select * from app.merchant_charge_by_qr('SHOP-001', {code}, 0.01)"))
-                        });
-                        match paid {
-                            Ok(_) => made += 1,
-                            // Another clerk has rotated the code meanwhile.
-                            Err(e) if e.message == "QR_EXPIRED_OR_INVALID" => {}
-                            Err(e) if e.message == "SCHEMA_OUTDATED" => refused += 1,
-                            Err(e) => panic!("{e:?}"),
-                        }
-                    }
-                    (made, refused)
-                })
-            })
-            .collect();
-        thread::sleep(Duration::from_millis(300));
+    for old in old_releases() {
+        let db = installed(old);
+        // By a session that has no library of the old release.
+        let s = db.superuser();
         s.run("alter extension mps update");
-        thread::sleep(Duration::from_millis(300));
-        stop.store(true, Ordering::Relaxed);
-        clerks.into_iter().map(|c| c.join().expect("a clerk")).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
-    });
-    assert!(made > 0 && refused > 0, "{made} made, {refused} refused: both are to be seen");
-    assert_eq!(paid() - before, made, "what was answered and what is in the books");
-    trades_on(&db);
-    db.with_books();
+        same(&fresh, &schema(&s));
+        // Once more is nothing, and so is a migration of what is up to date.
+        s.run("alter extension mps update");
+        s.run("select app.migrate()");
+        same(&fresh, &schema(&s));
+    }
+}
+
+#[test]
+fn an_upgrade_step_by_step_is_a_fresh_install() {
+    for (old, next) in old_releases().iter().zip(old_releases().iter().skip(1)) {
+        let db = installed(old);
+        db.superuser_with(&next.options).run(&format!("alter extension mps update to '{}'", next.version));
+        let s = db.superuser();
+        s.run("alter extension mps update");
+        same(&fresh(), &schema(&s));
+    }
+}
+
+/// Whether a backend has a library loaded, as its own server sees it.
+fn has_loaded(s: &Session, pid: &str, library: &str) -> bool {
+    s.value(&format!("select pg_read_file('/proc/{pid}/maps') like '%/{library}.so%'")) == "t"
+}
+
+#[test]
+fn an_upgrade_keeps_every_row_and_sessions_of_the_old_library_go_on() {
+    for old in old_releases() {
+        let mut db = old_release(old);
+        let s = db.superuser();
+        // Roles are the server's: named so that a run that failed leaves nothing in the way.
+        let (clerk, night) = (format!("{}_clerk", db.name), format!("{}_night", db.name));
+        s.run(&format!("create role {clerk} nologin; create role {night} nologin"));
+        s.run(&format!("select sec.grant_api('{clerk}', 'client'), sec.grant_api('{night}', 'operator')"));
+        let session = old_backend(&db, &old.options);
+        let card = s.value("select id from app.personal_cards where card_no = 'VIP00000001'");
+        // What a session keeps: settings, plans, statements of its own.
+        session.run("prepare code as select qr_plain from app.rotate_card_qr($1)".replace("$1", &q(&card)).as_str());
+        session.run("prepare charge(text) as select * from app.merchant_charge_by_qr('SHOP-001', $1, 1.00)");
+        session.run(
+            "create function pg_temp.pay(code text) returns text language plpgsql as \
+             $$ begin return c.tx_no from app.merchant_charge_by_qr('SHOP-001', code, 1.00) c; end $$",
+        );
+        let pay = || {
+            session.run(&format!("execute charge({})", q(session.value("execute code"))));
+            session.value(&format!("select pg_temp.pay({})", q(session.value("execute code"))));
+        };
+        pay();
+        session.run("select app.get_settings()");
+        let library = format!("mps-{}", env!("CARGO_PKG_VERSION"));
+        assert!(has_loaded(&s, &session.pid(), "mps") && !has_loaded(&s, &session.pid(), &library));
+        let before = rows(&s);
+
+        s.run("alter extension mps update");
+        assert_eq!(rows(&s), before, "rows changed");
+        let without = |line: &String| !["setting ", "granted ", "schema "].iter().any(|start| line.starts_with(start));
+        same(&fresh().into_iter().filter(without).collect(), &schema(&s).into_iter().filter(without).collect());
+
+        // The session goes on, by the new library beside the old one, and each is told of changes.
+        pay();
+        session.run("select app.get_settings()");
+        assert!(has_loaded(&s, &session.pid(), "mps") && has_loaded(&s, &session.pid(), &library));
+        db.backend().run(r#"select app.update_settings('{"qr_ttl_seconds": 77}')"#);
+        assert_eq!(session.value("select app.get_settings() ->> 'qr_ttl_seconds'"), "77");
+        session.run(r#"select app.update_settings('{"qr_ttl_seconds": 120}')"#);
+        pay();
+        trades_on(&db);
+        // A grant of before reaches what is new.
+        for (role, function) in [(&night, "app.health()"), (&clerk, "app.tx_by_no(text)")] {
+            assert_eq!(s.value(&format!("select has_function_privilege('{role}', '{function}', 'execute')")), "t");
+        }
+        s.run(&format!("drop owned by {clerk}, {night}; drop role {clerk}, {night}"));
+        db.with_books();
+    }
+}
+
+#[test]
+fn charges_under_way_during_an_upgrade_are_made_and_never_lost() {
+    for old in old_releases() {
+        let mut db = old_release(old);
+        let s = db.superuser();
+        let card = s.value("select id from app.personal_cards where card_no = 'VIP00000001'");
+        let paid = || {
+            s.value("select count(*) from app.transactions where tx_type = 'payment'")
+                .parse::<usize>()
+                .expect("a count")
+        };
+        let before = paid();
+        let (stop, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let refused = thread::scope(|scope| {
+            let clerks: Vec<_> = (0..3)
+                .map(|_| {
+                    let session = old_backend(&db, &old.options);
+                    let (card, stop, made) = (&card, &stop, &made);
+                    scope.spawn(move || {
+                        let mut refused = 0;
+                        while !stop.load(Ordering::Relaxed) {
+                            let code = session.try_row(&format!("select * from app.rotate_card_qr('{card}')"));
+                            let paid = code.and_then(|code| {
+                                let code = q(&code["qr_plain"]);
+                                session.try_row(&format!(
+                                    "select * from app.merchant_charge_by_qr('SHOP-001', {code}, 0.01)"
+                                ))
+                            });
+                            match paid {
+                                Ok(_) => _ = made.fetch_add(1, Ordering::Relaxed),
+                                // Another clerk has rotated the code meanwhile.
+                                Err(e) if e.message == "QR_EXPIRED_OR_INVALID" => {}
+                                Err(e) if e.message == "SCHEMA_OUTDATED" => refused += 1,
+                                Err(e) => panic!("{e:?}"),
+                            }
+                        }
+                        refused
+                    })
+                })
+                .collect();
+            thread::sleep(Duration::from_millis(300));
+            s.run("alter extension mps update");
+            let meanwhile = made.load(Ordering::Relaxed);
+            assert!(meanwhile > 0, "nobody paid before the upgrade");
+            thread::sleep(Duration::from_millis(300));
+            assert!(made.load(Ordering::Relaxed) > meanwhile, "nobody paid after the upgrade");
+            stop.store(true, Ordering::Relaxed);
+            clerks.into_iter().map(|c| c.join().expect("a clerk")).max().expect("clerks")
+        });
+        // Only the call that was in the old library while the tables changed.
+        assert!(refused <= 1, "a clerk was refused {refused} times");
+        assert_eq!(paid() - before, made.load(Ordering::Relaxed), "what was answered and what is in the books");
+        trades_on(&db);
+        db.with_books();
+    }
 }
 
 #[test]
 fn a_dump_of_the_old_release_is_migrated() {
-    let Some(options) = old_library() else { return };
-    let old = old_release(options);
-    let mut db = Db::empty();
-    let file = std::env::temp_dir().join(format!("{}.dump", old.name));
-    let path = file.to_str().expect("a path");
-    program("pg_dump", &["-Fc", "-f", path, &old.name]).expect("dumps");
-    let restored = program("pg_restore", &["--exit-on-error", "-d", &db.name, path]);
-    let _ = std::fs::remove_file(&file);
-    restored.unwrap_or_else(|e| panic!("{e}"));
+    for old in old_releases() {
+        let from = old_release(old);
+        let mut db = Db::empty();
+        copy(&from, &db);
+        let s = db.superuser();
+        db.backend().refused("SCHEMA_OUTDATED", "select app.get_settings()");
+        assert_eq!(s.value("select ok from app.health() where check_name = 'schema_version'"), "f");
+        let before = rows(&s);
+        assert_eq!(s.value("select app.migrate()"), "3");
+        assert_eq!(rows(&s), before, "rows changed");
+        let without = |line: &String| !line.starts_with("setting ");
+        same(&fresh().into_iter().filter(without).collect(), &schema(&s).into_iter().filter(without).collect());
+        trades_on(&db);
+        db.with_books();
+    }
+}
 
+/// One database into another, by a dump.
+fn copy(from: &Db, to: &Db) {
+    let file = Scratch::new("upgrade.dump");
+    program("pg_dump", &["-Fc", "-f", file.path(), &from.name]).expect("dumps");
+    program("pg_restore", &["--exit-on-error", "-d", &to.name, file.path()]).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Everything that somebody can hang on the functions of the API, made in the schema `public`: a view and a materialised
+/// view, a function in SQL's own form and one in text for each; a policy and a default. Returns the statements that use them.
+fn build_on_the_api(s: &Session) -> Vec<String> {
+    s.run(
+        "create table public.notes (id uuid default sec.uid(), note text); alter table public.notes enable row level security; \
+         create policy own on public.notes using (id = sec.uid() or exists (select from sec.merchant_ids()))",
+    );
+    let functions = s.rows(
+        "select p.proname as name, p.oid::regproc::text || '(' || coalesce((select string_agg('null::' || t.type::regtype, ', ' order by t.n) \
+                from unnest(p.proargtypes) with ordinality t (type, n)), '') || ')' as call \
+         from pg_proc p where p.prokind = 'f' and p.prorettype <> 'trigger'::regtype and p.oid::regproc::text in (select f.func from sec.api_functions() f) \
+           and p.proname !~ '_batch$' and p.oid::regproc::text ~ '^app' order by 1",
+    );
+    assert!(functions.len() > 25, "{functions:?}");
+    let mut uses = vec!["insert into public.notes (note) values ('x')".to_owned()];
+    for f in &functions {
+        let (name, call) = (&f["name"], &f["call"]);
+        s.run(&format!(
+            "create view public.v_{name} as select x::text as x from {call} x; \
+             create materialized view public.m_{name} as select x::text as x from {call} x with no data; \
+             create function public.s_{name}() returns setof text begin atomic select x::text from {call} x; end; \
+             create function public.p_{name}() returns setof text language plpgsql as $$ begin return query select x::text from {call} x; end $$",
+        ));
+        uses.push(format!("select * from public.v_{name}"));
+        uses.push(format!("refresh materialized view public.m_{name}"));
+        uses.push(format!("select * from public.s_{name}()"));
+        uses.push(format!("select * from public.p_{name}()"));
+    }
+    uses
+}
+
+/// What the statements come to, each undone.
+fn outcomes(s: &Session, statements: &[String]) -> Vec<String> {
+    statements
+        .iter()
+        .map(|sql| {
+            s.run("begin");
+            let answer = s.try_rows(sql);
+            s.run("rollback");
+            let says = match answer {
+                Ok(rows) if rows.is_empty() => "nothing".into(),
+                Ok(_) => "rows".into(),
+                Err(e) if e.code.starts_with("PT") => "an error of ours".into(),
+                Err(e) => format!("{} {}", e.code, e.message),
+            };
+            format!("{sql}: {says}")
+        })
+        .collect()
+}
+
+#[track_caller]
+fn all_work(before: &[String], after: &[String]) {
+    let changed: Vec<_> = after.iter().filter(|outcome| !before.contains(outcome)).collect();
+    assert!(changed.is_empty() && before.len() == after.len(), "{changed:#?}");
+}
+
+/// Every right on what the extension and its schemas hold, by whom and to whom, on objects by their oid.
+const RIGHTS: &str = "\
+    with spaces as (select n.* from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')) \
+    select o.kind || ' ' || o.oid || ' ' || o.col || ' ' || a.grantor::regrole || ' to ' || a.grantee::regrole || ' ' || a.privilege_type || a.is_grantable \
+    from (select 'schema' as kind, s.oid, '' as col, s.nspacl as acl from spaces s \
+          union all select 'relation', c.oid, '', c.relacl from pg_class c join spaces s on s.oid = c.relnamespace \
+          union all select 'column', c.oid, t.attname::text, t.attacl from pg_attribute t join pg_class c on c.oid = t.attrelid join spaces s on s.oid = c.relnamespace \
+          union all select 'function', p.oid, '', p.proacl from pg_proc p join spaces s on s.oid = p.pronamespace) o, aclexplode(o.acl) a";
+
+/// Three roles; each has given what it may to the next, down to every column.
+struct Chain(Vec<String>);
+
+impl Chain {
+    fn grant(s: &Session, name: &str) -> Chain {
+        let roles: Vec<String> = (1..=3).map(|n| format!("{name}_r{n}")).collect();
+        for (n, role) in roles.iter().enumerate() {
+            s.run(&format!("create role {role}; grant create on schema public to {role}"));
+            if n > 0 {
+                s.run(&format!("set role {}", roles[n - 1]));
+            }
+            for grant in s.column(&format!(
+                "select format('grant all on schema %I to {role} with grant option', n.nspname) from pg_namespace n where n.nspname in ('app', 'audit', 'sec') \
+                 union all select format('grant all on %s %s to {role} with grant option', case c.relkind when 'S' then 'sequence' else 'table' end, c.oid::regclass) \
+                    from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec') and c.relkind in ('r', 'p', 'v', 'S') \
+                 union all select format('grant select (%I) on %s to {role} with grant option', t.attname, c.oid::regclass) \
+                    from pg_class c join pg_attribute t on t.attrelid = c.oid and t.attnum > 0 where c.relnamespace::regnamespace::text in ('app', 'audit') and c.relkind in ('r', 'p') \
+                 union all select format('grant execute on routine %s to {role} with grant option', p.oid::regprocedure) \
+                    from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')"
+            )) {
+                s.run(&grant);
+            }
+            s.run("reset role");
+        }
+        Chain(roles)
+    }
+
+    fn end(self, s: &Session) {
+        let roles = self.0.join(", ");
+        s.run(&format!("drop owned by {roles} cascade; drop role {roles}"));
+    }
+}
+
+fn no_right_is_lost(before: &[String], after: &[String]) {
+    let lost: Vec<_> = before.iter().filter(|right| !after.contains(right)).collect();
+    assert!(lost.is_empty(), "lost: {lost:#?}");
+    let object = |right: &String| right.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    let known: BTreeSet<String> = before.iter().map(object).collect();
+    let new: Vec<_> = after.iter().filter(|r| !before.contains(r) && known.contains(&object(r))).collect();
+    assert!(new.is_empty(), "new on what was there: {new:#?}");
+}
+
+const CONFIRM_RECHARGE: &str =
+    "select p.oid::regprocedure::text from pg_proc p where p.proname = 'confirm_recharge' order by 1";
+const MAY_CONFIRM: &str = "select array(select a.* from unnest(p.proacl::text[]) a order by 1)::text from pg_proc p where p.proname = 'confirm_recharge'";
+
+#[test]
+fn an_upgrade_leaves_what_others_built_and_granted() {
+    for old in old_releases() {
+        let db = installed(old);
+        let s = db.superuser_with(&old.options);
+        let uses = build_on_the_api(&s);
+        let chain = Chain::grant(&s, &db.name);
+        let newcomer = format!("{}_new", db.name);
+        s.run(&format!(
+            "create role {newcomer}; alter default privileges grant execute on functions to {newcomer}; \
+             alter default privileges grant all on tables to {newcomer}; alter default privileges grant all on sequences to {newcomer}; \
+             alter default privileges grant all on schemas to {newcomer}"
+        ));
+        let (worked, rights) = (outcomes(&s, &uses), s.column(RIGHTS));
+        let oid = s.value("select 'app.confirm_recharge'::regproc::oid");
+        let acl = s.value(MAY_CONFIRM);
+
+        let s = db.superuser();
+        s.run("alter extension mps update");
+        all_work(&worked, &outcomes(&s, &uses));
+        no_right_is_lost(&rights, &s.column(RIGHTS));
+        let given = s.column(RIGHTS).into_iter().filter(|right| right.contains(&newcomer)).collect::<Vec<_>>();
+        assert_eq!(given, [] as [String; 0], "by default privileges, on what is new");
+        assert_eq!(
+            s.column(CONFIRM_RECHARGE),
+            [
+                "app.confirm_recharge(text,numeric,text,jsonb,text)",
+                "mps_compat.confirm_recharge(text,numeric,text,jsonb)"
+            ]
+        );
+        assert_eq!(s.value("select 'mps_compat.confirm_recharge'::regproc::oid"), oid, "another function");
+        assert_eq!(s.column(MAY_CONFIRM), [acl.as_str(); 2]);
+        // Who has only what another role gave may call both.
+        for call in ["select * from public.p_confirm_recharge()", "select * from public.v_confirm_recharge"] {
+            s.run("reset role");
+            s.run(&format!("grant select on public.v_confirm_recharge to {}; set role {0}", chain.0[2]));
+            assert_eq!(s.failure(call).message, "INVALID_ARGUMENT");
+        }
+        s.run("reset role");
+
+        // A dump of it is complete by itself.
+        let copied = Db::empty();
+        copy(&db, &copied);
+        let c = copied.superuser();
+        assert_eq!(c.column(CONFIRM_RECHARGE), s.column(CONFIRM_RECHARGE));
+        all_work(&worked, &outcomes(&c, &uses));
+        assert_eq!(c.column(MAY_CONFIRM), [acl.as_str(); 2]);
+        // So is what is left without the extension, once it is back.
+        c.run("drop extension mps cascade; create extension mps");
+        let view =
+            "create or replace view public.kept as select * from mps_compat.confirm_recharge('CZ2611000001', 1, 'x')";
+        c.run(view);
+        assert_eq!(c.failure("select * from public.kept").message, "TX_NOT_FOUND");
+
+        for session in [c, s] {
+            session.run(&format!("drop owned by {newcomer} cascade; drop owned by {} cascade", chain.0.join(", ")));
+        }
+        drop(copied);
+        let s = db.superuser();
+        s.run(&format!("drop role {newcomer}"));
+        chain.end(&s);
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_a_function_that_nobody_uses() {
+    for old in old_releases() {
+        let db = installed(old);
+        let s = db.superuser();
+        s.run("alter extension mps update");
+        assert_eq!(s.column(CONFIRM_RECHARGE), ["app.confirm_recharge(text,numeric,text,jsonb,text)"]);
+    }
+}
+
+#[test]
+fn a_dump_of_the_old_release_brings_what_others_built_and_granted() {
+    for old in old_releases() {
+        let from = installed(old);
+        let s = from.superuser_with(&old.options);
+        let uses = build_on_the_api(&s);
+        s.run("create view public.three as select * from app.confirm_recharge('CZ2611000001', 1, 'x')");
+        let chain = Chain::grant(&s, &from.name);
+        let worked = outcomes(&s, &uses);
+        let acl = s.value(MAY_CONFIRM);
+        let db = Db::empty();
+        copy(&from, &db);
+        let n = db.superuser();
+        assert_eq!(n.failure("select * from app.confirm_recharge('CZ2611000001', 1, 'x')").message, "SCHEMA_OUTDATED");
+        n.run("select app.migrate()");
+        all_work(&worked, &outcomes(&n, &uses));
+        assert_eq!(n.failure("select * from public.three").message, "TX_NOT_FOUND");
+        assert_eq!(n.column(MAY_CONFIRM), [acl.as_str(); 2]);
+        n.run("select app.migrate()");
+        for session in [&n, &s] {
+            session.run(&format!("drop owned by {} cascade", chain.0.join(", ")));
+        }
+        chain.end(&s);
+    }
+}
+
+#[test]
+fn functions_of_before_are_watched_and_go_with_everything_else() {
+    let Some(old) = old_releases().last() else { return };
+    let db = installed(old);
+    let s = db.superuser_with(&old.options);
+    s.run("create view public.v as select * from app.confirm_recharge('CZ2611000001', 1, 'x')");
+    s.run("alter extension mps update");
+    let bad = "select rule || ': ' || detail from sec.security_check() where not ok";
+    assert_eq!(s.column(bad), [] as [String; 0]);
+    s.run("grant execute on function mps_compat.confirm_recharge to public");
+    assert_eq!(
+        s.column(bad),
+        [
+            "nothing is granted to PUBLIC or anon: mps_compat.confirm_recharge(text,numeric,text,jsonb): EXECUTE to PUBLIC",
+            "functions are granted only to the levels of the API: mps_compat.confirm_recharge(text,numeric,text,jsonb) to PUBLIC"
+        ]
+    );
+    s.run("revoke all on function mps_compat.confirm_recharge from public");
+    s.run("create function mps_compat.mine() returns int return 1");
+    assert_eq!(
+        s.column(bad),
+        [
+            "nothing is granted to PUBLIC or anon: mps_compat.mine(): EXECUTE to PUBLIC",
+            "functions are granted only to the levels of the API: mps_compat.mine() to PUBLIC",
+            "the schemas hold no functions but those of mps: mps_compat.mine()"
+        ]
+    );
+    s.run("drop function mps_compat.mine()");
+
+    let sentence = s.failure("select sec.destroy_everything('?')").detail;
+    let sentence = sentence.split("p_confirm has to be: ").nth(1).expect("the sentence").to_owned();
+    let destroy = format!("select * from sec.destroy_everything({})", q(&sentence));
+    let failure = s.failure(&destroy);
+    assert!(failure.message == "STATUS_CONFLICT" && failure.detail.contains("view public.v"), "{failure:?}");
+    s.run("drop view public.v");
+    for statement in s.column(&destroy) {
+        if !statement.contains("mps_owner") {
+            s.run(&statement);
+        }
+    }
+    assert_eq!(
+        s.value("select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec') or nspname like 'mps%'"),
+        "0"
+    );
+}
+
+#[test]
+fn a_strangers_schema_is_not_taken_for_ours() {
+    let Some(old) = old_releases().last() else { return };
+    let db = installed(old);
     let s = db.superuser();
-    db.backend().refused("SCHEMA_OUTDATED", "select app.get_settings()");
-    assert_eq!(s.value("select ok from app.health() where check_name = 'schema_version'"), "f");
-    let before = rows(&s);
-    assert_eq!(s.value("select app.migrate()"), "3");
-    assert_eq!(rows(&s), before, "rows changed");
-    let mut expected = fresh();
-    expected.retain(|line| !line.starts_with("setting "));
-    let mut found = schema(&s);
-    found.retain(|line| !line.starts_with("setting "));
-    same(&expected, &found);
-    trades_on(&db);
-    db.with_books();
+    s.run("create schema mps_compat authorization stranger; create table mps_compat.t (); alter table mps_compat.t owner to stranger");
+    let failure = s.failure("alter extension mps update");
+    assert!(failure.message == "STATUS_CONFLICT" && failure.detail.contains("mps_compat"), "{failure:?}");
+    s.run("alter schema mps_compat rename to theirs");
+    s.run("alter extension mps update");
+    s.run("drop schema theirs cascade");
 }
 
 #[test]
