@@ -60,6 +60,12 @@ CREATE FUNCTION sec.merchant_ids() RETURNS SETOF integer
 $$;
 COMMENT ON FUNCTION sec.merchant_ids() IS 'The merchants that the signed-in user operates, in whatever role.';
 
+-- COST: so that a page is sorted and cut before its tags are looked at.
+CREATE FUNCTION sec.shown_tag(p_tag jsonb) RETURNS jsonb
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'shown_tag_wrapper';
+COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
+    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
+
 CREATE FUNCTION sec.level_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, Token, bad_amount, bad_text};
 use crate::store::settings::Config;
-use crate::store::types::{NumericArg, RawJsonb, Timestamp};
+use crate::store::types::{JsonbArg, NumericArg, RawJsonb, Timestamp};
 use mps_domain::card::CardType;
 use mps_domain::limits;
 use mps_domain::money::{MAX_CENTS, MONEY_SCALE, Money};
@@ -93,18 +93,14 @@ pub fn code<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a st
 }
 
 /// A tag or payload: a JSON object of bounded size. NULL is the empty object.
-pub fn object(value: Option<RawJsonb>, argument: &'static str) -> Result<RawJsonb> {
+pub fn object(value: Option<JsonbArg>, argument: &'static str) -> Result<RawJsonb> {
     let Some(value) = value else {
         return Ok(RawJsonb::empty());
     };
-    // Stored, it may be larger than the text it came from (numbers are): either form may be the small one.
-    let stored = value.stored_bytes();
-    if stored > limits::TAG_BYTES && (stored > 8 * limits::TAG_BYTES || value.to_text().len() > limits::TAG_BYTES) {
-        return Err(Error::new(
-            Token::InvalidArgument,
-            format!("{argument} is larger than {} bytes", limits::TAG_BYTES),
-        ));
-    }
+    // What is read and shown later is the text, which a few bytes stored may make a long one.
+    let value = value.value().filter(|v| v.text_bytes(limits::TAG_BYTES).is_some()).ok_or_else(|| {
+        Error::new(Token::InvalidArgument, format!("{argument} is larger than {} bytes", limits::TAG_BYTES))
+    })?;
     if !value.is_object() {
         return Err(Error::new(Token::InvalidArgument, format!("{argument} must be a JSON object")));
     }

@@ -1,7 +1,7 @@
 //! `app.card_statement`: a page of a card's movements, newest first.
 
 use super::books::stored_id;
-use super::statement::{visible_card, walk_back};
+use super::statement::{shown, visible_card, walk_back};
 use super::{args, read};
 use crate::error::{Token, ensure};
 use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
@@ -89,7 +89,7 @@ fn card_statement(
             tx.original_tx_no,
             tx.refunded_amount.map(Into::into),
             tx.reason,
-            tx.tag,
+            shown(tx.tag),
             tx.created_at,
             tx.posted_at,
         )

@@ -10,7 +10,7 @@ use crate::store::members::{self, Binding, MemberStatus};
 use crate::store::merchants::{self, Merchant};
 use crate::store::server;
 use crate::store::transactions::Tx;
-use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::limits;
 use mps_domain::money::{Money, points_for, price};
@@ -25,7 +25,7 @@ fn merchant_charge_by_qr(
     p_qr_plain: Option<&str>,
     p_amount: Option<NumericArg>,
     p_reason: Option<&str>,
-    p_tag: Option<RawJsonb>,
+    p_tag: Option<JsonbArg>,
     p_idempotency_key: Option<&str>,
     p_external_order_id: Option<&str>,
 ) -> TableIterator<

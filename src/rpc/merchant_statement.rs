@@ -1,6 +1,7 @@
 //! `app.merchant_statement`: a page of a merchant's transactions, newest first.
 
 use super::merchant_charge_by_qr::operated_merchant;
+use super::statement::shown;
 use super::{args, read};
 use crate::error::{Error, Token, ensure};
 use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
@@ -100,7 +101,7 @@ fn merchant_statement(
             tx.original_tx_no,
             tx.refunded_amount.map(Into::into),
             tx.reason,
-            tx.tag,
+            shown(tx.tag),
             tx.external_order_id,
             tx.processed_by,
             tx.created_at,

@@ -9,7 +9,7 @@ use crate::store::cards::{self, Card};
 use crate::store::keys::{OrderScope, Scope};
 use crate::store::members::{self, MemberStatus};
 use crate::store::transactions::{self, Tx};
-use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{JsonbArg, NumericArg, NumericOut, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::tx_no::{PayMethod, TxType};
 use pgrx::prelude::*;
@@ -22,7 +22,7 @@ pub struct Request<'a> {
     pub amount: Option<NumericArg>,
     pub payment_method: Option<&'a str>,
     pub reason: Option<&'a str>,
-    pub tag: Option<RawJsonb>,
+    pub tag: Option<JsonbArg>,
     pub external_order_id: Option<&'a str>,
     pub idempotency_key: Option<&'a str>,
     pub merchant_code: Option<&'a str>,
