@@ -1,11 +1,17 @@
 //! A limit is measured where the cost is paid: what is small in a request or in a row is not large anywhere else.
 
-use mps_tests::{Db, Member, Meter, Row, SHOP, Session, Shop, q};
-use std::time::Duration;
+use mps_tests::{Company, Db, Failure, Member, Meter, NULL, Row, SHOP, Session, Shop, TOKENS, q};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use std::cell::RefCell;
+use std::env;
+use std::time::{Duration, Instant};
 
 /// What a request may cost a backend, in processor time and in memory.
 const MOST_BUSY: Duration = Duration::from_millis(50);
 const MOST_BYTES: u64 = 64 << 20;
+/// The longest answer: a page of the longest tags that are shown, and what else is in its rows.
+const MOST_ANSWER: usize = 500 * (16 << 10) + 500 * 4096;
 
 /// 480 numbers of 131,072 digits, which are 63 MB as text, in less than 8 KiB as stored.
 const TAG_OF_OLD: &str = "(select jsonb_build_object('a', jsonb_agg(1e131071::numeric)) from generate_series(1, 480))";
@@ -265,4 +271,377 @@ fn the_length_of_a_text_is_known_exactly() {
     ] {
         assert_eq!(differing(&format!("select {value} from public.kept k")), [], "{value}");
     }
+}
+
+#[test]
+fn events_of_an_older_release_are_sealed_and_verified_however_long_they_are() {
+    let shop = Shop::open();
+    shop.superuser.run(&format!(
+        "insert into audit.event_log (id, happened_at, actor_role, action, object_type, object_id, context) \
+         select nextval('audit.event_id_seq'), now(), 'x', 'recharge.late', 'transaction', 'x', jsonb_build_object('payload', {TAG_OF_OLD}) \
+         from generate_series(1, 3)"
+    ));
+    shop.superuser.run("call audit.seal()");
+    for check in ["audit.verify()", "app.verify_books()"] {
+        assert_eq!(shop.superuser.rows(&format!("select * from {check} where not ok")), [], "{check}");
+    }
+}
+
+// Every RPC, whatever it is given -----------------------------------------------------------------------------------------
+
+/// A function that clients or backends may call, and its arguments.
+#[derive(Clone, Debug)]
+struct Function {
+    name: String,
+    level: String,
+    arguments: Vec<Argument>,
+}
+
+#[derive(Clone, Debug)]
+struct Argument {
+    name: String,
+    of_type: String,
+    has_default: bool,
+}
+
+fn functions(superuser: &Session) -> Vec<Function> {
+    let rows = superuser.rows(
+        "select f.func, f.level, array_to_string(p.proargnames[1:p.pronargs], ' ') as names, \
+                array_to_string(array(select format_type(t, null) from unnest(p.proargtypes) with ordinality u (t, n) order by n), ',') as types, \
+                p.pronargs - p.pronargdefaults as required \
+         from sec.api_functions() f join pg_proc p on p.pronamespace::regnamespace || '.' || p.proname = f.func \
+         where f.level in ('client', 'backend') order by 1, 3",
+    );
+    let function = |row: &Row| {
+        let required: usize = row["required"].parse().unwrap();
+        let list = |text: &str, by: char| text.split(by).map(String::from).collect::<Vec<_>>();
+        let pairs = list(&row["names"], ' ').into_iter().zip(list(&row["types"], ','));
+        let argument = |(n, (name, of_type))| Argument { name, of_type, has_default: n >= required };
+        let arguments = pairs.filter(|(name, _)| !name.is_empty() && name != NULL).enumerate().map(argument).collect();
+        Function { name: row["func"].into(), level: row["level"].into(), arguments }
+    };
+    rows.iter().map(function).collect()
+}
+
+/// What an argument is given.
+#[derive(Clone, Debug)]
+enum Given {
+    Nothing,
+    /// One that is right, so that the call gets further; which one of them.
+    Right(usize),
+    /// SQL, literals only: nothing that is made longer by the server before the call.
+    Sql(String),
+}
+
+fn fill(unit: &str, bytes: usize) -> String {
+    unit.repeat(bytes / unit.len() + 1)
+}
+
+fn any_length() -> impl Strategy<Value = usize> {
+    prop_oneof![0usize..40, 150usize..600, 7_000usize..9_000, 20_000usize..60_000]
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    let unit = prop::sample::select(vec![
+        "x", " ", "\t", "\n", "\u{1}", "\u{7f}", "\u{a0}", "\u{200b}", "拿铁", "😀", "e\u{301}", "'", "\\", "%", "\"",
+        "MPS", "ZF26", "0", "A2", "\u{feff}", "\u{fffd}",
+    ]);
+    prop_oneof![
+        4 => (unit, any_length()).prop_map(|(unit, bytes)| q(fill(unit, bytes))),
+        2 => prop::sample::select(vec!["''", "'personal'", "'enterprise'", "'closed'", "'cash'", "'balance'", "'admin'", "'ZF2611000001'"])
+            .prop_map(String::from),
+        1 => "\\PC{0,40}".prop_map(q),
+        // No UTF-8, and characters that are none.
+        1 => prop::sample::select(vec![r"E'\xc0\x80'", r"E'\xed\xa0\x80'", r"E'\xff'"]).prop_map(String::from),
+    ]
+}
+
+/// JSON text, mostly.
+fn any_json() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "1",
+        "-0",
+        "1e131071",
+        "-1e131071",
+        "1e131072",
+        "1e-16383",
+        "1e-16384",
+        "0e-16383",
+        "9e99999999999",
+        "1.5",
+        "true",
+        "null",
+        r#""""#,
+        r#""x""#,
+        r#""\ud83d\ude00""#,
+        r#""\ud83d""#,
+        r#""\u0000""#,
+        r#""\u0001""#,
+        r#""\n\"\\""#,
+        r#""拿铁""#,
+        "{}",
+        "[]",
+        "[[]]",
+        "x",
+    ]);
+    let wide = (leaf.clone(), any_length(), any::<bool>()).prop_map(|(leaf, bytes, keyed)| {
+        let count = bytes / (leaf.len() + if keyed { 8 } else { 1 }) + 1;
+        let elements: Vec<String> =
+            (0..count).map(|i| if keyed { format!(r#""{i}":{leaf}"#) } else { leaf.into() }).collect();
+        if keyed { format!("{{{}}}", elements.join(",")) } else { format!("[{}]", elements.join(",")) }
+    });
+    let deep = (prop::sample::select(vec![("[", "]"), (r#"{"a":"#, "}"), ("[1,[],", "]")]), any_length(), leaf.clone())
+        .prop_map(|((open, close), bytes, leaf)| {
+            let depth = bytes / (open.len() + close.len()) + 1;
+            format!("{}{leaf}{}", open.repeat(depth), close.repeat(depth))
+        });
+    let string = (prop::sample::select(vec!["x", r"\u0001", r"\n", r"\ud83d\ude00", "拿铁", r"\\", " "]), any_length())
+        .prop_map(|(unit, bytes)| format!(r#""{}""#, fill(unit, bytes)));
+    let setting = prop::sample::select(vec![
+        "qr_ttl_seconds",
+        "max_amount",
+        "points_per_unit",
+        "recharge_confirmation",
+        "coffee",
+    ]);
+    let any = prop_oneof![2 => leaf.prop_map(String::from), 4 => wide, 2 => deep, 2 => string];
+    prop_oneof![
+        4 => any.clone().prop_map(|json| format!(r#"{{"a":{json}}}"#)),
+        1 => (setting, any.clone()).prop_map(|(name, json)| format!(r#"{{"{name}":{json}}}"#)),
+        1 => any,
+    ]
+}
+
+fn any_numeric() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => prop::sample::select(vec![
+            "'NaN'", "'Infinity'", "'-Infinity'", "1e131071", "-1e131071", "1e-16383", "0", "-0.00", "0.01", "0.005", "1.00", "-1", "1e9",
+            "9999999999.99", "92233720368547758.07", "92233720368547758.08", "1e24", "99999999999999999999999999999999999999999",
+        ])
+        .prop_map(String::from),
+        1 => (any_length(), any_length()).prop_map(|(whole, decimals)| format!("{}.{}", fill("9", whole), fill("9", decimals.min(16_380)))),
+        1 => (1u32..100_000).prop_map(|cents| format!("{}.{:02}", cents / 100, cents % 100)),
+    ]
+}
+
+/// A value of a type, as SQL.
+fn any_value(of_type: &str) -> BoxedStrategy<String> {
+    let one_of = |values: &'static [&'static str]| prop::sample::select(values).prop_map(String::from).boxed();
+    match of_type {
+        "text" => any_text().boxed(),
+        "jsonb" | "json" => any_json().prop_map(q).boxed(),
+        "numeric" => any_numeric().boxed(),
+        "uuid" => one_of(&[
+            "'00000000-0000-0000-0000-000000000000'",
+            "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+            "'{a0eebc999c0b4ef8bb6d6bb9bd380a11}'",
+            "'x'",
+        ]),
+        "boolean" => one_of(&["true", "false"]),
+        "smallint" | "integer" => one_of(&["0", "1", "-1", "500", "501", "2147483647", "-2147483648"]),
+        "bigint" => one_of(&["0", "1", "-1", "9223372036854775807", "-9223372036854775808", "4611686018427387904"]),
+        "date" => {
+            one_of(&["'infinity'", "'-infinity'", "'5874897-12-31'", "'4713-01-01 BC'", "'2026-11-30'", "'today'"])
+        }
+        "timestamp with time zone" => one_of(&[
+            "'infinity'",
+            "'-infinity'",
+            "'294276-12-31 23:59:59.999999+00'",
+            "'4714-11-24 00:00:00+00 BC'",
+            "'2000-01-01 00:00:00+00'",
+            "'2099-12-31 23:59:59.999999+00'",
+            "now()",
+            "'epoch'",
+        ]),
+        _ => Just("null".to_owned()).boxed(),
+    }
+}
+
+fn any_call(functions: &[Function]) -> impl Strategy<Value = (Function, Vec<Given>, usize)> + use<> {
+    prop::sample::select(functions.to_vec()).prop_flat_map(|function| {
+        let given = function.arguments.iter().map(|argument| {
+            let right = (0usize..8).prop_map(Given::Right).boxed();
+            let left_out = if argument.has_default { Just(Given::Nothing).boxed() } else { right.clone() };
+            prop_oneof![
+                2 => left_out,
+                6 => right,
+                1 => Just(Given::Sql("null".into())),
+                3 => any_value(&argument.of_type).prop_map(Given::Sql),
+            ]
+        });
+        (Just(function.clone()), given.collect::<Vec<_>>(), 0usize..4)
+    })
+}
+
+/// A shop in which every RPC finds something, old rows too.
+struct World {
+    shop: Shop,
+    members: [Member; 2],
+    companies: [Company; 2],
+    numbers: Vec<String>,
+}
+
+impl World {
+    fn open() -> World {
+        let (shop, ming) = with_old_rows();
+        let mei = shop.member("50000.00");
+        let companies = [shop.company("0.900", "50000.00", &mei), shop.company("1.000", "100.00", &ming)];
+        shop.bind(&companies[0], &ming, "member");
+        let paid = shop.charge(&mei, "100.00");
+        let amounts = (0..40).map(|_| shop.refund(&paid["tx_no"], "0.01"));
+        assert_eq!(amounts.count(), 40);
+        for amount in ["1.00", "2.00", "3.00"] {
+            shop.pending(&mei, amount);
+        }
+        let numbers = shop.superuser.column("select tx_no from app.transactions order by id desc");
+        World { shop, members: [ming, mei], companies, numbers }
+    }
+
+    /// A value that is right for an argument, as SQL.
+    fn right(&self, argument: &Argument, which: usize) -> String {
+        let (member, company) = (&self.members[which % 2], &self.companies[which % 2]);
+        let one_of = |values: &[&str]| q(values[which % values.len()]);
+        match argument.name.as_str() {
+            "p_merchant_code" | "p_code" => q(SHOP),
+            "p_qr_plain" => {
+                let code = format!("select qr_plain from app.rotate_card_qr('{}')", member.card);
+                q(self.shop.backend.try_row(&code).map_or("MPS".into(), |row| row["qr_plain"].to_owned()))
+            }
+            "p_card_no" => q(&company.card_no),
+            "p_enterprise_card_id" => q(&company.card),
+            "p_personal_card_id" => q(&member.card),
+            "p_card_id" if which < 6 => q(&member.card),
+            "p_card_id" => q(&company.card),
+            "p_card_type" => one_of(&["personal", "personal", "personal", "enterprise"]),
+            "p_member_id" | "p_user_id" => q(member.id),
+            "p_payment_method" => one_of(&["wechat", "alipay", "cash"]),
+            "p_role" => one_of(&["member", "admin", "cashier", "owner"]),
+            "p_status" => one_of(&["active", "active", "active", "lost", "suspended"]),
+            name if name.ends_with("tx_no") || name == "p_before" => q(&self.numbers[which * 7 % self.numbers.len()]),
+            _ => match argument.of_type.as_str() {
+                "text" => q(format!("text {which}")),
+                "jsonb" => q("{}"),
+                "numeric" => one_of(&["1.00", "2.00", "0.9"]),
+                "integer" => "500".into(),
+                "bigint" => "10".into(),
+                "timestamp with time zone" => "now()".into(),
+                "boolean" => "true".into(),
+                _ => "null".into(),
+            },
+        }
+    }
+
+    fn sql(&self, function: &Function, given: &[Given]) -> String {
+        let arguments = function.arguments.iter().zip(given).filter_map(|(argument, given)| match given {
+            Given::Nothing => None,
+            Given::Right(which) => Some(format!("{} => {}", argument.name, self.right(argument, *which))),
+            Given::Sql(sql) => Some(format!("{} => {sql}", argument.name)),
+        });
+        format!("select * from {}({})", function.name, arguments.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Whoever may call functions of a level: one of the members, the cashier or the shop's server.
+    fn session(&self, level: &str, who: usize) -> Session {
+        match (level, who) {
+            ("backend", _) | (_, 0) => self.shop.db.backend(),
+            (_, 1) => self.shop.db.user(self.shop.cashier_id),
+            _ => self.shop.db.user(self.members[who % 2].id),
+        }
+    }
+}
+
+/// What was the most so far, and of which request.
+#[derive(Default)]
+struct Most {
+    answer: (usize, String),
+    busy: (Duration, String),
+    memory: (u64, String),
+    calls: usize,
+    answered: usize,
+}
+
+fn short(sql: &str) -> String {
+    let end = sql.char_indices().nth(300).map_or(sql.len(), |(at, _)| at);
+    format!("{} bytes: {}", sql.len(), &sql[..end])
+}
+
+/// One of the closed list, or what Postgres says of literals that are no values (class 22) or go too deep (class 54).
+fn is_expected(failure: &Failure) -> bool {
+    match failure.code.strip_prefix("PT") {
+        Some(status) => TOKENS.iter().any(|(token, s)| *token == failure.message && s.to_string() == status),
+        None => failure.code.starts_with("22") || failure.code.starts_with("54"),
+    }
+}
+
+fn must_be_cheap(session: &Session, sql: &str, most: &RefCell<Most>) -> Result<(), TestCaseError> {
+    let meter = Meter::of(session);
+    let (mut answer, mut busy) = meter.busy(|| session.try_rows(sql));
+    for _ in 0..2 {
+        if busy <= MOST_BUSY {
+            break;
+        }
+        let (again, took) = meter.busy(|| session.try_rows(sql));
+        (answer, busy) = (again, busy.min(took));
+    }
+    let bytes = match &answer {
+        Ok(rows) => rows.iter().flat_map(|row| row.values()).map(str::len).sum(),
+        Err(failure) => failure.message.len() + failure.detail.len() + failure.hint.len(),
+    };
+    let mut most = most.borrow_mut();
+    most.calls += 1;
+    most.answered += usize::from(answer.is_ok());
+    if bytes > most.answer.0 {
+        most.answer = (bytes, short(sql));
+    }
+    if busy > most.busy.0 {
+        most.busy = (busy, short(sql));
+    }
+    let memory = meter.peak_bytes();
+    if memory > most.memory.0 {
+        most.memory = (memory, short(sql));
+    }
+    if let Err(failure) = &answer {
+        prop_assert!(is_expected(failure), "{failure:?}");
+    }
+    prop_assert!(busy <= MOST_BUSY, "busy for {busy:?}");
+    prop_assert!(memory <= MOST_BYTES, "{memory} bytes of memory");
+    prop_assert!(bytes <= MOST_ANSWER, "an answer of {bytes} bytes");
+    Ok(())
+}
+
+/// MPS_BOUNDS_SECONDS makes it longer, MPS_BOUNDS_SEED another one.
+#[test]
+fn no_request_costs_much_whatever_it_asks() {
+    let number = |name: &str, default: u64| env::var(name).map_or(default, |v| v.parse().expect("a number"));
+    let (seconds, seed) = (number("MPS_BOUNDS_SECONDS", 12), number("MPS_BOUNDS_SEED", 1));
+    println!("MPS_BOUNDS_SEED={seed} MPS_BOUNDS_SECONDS={seconds}");
+    let world = World::open();
+    let calls = any_call(&functions(&world.shop.superuser));
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
+    let config = Config { failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let most = RefCell::new(Most::default());
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        let case = calls.new_tree(&mut runner).expect("a call");
+        let outcome = runner.run_one(case, |(function, given, who)| {
+            let sql = world.sql(&function, &given);
+            if sql.len() > 64 << 10 {
+                return Err(TestCaseError::reject("longer than a request"));
+            }
+            // A session of its own: what it has at most is what this call took.
+            must_be_cheap(&world.session(&function.level, who), &sql, &most)
+                .map_err(|e| TestCaseError::fail(format!("{e}\n{}", short(&sql))))
+        });
+        if let Err(proptest::test_runner::TestError::Fail(why, _)) = outcome {
+            panic!("{why}");
+        }
+    }
+    let most = most.into_inner();
+    println!("{} calls, {} of them answered", most.calls, most.answered);
+    println!("longest answer: {} bytes; {}", most.answer.0, most.answer.1);
+    println!("busiest: {:?}; {}", most.busy.0, most.busy.1);
+    println!("most memory: {} bytes; {}", most.memory.0, most.memory.1);
+    assert!(most.answered * 10 > most.calls, "hardly any call gets further than its arguments");
+    assert_eq!(world.shop.superuser.rows("select * from app.verify_books() where not ok"), []);
 }
