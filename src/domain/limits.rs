@@ -10,6 +10,13 @@ pub const CODE_CHARS: usize = 64;
 pub const PHONE_CHARS: usize = 40;
 /// The longest address that e-mail can deliver to (RFC 5321) is 254; some room for display forms.
 pub const EMAIL_CHARS: usize = 320;
+/// More bytes than any text that is accepted can have.
+pub const ANY_TEXT_BYTES: usize = 16 * 1024;
+/// A text that is too long for every limit, and not longer than it takes.
+pub const TOO_LONG: &str = match str::from_utf8(&[b'x'; MOST_UTF8_BYTES * TEXT_CHARS + 1]) {
+    Ok(text) => text,
+    Err(_) => panic!("it is ASCII"),
+};
 /// jsonb tags and payloads, in bytes of their text as the server writes it.
 pub const TAG_BYTES: usize = 8 * 1024;
 /// More bytes than any jsonb is stored in whose text is within [`TAG_BYTES`]: at most four for each (a digit of an array).
@@ -59,6 +66,14 @@ pub fn key(value: &str, max: usize) -> Result<&str, BadText> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_long_is_too_long_for_every_limit() {
+        for max in [KEY_CHARS, TEXT_CHARS, CODE_CHARS, PHONE_CHARS, EMAIL_CHARS] {
+            assert_eq!(text(TOO_LONG, max), Err(BadText::TooLong));
+            assert!(max * MOST_UTF8_BYTES < ANY_TEXT_BYTES);
+        }
+    }
 
     #[test]
     fn counts_characters_not_bytes() {

@@ -4,7 +4,7 @@ use super::books::stored_id;
 use super::statement::{shown, visible_card, walk_back};
 use super::{args, read};
 use crate::error::{Token, ensure};
-use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::store::{merchants, months, transactions};
 use pgrx::prelude::*;
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use std::collections::HashMap;
 #[allow(clippy::type_complexity)]
 fn card_statement(
     p_card_id: Option<Uuid>,
-    p_card_type: Option<&str>,
-    p_before: Option<&str>,
+    p_card_type: Option<Text>,
+    p_before: Option<Text>,
     p_limit: Option<i32>,
 ) -> TableIterator<
     'static,

@@ -4,7 +4,7 @@ use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::keys::{self, Claim, OrderScope};
 use crate::store::transactions::{self, Tx};
-use crate::store::types::{JsonbArg, NumericArg, NumericOut, Uuid};
+use crate::store::types::{JsonbArg, NumericArg, NumericOut, Text, Uuid};
 use crate::store::{months, server};
 use mps_domain::tx_no::{TxId, TxStatus, TxType};
 use pgrx::prelude::*;
@@ -25,9 +25,9 @@ pub type Answer = TableIterator<
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn confirm_recharge(
-    p_tx_no: Option<&str>,
+    p_tx_no: Option<Text>,
     p_amount: Option<NumericArg>,
-    p_gateway_trade_no: Option<&str>,
+    p_gateway_trade_no: Option<Text>,
     p_payload: Option<JsonbArg>,
 ) -> TableIterator<
     'static,

@@ -4,7 +4,7 @@ use super::merchant_charge_by_qr::operated_merchant;
 use super::statement::shown;
 use super::{args, read};
 use crate::error::{Error, Token, ensure};
-use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::store::{months, transactions};
 use mps_domain::month::Month;
 use pgrx::prelude::*;
@@ -15,10 +15,10 @@ const CLOCK_MARGIN_MICROS: i64 = 24 * 3_600 * 1_000_000;
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn merchant_statement(
-    p_merchant_code: Option<&str>,
+    p_merchant_code: Option<Text>,
     p_from: Option<Timestamp>,
     p_to: Option<Timestamp>,
-    p_before: Option<&str>,
+    p_before: Option<Text>,
     p_limit: Option<i32>,
 ) -> TableIterator<
     'static,

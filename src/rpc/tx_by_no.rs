@@ -5,7 +5,7 @@ use super::statement::{may_see, shown};
 use super::{Call, args, read};
 use crate::error::{Result, Token, ensure};
 use crate::store::transactions::{self, Tx};
-use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::store::{cards, merchants, months};
 use mps_domain::limits;
 use mps_domain::tx_no::TxType;
@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn tx_by_no(
-    p_tx_no: Option<&str>,
+    p_tx_no: Option<Text>,
 ) -> TableIterator<
     'static,
     (

@@ -281,6 +281,36 @@ impl IntoDatum for RawJsonb {
 
 impl_sql_translatable!(RawJsonb, "jsonb");
 
+/// An argument of type text. One that is longer than any that is accepted is neither fetched nor looked at: where it comes from
+/// a table, a few bytes there may be a gigabyte here. In its place stands one that is too long as well.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a>(&'a str);
+
+impl<'a> Text<'a> {
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+}
+
+impl FromDatum for Text<'_> {
+    unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, oid: Oid) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: the SQL signature says text.
+        unsafe {
+            let fits = content_bytes(datum) <= limits::ANY_TEXT_BYTES;
+            if fits {
+                <&str>::from_polymorphic_datum(datum, false, oid).map(Text)
+            } else {
+                Some(Text(limits::TOO_LONG))
+            }
+        }
+    }
+}
+
+impl_sql_translatable!(Text<'_>, "text");
+
 /// An argument of type jsonb. What is larger than any that is accepted is neither fetched nor copied: where it comes from a
 /// table, a few bytes there may be a gigabyte here.
 #[derive(Debug)]
@@ -335,7 +365,7 @@ macro_rules! results {
     )*};
 }
 
-arguments!(Timestamp, NumericArg, RawJsonb, JsonbArg);
+arguments!(Timestamp, NumericArg, RawJsonb, JsonbArg, Text<'fcx>);
 results!(Timestamp, NumericOut, RawJsonb);
 
 /// Copies the content of a varlena, detoasted.
@@ -354,7 +384,15 @@ unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
 /// # Safety
 /// The datum must be a live varlena.
 unsafe fn content_bytes(datum: Datum) -> usize {
-    unsafe { pg_sys::toast_raw_datum_size(datum) }.saturating_sub(pg_sys::VARHDRSZ)
+    unsafe {
+        let value = datum.cast_mut_ptr();
+        // Nearly every one lies here as it is.
+        if pgrx::varatt_is_4b_u(value) || (pgrx::varatt_is_1b(value) && !pgrx::varatt_is_1b_e(value)) {
+            pgrx::varsize_any_exhdr(value)
+        } else {
+            pg_sys::toast_raw_datum_size(datum).saturating_sub(pg_sys::VARHDRSZ)
+        }
+    }
 }
 
 /// A varlena of these bytes, in the current memory context.
