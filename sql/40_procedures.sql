@@ -194,13 +194,18 @@ CREATE FUNCTION sec.on_signup() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     v_row jsonb := to_jsonb(NEW);
+    v_said jsonb;
+    v_name text;
 BEGIN
     -- A sign-up must never fail because of us: whatever goes wrong is a warning, and the app's own register_member mends it.
     BEGIN
-        PERFORM sec.register_signup(
-            (v_row ->> 'id')::uuid,
-            coalesce(v_row #>> '{raw_user_meta_data,name}', v_row #>> '{raw_user_meta_data,full_name}'),
-            v_row ->> 'phone', v_row ->> 'email');
+        -- A name is a string. Whoever signs up writes there what they like, and a list of short numbers can be half a gigabyte as text.
+        FOREACH v_said IN ARRAY ARRAY[v_row #> '{raw_user_meta_data,name}', v_row #> '{raw_user_meta_data,full_name}'] LOOP
+            IF v_name IS NULL AND jsonb_typeof(v_said) = 'string' THEN
+                v_name := v_said #>> '{}';
+            END IF;
+        END LOOP;
+        PERFORM sec.register_signup((v_row ->> 'id')::uuid, v_name, v_row ->> 'phone', v_row ->> 'email');
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING 'mps: no member for the new user %: %', v_row ->> 'id', SQLERRM;
     END;

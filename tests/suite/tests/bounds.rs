@@ -1,6 +1,6 @@
 //! A limit is measured where the cost is paid: what is small in a request or in a row is not large anywhere else.
 
-use mps_tests::{Company, Db, Failure, Member, Meter, NULL, Row, SHOP, Session, Shop, TOKENS, q};
+use mps_tests::{Company, Db, Failure, Member, Meter, NULL, Row, SHOP, Session, Shop, TOKENS, nobody, q};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use std::cell::RefCell;
@@ -271,6 +271,32 @@ fn the_length_of_a_text_is_known_exactly() {
     ] {
         assert_eq!(differing(&format!("select {value} from public.kept k")), [], "{value}");
     }
+}
+
+#[test]
+fn what_a_sign_up_says_is_not_made_text_unless_it_is_one() {
+    let _roles = Db::new();
+    let db = Db::empty();
+    let superuser = db.superuser();
+    superuser.run(
+        "create schema auth; create table auth.users (id uuid primary key, email text, phone text, raw_user_meta_data jsonb); \
+         create extension mps; select app.enable_supabase_signup()",
+    );
+    let numbers = format!(r#"[{}]"#, vec!["1e131071"; 3000].join(","));
+    let meter = Meter::of(&superuser);
+    for (said, name) in [
+        (format!(r#"{{"name":{numbers}}}"#), "x@example.org"),
+        (format!(r#"{{"name":{numbers},"full_name":"Ming"}}"#), "Ming"),
+        (r#"{"name":7}"#.into(), "x@example.org"),
+        (r#"{"name":"Mei","full_name":"Ming"}"#.into(), "Mei"),
+    ] {
+        let id = nobody();
+        let sign_up = format!("insert into auth.users values ('{id}', 'x@example.org', null, {})", q(said));
+        let (_, busy) = meter.busy(|| superuser.run(&sign_up));
+        assert!(busy <= 4 * MOST_BUSY, "{busy:?}");
+        assert_eq!(superuser.column(&format!("select name from app.member_profiles where id = '{id}'")), [name]);
+    }
+    assert!(meter.peak_bytes() <= MOST_BYTES, "{} bytes", meter.peak_bytes());
 }
 
 #[test]
