@@ -2,6 +2,7 @@
 
 use crate::session::Session;
 use std::fs;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// Of one session's backend, since the meter was made.
@@ -11,12 +12,14 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Has the session do once what every session does once, so that it is not counted.
     pub fn of(session: &Session) -> Meter {
         let pid = session.pid();
         let meter = Meter { peak_at_start: peak(&pid), pid };
         if meter.peak_at_start.is_none() {
-            eprintln!("SKIPPED: memory is not measured, the server's processes are not those of this machine");
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                eprintln!("SKIPPED: memory is not measured, the server's processes cannot be looked at from here")
+            });
         }
         meter
     }
@@ -37,7 +40,7 @@ impl Meter {
     }
 
     /// The least of three times, unless the first is within `limit`: others make use of the machine.
-    pub fn busy_at_least(&self, limit: Duration, mut work: impl FnMut()) -> Duration {
+    pub fn least_busy(&self, limit: Duration, mut work: impl FnMut()) -> Duration {
         let mut least = Duration::MAX;
         for _ in 0..3 {
             least = least.min(self.busy(&mut work).1);

@@ -51,8 +51,7 @@ fn a_short_request_costs_little_whatever_its_numbers_would_be_as_text() {
             let backend = shop.db.backend();
             backend.failure(&sql).must_be("INVALID_ARGUMENT", &sql[..200]);
             let meter = Meter::of(&backend);
-            let busy =
-                meter.busy_at_least(MOST_BUSY, || backend.failure(&sql).must_be("INVALID_ARGUMENT", &sql[..200]));
+            let busy = meter.least_busy(MOST_BUSY, || backend.failure(&sql).must_be("INVALID_ARGUMENT", &sql[..200]));
             assert!(busy <= MOST_BUSY, "{busy:?}: {}", &sql[..200]);
             assert!(meter.peak_bytes() <= MOST_BYTES, "{} bytes: {}", meter.peak_bytes(), &sql[..200]);
         }
@@ -196,7 +195,7 @@ fn no_claims_cost_more_than_their_reading() {
         for claims in [format!(r#"{{"sub":"{}",{more}}}"#, ming.id), format!(r#"{{{more},"sub":"{}"}}"#, ming.id)] {
             owner.run(&format!("select set_config('request.jwt.claims', {}, false)", q(&claims)));
             let meter = Meter::of(&owner);
-            let busy = meter.busy_at_least(MOST_BUSY, || {
+            let busy = meter.least_busy(MOST_BUSY, || {
                 assert_eq!(owner.value("select count(*) from app.v_user_cards"), "1");
             });
             assert!(busy <= MOST_BUSY, "{busy:?}");
