@@ -101,6 +101,12 @@ $$;
 COMMENT ON FUNCTION sec.record_event(text, text, text, jsonb) IS
     'Writes one audit event for the SQL parts of mps, and makes this month if it is missing. Internal.';
 
+-- COST: so that a page is sorted and cut before its tags are looked at.
+CREATE FUNCTION sec.shown_tag(p_tag jsonb) RETURNS jsonb
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'shown_tag_wrapper';
+COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
+    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
+
 CREATE FUNCTION sec.level_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

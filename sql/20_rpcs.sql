@@ -178,7 +178,7 @@ CREATE FUNCTION app.card_statement(p_card_id uuid, p_card_type text DEFAULT 'per
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'card_statement_wrapper';
 COMMENT ON FUNCTION app.card_statement IS
-    'A page of a card''s movements, newest first, by card_seq; p_before (a tx_no of the card) continues below it; 1 to 500 rows. change is the signed movement of the balance. Recharges still processing are not movements. Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+    'A page of a card''s movements, newest first, by card_seq; p_before (a tx_no of the card) continues below it; 1 to 500 rows. change is the signed movement of the balance. Recharges still processing are not movements. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 
 CREATE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_before text DEFAULT NULL, p_limit integer DEFAULT 50)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
@@ -187,7 +187,7 @@ CREATE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz 
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'merchant_statement_wrapper';
 COMMENT ON FUNCTION app.merchant_statement IS
-    'A page of a merchant''s transactions, newest first by created_at, from p_from (inclusive) to p_to (exclusive); p_before (a tx_no of the merchant) continues below it; 1 to 500 rows. Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+    'A page of a merchant''s transactions, newest first by created_at, from p_from (inclusive) to p_to (exclusive); p_before (a tx_no of the merchant) continues below it; 1 to 500 rows. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 
 CREATE FUNCTION app.balance_as_of(p_card_id uuid, p_at timestamptz, p_card_type text DEFAULT 'personal')
     RETURNS numeric
@@ -203,4 +203,4 @@ CREATE FUNCTION app.tx_by_no(p_tx_no text)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'tx_by_no_wrapper';
 COMMENT ON FUNCTION app.tx_by_no IS
-    'A transaction by its number, and below a payment its refunds, newest first. balance_after only for those who may see the card. Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, NOT_AUTHENTICATED.';
+    'A transaction by its number, and below a payment its newest refunds (500 at most; all of them are in the card''s and the merchant''s statement), newest first. balance_after only for those who may see the card. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, NOT_AUTHENTICATED.';

@@ -554,8 +554,9 @@ BEGIN
             SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
                    t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
                    t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
-                   t.reason, t.tag, t.created_at, t.posted_at
+                   t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
             FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+        COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
         COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
@@ -594,6 +595,7 @@ BEGIN
         -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
         PERFORM sec.migrate_recharges();
+        PERFORM sec.migrate_views_3();
     END IF;
     UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
     RETURN c_version;
@@ -633,6 +635,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_recharges() IS 'The step to schema version 3 of what recharges claim: trade numbers, order ids, pending ones. Internal: sec.migrate_tables() calls it.';
+
+CREATE FUNCTION sec.migrate_views_3() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_usage_logs'::regclass AND d.deptype = 'e') THEN
+        -- It was missing, and is new.
+        RETURN;
+    END IF;
+    -- No row that is there already breaks a page. A script replaces a view of the extension's own only, and this is none: it
+    -- becomes one for the moment, because dropping it would take others' views that stand on it.
+    ALTER EXTENSION mps ADD VIEW app.v_usage_logs;
+    CREATE OR REPLACE VIEW app.v_usage_logs WITH (security_invoker = true) AS
+            SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
+                   t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
+                   t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
+                   t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
+            FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+    ALTER EXTENSION mps DROP VIEW app.v_usage_logs;
+    COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_views_3() IS 'The views of 0.3.0 in the place of those of older releases. Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.expect_many_rows(p_transactions regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

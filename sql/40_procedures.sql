@@ -198,6 +198,8 @@ CREATE FUNCTION sec.on_signup() RETURNS trigger
 DECLARE
     v_columns text;
     v_row jsonb;
+    v_said jsonb;
+    v_name text;
 BEGIN
     -- A sign-up must never fail because of us: whatever goes wrong is a warning, and the app's own register_member mends it.
     BEGIN
@@ -207,10 +209,13 @@ BEGIN
         WHERE a.attrelid = TG_RELID AND a.attname IN ('id', 'email', 'phone', 'raw_user_meta_data')
           AND t.typnamespace = 'pg_catalog'::regnamespace;
         EXECUTE format('SELECT jsonb_build_object(%s)', v_columns) INTO v_row USING NEW;
-        PERFORM sec.register_signup(
-            (v_row ->> 'id')::uuid,
-            coalesce(v_row #>> '{raw_user_meta_data,name}', v_row #>> '{raw_user_meta_data,full_name}'),
-            v_row ->> 'phone', v_row ->> 'email');
+        -- A name is a string. Whoever signs up writes there what they like, and a list of short numbers can be half a gigabyte as text.
+        FOREACH v_said IN ARRAY ARRAY[v_row #> '{raw_user_meta_data,name}', v_row #> '{raw_user_meta_data,full_name}'] LOOP
+            IF v_name IS NULL AND jsonb_typeof(v_said) = 'string' THEN
+                v_name := v_said #>> '{}';
+            END IF;
+        END LOOP;
+        PERFORM sec.register_signup((v_row ->> 'id')::uuid, v_name, v_row ->> 'phone', v_row ->> 'email');
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING 'mps: no member for the new user %: %', v_row ->> 'id', SQLERRM;
     END;

@@ -9,6 +9,7 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
         ('sec.level_operator', 'operator'),
         ('sec.admin_card_ids', 'client'),
         ('sec.merchant_ids', 'client'),
+        ('sec.shown_tag', 'client'),
         ('app.error_list', 'client'),
         ('app.register_member', 'client'),
         ('app.rotate_card_qr', 'client'),

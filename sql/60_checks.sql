@@ -148,7 +148,7 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
     ),
     allowed_columns AS (
         SELECT h.role, c.tab, trim(x.col) AS col FROM held h
-        CROSS JOIN sec.api_columns() c
+        CROSS JOIN LATERAL (SELECT * FROM sec.api_columns() UNION ALL SELECT * FROM sec.backend_columns() WHERE h.level = 'backend') c
         LEFT JOIN LATERAL string_to_table(c.cols, ',') x(col) ON true
         WHERE h.level IN ('client', 'backend')
         UNION

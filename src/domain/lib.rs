@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod card;
+pub mod jsonb;
 pub mod limits;
 pub mod money;
 pub mod month;

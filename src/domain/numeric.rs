@@ -7,9 +7,14 @@ const SHORT: u16 = 0x8000;
 const SPECIAL: u16 = 0xC000;
 const SHORT_NEGATIVE: u16 = 0x2000;
 const SHORT_SCALE_SHIFT: u32 = 7;
+const SHORT_SCALE_MASK: u16 = 0x1F80;
 const SHORT_WEIGHT_NEGATIVE: u16 = 0x0040;
 const SHORT_WEIGHT_MASK: u16 = 0x003F;
 const LONG_NEGATIVE: u16 = 0x4000;
+const LONG_SCALE_MASK: u16 = 0x3FFF;
+/// Of the special ones: NaN is neither.
+const INFINITY: u16 = 0xD000;
+const NEGATIVE_INFINITY: u16 = 0xF000;
 const BASE: i128 = 10_000;
 const BASE_DECIMALS: u32 = 4;
 /// 10000^6 = 10^24: beyond any amount, and far from overflowing an i128.
@@ -28,10 +33,69 @@ pub enum NotExact {
     Malformed,
 }
 
+/// What stands before the digits of a finite number.
+struct Header {
+    negative: bool,
+    /// The power of 10000 of the first digit.
+    weight: i32,
+    /// Decimals that are shown.
+    scale: u16,
+}
+
+impl Header {
+    /// Reads it off the words of a numeric that is not special; what is left are the digits.
+    fn read(first: u16, words: &mut impl Iterator<Item = u16>) -> Option<Header> {
+        if first & SHORT != 0 {
+            let low = i32::from(first & SHORT_WEIGHT_MASK);
+            let sign_extension = if first & SHORT_WEIGHT_NEGATIVE != 0 { -64 } else { 0 };
+            Some(Header {
+                negative: first & SHORT_NEGATIVE != 0,
+                weight: sign_extension + low,
+                scale: (first & SHORT_SCALE_MASK) >> SHORT_SCALE_SHIFT,
+            })
+        } else {
+            let weight = words.next()? as i16;
+            Some(Header {
+                negative: first & SPECIAL == LONG_NEGATIVE,
+                weight: i32::from(weight),
+                scale: first & LONG_SCALE_MASK,
+            })
+        }
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]]))
+}
+
+/// How many characters the server writes for a numeric, from the bytes after its length word: known from its header and
+/// first digit, however long. `None` for what is no numeric.
+pub fn text_bytes(bytes: &[u8]) -> Option<usize> {
+    let mut words = words(bytes);
+    let first = words.next()?;
+    if first & SPECIAL == SPECIAL {
+        return Some(match first {
+            INFINITY => "Infinity".len(),
+            NEGATIVE_INFINITY => "-Infinity".len(),
+            _ => "NaN".len(),
+        });
+    }
+    let header = Header::read(first, &mut words)?;
+    let leading = match words.next().unwrap_or(0) {
+        0..10 => 1,
+        10..100 => 2,
+        100..1000 => 3,
+        _ => BASE_DECIMALS as usize,
+    };
+    let whole = usize::try_from(header.weight).map_or(1, |weight| weight * BASE_DECIMALS as usize + leading);
+    let decimals = if header.scale > 0 { 1 + usize::from(header.scale) } else { 0 };
+    Some(usize::from(header.negative) + whole + decimals)
+}
+
 /// Reads the bytes after a numeric's length word as a whole number of `10^-scale` units; `scale` is 0 to 4.
 pub fn decode(bytes: &[u8], scale: u32) -> Result<i64, NotExact> {
     assert!(scale <= BASE_DECIMALS);
-    let mut words = bytes.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]]));
+    let mut words = words(bytes);
     let header = words.next().ok_or(NotExact::Malformed)?;
     if !bytes.len().is_multiple_of(2) {
         return Err(NotExact::Malformed);
@@ -39,14 +103,7 @@ pub fn decode(bytes: &[u8], scale: u32) -> Result<i64, NotExact> {
     if header & SPECIAL == SPECIAL {
         return Err(NotExact::NotFinite);
     }
-    let (negative, weight) = if header & SHORT != 0 {
-        let low = i32::from(header & SHORT_WEIGHT_MASK);
-        let sign_extension = if header & SHORT_WEIGHT_NEGATIVE != 0 { -64 } else { 0 };
-        (header & SHORT_NEGATIVE != 0, sign_extension + low)
-    } else {
-        let weight = words.next().ok_or(NotExact::Malformed)? as i16;
-        (header & SPECIAL == LONG_NEGATIVE, i32::from(weight))
-    };
+    let Header { negative, weight, .. } = Header::read(header, &mut words).ok_or(NotExact::Malformed)?;
     let unit = 10i128.pow(scale);
     let mut total: i128 = 0;
     for (index, digit) in words.enumerate() {
@@ -145,6 +202,37 @@ mod tests {
         assert_eq!(decode(&[1], 2), Err(NotExact::Malformed));
     }
 
+    #[test]
+    fn knows_how_long_it_is_as_text() {
+        let length = |words: &[u16]| text_bytes(&bytes(words));
+        assert_eq!(length(&[0x8100, 52]), Some("52.00".len()));
+        assert_eq!(length(&[0x8100 | 0x007F, 500]), Some("0.05".len()));
+        assert_eq!(length(&[0xA080, 1, 5000]), Some("-1.5".len()));
+        assert_eq!(length(&[0x8001, 1, 2345]), Some("12345".len()));
+        assert_eq!(length(&[0x8001, 100]), Some("1000000".len()));
+        assert_eq!(length(&[0x8000]), Some("0".len()));
+        assert_eq!(length(&[0x8100]), Some("0.00".len()));
+        // The long form: -7, and the largest there is, 1e131071.
+        assert_eq!(length(&[0x4000, 0, 7]), Some("-7".len()));
+        assert_eq!(length(&[0x0000, 0x7FFF, 1000]), Some(131_072));
+        assert_eq!(length(&[0xC000]), Some("NaN".len()));
+        assert_eq!(length(&[0xD000]), Some("Infinity".len()));
+        assert_eq!(length(&[0xF000]), Some("-Infinity".len()));
+        assert_eq!(length(&[]), None);
+        assert_eq!(length(&[0x0000]), None);
+    }
+
+    /// As long as a numeric can be: it is not made any longer, and the first digit decides.
+    #[test]
+    fn reads_the_longest_at_the_cost_of_its_first_digits() {
+        let dense: Vec<u16> = [0x0000, 0x7FFF].into_iter().chain(std::iter::repeat_n(9999, 36_000)).collect();
+        assert_eq!(decode(&bytes(&dense), 2), Err(NotExact::TooLarge));
+        assert_eq!(text_bytes(&bytes(&dense)), Some(131_072));
+        let small: Vec<u16> = [0x3FFF, 0xFFFF].into_iter().chain(std::iter::repeat_n(9999, 4_095)).collect();
+        assert_eq!(decode(&bytes(&small), 2), Err(NotExact::TooManyDecimals));
+        assert_eq!(text_bytes(&bytes(&small)), Some(2 + 16_383));
+    }
+
     proptest! {
         #[test]
         fn round_trips(units in any::<i64>(), scale in 0u32..=4) {
@@ -156,6 +244,7 @@ mod tests {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40), scale in 0u32..=4) {
             let _ = decode(&bytes, scale);
+            let _ = text_bytes(&bytes);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::books::{post_points, stored_id};
 use super::{Call, args, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::keys::{self, Claim, Scope};
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use crate::store::{cards, months, points};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::tx_no::TxId;
@@ -18,8 +18,8 @@ const MAX_CHANGE: i64 = 1_000_000_000_000;
 fn adjust_points(
     p_card_id: Option<Uuid>,
     p_change: Option<i64>,
-    p_reason: Option<&str>,
-    p_idempotency_key: Option<&str>,
+    p_reason: Option<Text>,
+    p_idempotency_key: Option<Text>,
 ) -> TableIterator<'static, (name!(points, i64), name!(level, i32))> {
     let after = write(|call| {
         call.caller.require_backend()?;

@@ -2,11 +2,28 @@
 
 use crate::error::{Error, Result, Token, bad_amount, bad_text};
 use crate::store::settings::Config;
-use crate::store::types::{NumericArg, RawJsonb, Timestamp};
+use crate::store::types::{JsonbArg, NumericArg, RawJsonb, Text, Timestamp};
 use mps_domain::card::CardType;
 use mps_domain::limits;
 use mps_domain::money::{MAX_CENTS, MONEY_SCALE, Money};
 use mps_domain::tx_no::{self, TxId, TxType};
+
+/// A text as it was given: as an argument, or out of something else that was.
+pub trait Given<'a> {
+    fn given(self) -> Option<&'a str>;
+}
+
+impl<'a> Given<'a> for Option<&'a str> {
+    fn given(self) -> Option<&'a str> {
+        self
+    }
+}
+
+impl<'a> Given<'a> for Option<Text<'a>> {
+    fn given(self) -> Option<&'a str> {
+        self.map(Text::get)
+    }
+}
 
 /// A required argument.
 pub fn required<T>(value: Option<T>, argument: &'static str) -> Result<T> {
@@ -47,44 +64,50 @@ pub fn within_limit(amount: Money, argument: &'static str, config: &Config) -> R
     Ok(())
 }
 
+/// A required text of whatever length: a label, a code that is looked up.
+pub fn label<'a>(value: impl Given<'a>, argument: &'static str) -> Result<&'a str> {
+    required(value.given(), argument)
+}
+
 /// A required text, free in form.
-pub fn text<'a>(value: Option<&'a str>, argument: &'static str, max: usize) -> Result<&'a str> {
-    limits::text(required(value, argument)?, max).map_err(|why| bad_text(argument, why, max))
+pub fn text<'a>(value: impl Given<'a>, argument: &'static str, max: usize) -> Result<&'a str> {
+    limits::text(required(value.given(), argument)?, max).map_err(|why| bad_text(argument, why, max))
 }
 
 /// An optional text, free in form.
-pub fn optional_text<'a>(value: Option<&'a str>, argument: &'static str, max: usize) -> Result<Option<&'a str>> {
-    value.map(|v| text(Some(v), argument, max)).transpose()
+pub fn optional_text<'a>(value: impl Given<'a>, argument: &'static str, max: usize) -> Result<Option<&'a str>> {
+    value.given().map(|v| text(Some(v), argument, max)).transpose()
 }
 
 /// A reason that may be left out.
-pub fn optional_reason(value: Option<&str>) -> Result<Option<&str>> {
+pub fn optional_reason<'a>(value: impl Given<'a>) -> Result<Option<&'a str>> {
     optional_text(value, "p_reason", limits::TEXT_CHARS)
 }
 
 /// A reason that must be given.
-pub fn reason(value: Option<&str>) -> Result<&str> {
+pub fn reason<'a>(value: impl Given<'a>) -> Result<&'a str> {
     text(value, "p_reason", limits::TEXT_CHARS)
 }
 
 /// A required identifier that somebody else made: keys, order ids, trade numbers.
-pub fn key<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a str> {
-    limits::key(required(value, argument)?, limits::KEY_CHARS).map_err(|why| bad_text(argument, why, limits::KEY_CHARS))
+pub fn key<'a>(value: impl Given<'a>, argument: &'static str) -> Result<&'a str> {
+    limits::key(required(value.given(), argument)?, limits::KEY_CHARS)
+        .map_err(|why| bad_text(argument, why, limits::KEY_CHARS))
 }
 
 /// As [`key`], where it may be left out.
-pub fn optional_key<'a>(value: Option<&'a str>, argument: &'static str) -> Result<Option<&'a str>> {
-    value.map(|v| key(Some(v), argument)).transpose()
+pub fn optional_key<'a>(value: impl Given<'a>, argument: &'static str) -> Result<Option<&'a str>> {
+    value.given().map(|v| key(Some(v), argument)).transpose()
 }
 
 /// The code of a merchant.
-pub fn merchant_code(value: Option<&str>) -> Result<&str> {
+pub fn merchant_code<'a>(value: impl Given<'a>) -> Result<&'a str> {
     code(value, "p_merchant_code")
 }
 
 /// A code: no white space, no control characters.
-pub fn code<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a str> {
-    let code = limits::key(required(value, argument)?, limits::CODE_CHARS)
+pub fn code<'a>(value: impl Given<'a>, argument: &'static str) -> Result<&'a str> {
+    let code = limits::key(required(value.given(), argument)?, limits::CODE_CHARS)
         .map_err(|why| bad_text(argument, why, limits::CODE_CHARS))?;
     if code.chars().any(char::is_whitespace) {
         return Err(Error::new(Token::InvalidArgument, format!("{argument} has white space")));
@@ -93,32 +116,28 @@ pub fn code<'a>(value: Option<&'a str>, argument: &'static str) -> Result<&'a st
 }
 
 /// A tag or payload: a JSON object of bounded size. NULL is the empty object.
-pub fn object(value: Option<RawJsonb>, argument: &'static str) -> Result<RawJsonb> {
+pub fn object(value: Option<JsonbArg>, argument: &'static str) -> Result<RawJsonb> {
     let Some(value) = value else {
         return Ok(RawJsonb::empty());
     };
-    // Stored, it may be larger than the text it came from (numbers are): either form may be the small one.
-    let stored = value.stored_bytes();
-    if stored > limits::TAG_BYTES && (stored > 8 * limits::TAG_BYTES || value.to_text().len() > limits::TAG_BYTES) {
-        return Err(Error::new(
-            Token::InvalidArgument,
-            format!("{argument} is larger than {} bytes", limits::TAG_BYTES),
-        ));
-    }
+    // What is read and shown later is the text, which a few bytes stored may make a long one.
+    let value = value.value().filter(|v| v.text_bytes(limits::TAG_BYTES).is_some()).ok_or_else(|| {
+        Error::new(Token::InvalidArgument, format!("{argument} is larger than {} bytes", limits::TAG_BYTES))
+    })?;
     if !value.is_object() {
         return Err(Error::new(Token::InvalidArgument, format!("{argument} must be a JSON object")));
     }
     Ok(value)
 }
 
-pub fn card_type(value: Option<&str>) -> Result<CardType> {
-    CardType::from_label(required(value, "p_card_type")?)
+pub fn card_type<'a>(value: impl Given<'a>) -> Result<CardType> {
+    CardType::from_label(required(value.given(), "p_card_type")?)
         .ok_or_else(|| Error::new(Token::InvalidArgument, "p_card_type is personal or enterprise"))
 }
 
 /// A transaction number; what is none cannot be found.
-pub fn tx_number(value: Option<&str>, argument: &'static str) -> Result<(TxType, TxId)> {
-    tx_no::parse(required(value, argument)?).ok_or_else(|| Token::TxNotFound.into())
+pub fn tx_number<'a>(value: impl Given<'a>, argument: &'static str) -> Result<(TxType, TxId)> {
+    tx_no::parse(required(value.given(), argument)?).ok_or_else(|| Token::TxNotFound.into())
 }
 
 /// The number of rows on a page.

@@ -6,13 +6,13 @@ use super::{Call, args, read};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::months::{self, Presence};
 use crate::store::transactions::{self, Link};
-use crate::store::types::{NumericOut, Timestamp, Uuid};
+use crate::store::types::{NumericOut, Text, Timestamp, Uuid};
 use mps_domain::money::Money;
 use mps_domain::tx_no::TxId;
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
-fn balance_as_of(p_card_id: Option<Uuid>, p_at: Option<Timestamp>, p_card_type: Option<&str>) -> NumericOut {
+fn balance_as_of(p_card_id: Option<Uuid>, p_at: Option<Timestamp>, p_card_type: Option<Text>) -> NumericOut {
     let balance = read(|call| {
         call.caller.client()?;
         let id = args::required(p_card_id, "p_card_id")?;

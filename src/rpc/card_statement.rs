@@ -1,10 +1,10 @@
 //! `app.card_statement`: a page of a card's movements, newest first.
 
 use super::books::stored_id;
-use super::statement::{visible_card, walk_back};
+use super::statement::{shown, visible_card, walk_back};
 use super::{args, read};
 use crate::error::{Token, ensure};
-use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::store::{merchants, months, transactions};
 use pgrx::prelude::*;
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use std::collections::HashMap;
 #[allow(clippy::type_complexity)]
 fn card_statement(
     p_card_id: Option<Uuid>,
-    p_card_type: Option<&str>,
-    p_before: Option<&str>,
+    p_card_type: Option<Text>,
+    p_before: Option<Text>,
     p_limit: Option<i32>,
 ) -> TableIterator<
     'static,
@@ -89,7 +89,7 @@ fn card_statement(
             tx.original_tx_no,
             tx.refunded_amount.map(Into::into),
             tx.reason,
-            tx.tag,
+            shown(tx.tag),
             tx.created_at,
             tx.posted_at,
         )

@@ -4,7 +4,7 @@ use super::replay::{Dedupe, First};
 use super::{args, books, write};
 use crate::error::{Error, Token, ensure};
 use crate::store::keys::Scope;
-use crate::store::types::{NumericArg, NumericOut, Timestamp, Uuid};
+use crate::store::types::{NumericArg, NumericOut, Text, Timestamp, Uuid};
 use crate::store::{cards, months, transactions};
 use mps_domain::card::CardStatus;
 use mps_domain::money::Money;
@@ -14,10 +14,10 @@ use pgrx::prelude::*;
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn compensate_tx(
-    p_tx_no: Option<&str>,
+    p_tx_no: Option<Text>,
     p_amount: Option<NumericArg>,
-    p_reason: Option<&str>,
-    p_idempotency_key: Option<&str>,
+    p_reason: Option<Text>,
+    p_idempotency_key: Option<Text>,
 ) -> TableIterator<
     'static,
     (

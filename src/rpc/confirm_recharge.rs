@@ -1,11 +1,12 @@
 //! `app.confirm_recharge`: the gateway has the money, so the card gets it.
 
+use super::args::Given;
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::keys::{self, Claim, OrderScope, TradeOwner};
 use crate::store::suspense::{self, Arrived, Status, Suspense};
 use crate::store::transactions::{self, Tx};
-use crate::store::types::{NumericArg, NumericOut, RawJsonb, Uuid};
+use crate::store::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Uuid};
 use crate::store::{months, server};
 use mps_domain::money::Money;
 use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
@@ -28,11 +29,11 @@ pub type Answer = TableIterator<
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn confirm_recharge_v3(
-    p_tx_no: Option<&str>,
+    p_tx_no: Option<Text>,
     p_amount: Option<NumericArg>,
-    p_gateway_trade_no: Option<&str>,
-    p_payload: Option<RawJsonb>,
-    p_payment_method: Option<&str>,
+    p_gateway_trade_no: Option<Text>,
+    p_payload: Option<JsonbArg>,
+    p_payment_method: Option<Text>,
 ) -> TableIterator<
     'static,
     (
@@ -52,7 +53,7 @@ fn confirm_recharge_v3(
             amount: args::amount(p_amount, "p_amount")?,
             trade_no: args::key(p_gateway_trade_no, "p_gateway_trade_no")?,
             payload: args::object(p_payload, "p_payload")?,
-            method: p_payment_method.map(paid_by).transpose()?,
+            method: p_payment_method.given().map(paid_by).transpose()?,
         };
         confirm(call, find_recharge(call, tx_type, id)?, word)
     });

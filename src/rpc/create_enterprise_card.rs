@@ -3,7 +3,7 @@
 use super::{args, write};
 use crate::error::{Error, Token, ensure};
 use crate::store::members::{self, MemberStatus};
-use crate::store::types::{NumericArg, Uuid};
+use crate::store::types::{NumericArg, Text, Uuid};
 use crate::store::{cards, server};
 use mps_domain::limits;
 use mps_domain::money::{DISCOUNT_SCALE, Discount};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 #[pg_extern(sql = false)]
 fn create_enterprise_card(
-    p_company_name: Option<&str>,
+    p_company_name: Option<Text>,
     p_fixed_discount: Option<NumericArg>,
     p_admin_member_id: Option<Uuid>,
 ) -> TableIterator<'static, (name!(card_id, Uuid), name!(card_no, String))> {

@@ -3,14 +3,15 @@
 use super::{args, write};
 use crate::error::{Error, Token};
 use crate::store::merchants;
+use crate::store::types::Text;
 use mps_domain::limits;
 use pgrx::prelude::*;
 use serde_json::json;
 
 #[pg_extern(sql = false)]
 fn create_merchant(
-    p_code: Option<&str>,
-    p_name: Option<&str>,
+    p_code: Option<Text>,
+    p_name: Option<Text>,
 ) -> TableIterator<'static, (name!(merchant_id, i32), name!(code, String))> {
     let made = write(|call| {
         call.caller.require_backend()?;

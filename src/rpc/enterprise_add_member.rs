@@ -5,19 +5,20 @@ use super::{args, write};
 use crate::error::{Error, Token, ensure};
 use crate::store::cards;
 use crate::store::members::{self, MemberStatus};
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use mps_domain::card::{CardStatus, CardType};
 use pgrx::prelude::*;
 use serde_json::json;
 
 #[pg_extern(sql = false)]
-fn enterprise_add_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>, p_role: Option<&str>) -> bool {
+fn enterprise_add_member(p_card_no: Option<Text>, p_member_id: Option<Uuid>, p_role: Option<Text>) -> bool {
     write(|call| {
         call.caller.client()?;
         let card_no = args::key(p_card_no, "p_card_no")?;
         let seen = admin_or_backend(call, cards::enterprise_by_no(call.db, card_no))?;
         let member = args::required(p_member_id, "p_member_id")?;
-        let admin = match args::required(p_role, "p_role")? {
+        let role = args::label(p_role, "p_role")?;
+        let admin = match role {
             "admin" => true,
             "member" => false,
             _ => return Err(Error::new(Token::InvalidArgument, "p_role is admin or member")),
@@ -44,7 +45,7 @@ fn enterprise_add_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>, p_r
             "card.member_bound",
             "card",
             &card.card_no,
-            json!({ "member_id": member.to_string(), "role": p_role, "was": before.map(|b| if b.is_admin { "admin" } else { "member" }) }),
+            json!({ "member_id": member.to_string(), "role": role, "was": before.map(|b| if b.is_admin { "admin" } else { "member" }) }),
         );
         Ok(true)
     })

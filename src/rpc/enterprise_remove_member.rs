@@ -3,14 +3,14 @@
 use super::user_recharge_enterprise_card_admin::admin_or_backend;
 use super::{args, write};
 use crate::error::{Token, ensure};
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use crate::store::{cards, members};
 use mps_domain::card::CardType;
 use pgrx::prelude::*;
 use serde_json::json;
 
 #[pg_extern(sql = false)]
-fn enterprise_remove_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>) -> bool {
+fn enterprise_remove_member(p_card_no: Option<Text>, p_member_id: Option<Uuid>) -> bool {
     write(|call| {
         let user = call.caller.client()?;
         let card_no = args::key(p_card_no, "p_card_no")?;

@@ -4,15 +4,15 @@ use super::confirm_recharge::{answer, find_recharge};
 use super::{args, write};
 use crate::error::{Error, Token};
 use crate::store::transactions;
-use crate::store::types::{NumericOut, Uuid};
+use crate::store::types::{NumericOut, Text, Uuid};
 use mps_domain::tx_no::TxStatus;
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn fail_recharge(
-    p_tx_no: Option<&str>,
-    p_reason: Option<&str>,
+    p_tx_no: Option<Text>,
+    p_reason: Option<Text>,
 ) -> TableIterator<
     'static,
     (

@@ -1,5 +1,6 @@
 //! `app.merchant_charge_by_qr`: takes a payment from the card that a pay code names.
 
+use super::args::Given;
 use super::books::Outcome;
 use super::replay::{Dedupe, First, same_card_and_amount};
 use super::{Call, args, books, write};
@@ -10,7 +11,7 @@ use crate::store::members::{self, Binding, MemberStatus};
 use crate::store::merchants::{self, Merchant};
 use crate::store::server;
 use crate::store::transactions::Tx;
-use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::limits;
 use mps_domain::money::{Money, points_for, price};
@@ -21,13 +22,13 @@ use pgrx::prelude::*;
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 fn merchant_charge_by_qr(
-    p_merchant_code: Option<&str>,
-    p_qr_plain: Option<&str>,
+    p_merchant_code: Option<Text>,
+    p_qr_plain: Option<Text>,
     p_amount: Option<NumericArg>,
-    p_reason: Option<&str>,
-    p_tag: Option<RawJsonb>,
-    p_idempotency_key: Option<&str>,
-    p_external_order_id: Option<&str>,
+    p_reason: Option<Text>,
+    p_tag: Option<JsonbArg>,
+    p_idempotency_key: Option<Text>,
+    p_external_order_id: Option<Text>,
 ) -> TableIterator<
     'static,
     (
@@ -54,7 +55,7 @@ fn merchant_charge_by_qr(
             order: args::optional_key(p_external_order_id, "p_external_order_id")?
                 .map(|o| (OrderScope::payment(merchant.id), o)),
         };
-        let shown = pay_code::read(args::required(p_qr_plain, "p_qr_plain")?);
+        let shown = pay_code::read(args::label(p_qr_plain, "p_qr_plain")?);
 
         let first = dedupe.claim(call, |tx| {
             shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
@@ -98,7 +99,7 @@ fn merchant_charge_by_qr(
 }
 
 /// The merchant, if the caller operates it or is a backend.
-pub(super) fn operated_merchant(call: &Call, code: Option<&str>) -> Result<Merchant> {
+pub(super) fn operated_merchant<'a>(call: &Call, code: impl Given<'a>) -> Result<Merchant> {
     let user = call.caller.client()?;
     let merchant = merchants::find(call.db, args::merchant_code(code)?, user).ok_or(Token::MerchantNotFound)?;
     ensure(call.caller.is_backend || merchant.role.is_some(), Token::NotMerchantUser)?;

@@ -6,7 +6,7 @@ use super::{args, books, write};
 use crate::error::{Result, Token, ensure};
 use crate::store::keys::Scope;
 use crate::store::transactions::{self, Tx};
-use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp};
+use crate::store::types::{JsonbArg, NumericArg, NumericOut, Text, Timestamp};
 use crate::store::{Db, months};
 use mps_domain::card::CardStatus;
 use mps_domain::money::Money;
@@ -17,12 +17,12 @@ use pgrx::prelude::*;
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn merchant_refund_tx(
-    p_merchant_code: Option<&str>,
-    p_original_tx_no: Option<&str>,
+    p_merchant_code: Option<Text>,
+    p_original_tx_no: Option<Text>,
     p_refund_amount: Option<NumericArg>,
-    p_reason: Option<&str>,
-    p_tag: Option<RawJsonb>,
-    p_idempotency_key: Option<&str>,
+    p_reason: Option<Text>,
+    p_tag: Option<JsonbArg>,
+    p_idempotency_key: Option<Text>,
 ) -> TableIterator<
     'static,
     (

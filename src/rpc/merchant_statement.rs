@@ -1,9 +1,10 @@
 //! `app.merchant_statement`: a page of a merchant's transactions, newest first.
 
 use super::merchant_charge_by_qr::operated_merchant;
+use super::statement::shown;
 use super::{args, read};
 use crate::error::{Error, Token, ensure};
-use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::store::{months, transactions};
 use mps_domain::month::Month;
 use pgrx::prelude::*;
@@ -14,10 +15,10 @@ const CLOCK_MARGIN_MICROS: i64 = 24 * 3_600 * 1_000_000;
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn merchant_statement(
-    p_merchant_code: Option<&str>,
+    p_merchant_code: Option<Text>,
     p_from: Option<Timestamp>,
     p_to: Option<Timestamp>,
-    p_before: Option<&str>,
+    p_before: Option<Text>,
     p_limit: Option<i32>,
 ) -> TableIterator<
     'static,
@@ -100,7 +101,7 @@ fn merchant_statement(
             tx.original_tx_no,
             tx.refunded_amount.map(Into::into),
             tx.reason,
-            tx.tag,
+            shown(tx.tag),
             tx.external_order_id,
             tx.processed_by,
             tx.created_at,

@@ -32,6 +32,7 @@ mod set_card_status;
 mod set_member_status;
 mod set_merchant_status;
 mod set_merchant_user;
+mod shown_tag;
 mod tx_by_no;
 mod uid;
 mod update_settings;

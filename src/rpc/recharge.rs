@@ -1,6 +1,7 @@
 //! What the two recharge RPCs share: money enters a card from outside, at once (a backend's word, or settings that trust
 //! the caller) or once the gateway's confirmation comes.
 
+use super::args::Given;
 use super::merchant_charge_by_qr::operated_merchant;
 use super::replay::{Dedupe, First};
 use super::{Call, args, books};
@@ -9,7 +10,7 @@ use crate::store::cards::{self, Card};
 use crate::store::keys::{OrderScope, Scope};
 use crate::store::members::{self, MemberStatus};
 use crate::store::transactions::{self, Tx};
-use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{JsonbArg, NumericArg, NumericOut, Text, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::tx_no::{PayMethod, TxStatus, TxType};
 use pgrx::prelude::*;
@@ -20,12 +21,12 @@ pub struct Request<'a> {
     pub card_type: CardType,
     pub card_id: Option<Uuid>,
     pub amount: Option<NumericArg>,
-    pub payment_method: Option<&'a str>,
-    pub reason: Option<&'a str>,
-    pub tag: Option<RawJsonb>,
-    pub external_order_id: Option<&'a str>,
-    pub idempotency_key: Option<&'a str>,
-    pub merchant_code: Option<&'a str>,
+    pub payment_method: Option<Text<'a>>,
+    pub reason: Option<Text<'a>>,
+    pub tag: Option<JsonbArg>,
+    pub external_order_id: Option<Text<'a>>,
+    pub idempotency_key: Option<Text<'a>>,
+    pub merchant_code: Option<Text<'a>>,
 }
 
 /// The result columns of either RPC.
@@ -150,9 +151,9 @@ pub fn record(
     Ok((tx, card_id, false))
 }
 
-fn payment_method(call: &Call, label: Option<&str>) -> Result<PayMethod> {
+fn payment_method<'a>(call: &Call, label: impl Given<'a>) -> Result<PayMethod> {
     let refused = |why: &'static str| Error::new(Token::InvalidPaymentMethod, why);
-    match label.and_then(PayMethod::from_label) {
+    match label.given().and_then(PayMethod::from_label) {
         None => Err(refused("p_payment_method is wechat, alipay or (for backends) cash")),
         Some(PayMethod::Balance) => Err(refused("a balance cannot recharge itself")),
         Some(PayMethod::Cash) if !call.caller.is_backend => Err(refused("cash is for backends")),

@@ -1,9 +1,10 @@
 //! `app.register_member`: a member and its personal card, once.
 
+use super::args::Given;
 use super::{Call, args, write};
 use crate::error::{Error, Result, Token};
 use crate::store::members::{self, MemberStatus, NewMember};
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use crate::store::{cards, server};
 use mps_domain::card::CardStatus;
 use mps_domain::limits;
@@ -13,9 +14,9 @@ use serde_json::json;
 
 #[pg_extern(sql = false)]
 fn register_member(
-    p_name: Option<&str>,
-    p_phone: Option<&str>,
-    p_email: Option<&str>,
+    p_name: Option<Text>,
+    p_phone: Option<Text>,
+    p_email: Option<Text>,
     p_user_id: Option<Uuid>,
 ) -> TableIterator<
     'static,
@@ -51,12 +52,12 @@ fn register_signup(p_user_id: Option<Uuid>, p_name: Option<&str>, p_phone: Optio
     });
 }
 
-fn register(
+fn register<'a>(
     call: &Call,
     id: Uuid,
-    name: Option<&str>,
-    phone: Option<&str>,
-    email: Option<&str>,
+    name: impl Given<'a>,
+    phone: impl Given<'a>,
+    email: impl Given<'a>,
 ) -> Result<(Uuid, String, Uuid, String)> {
     let member = NewMember {
         id,

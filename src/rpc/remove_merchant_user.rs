@@ -3,12 +3,12 @@
 use super::set_merchant_user::{ensure_may_touch, lock_user, managed_merchant};
 use super::{args, write};
 use crate::store::merchants;
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use pgrx::prelude::*;
 use serde_json::json;
 
 #[pg_extern(sql = false)]
-fn remove_merchant_user(p_merchant_code: Option<&str>, p_user_id: Option<Uuid>) -> bool {
+fn remove_merchant_user(p_merchant_code: Option<Text>, p_user_id: Option<Uuid>) -> bool {
     write(|call| {
         let (merchant, code) = managed_merchant(call, p_merchant_code)?;
         let user = args::required(p_user_id, "p_user_id")?;

@@ -3,7 +3,7 @@
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token};
 use crate::store::cards::{self, Card};
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use crate::store::{members, server, transactions};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::tier::level_for;
@@ -14,7 +14,7 @@ use serde_json::json;
 #[pg_extern(sql = false)]
 fn replace_card(
     p_card_id: Option<Uuid>,
-    p_reason: Option<&str>,
+    p_reason: Option<Text>,
 ) -> TableIterator<'static, (name!(card_id, Uuid), name!(card_no, String))> {
     let issued = write(|call| {
         call.caller.require_backend()?;

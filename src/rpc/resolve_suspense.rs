@@ -4,7 +4,7 @@ use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::keys::{self, OrderScope, TradeOwner};
 use crate::store::suspense::{self, Status, Suspense, Word};
-use crate::store::types::{NumericOut, Uuid};
+use crate::store::types::{NumericOut, Text, Uuid};
 use crate::store::{cards, transactions};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::tx_no::TxType;
@@ -56,10 +56,10 @@ impl Resolution {
 #[allow(clippy::type_complexity)]
 fn resolve_suspense(
     p_suspense_id: Option<i64>,
-    p_resolution: Option<&str>,
-    p_note: Option<&str>,
+    p_resolution: Option<Text>,
+    p_note: Option<Text>,
     p_card_id: Option<Uuid>,
-    p_idempotency_key: Option<&str>,
+    p_idempotency_key: Option<Text>,
 ) -> TableIterator<
     'static,
     (
@@ -75,7 +75,7 @@ fn resolve_suspense(
     let (kept, replayed) = write(|call| {
         call.caller.require_backend()?;
         let id = args::required(p_suspense_id, "p_suspense_id")?;
-        let given = args::required(p_resolution, "p_resolution")?;
+        let given = args::label(p_resolution, "p_resolution")?;
         let request = Request {
             resolution: Resolution::ALL.into_iter().find(|r| r.label() == given).ok_or_else(|| {
                 Error::new(

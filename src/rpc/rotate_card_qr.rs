@@ -6,7 +6,7 @@ use crate::error::{Error, Result, Token, ensure};
 use crate::store::cards::{self, Card};
 use crate::store::members::{self, MemberStatus};
 use crate::store::server;
-use crate::store::types::{Timestamp, Uuid};
+use crate::store::types::{Text, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::pay_code::{self, Place};
 use pgrx::prelude::*;
@@ -17,7 +17,7 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 #[pg_extern(sql = false)]
 fn rotate_card_qr(
     p_card_id: Option<Uuid>,
-    p_card_type: Option<&str>,
+    p_card_type: Option<Text>,
     p_member_id: Option<Uuid>,
 ) -> TableIterator<'static, (name!(qr_plain, String), name!(qr_expires_at, Timestamp))> {
     let shown = write(|call| {

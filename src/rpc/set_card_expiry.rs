@@ -3,7 +3,7 @@
 use super::{args, write};
 use crate::error::{Token, ensure};
 use crate::store::cards;
-use crate::store::types::{Timestamp, Uuid};
+use crate::store::types::{Text, Timestamp, Uuid};
 use mps_domain::card::CardStatus;
 use mps_domain::month;
 use pgrx::prelude::*;
@@ -12,9 +12,9 @@ use serde_json::json;
 #[pg_extern(sql = false)]
 fn set_card_expiry(
     p_card_id: Option<Uuid>,
-    p_card_type: Option<&str>,
+    p_card_type: Option<Text>,
     p_expires_at: Option<Timestamp>,
-    p_reason: Option<&str>,
+    p_reason: Option<Text>,
 ) -> bool {
     write(|call| {
         call.caller.require_backend()?;

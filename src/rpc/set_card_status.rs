@@ -6,7 +6,7 @@ use super::{Call, args, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::cards::{self, Card};
 use crate::store::transactions;
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use mps_domain::card::{CardStatus, CardType};
 use pgrx::prelude::*;
 use serde_json::json;
@@ -14,9 +14,9 @@ use serde_json::json;
 #[pg_extern(sql = false)]
 fn set_card_status(
     p_card_id: Option<Uuid>,
-    p_card_type: Option<&str>,
-    p_status: Option<&str>,
-    p_reason: Option<&str>,
+    p_card_type: Option<Text>,
+    p_status: Option<Text>,
+    p_reason: Option<Text>,
 ) -> bool {
     write(|call| {
         call.caller.client()?;
@@ -27,7 +27,7 @@ fn set_card_status(
             // Who is bound sees the card, but a company card has no owner who could report it.
             CardType::Enterprise => visible_card(call, card_type, id)?,
         };
-        let status = CardStatus::from_label(args::required(p_status, "p_status")?)
+        let status = CardStatus::from_label(args::label(p_status, "p_status")?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_status is active, frozen, lost, expired or closed"))?;
         let reason = args::reason(p_reason)?;
         if !call.caller.is_backend && (status != CardStatus::Lost || card_type == CardType::Enterprise) {

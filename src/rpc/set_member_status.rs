@@ -5,17 +5,17 @@ use super::{args, write};
 use crate::error::{Error, Token, ensure};
 use crate::store::cards;
 use crate::store::members::{self, MemberStatus};
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use mps_domain::card::{CardStatus, CardType};
 use pgrx::prelude::*;
 use serde_json::json;
 
 #[pg_extern(sql = false)]
-fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<&str>, p_reason: Option<&str>) -> bool {
+fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<Text>, p_reason: Option<Text>) -> bool {
     write(|call| {
         call.caller.require_backend()?;
         let id = args::required(p_member_id, "p_member_id")?;
-        let status = MemberStatus::from_label(args::required(p_status, "p_status")?)
+        let status = MemberStatus::from_label(args::label(p_status, "p_status")?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_status is active, suspended or closed"))?;
         let reason = args::reason(p_reason)?;
         call.open_month()?;

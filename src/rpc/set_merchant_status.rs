@@ -3,11 +3,12 @@
 use super::{args, write};
 use crate::error::Token;
 use crate::store::merchants;
+use crate::store::types::Text;
 use pgrx::prelude::*;
 use serde_json::json;
 
 #[pg_extern(sql = false)]
-fn set_merchant_status(p_merchant_code: Option<&str>, p_active: Option<bool>, p_reason: Option<&str>) -> bool {
+fn set_merchant_status(p_merchant_code: Option<Text>, p_active: Option<bool>, p_reason: Option<Text>) -> bool {
     write(|call| {
         call.caller.require_backend()?;
         let code = args::merchant_code(p_merchant_code)?;

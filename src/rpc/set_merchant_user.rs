@@ -1,19 +1,20 @@
 //! `app.set_merchant_user`: makes a user an operator of a merchant, or changes its role.
 
+use super::args::Given;
 use super::merchant_charge_by_qr::operated_merchant;
 use super::{Call, args, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::merchants::{self, MerchantRole};
-use crate::store::types::Uuid;
+use crate::store::types::{Text, Uuid};
 use pgrx::prelude::*;
 use serde_json::json;
 
 #[pg_extern(sql = false)]
-fn set_merchant_user(p_merchant_code: Option<&str>, p_user_id: Option<Uuid>, p_role: Option<&str>) -> bool {
+fn set_merchant_user(p_merchant_code: Option<Text>, p_user_id: Option<Uuid>, p_role: Option<Text>) -> bool {
     write(|call| {
         let (merchant, code) = managed_merchant(call, p_merchant_code)?;
         let user = args::required(p_user_id, "p_user_id")?;
-        let role = MerchantRole::from_label(args::required(p_role, "p_role")?)
+        let role = MerchantRole::from_label(args::label(p_role, "p_role")?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_role is owner, admin or cashier"))?;
         call.open_month()?;
         let before = lock_user(call, merchant, user)?;
@@ -34,7 +35,8 @@ fn set_merchant_user(p_merchant_code: Option<&str>, p_user_id: Option<Uuid>, p_r
 }
 
 /// The merchant, if the caller is a backend or its owner or admin.
-pub(super) fn managed_merchant<'a>(call: &Call, code: Option<&'a str>) -> Result<(i32, &'a str)> {
+pub(super) fn managed_merchant<'a>(call: &Call, code: impl Given<'a>) -> Result<(i32, &'a str)> {
+    let code = code.given();
     let merchant = operated_merchant(call, code)?;
     ensure(call.caller.is_backend || merchant.role != Some(MerchantRole::Cashier), Token::NotAllowed)?;
     Ok((merchant.id, code.unwrap_or_default()))

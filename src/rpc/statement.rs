@@ -1,14 +1,16 @@
-//! What the reading RPCs share: who may see a card, and walking back along its movements.
+//! What the reading RPCs share: who may see a card, walking back along its movements, and which tags are shown.
 
 use super::Call;
 use super::books::stored_id;
 use crate::error::{Result, Token, ensure};
 use crate::store::cards::{self, Card};
 use crate::store::transactions::{self, Tx};
-use crate::store::types::Uuid;
+use crate::store::types::{RawJsonb, Uuid};
 use crate::store::{members, months};
 use mps_domain::card::CardType;
+use mps_domain::limits;
 use mps_domain::tx_no::TxId;
+use serde_json::json;
 
 /// A card that the caller may see: its owner, whoever is bound to it, or a backend.
 pub fn visible_card(call: &Call, card_type: CardType, id: Uuid) -> Result<Card> {
@@ -46,4 +48,13 @@ pub fn walk_back(call: &Call, newest: Option<TxId>, limit: i64) -> Result<Vec<Tx
         page.extend(part);
     }
     Ok(page)
+}
+
+/// A tag as it is shown: itself, or where its text would be too long (older versions let such in), how long.
+pub fn shown(tag: RawJsonb) -> RawJsonb {
+    if tag.text_bytes(limits::SHOWN_TAG_BYTES).is_some() {
+        return tag;
+    }
+    let bytes = tag.text_bytes(usize::MAX);
+    RawJsonb::parse(&json!({ "mps_omitted": "tag", "bytes_of_text": bytes }).to_string())
 }

@@ -1,19 +1,20 @@
-//! `app.tx_by_no`: a transaction by its number, and below a payment its refunds.
+//! `app.tx_by_no`: a transaction by its number, and below a payment its newest refunds.
 
 use super::books::stored_id;
-use super::statement::may_see;
+use super::statement::{may_see, shown};
 use super::{Call, args, read};
 use crate::error::{Result, Token, ensure};
 use crate::store::transactions::{self, Tx};
-use crate::store::types::{NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::store::{cards, merchants, months};
+use mps_domain::limits;
 use mps_domain::tx_no::TxType;
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn tx_by_no(
-    p_tx_no: Option<&str>,
+    p_tx_no: Option<Text>,
 ) -> TableIterator<
     'static,
     (
@@ -78,17 +79,18 @@ fn tx_by_no(
             tx.original_tx_no,
             tx.refunded_amount.map(Into::into),
             tx.reason,
-            tx.tag,
+            shown(tx.tag),
             tx.created_at,
             tx.posted_at,
         )
     }))
 }
 
-/// The refunds of the payment in `txs[0]`, newest first, along their own chain.
+/// The newest refunds of the payment in `txs[0]`, as many as a page has, newest first, along their own chain.
 fn add_refunds(call: &Call, txs: &mut Vec<Tx>) -> Result<()> {
     let mut next = txs[0].refund_chain_id.map(stored_id);
-    while let Some(id) = next {
+    for _ in 0..limits::PAGE_ROWS {
+        let Some(id) = next else { break };
         ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
         let refund = transactions::find(call.db, id).ok_or(Token::TxNotFound)?;
         next = refund.refund_chain_id.map(stored_id);

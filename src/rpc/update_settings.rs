@@ -3,7 +3,7 @@
 use super::{args, write};
 use crate::error::{Error, Result, Token};
 use crate::store::settings::{self, Changes};
-use crate::store::types::RawJsonb;
+use crate::store::types::{JsonbArg, RawJsonb};
 use mps_domain::money::{MONEY_SCALE, Money};
 use pgrx::prelude::*;
 use rust_decimal::Decimal;
@@ -23,7 +23,7 @@ const MAX_AMOUNT: RangeInclusive<i64> = 1..=1_000_000_000_000;
 const MAX_BALANCE: RangeInclusive<i64> = 1..=10_000_000_000_000;
 
 #[pg_extern(sql = false)]
-fn update_settings(p_settings: Option<RawJsonb>) -> RawJsonb {
+fn update_settings(p_settings: Option<JsonbArg>) -> RawJsonb {
     write(|call| {
         call.caller.require_backend()?;
         let given = args::object(Some(args::required(p_settings, "p_settings")?), "p_settings")?;

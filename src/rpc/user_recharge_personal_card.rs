@@ -4,7 +4,7 @@ use super::recharge::{Request, answer, record};
 use super::{Call, write};
 use crate::error::{Result, Token};
 use crate::store::cards::Card;
-use crate::store::types::{NumericArg, NumericOut, RawJsonb, Timestamp, Uuid};
+use crate::store::types::{JsonbArg, NumericArg, NumericOut, Text, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use pgrx::prelude::*;
 
@@ -13,12 +13,12 @@ use pgrx::prelude::*;
 fn user_recharge_personal_card(
     p_personal_card_id: Option<Uuid>,
     p_amount: Option<NumericArg>,
-    p_payment_method: Option<&str>,
-    p_reason: Option<&str>,
-    p_tag: Option<RawJsonb>,
-    p_external_order_id: Option<&str>,
-    p_idempotency_key: Option<&str>,
-    p_merchant_code: Option<&str>,
+    p_payment_method: Option<Text>,
+    p_reason: Option<Text>,
+    p_tag: Option<JsonbArg>,
+    p_external_order_id: Option<Text>,
+    p_idempotency_key: Option<Text>,
+    p_merchant_code: Option<Text>,
 ) -> TableIterator<
     'static,
     (

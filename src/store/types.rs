@@ -2,6 +2,7 @@
 
 use mps_domain::money::{DISCOUNT_SCALE, Discount, MONEY_SCALE, Money};
 use mps_domain::numeric::{self, NotExact};
+use mps_domain::{jsonb, limits};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum as BorrowedDatum;
 use pgrx::nullable::Nullable;
@@ -239,15 +240,16 @@ impl RawJsonb {
             .expect("jsonb_in returns a value or raises")
     }
 
-    pub fn stored_bytes(&self) -> usize {
-        self.0.len()
+    /// The bytes of its text, where they are not more than `most`.
+    pub fn text_bytes(&self, most: usize) -> Option<usize> {
+        jsonb::text_bytes(&self.0, most)
     }
 
     pub fn is_object(&self) -> bool {
         self.0.first_chunk::<4>().is_some_and(|w| u32::from_ne_bytes(*w) & JSONB_IS_OBJECT != 0)
     }
 
-    /// The value as text.
+    /// The value as text. How long that becomes is asked before.
     pub fn to_text(&self) -> String {
         let datum = varlena(&self.0);
         // SAFETY: the datum is a jsonb made from bytes that came out of one, or of `empty`.
@@ -279,6 +281,64 @@ impl IntoDatum for RawJsonb {
 
 impl_sql_translatable!(RawJsonb, "jsonb");
 
+/// An argument of type text. One that is longer than any that is accepted is neither fetched nor looked at: where it comes from
+/// a table, a few bytes there may be a gigabyte here. In its place stands one that is too long as well.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a>(&'a str);
+
+impl<'a> Text<'a> {
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+}
+
+impl FromDatum for Text<'_> {
+    unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, oid: Oid) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: the SQL signature says text.
+        unsafe {
+            let fits = content_bytes(datum) <= limits::ANY_TEXT_BYTES;
+            if fits {
+                <&str>::from_polymorphic_datum(datum, false, oid).map(Text)
+            } else {
+                Some(Text(limits::TOO_LONG))
+            }
+        }
+    }
+}
+
+impl_sql_translatable!(Text<'_>, "text");
+
+/// An argument of type jsonb. What is larger than any that is accepted is neither fetched nor copied: where it comes from a
+/// table, a few bytes there may be a gigabyte here.
+#[derive(Debug)]
+pub struct JsonbArg(Option<RawJsonb>);
+
+impl JsonbArg {
+    /// The value, if it is not too large to be looked at.
+    pub fn value(self) -> Option<RawJsonb> {
+        self.0
+    }
+}
+
+impl FromDatum for JsonbArg {
+    unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, oid: Oid) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: the SQL signature says jsonb.
+        unsafe {
+            let value = (content_bytes(datum) <= limits::TAG_STORED_BYTES)
+                .then(|| RawJsonb::from_polymorphic_datum(datum, false, oid));
+            Some(JsonbArg(value.flatten()))
+        }
+    }
+}
+
+impl_sql_translatable!(JsonbArg, "jsonb");
+
 macro_rules! arguments {
     ($($ty:ty),*) => {$(
         // SAFETY: by way of FromDatum, which copies; the SQL signatures are written to match.
@@ -305,7 +365,7 @@ macro_rules! results {
     )*};
 }
 
-arguments!(Timestamp, NumericArg, RawJsonb);
+arguments!(Timestamp, NumericArg, RawJsonb, JsonbArg, Text<'fcx>);
 results!(Timestamp, NumericOut, RawJsonb);
 
 /// Copies the content of a varlena, detoasted.
@@ -316,6 +376,22 @@ unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
     unsafe {
         let packed = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
         pgrx::varlena_to_byte_slice(packed).to_vec()
+    }
+}
+
+/// How large the content of a varlena is once it is detoasted, read off its header.
+///
+/// # Safety
+/// The datum must be a live varlena.
+unsafe fn content_bytes(datum: Datum) -> usize {
+    unsafe {
+        let value = datum.cast_mut_ptr();
+        // Nearly every one lies here as it is.
+        if pgrx::varatt_is_4b_u(value) || (pgrx::varatt_is_1b(value) && !pgrx::varatt_is_1b_e(value)) {
+            pgrx::varsize_any_exhdr(value)
+        } else {
+            pg_sys::toast_raw_datum_size(datum).saturating_sub(pg_sys::VARHDRSZ)
+        }
     }
 }
 

@@ -11,12 +11,14 @@
 mod books;
 mod cluster;
 mod db;
+mod meter;
 mod race;
 mod session;
 mod shop;
 
 pub use cluster::{Cluster, Scratch, Till, contents, program, sequences, until};
 pub use db::Db;
+pub use meter::Meter;
 pub use race::{Waiting, together};
 pub use session::{Failure, NULL, Row, Session, TOKENS, claims, q, sqlstate_of};
 pub use shop::{Company, Member, SHOP, Shop, nobody};

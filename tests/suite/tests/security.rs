@@ -26,6 +26,7 @@ const CLIENT: &[&str] = &[
     "sec.level_client",
     "sec.admin_card_ids",
     "sec.merchant_ids",
+    "sec.shown_tag",
 ];
 
 const BACKEND: &[&str] = &[
