@@ -117,10 +117,9 @@ impl Db {
 
     /// As [`Db::insert`], unless a row has the key of `path`; returns whether it was inserted. Rows of others in flight are waited for;
     /// under a stricter isolation level than READ COMMITTED, one that committed meanwhile is a serialization failure.
-    /// `key` stands for what must be unique.
-    pub fn insert_or_nothing(&self, path: &'static Path, key: u32, values: &[Param]) -> bool {
+    pub fn insert_or_nothing(&self, path: &'static Path, values: &[Param]) -> bool {
         let outcome = match server::statements_see_commits() {
-            true => direct::insert(path.table, None, values, Unique::OrNothing(key)),
+            true => direct::insert(path.table, None, values, Unique::OrNothing),
             // Only the statement compares with the transaction's snapshot.
             false => Inserted::ByStatement,
         };
