@@ -18,8 +18,8 @@ fn expire_recharges_batch(p_after: Option<&str>) -> Option<String> {
         for id in &waiting {
             // Confirmed meanwhile, perhaps: only what is still waiting under its lock is cancelled.
             let tx = transactions::lock(call.db, *id).filter(|tx| tx.status == TxStatus::Processing);
-            if tx.is_some() {
-                transactions::end_unpaid(call.db, *id, TxStatus::Cancelled, "not confirmed in time");
+            if let Some(mut tx) = tx {
+                transactions::end_unpaid(call.db, &mut tx, TxStatus::Cancelled, "not confirmed in time")?;
                 call.audit("recharge.cancelled", "transaction", &id.number_for(TxType::Recharge), json!({}));
                 cancelled += 1;
             }

@@ -22,7 +22,7 @@ fn recompute_levels_batch(p_after: Option<&str>) -> Option<String> {
         for card in &page {
             let level = level_for(&call.config().levels, card.points);
             if (level.level, level.discount) != (card.level, card.discount) {
-                sweep::set_level(call.db, card.id, level);
+                sweep::set_level(call.db, card, level);
                 changed += 1;
             }
         }

@@ -1,5 +1,6 @@
 //! `app.enterprise_add_member`: binds a member to an enterprise card, or sets the role of one that is bound.
 
+use super::enterprise_remove_member::ensure_has_admin;
 use super::user_recharge_enterprise_card_admin::admin_or_backend;
 use super::{args, write};
 use crate::error::{Error, Token, ensure};
@@ -32,14 +33,14 @@ fn enterprise_add_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>, p_r
         if before.as_ref().is_some_and(|b| b.is_admin == admin) {
             return Ok(false);
         }
-        if before.as_ref().is_some_and(|b| b.is_admin) && !admin {
-            ensure(members::admin_count(call.db, card.id) > 1, Token::LastAdmin)?;
-        }
+        let admins = members::admin_count(call.db, card.id);
+        ensure(admin || admins != 1 || before.as_ref().is_none_or(|b| !b.is_admin), Token::LastAdmin)?;
         let status = members::status(call.db, member).ok_or(Token::MemberNotFound)?;
         // Who is suspended gets no new rights, but can be made less.
         ensure(status == MemberStatus::Active || (before.is_some() && !admin), Token::MemberNotActive)?;
         cards::touch(call.db, CardType::Enterprise, card.id);
         members::bind(call.db, call.at, card.id, member, admin);
+        ensure_has_admin(call, card.id, admins)?;
         call.audit(
             "card.member_bound",
             "card",

@@ -38,8 +38,7 @@ fn fail_recharge(
                 return Err(Error::new(Token::RechargeNotPending, format!("the recharge is {}", tx.status.label())));
             }
         }
-        transactions::end_unpaid(call.db, id, TxStatus::Failed, reason);
-        tx.status = TxStatus::Failed;
+        transactions::end_unpaid(call.db, &mut tx, TxStatus::Failed, reason)?;
         call.audit("recharge.failed", "transaction", &tx.tx_no(), serde_json::json!({ "reason": reason }));
         Ok((tx, false))
     });

@@ -142,7 +142,7 @@ struct Request<'a> {
 /// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
 /// was read without a lock.
 fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Option<Timestamp>)>> {
-    let Payer { mut card, member, member_status, code_ends_at, binding } = payer;
+    let Payer { mut card, member, member_status, code_ends_at, mut binding } = payer;
     books::ensure_usable(&card)?;
     ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
 
@@ -167,11 +167,12 @@ fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Optio
             .ok_or_else(|| Error::new(Token::InvalidAmount, "the points for it are out of range"))?;
     }
     let spend_code = call.config().qr_single_use;
+    // Before the money moves: a trigger on that may make the member's next code.
+    if spend_code && let Some(binding) = &mut binding {
+        members::set_code(call.db, binding, None)?;
+    }
     if books::try_post(call, &mut card, &mut tx, spend_code)? == Outcome::CardChanged {
         return Ok(None);
-    }
-    if spend_code && let Some(binding) = &binding {
-        members::set_code(call.db, binding, None);
     }
     Ok(Some((tx, code_ends_at.into_iter().chain(card.expires_at).min())))
 }

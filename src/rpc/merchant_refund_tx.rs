@@ -60,7 +60,7 @@ fn merchant_refund_tx(
         ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
         call.open_month()?;
 
-        let payment = lock_payment(call.db, merchant.id, original_type, original_id)?;
+        let mut payment = lock_payment(call.db, merchant.id, original_type, original_id)?;
         let refunded = payment.refunded_amount.unwrap_or(Money::ZERO);
         let left = refundable(payment.final_amount, refunded);
         ensure(amount <= left, Token::RefundExceedsRemaining)?;
@@ -84,7 +84,8 @@ fn merchant_refund_tx(
         tx.tag = tag;
         tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
         books::post(call, &mut card, &mut tx)?;
-        transactions::note_refund(call.db, &payment, refunded.plus(amount).expect("at most what was paid"), tx.id);
+        let refunded = refunded.plus(amount).expect("at most what was paid");
+        transactions::note_refund(call.db, &mut payment, refunded, tx.id)?;
         Ok((tx, false))
     });
     TableIterator::once((
