@@ -170,10 +170,9 @@ fn record_points(call: &Call, card: &Card, change: i64, tx_no: Option<&str>, rea
 /// Level and discount of a personal card are always those of its points, under the levels of now.
 fn settle_level(call: &Call, card: &mut Card) {
     if card.card_type == CardType::Personal {
-        // On a locked card the levels of now, not of before the wait for it. One that was read without a lock is written
-        // only if nobody, app.recompute_levels() included, has written it meanwhile.
-        let config = if card.is_locked { call.refresh_config() } else { call.config() };
-        let level = level_for(&config.levels, card.points);
+        // Those of when the card was locked. One that was read without a lock is written only if nobody,
+        // app.recompute_levels() included, has written it meanwhile, and nobody is waited for.
+        let level = level_for(&call.config().levels, card.points);
         card.level = level.level;
         card.discount = level.discount;
     }
@@ -204,7 +203,8 @@ pub fn ensure_usable(card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// Locks the card that takes what belongs to a card: itself, or the one that replaced it, however often.
+/// Locks the card that takes what belongs to a card: itself, or the one that replaced it, however often. The last lock of
+/// whoever asks for it: settings and caller are those of now, then.
 pub fn lock_successor(call: &Call, card_type: CardType, id: Uuid) -> Result<Card> {
     // A replaced card never changes again, so the chain can be walked without holding the cards on the way; only the
     // last one must still be unreplaced once it is locked.
@@ -218,7 +218,10 @@ pub fn lock_successor(call: &Call, card_type: CardType, id: Uuid) -> Result<Card
         let card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
         match card.replaced_by {
             Some(next) => id = next,
-            None => return Ok(card),
+            None => {
+                call.after_waiting()?;
+                return Ok(card);
+            }
         }
     }
 }

@@ -58,6 +58,7 @@ fn confirm_recharge(
         call.open_month()?;
 
         let mut tx = transactions::lock(call.db, id).ok_or(Token::TxNotFound)?;
+        call.after_waiting()?;
         if amount != tx.final_amount {
             server::log(
                 "mps: confirm_recharge with another amount",

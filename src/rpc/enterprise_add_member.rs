@@ -27,6 +27,7 @@ fn enterprise_add_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>, p_r
 
         let card = cards::lock(call.db, CardType::Enterprise, seen.id).ok_or(Token::CardNotFound)?;
         // Once more under the lock: the caller may have been removed while it waited.
+        call.after_waiting()?;
         let card = admin_or_backend(call, Some(card))?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
         let before = members::lock_binding(call.db, card.id, member);

@@ -24,6 +24,7 @@ fn enterprise_remove_member(p_card_no: Option<&str>, p_member_id: Option<Uuid>) 
         call.open_month()?;
 
         let card = cards::lock(call.db, CardType::Enterprise, seen.id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         let Some(binding) = members::lock_binding(call.db, card.id, member) else {
             return Ok(false);
         };

@@ -31,6 +31,7 @@ fn fail_recharge(
         find_recharge(call, tx_type, id)?;
         call.open_month()?;
         let mut tx = transactions::lock(call.db, id).ok_or(Token::TxNotFound)?;
+        call.after_waiting()?;
         match tx.status {
             TxStatus::Failed => return Ok((tx, true)),
             TxStatus::Processing => {}

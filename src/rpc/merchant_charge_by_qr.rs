@@ -59,6 +59,7 @@ fn merchant_charge_by_qr(
         let first = dedupe.claim(call, |tx| {
             shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
         })?;
+        let merchant = still_operated(call, merchant, p_merchant_code)?;
         let id = match first {
             First::Answer(tx) => return Ok((*tx, true)),
             First::Time(id) => id,
@@ -76,7 +77,9 @@ fn merchant_charge_by_qr(
             Some(done) => done,
             None => pay(call, lock_payer(call, &place, &hash)?, &request)?.expect("a locked card does not change"),
         };
+        // The last that could be waited for is behind it, in whatever step.
         if call.has_waited() {
+            call.after_waiting()?;
             ensure(operated_merchant(call, p_merchant_code)?.active, Token::MerchantInactive)?;
             ensure(valid_until.is_none_or(|end| server::now() < end), Token::QrExpiredOrInvalid)?;
         }
@@ -103,6 +106,11 @@ pub(super) fn operated_merchant(call: &Call, code: Option<&str>) -> Result<Merch
     let merchant = merchants::find(call.db, args::merchant_code(code)?, user).ok_or(Token::MerchantNotFound)?;
     ensure(call.caller.is_backend || merchant.role.is_some(), Token::NotMerchantUser)?;
     Ok(merchant)
+}
+
+/// The same, asked again where the call has waited since.
+pub(super) fn still_operated(call: &Call, merchant: Merchant, code: Option<&str>) -> Result<Merchant> {
+    if call.has_waited() { operated_merchant(call, code) } else { Ok(merchant) }
 }
 
 /// Whether a transaction was paid from where a code points: which code it was does not matter.
@@ -143,6 +151,7 @@ struct Request<'a> {
 /// was read without a lock.
 fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Option<Timestamp>)>> {
     let Payer { mut card, member, member_status, code_ends_at, mut binding } = payer;
+    args::within_limit(request.amount, "p_amount", &call.config())?;
     books::ensure_usable(&card)?;
     ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
 
@@ -217,7 +226,7 @@ fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer
             (card, member, code.and_then(|c| c.expires_at), binding)
         }
     };
-    call.refresh_config();
+    call.after_waiting()?;
     Ok(Payer { card, member, member_status: members::status(call.db, member), code_ends_at, binding })
 }
 

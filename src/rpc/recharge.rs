@@ -74,7 +74,8 @@ pub fn record(
     let method = payment_method(call, request.payment_method)?;
     let reason = args::optional_reason(request.reason)?;
     let tag = args::object(request.tag, "p_tag")?;
-    let at_once = call.caller.is_backend || call.config().recharges_are_trusted;
+    let is_at_once = || call.caller.is_backend || call.config().recharges_are_trusted;
+    let at_once = is_at_once();
     let merchant_id = merchant.as_ref().map(|m| m.id);
     let dedupe = Dedupe {
         key: args::optional_key(request.idempotency_key, "p_idempotency_key")?.map(|key| match merchant_id {
@@ -98,6 +99,9 @@ pub fn record(
             && tx.merchant_id == merchant_id
             && is_for(call, tx, &seen)
     })?;
+    if call.has_waited() {
+        authorise(call, cards::find(call.db, request.card_type, card_id))?;
+    }
     let id = match first {
         First::Answer(tx) => return Ok((*tx, card_id, true)),
         First::Time(id) => id,
@@ -109,8 +113,17 @@ pub fn record(
     call.open_month()?;
 
     let mut card = cards::lock(call.db, request.card_type, card_id).ok_or(Token::CardNotFound)?;
+    call.after_waiting()?;
     if call.has_waited() {
         card = authorise(call, Some(card))?;
+        if let Some(code) = request.merchant_code {
+            ensure(operated_merchant(call, Some(code))?.active, Token::MerchantInactive)?;
+        }
+        args::within_limit(amount, "p_amount", &call.config())?;
+        // Its order id is claimed among those of the other kind.
+        if is_at_once() != at_once {
+            return Err(Error::new(Token::StatusConflict, "the settings changed while this call waited; repeat it"));
+        }
     }
     books::ensure_usable(&card)?;
     let payer = card.member_id.or(call.caller.uid.filter(|_| !call.caller.is_backend));

@@ -65,7 +65,9 @@ fn register(
         email: args::optional_text(email, "p_email", limits::EMAIL_CHARS)?,
     };
     call.open_month()?;
-    if let Some(member_no) = members::create(call.db, call.at, &member) {
+    let created = members::create(call.db, call.at, &member);
+    call.after_waiting()?;
+    if let Some(member_no) = created {
         let (card_id, card_no) = issue_card(call, id);
         call.audit(
             "member.registered",
@@ -77,6 +79,7 @@ fn register(
     }
     // Registered before (or just now, by an equal request that was waited for).
     let known = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
+    call.after_waiting()?;
     let member_no = known.member_no;
     let card = cards::personal_of(call.db, id);
     if let Some(card) = card.as_ref().filter(|c| c.status != CardStatus::Closed) {

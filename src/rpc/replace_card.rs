@@ -26,6 +26,7 @@ fn replace_card(
         members::lock(call.db, seen.member_id.expect("personal cards have a member"));
 
         let mut old = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         if let Some(next) = old.replaced_by {
             let known = cards::find(call.db, CardType::Personal, next).ok_or(Token::CardNotFound)?;
             return Ok((known.id, known.card_no));

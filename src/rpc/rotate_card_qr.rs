@@ -59,10 +59,14 @@ fn personal_code(call: &Call, id: Uuid, named: Option<Uuid>) -> Result<NewCode> 
     ensure(named.is_none_or(|member| member == owner), Token::NotCardUser)?;
     ensure_may_pay(&card, status)?;
     call.open_month()?;
-    let code = new_code(call, Place::Personal { card: *id.as_bytes() });
+    let place = Place::Personal { card: *id.as_bytes() };
+    let mut code = new_code(call, place);
     if !cards::set_personal_code(call.db, &mut card, &code.hash, code.expires_at)? {
         card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         ensure_may_pay(&card, members::status(call.db, owner))?;
+        // How long it lives may have changed, and begins now.
+        code = new_code(call, place);
         let written = cards::set_personal_code(call.db, &mut card, &code.hash, code.expires_at)?;
         assert!(written, "a locked card is written or an error");
     }
@@ -82,9 +86,10 @@ fn enterprise_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid
     members::binding(call.db, id, member).ok_or(hidden)?;
     call.open_month()?;
     let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(Token::CardNotFound)?;
-    ensure_may_pay(&card, members::status(call.db, member))?;
     // Bound still, now that nobody can unbind.
     let mut binding = members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
+    call.after_waiting()?;
+    ensure_may_pay(&card, members::status(call.db, member))?;
     let code = new_code(call, Place::Enterprise { card: *id.as_bytes(), member: *member.as_bytes() });
     members::set_code(call.db, &mut binding, Some((&code.hash, code.expires_at)))?;
     audit_rotation(call, &card.card_no, member);

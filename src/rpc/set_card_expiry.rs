@@ -2,8 +2,8 @@
 
 use super::{args, write};
 use crate::error::{Token, ensure};
-use crate::store::cards;
 use crate::store::types::{Timestamp, Uuid};
+use crate::store::{cards, server};
 use mps_domain::card::CardStatus;
 use mps_domain::month;
 use pgrx::prelude::*;
@@ -25,8 +25,9 @@ fn set_card_expiry(
         call.open_month()?;
 
         let mut card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         ensure(card.status != CardStatus::Closed, Token::StatusConflict)?;
-        let has_passed = expires_at.is_some_and(|t| t <= call.at);
+        let has_passed = expires_at.is_some_and(|t| t <= server::now());
         let status = match card.status {
             CardStatus::Expired if !has_passed => CardStatus::Active,
             CardStatus::Active if has_passed => CardStatus::Expired,

@@ -36,6 +36,7 @@ fn set_card_status(
         call.open_month()?;
 
         let mut card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         if card.status == status {
             return Ok(false);
         }

@@ -36,6 +36,7 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<&str>, p_reason
             }
         }
 
+        call.after_waiting()?;
         let before = member.status;
         if before == status {
             return Ok(false);
