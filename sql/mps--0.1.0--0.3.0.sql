@@ -10,8 +10,26 @@ CREATE OR REPLACE FUNCTION sec.uid() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
     'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in what maintenance evaluates, whatever the claims).';
+CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'sec.level_client()'),
+           ('backend', 'sec.level_backend()'),
+           ('operator', 'sec.level_operator()'),
+           ('signup', 'app.enable_supabase_signup()')
+$$;
+COMMENT ON FUNCTION sec.level_markers() IS 'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too.';
+CREATE FUNCTION sec.owner() RETURNS regrole
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.proowner::regrole FROM pg_proc p WHERE p.oid = 'sec.level_client()'::regprocedure
+$$;
+COMMENT ON FUNCTION sec.owner() IS
+    'The role that owns what is of mps: mps_owner, whatever it is called by now. A name can be given to somebody else. Internal.';
 CREATE OR REPLACE FUNCTION sec.raise(p_token text, p_detail text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'raise_token_wrapper';
+CREATE FUNCTION sec.run_ddl(p_statements text) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'run_ddl_wrapper';
+COMMENT ON FUNCTION sec.run_ddl(text) IS
+    'Runs CREATE TABLE, ALTER TABLE, COMMENT, CREATE TRIGGER, GRANT and REVOKE without event triggers, which would run as mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
 CREATE OR REPLACE FUNCTION sec.config_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
 CREATE FUNCTION sec.require_operator() RETURNS void
@@ -22,6 +40,29 @@ CREATE FUNCTION sec.caller_role() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'caller_role_wrapper';
 COMMENT ON FUNCTION sec.caller_role() IS
     'Who is responsible for what a SECURITY DEFINER function or a trigger of mps does, for the audit log: the role that the session runs under. Internal.';
+CREATE FUNCTION sec.record_event(p_action text, p_object_type text, p_object_id text, p_context jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Where the log is a copy of another server's, an event of our own would have the id of one that is to arrive.
+    IF EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srrelid = 'audit.event_log'::regclass
+                 OR r.srrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass)) THEN
+        RAISE LOG 'mps: % by %: % % % %, not in the audit log, which is subscribed to', now(), session_user, p_action, p_object_type, p_object_id, p_context;
+        RETURN;
+    END IF;
+    -- Whoever does something rare must not fail because nobody has made this month.
+    IF to_regclass('audit.event_log_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')) IS NULL THEN
+        PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
+    END IF;
+    INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
+    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(), p_action, p_object_type, p_object_id, p_context);
+END
+$$;
+COMMENT ON FUNCTION sec.record_event(text, text, text, jsonb) IS
+    'Writes one audit event for the SQL parts of mps, and makes this month if it is missing. Internal.';
+CREATE FUNCTION sec.shown_tag(p_tag jsonb) RETURNS jsonb
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'shown_tag_wrapper';
+COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
+    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
 CREATE FUNCTION sec.level_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -31,12 +72,10 @@ BEGIN
     IF TG_OP = 'UPDATE' AND v_after = v_before THEN
         RETURN NULL;
     END IF;
-    PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
-    INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
-    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(),
-            'level.' || CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END,
-            'membership_level', coalesce(v_after ->> 'level', v_before ->> 'level', 'all'),
-            jsonb_strip_nulls(jsonb_build_object('before', v_before, 'after', v_after)));
+    PERFORM sec.refuse_shadows();
+    PERFORM sec.record_event('level.' || CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END,
+                             'membership_level', coalesce(v_after ->> 'level', v_before ->> 'level', 'all'),
+                             jsonb_strip_nulls(jsonb_build_object('before', v_before, 'after', v_after)));
     RETURN NULL;
 END
 $$;
@@ -62,6 +101,8 @@ CREATE OR REPLACE FUNCTION app.user_recharge_personal_card(p_personal_card_id uu
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'user_recharge_personal_card_wrapper';
+COMMENT ON FUNCTION app.user_recharge_personal_card IS
+    'Recharges a personal card. By its owner, with wechat or alipay, it is recorded as processing and credits nothing until confirm_recharge; by a backend (also cash, also p_merchant_code, where it was taken) it completes at once. An order of the owner''s that was cancelled or failed may be asked for again. Errors: INVALID_AMOUNT, INVALID_ARGUMENT, INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, BALANCE_LIMIT, TOO_MANY_PENDING, MERCHANT_NOT_FOUND, NOT_ALLOWED, NOT_AUTHENTICATED, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
 CREATE OR REPLACE FUNCTION app.user_recharge_enterprise_card_admin(p_enterprise_card_id uuid, p_amount numeric, p_payment_method text DEFAULT 'wechat', p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_external_order_id text DEFAULT NULL, p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
@@ -71,7 +112,13 @@ CREATE FUNCTION app.confirm_recharge(p_tx_no text, p_amount numeric, p_gateway_t
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'confirm_recharge_v3_wrapper';
 COMMENT ON FUNCTION app.confirm_recharge(text,numeric,text,jsonb,text) IS
-    'Credits a recharge that the gateway has captured. Idempotent; p_amount must be what was asked for. Credits a cancelled or failed recharge too, because the gateway has the money. Errors: TX_NOT_FOUND, RECHARGE_NOT_PENDING, AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, INVALID_ARGUMENT.';
+    'Credits a recharge that the gateway has captured. Idempotent; p_amount (in currency units, the order''s total) must be what was asked for. p_payment_method (wechat, alipay, cash) is what the payer really used, where that differs. Credits a cancelled or failed recharge too, because the gateway has the money. Another trade number for a recharge that is settled becomes a row of app.suspense_payments and answers status suspense; one that has credited another recharge is EXTERNAL_ORDER_CONFLICT. A recharge that was credited without a trade number (not cash) takes the first one of equal amount. Errors: TX_NOT_FOUND, AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, INVALID_PAYMENT_METHOD, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.resolve_suspense(p_suspense_id bigint, p_resolution text, p_note text, p_card_id uuid DEFAULT NULL, p_idempotency_key text DEFAULT NULL)
+    RETURNS TABLE (suspense_id bigint, status text, gateway_trade_no text, amount numeric, tx_no text, out_refund_no text, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'resolve_suspense_wrapper';
+COMMENT ON FUNCTION app.resolve_suspense IS
+    'Says what becomes of gateway money in app.suspense_payments, once. credited: a recharge of the card p_card_id (no limit stops it; tx_no is its number). refunded: refunding from now on, out_refund_no is what to send to the gateway; then refund_completed, or refund_failed, which opens it again. written_off: nothing more. The same again answers the first result with replayed = true. Errors: TX_NOT_FOUND (no such row), STATUS_CONFLICT, CARD_NOT_FOUND, CARD_NOT_ACTIVE (closed card), IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_ALLOWED.';
 CREATE OR REPLACE FUNCTION app.fail_recharge(p_tx_no text, p_reason text)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, replayed boolean)
     LANGUAGE c VOLATILE
@@ -143,12 +190,16 @@ CREATE OR REPLACE FUNCTION app.card_statement(p_card_id uuid, p_card_type text D
         created_at timestamptz, posted_at timestamptz)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'card_statement_wrapper';
+COMMENT ON FUNCTION app.card_statement IS
+    'A page of a card''s movements, newest first, by card_seq; p_before (a tx_no of the card) continues below it; 1 to 500 rows. change is the signed movement of the balance. Recharges still processing are not movements. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_before text DEFAULT NULL, p_limit integer DEFAULT 50)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
         final_amount numeric, points_earned bigint, payment_method text, original_tx_no text, refunded_amount numeric, reason text,
         tag jsonb, external_order_id text, processed_by uuid, created_at timestamptz)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'merchant_statement_wrapper';
+COMMENT ON FUNCTION app.merchant_statement IS
+    'A page of a merchant''s transactions, newest first by created_at, from p_from (inclusive) to p_to (exclusive); p_before (a tx_no of the merchant) continues below it; 1 to 500 rows. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.balance_as_of(p_card_id uuid, p_at timestamptz, p_card_type text DEFAULT 'personal')
     RETURNS numeric
     LANGUAGE c STABLE
@@ -159,6 +210,8 @@ CREATE OR REPLACE FUNCTION app.tx_by_no(p_tx_no text)
         original_tx_no text, refunded_amount numeric, reason text, tag jsonb, created_at timestamptz, posted_at timestamptz)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'tx_by_no_wrapper';
+COMMENT ON FUNCTION app.tx_by_no IS
+    'A transaction by its number, and below a payment its newest refunds (500 at most; all of them are in the card''s and the merchant''s statement), newest first. balance_after only for those who may see the card. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION sec.strip_grants(p_relation regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -167,8 +220,8 @@ BEGIN
     FOR v IN
         SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
     LOOP
-        EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
-                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+                                   CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END));
     END LOOP;
 END
 $$;
@@ -189,6 +242,9 @@ CREATE OR REPLACE FUNCTION sec.install() RETURNS void
     SET default_tablespace = '' SET default_table_access_method = 'heap' AS $install$
 DECLARE
     v_name text;
+    -- The very first installation: only then are there defaults to be granted.
+    v_first boolean := NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                   WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p'));
 BEGIN
     -- Types ------------------------------------------------------------------------------------------------------------
     IF to_regtype('app.card_type') IS NULL THEN
@@ -232,6 +288,11 @@ BEGIN
         COMMENT ON SEQUENCE audit.event_id_seq IS 'Ids of audit events; may skip, never repeats';
     END IF;
 
+    IF to_regclass('app.suspense_id_seq') IS NULL THEN
+        CREATE SEQUENCE app.suspense_id_seq AS bigint;
+        COMMENT ON SEQUENCE app.suspense_id_seq IS 'Ids of app.suspense_payments; may skip, never repeats';
+    END IF;
+
     -- Settings and levels ----------------------------------------------------------------------------------------------
     IF to_regclass('app.settings') IS NULL THEN
         CREATE TABLE app.settings (
@@ -245,7 +306,8 @@ BEGIN
             recharge_confirmation text          NOT NULL DEFAULT 'gateway' CHECK (recharge_confirmation IN ('gateway', 'trusted')),
             recharge_ttl_minutes  integer       NOT NULL DEFAULT 1440 CHECK (recharge_ttl_minutes BETWEEN 5 AND 43200),
             key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
-            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton)
+            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
+            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000)
         );
         COMMENT ON TABLE app.settings IS 'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
         COMMENT ON COLUMN app.settings.schema_version IS 'Which layout these tables have; the library checks it and answers SCHEMA_OUTDATED until app.migrate() has run.';
@@ -256,6 +318,7 @@ BEGIN
         COMMENT ON COLUMN app.settings.max_balance IS 'The largest balance that a recharge or a correction may lead to.';
         COMMENT ON COLUMN app.settings.recharge_confirmation IS 'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
         COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS 'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
+        COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN
@@ -512,7 +575,50 @@ BEGIN
             PRIMARY KEY (scope_no, scope, order_id)
         );
         COMMENT ON TABLE app.external_orders IS 'Order ids and gateway trade numbers, each in its scope';
-        COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay); 4 and 5 order of a member''s unconfirmed recharge (scope_no: number of the personal, enterprise card)';
+        COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge (scope_no: number of the personal, enterprise card)';
+        COMMENT ON COLUMN app.external_orders.tx_id IS 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
+    END IF;
+    IF to_regclass('app.pending_recharges') IS NULL THEN
+        CREATE TABLE app.pending_recharges (
+            tx_id   bigint NOT NULL PRIMARY KEY,
+            card_id uuid   NOT NULL
+        );
+        CREATE INDEX pending_recharges_card_id_idx ON app.pending_recharges (card_id);
+        COMMENT ON TABLE app.pending_recharges IS 'The recharges that wait for their payment, by card: what settings.max_pending_recharges bounds';
+    END IF;
+    IF to_regclass('app.suspense_payments') IS NULL THEN
+        CREATE TABLE app.suspense_payments (
+            id               bigint         NOT NULL PRIMARY KEY,
+            created_at       timestamptz    NOT NULL,
+            gateway_trade_no text           NOT NULL UNIQUE,
+            tx_no            text,
+            amount           numeric(14,2)  NOT NULL CHECK (amount > 0),
+            payment_method   app.pay_method NOT NULL,
+            reason           text           NOT NULL,
+            payload          jsonb          NOT NULL DEFAULT '{}',
+            status           text           NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'credited', 'refunding', 'refunded', 'written_off')),
+            resolution       text,
+            resolved_at      timestamptz,
+            resolved_by      uuid,
+            resolved_role    text,
+            note             text,
+            credited_tx_no   text,
+            out_refund_no    text           UNIQUE,
+            idempotency_key  text,
+            CHECK ((status = 'credited') = (credited_tx_no IS NOT NULL))
+        );
+        CREATE INDEX suspense_payments_open_idx ON app.suspense_payments (created_at) WHERE status IN ('open', 'refunding');
+        COMMENT ON TABLE app.suspense_payments IS 'Gateway money that came and could not be credited, until app.resolve_suspense() says what becomes of it';
+        COMMENT ON COLUMN app.suspense_payments.gateway_trade_no IS 'The gateway''s number of the payment; each is here at most once.';
+        COMMENT ON COLUMN app.suspense_payments.tx_no IS 'The recharge that it was paid for, if known.';
+        COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken, in currency units.';
+        COMMENT ON COLUMN app.suspense_payments.reason IS 'Why it was not credited: already_settled (the recharge has its money already).';
+        COMMENT ON COLUMN app.suspense_payments.payload IS 'What the gateway or the backend said of it.';
+        COMMENT ON COLUMN app.suspense_payments.status IS 'open; credited to a card; refunding (the gateway was asked); refunded; written_off.';
+        COMMENT ON COLUMN app.suspense_payments.resolution IS 'The last word of app.resolve_suspense(), by resolved_by under resolved_role at resolved_at, with its note.';
+        COMMENT ON COLUMN app.suspense_payments.credited_tx_no IS 'The recharge that credited it.';
+        COMMENT ON COLUMN app.suspense_payments.out_refund_no IS 'The number under which the gateway was asked to pay it back.';
+        COMMENT ON COLUMN app.suspense_payments.idempotency_key IS 'The key of the last word; keys are unique per row here.';
     END IF;
     IF to_regclass('app.job_runs') IS NULL THEN
         CREATE TABLE app.job_runs (
@@ -523,25 +629,7 @@ BEGIN
         );
         COMMENT ON TABLE app.job_runs IS 'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
     END IF;
-    IF to_regclass('sec.api_grants') IS NULL THEN
-        CREATE TABLE sec.api_grants (
-            role_name text NOT NULL,
-            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup')),
-            PRIMARY KEY (role_name, level)
-        );
-        COMMENT ON TABLE sec.api_grants IS 'What sec.grant_api() granted, so that updates can grant it again on new functions';
-    END IF;
-
-    -- A dump of the schema alone brings the grants, but not the list of them.
-    IF NOT EXISTS (SELECT FROM sec.api_grants) THEN
-        INSERT INTO sec.api_grants
-        SELECT pg_get_userbyid(a.grantee), m.level
-        FROM (VALUES ('sec.level_client()', 'client'), ('sec.level_backend()', 'backend'), ('sec.level_operator()', 'operator'),
-                     ('app.enable_supabase_signup()', 'signup')) m (marker, level)
-             JOIN pg_proc p ON p.oid = to_regprocedure(m.marker), aclexplode(p.proacl) a
-        WHERE a.grantee NOT IN (0, p.proowner);
-    END IF;
-
+    PERFORM sec.install_grants();
     PERFORM sec.install_compat();
     PERFORM sec.install_books();
 
@@ -549,21 +637,23 @@ BEGIN
     -- What is not mps_owner's yet is new, or restored without owners; the grants on what it has are not ours to take back.
     PERFORM sec.strip_grants(c.oid::regclass)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND pg_get_userbyid(c.relowner) <> 'mps_owner';
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> sec.owner()
+      -- It says who has which level, and was stripped when it was made.
+      AND c.oid <> 'sec.level_holders'::regclass;
     FOR v_name IN
-        SELECT format('ALTER %s %s OWNER TO mps_owner',
-                      CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
+        SELECT format('ALTER %s %s OWNER TO %s',
+                      CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass, sec.owner())
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S')
-          AND pg_get_userbyid(c.relowner) <> 'mps_owner'
+          AND c.relowner <> sec.owner()
         ORDER BY c.relkind = 'S'
     LOOP
         EXECUTE v_name;
     END LOOP;
     FOR v_name IN
-        SELECT format('ALTER TYPE %s OWNER TO mps_owner', t.oid::regtype)
+        SELECT format('ALTER TYPE %s OWNER TO %s', t.oid::regtype, sec.owner())
         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-        WHERE n.nspname = 'app' AND t.typtype = 'e' AND pg_get_userbyid(t.typowner) <> 'mps_owner'
+        WHERE n.nspname = 'app' AND t.typtype = 'e' AND t.typowner <> sec.owner()
     LOOP
         EXECUTE v_name;
     END LOOP;
@@ -577,9 +667,12 @@ BEGIN
 
     PERFORM sec.install_attachments();
 
-    -- What sec.grant_api() granted is granted again, on what is new as well.
-    PERFORM sec.apply_grants(g.role_name, g.level, true)
-    FROM sec.api_grants g JOIN pg_roles r ON r.rolname = g.role_name;
+    -- What is granted to who has a level, on what is new as well. What else was granted by hand stays as it is.
+    PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h ORDER BY h.level, h.role;
+    PERFORM sec.note_grants();
+    IF v_first THEN
+        PERFORM sec.grant_defaults();
+    END IF;
 END
 $install$;
 CREATE OR REPLACE FUNCTION sec.install_attachments() RETURNS void
@@ -601,6 +694,8 @@ BEGIN
             -- With the balance of a company card in them, only as long as one is bound to it.
             ('app.transactions', 'own_transaction',
              'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
+            -- Clients see nothing of it.
+            ('app.suspense_payments', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))'),
             ('app.point_ledger', 'points_of_own_card',
              'card_id IN (SELECT c.id FROM app.personal_cards c WHERE c.member_id = (SELECT sec.uid()))')
         ) AS p (tab, policy, condition)
@@ -660,16 +755,17 @@ BEGIN
             SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
                    t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
                    t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
-                   t.reason, t.tag, t.created_at, t.posted_at
+                   t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
             FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+        COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
         COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND pg_get_userbyid(c.relowner) <> 'mps_owner'
+             WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND c.relowner <> sec.owner()
     LOOP
         PERFORM sec.strip_grants(v.view);
-        EXECUTE format('ALTER VIEW %s OWNER TO mps_owner', v.view);
+        EXECUTE format('ALTER VIEW %s OWNER TO %s', v.view, sec.owner());
     END LOOP;
 END
 $install$;
@@ -693,8 +789,10 @@ BEGIN
         COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
     END IF;
     IF v_found < 3 THEN
-        -- 0.3.0.
+        -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
+        PERFORM sec.migrate_recharges();
+        PERFORM sec.migrate_views_3();
     END IF;
     UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
     RETURN c_version;
@@ -702,13 +800,65 @@ END
 $migrate$;
 COMMENT ON FUNCTION sec.migrate_tables() IS
     'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: changes nothing. Errors: SCHEMA_OUTDATED where they are newer. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
+CREATE FUNCTION sec.migrate_recharges() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    ALTER TABLE app.settings ADD COLUMN max_pending_recharges integer NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000);
+    COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
+    COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge (scope_no: number of the personal, enterprise card)';
+    COMMENT ON COLUMN app.external_orders.tx_id IS 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
+    INSERT INTO app.pending_recharges (tx_id, card_id)
+    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
+    -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
+    UPDATE app.external_orders o SET scope_no = 0
+    WHERE o.scope = 3 AND o.scope_no <> 0
+      AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.order_id = o.order_id
+                        AND x.scope_no <> o.scope_no AND (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no));
+    -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
+    DELETE FROM app.external_orders o
+    WHERE o.scope = 2 AND EXISTS (SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
+    IF (SELECT s.recharge_confirmation FROM app.settings s) = 'trusted' THEN
+        -- So did the members' own recharges where they are trusted.
+        UPDATE app.external_orders o SET scope = 4, scope_no = substr(c.card_no, 4)::bigint
+        FROM app.transactions t JOIN app.personal_cards c ON c.id = t.card_id
+        WHERE o.scope = 2 AND t.id = o.tx_id AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
+          AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 4 AND x.scope_no = substr(c.card_no, 4)::bigint AND x.order_id = o.order_id);
+        UPDATE app.external_orders o SET scope = 5, scope_no = substr(c.card_no, 4)::bigint
+        FROM app.transactions t JOIN app.enterprise_cards c ON c.id = t.card_id
+        WHERE o.scope = 2 AND t.id = o.tx_id AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
+          AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 5 AND x.scope_no = substr(c.card_no, 4)::bigint AND x.order_id = o.order_id);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_recharges() IS 'The step to schema version 3 of what recharges claim: trade numbers, order ids, pending ones. Internal: sec.migrate_tables() calls it.';
+CREATE FUNCTION sec.migrate_views_3() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_usage_logs'::regclass AND d.deptype = 'e') THEN
+        -- It was missing, and is new.
+        RETURN;
+    END IF;
+    -- No row that is there already breaks a page. A script replaces a view of the extension's own only, and this is none: it
+    -- becomes one for the moment, because dropping it would take others' views that stand on it.
+    ALTER EXTENSION mps ADD VIEW app.v_usage_logs;
+    CREATE OR REPLACE VIEW app.v_usage_logs WITH (security_invoker = true) AS
+            SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
+                   t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
+                   t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
+                   t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
+            FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+    ALTER EXTENSION mps DROP VIEW app.v_usage_logs;
+    COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_views_3() IS 'The views of 0.3.0 in the place of those of older releases. Internal: sec.migrate_tables() calls it.';
 CREATE FUNCTION sec.expect_many_rows(p_transactions regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Who asks for a page may be the one with the most rows, but the planner, who plans before it knows for whom, expects an
     -- average one: a few rows, which it would fetch whole and sort. With fewer members and merchants in its statistics it walks
     -- the index and stops after the page. Takes a lock that lets charges pass.
-    EXECUTE format('ALTER TABLE %s ALTER COLUMN member_id SET (n_distinct = 200), ALTER COLUMN merchant_id SET (n_distinct = 20)', p_transactions);
+    PERFORM sec.run_ddl(format('ALTER TABLE %s ALTER COLUMN member_id SET (n_distinct = 200), ALTER COLUMN merchant_id SET (n_distinct = 20)', p_transactions));
 END
 $$;
 COMMENT ON FUNCTION sec.expect_many_rows(regclass) IS 'Has the planner expect many rows for each member and merchant in a month of app.transactions, from its next ANALYZE on. Internal.';
@@ -726,6 +876,7 @@ BEGIN
     IF v_day < date '2000-01-01' OR v_day > date '2099-12-01' THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'months are those of the years 2000 to 2099');
     END IF;
+    PERFORM sec.refuse_shadows();
     -- One maker at a time, whichever month; taken before any row lock, held to the end of the transaction. A lock on a table
     -- of our own, because an advisory lock is anybody's to take.
     LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
@@ -742,24 +893,24 @@ BEGIN
     LOOP
         -- A table of its own first, attached when it is complete: ATTACH takes a lock that lets charges pass, while
         -- CREATE TABLE ... PARTITION OF would stop every reader and writer of the parent.
-        EXECUTE format('CREATE TABLE %I.%I (LIKE %I.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMMENTS)',
-                       v.nsp, v.tab || '_' || v_suffix, v.nsp, v.tab);
-        EXECUTE format('ALTER TABLE %I.%I OWNER TO mps_owner', v.nsp, v.tab || '_' || v_suffix);
-        EXECUTE format('ALTER TABLE %I.%I ADD %s', v.nsp, v.tab || '_' || v_suffix, v.pk);
+        PERFORM sec.run_ddl(format('CREATE TABLE %I.%I (LIKE %I.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMMENTS)',
+                                   v.nsp, v.tab || '_' || v_suffix, v.nsp, v.tab));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I OWNER TO %s', v.nsp, v.tab || '_' || v_suffix, sec.owner()));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ADD %s', v.nsp, v.tab || '_' || v_suffix, v.pk));
         PERFORM sec.strip_grants(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
-        EXECUTE format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', v.nsp, v.tab || '_' || v_suffix);
-        EXECUTE format('COMMENT ON TABLE %I.%I IS %L', v.nsp, v.tab || '_' || v_suffix,
-                       format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(v_day::timestamp, 'YYYY-MM')));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', v.nsp, v.tab || '_' || v_suffix));
+        PERFORM sec.run_ddl(format('COMMENT ON TABLE %I.%I IS %L', v.nsp, v.tab || '_' || v_suffix,
+                                   format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(v_day::timestamp, 'YYYY-MM'))));
         IF v.tab = 'transactions' THEN
             PERFORM sec.expect_many_rows(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
         END IF;
         IF v.tab = 'event_log' THEN
-            EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()',
-                           v.nsp, v.tab || '_' || v_suffix);
-            EXECUTE format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER append_only', v.nsp, v.tab || '_' || v_suffix);
+            PERFORM sec.run_ddl(format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()',
+                                       v.nsp, v.tab || '_' || v_suffix));
+            PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER append_only', v.nsp, v.tab || '_' || v_suffix));
         END IF;
-        EXECUTE format('ALTER TABLE %I.%I ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)',
-                       v.nsp, v.tab, v.nsp, v.tab || '_' || v_suffix, v_from, v_to);
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)',
+                                   v.nsp, v.tab, v.nsp, v.tab || '_' || v_suffix, v_from, v_to));
         v_made := true;
     END LOOP;
     RETURN v_made;
@@ -774,6 +925,7 @@ BEGIN
     IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal') OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
     END IF;
+    PERFORM sec.refuse_shadows();
     INSERT INTO app.job_runs AS j (job, started_at, finished_at, rows_done)
     VALUES (p_job, clock_timestamp(), CASE WHEN p_rows = 0 THEN clock_timestamp() END, p_rows)
     ON CONFLICT (job) DO UPDATE SET
@@ -788,6 +940,8 @@ CREATE OR REPLACE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURN
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.check_months_ahead(p_ahead);
+    -- So that a dump without privileges says by which names roles go today.
+    PERFORM sec.note_grants();
     RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
 END
 $$;
@@ -805,6 +959,456 @@ CREATE OR REPLACE FUNCTION app.migrate() RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
 CREATE OR REPLACE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p_email text) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'register_signup_wrapper';
+CREATE OR REPLACE FUNCTION sec.on_signup() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    v_columns text;
+    v_row jsonb;
+    v_said jsonb;
+    v_name text;
+BEGIN
+    -- A sign-up must never fail because of us: whatever goes wrong is a warning, and the app's own register_member mends it.
+    BEGIN
+        -- Only what is of the server's own types: to make text or JSON of another, its owner's functions would run as ours.
+        SELECT string_agg(format('%L, ($1).%I', a.attname, a.attname), ', ') INTO v_columns
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+        WHERE a.attrelid = TG_RELID AND a.attname IN ('id', 'email', 'phone', 'raw_user_meta_data')
+          AND t.typnamespace = 'pg_catalog'::regnamespace;
+        EXECUTE format('SELECT jsonb_build_object(%s)', v_columns) INTO v_row USING NEW;
+        -- A name is a string. Whoever signs up writes there what they like, and a list of short numbers can be half a gigabyte as text.
+        FOREACH v_said IN ARRAY ARRAY[v_row #> '{raw_user_meta_data,name}', v_row #> '{raw_user_meta_data,full_name}'] LOOP
+            IF v_name IS NULL AND jsonb_typeof(v_said) = 'string' THEN
+                v_name := v_said #>> '{}';
+            END IF;
+        END LOOP;
+        PERFORM sec.register_signup((v_row ->> 'id')::uuid, v_name, v_row ->> 'phone', v_row ->> 'email');
+    EXCEPTION WHEN OTHERS THEN
+        RAISE WARNING 'mps: no member for the new user %: %', v_row ->> 'id', SQLERRM;
+    END;
+    RETURN NULL;
+END
+$$;
+CREATE OR REPLACE FUNCTION app.enable_supabase_signup() RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF to_regclass('auth.users') IS NULL THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'there is no table auth.users in this database');
+    END IF;
+    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('auth.users') AND t.tgname = 'mps_signup'
+                 AND t.tgfoid = 'sec.on_signup()'::regprocedure) THEN
+        RETURN false;
+    END IF;
+    CREATE TRIGGER mps_signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION sec.on_signup();
+    RETURN true;
+END
+$$;
+CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES
+        ('sec.uid', 'client'),
+        ('sec.level_client', 'client'),
+        ('sec.level_backend', 'backend'),
+        ('sec.level_operator', 'operator'),
+        ('sec.admin_card_ids', 'client'),
+        ('sec.merchant_ids', 'client'),
+        ('sec.shown_tag', 'client'),
+        ('app.error_list', 'client'),
+        ('app.register_member', 'client'),
+        ('app.rotate_card_qr', 'client'),
+        ('app.merchant_charge_by_qr', 'client'),
+        ('app.merchant_refund_tx', 'client'),
+        ('app.user_recharge_personal_card', 'client'),
+        ('app.user_recharge_enterprise_card_admin', 'client'),
+        ('app.confirm_recharge', 'backend'),
+        ('app.fail_recharge', 'backend'),
+        ('app.resolve_suspense', 'backend'),
+        ('app.enterprise_add_member', 'client'),
+        ('app.enterprise_remove_member', 'client'),
+        ('app.create_merchant', 'backend'),
+        ('app.set_merchant_user', 'client'),
+        ('app.remove_merchant_user', 'client'),
+        ('app.set_merchant_status', 'backend'),
+        ('app.create_enterprise_card', 'backend'),
+        ('app.set_member_status', 'backend'),
+        ('app.set_card_status', 'client'),
+        ('app.set_card_expiry', 'backend'),
+        ('app.replace_card', 'backend'),
+        ('app.adjust_points', 'backend'),
+        ('app.compensate_tx', 'backend'),
+        ('app.get_settings', 'backend'),
+        ('app.update_settings', 'backend'),
+        ('app.card_statement', 'client'),
+        ('app.merchant_statement', 'client'),
+        ('app.balance_as_of', 'client'),
+        ('app.tx_by_no', 'client'),
+        ('sec.job_batch', 'operator'),
+        ('sec.check_months_ahead', 'operator'),
+        ('sec.raise', 'operator'),
+        ('app.maintain_partitions', 'operator'),
+        ('app.maintain_partitions_batch', 'operator'),
+        ('app.expire_cards', 'operator'),
+        ('app.expire_cards_batch', 'operator'),
+        ('app.expire_qrcodes', 'operator'),
+        ('app.expire_qrcodes_batch', 'operator'),
+        ('app.expire_recharges', 'operator'),
+        ('app.expire_recharges_batch', 'operator'),
+        ('app.expire_keys', 'operator'),
+        ('app.expire_keys_batch', 'operator'),
+        ('app.recompute_levels', 'operator'),
+        ('app.recompute_levels_batch', 'operator'),
+        ('sec.security_check', 'operator'),
+        ('app.verify_books', 'operator'),
+        ('app.health', 'operator'),
+        ('app.schedule_jobs', 'operator'),
+        ('app.archive_partitions', 'operator'),
+        ('app.archive_month_batch', 'operator'),
+        ('sec.months_to_archive', 'operator'),
+        ('sec.jobs', 'operator'),
+        ('audit.seal', 'operator'),
+        ('audit.seal_note', 'operator'),
+        ('audit.seal_ready', 'operator'),
+        ('audit.seal_batch', 'operator'),
+        ('audit.verify', 'operator'),
+        ('audit.head', 'operator'),
+        ('sec.raise', 'signup'),
+        ('sec.on_signup', 'signup'),
+        ('app.enable_supabase_signup', 'signup')
+$$;
+CREATE FUNCTION sec.backend_columns() RETURNS TABLE (tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.suspense_payments', 'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no')
+$$;
+COMMENT ON FUNCTION sec.backend_columns() IS 'As sec.api_columns(): what backend level alone may SELECT.';
+CREATE FUNCTION sec.levels_held() RETURNS TABLE (role regrole, level text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.grantee::regrole, t.attname::text
+    FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid AND NOT t.attisdropped, aclexplode(t.attacl) a
+    -- Given by the owner: what a holder passed on is no level.
+    WHERE c.oid = to_regclass('sec.level_holders') AND a.privilege_type = 'SELECT' AND a.grantor = c.relowner
+      AND a.grantee NOT IN (0, c.relowner, sec.owner())
+$$;
+COMMENT ON FUNCTION sec.levels_held() IS 'Which role has which level: who may SELECT which column of sec.level_holders. Internal.';
+CREATE FUNCTION sec.levels_in_force() RETURNS TABLE (role regrole, level text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.grantee::regrole, m.level
+    FROM sec.level_markers() m JOIN pg_proc p ON p.oid = to_regprocedure(m.marker), aclexplode(p.proacl) a
+    WHERE a.privilege_type = 'EXECUTE' AND a.grantor = p.proowner AND a.grantee NOT IN (0, p.proowner)
+$$;
+COMMENT ON FUNCTION sec.levels_in_force() IS 'Which role may execute which level''s marker; that of clients is executed by backends, too. Internal.';
+CREATE FUNCTION sec.holders_are_known() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Every list begins with the owner. Where it is missing, the table came from a dump, and its privileges did not.
+    SELECT EXISTS (SELECT FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+                   WHERE c.oid = to_regclass('sec.level_holders') AND a.grantee IN (c.relowner, sec.owner()))
+$$;
+COMMENT ON FUNCTION sec.holders_are_known() IS 'Whether sec.level_holders has its privileges: not after a restore without them. Internal.';
+CREATE FUNCTION sec.cluster() RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') THEN
+        RETURN (SELECT s.system_identifier::text FROM pg_control_system() s);
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.cluster() IS 'Which cluster this is: only there does the oid of a role mean that role. NULL where nobody may ask. Internal.';
+CREATE FUNCTION sec.install_grants() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    IF to_regclass('sec.api_grants') IS NULL THEN
+        CREATE TABLE sec.api_grants (
+            role_name text NOT NULL,
+            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup')),
+            role_oid  oid,
+            cluster   text,
+            gone_at   timestamptz,
+            PRIMARY KEY (role_name, level)
+        );
+    END IF;
+    IF to_regclass('sec.level_holders') IS NULL THEN
+        CREATE TABLE sec.level_holders (
+            client   boolean,
+            backend  boolean,
+            operator boolean,
+            signup   boolean,
+            -- So that it can be part of a publication.
+            PRIMARY KEY (client, backend, operator, signup),
+            CONSTRAINT never_a_row CHECK (false)
+        );
+        PERFORM sec.strip_grants('sec.level_holders');
+        COMMENT ON TABLE sec.level_holders IS 'Has no rows. Who may SELECT a column has the level of that name: sec.grant_api() and sec.revoke_api() keep it';
+        PERFORM sec.migrate_api_grants();
+    ELSIF NOT sec.holders_are_known() THEN
+        -- Nothing but notes came along. In their own cluster they say which role, elsewhere what it was called.
+        FOR v IN
+            SELECT g.role_name, g.level, r.oid::regrole AS role
+            FROM sec.api_grants g
+            LEFT JOIN pg_roles r ON CASE WHEN g.role_oid IS NOT NULL AND g.cluster = sec.cluster() THEN r.oid = g.role_oid ELSE r.rolname = g.role_name END
+            WHERE g.gone_at IS NULL
+        LOOP
+            IF v.role IS NOT NULL THEN
+                EXECUTE format('GRANT SELECT (%I) ON sec.level_holders TO %s', v.level, v.role);
+            ELSE
+                RAISE NOTICE 'mps: % had % level where this database comes from; there is no such role here', v.role_name, v.level;
+            END IF;
+        END LOOP;
+        DELETE FROM sec.api_grants;
+    END IF;
+    COMMENT ON TABLE sec.api_grants IS 'What sec.level_holders says, noted by name: read only where a dump was restored without privileges';
+    COMMENT ON COLUMN sec.api_grants.role_name IS 'The role''s name when this was last noted.';
+    COMMENT ON COLUMN sec.api_grants.role_oid IS 'The role, in its cluster; means nothing in another one.';
+    COMMENT ON COLUMN sec.api_grants.cluster IS 'System identifier of the cluster whose oid it is.';
+    COMMENT ON COLUMN sec.api_grants.gone_at IS 'When it was noticed that no role has this level any more that had it by this name: dropped, or taken back by hand. Gives nobody anything.';
+    EXECUTE format('GRANT SELECT (client, backend, operator, signup) ON sec.level_holders TO %s',
+                   (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = 'sec.level_holders'::regclass));
+END
+$$;
+COMMENT ON FUNCTION sec.install_grants() IS 'Makes sec.level_holders and sec.api_grants where they are missing, and fills the one from the other after a restore without privileges. Internal.';
+CREATE FUNCTION sec.migrate_api_grants() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+    v_markers boolean := EXISTS (SELECT FROM sec.levels_in_force());
+BEGIN
+    ALTER TABLE sec.api_grants ADD COLUMN IF NOT EXISTS role_oid oid, ADD COLUMN IF NOT EXISTS cluster text, ADD COLUMN IF NOT EXISTS gone_at timestamptz;
+    FOR v IN
+        -- The markers say who has which level, whatever a role is called by now. Only whether a backend is a client besides is
+        -- to be learned from the list.
+        SELECT f.role, f.level FROM sec.levels_in_force() f JOIN pg_roles r ON r.oid = f.role
+        WHERE f.level <> 'client'
+           OR NOT EXISTS (SELECT FROM sec.levels_in_force() b WHERE b.role = f.role AND b.level = 'backend')
+           OR EXISTS (SELECT FROM sec.api_grants g WHERE g.role_name = r.rolname AND g.level = 'client')
+        UNION
+        -- DROP EXTENSION has taken the markers along, but not the schema, on which every level has USAGE.
+        SELECT r.oid::regrole, g.level FROM sec.api_grants g JOIN pg_roles r ON r.rolname = g.role_name
+        WHERE NOT v_markers
+          AND EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'sec' AND a.grantee = r.oid AND a.grantor = n.nspowner)
+    LOOP
+        EXECUTE format('GRANT SELECT (%I) ON sec.level_holders TO %s', v.level, v.role);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_api_grants() IS
+    'Fills the new sec.level_holders from the list of names of 0.2.0 and older: a name counts only where its role was really granted the level. Internal: sec.install_grants() calls it.';
+CREATE FUNCTION sec.note_grants() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_here text := sec.cluster();
+BEGIN
+    -- Before app.migrate() has read them, notes from a restore without privileges are all there is.
+    IF sec.holders_are_known() THEN
+        -- Renamed: noted anew below.
+        DELETE FROM sec.api_grants g USING sec.levels_held() h, pg_roles r
+        WHERE g.role_oid = h.role AND g.level = h.level AND g.cluster = v_here AND r.oid = h.role AND r.rolname <> g.role_name;
+        UPDATE sec.api_grants g SET gone_at = now()
+        WHERE g.gone_at IS NULL
+          AND NOT EXISTS (SELECT FROM sec.levels_held() h JOIN pg_roles r ON r.oid = h.role WHERE r.rolname = g.role_name AND h.level = g.level);
+    END IF;
+    INSERT INTO sec.api_grants AS g (role_name, level, role_oid, cluster)
+    SELECT r.rolname, h.level, r.oid, v_here FROM sec.levels_held() h JOIN pg_roles r ON r.oid = h.role
+    ON CONFLICT (role_name, level) DO UPDATE SET role_oid = excluded.role_oid, cluster = excluded.cluster, gone_at = NULL
+    WHERE (g.role_oid, g.cluster, g.gone_at) IS DISTINCT FROM (excluded.role_oid, excluded.cluster, NULL);
+END
+$$;
+COMMENT ON FUNCTION sec.note_grants() IS 'Notes in sec.api_grants what sec.level_holders says, by the names of today. Internal.';
+CREATE FUNCTION sec.apply_level(p_role regrole, p_level text, p_grant boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+    v_name text := p_role;
+    v_verb text := CASE WHEN p_grant THEN 'GRANT' ELSE 'REVOKE' END;
+    -- CASCADE: what somebody passed on goes along, and is nothing that this fails because of.
+    v_whom text := CASE WHEN p_grant THEN 'TO ' || v_name ELSE format('FROM %s CASCADE', v_name) END;
+BEGIN
+    PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s', v_verb, v_whom));
+    FOR v IN
+        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target
+        FROM sec.api_functions() f
+        JOIN pg_proc p ON format('%s.%s', p.pronamespace::regnamespace, p.proname) = f.func
+        WHERE f.level = p_level OR (p_level = 'backend' AND f.level = 'client')
+    LOOP
+        PERFORM sec.run_ddl(format('%s EXECUTE ON %s %s', v_verb, v.target, v_whom));
+    END LOOP;
+    IF p_level IN ('client', 'backend') THEN
+        FOR v IN SELECT c.tab, c.cols
+                 FROM (SELECT * FROM sec.api_columns() UNION ALL SELECT * FROM sec.backend_columns() WHERE p_level = 'backend') c
+                 WHERE to_regclass(c.tab) IS NOT NULL
+        LOOP
+            PERFORM sec.run_ddl(format('%s SELECT %s ON %s %s', v_verb, '(' || v.cols || ')', v.tab, v_whom));
+        END LOOP;
+    END IF;
+    PERFORM sec.run_ddl(format('%s SELECT (%I) ON sec.level_holders %s', v_verb, p_level, v_whom));
+    IF v_name <> p_role::text THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format('the role %s was renamed meanwhile', v_name));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.apply_level(regrole, text, boolean) IS
+    'Grants or revokes everything of one level. Internal: sec.give_level(), sec.revoke_api() and sec.install() call it.';
+CREATE OR REPLACE FUNCTION sec.apply_grants(p_role text, p_level text, p_grant boolean) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.apply_level(r.oid::regrole, p_level, p_grant) FROM pg_roles r WHERE r.rolname = p_role
+$$;
+COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS 'As sec.apply_level(), by name. Here because dumps of 0.2.0 and older name it. Internal.';
+CREATE FUNCTION sec.give_level(p_role regrole, p_level text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_had boolean;
+BEGIN
+    -- One at a time: two would meet in the server's catalogs, and one of them would fail.
+    LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
+    v_had := EXISTS (SELECT FROM sec.levels_held() h JOIN sec.levels_in_force() f USING (role, level) WHERE h.role = p_role AND h.level = p_level);
+    PERFORM sec.apply_level(p_role, p_level, true);
+    PERFORM sec.note_grants();
+    IF NOT v_had THEN
+        PERFORM sec.record_event('level.granted', 'role', r.rolname, jsonb_build_object('level', p_level, 'role_oid', r.oid::bigint))
+        FROM pg_roles r WHERE r.oid = p_role;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.give_level(regrole, text) IS 'Gives a role a level, and records it if it did not have it. Internal: sec.grant_api() calls it.';
+CREATE FUNCTION sec.grant_defaults() RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    -- Supabase's roles by their names, and the owner of its users, who may switch on that each of them becomes a member. Only at
+    -- the very first installation: what is taken back later stays taken back.
+    SELECT sec.give_level(d.role, d.level)
+    FROM (SELECT r.oid::regrole AS role, CASE r.rolname WHEN 'authenticated' THEN 'client' ELSE 'backend' END AS level
+          FROM pg_roles r WHERE r.rolname IN ('authenticated', 'service_role')
+          UNION ALL
+          SELECT r.oid::regrole, 'signup' FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+          WHERE c.oid = to_regclass('auth.users') AND NOT r.rolsuper AND r.oid <> sec.owner()) d
+$$;
+COMMENT ON FUNCTION sec.grant_defaults() IS 'Gives Supabase''s roles their levels. Internal: sec.install() calls it where nothing of mps was before.';
+CREATE OR REPLACE FUNCTION sec.grant_api(p_role text, p_level text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_role regrole := (SELECT r.oid FROM pg_roles r WHERE r.rolname = p_role);
+BEGIN
+    IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
+    END IF;
+    IF v_role IS NULL THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_role is no role of this cluster');
+    END IF;
+    IF p_role = 'anon' OR v_role = sec.owner() THEN
+        PERFORM sec.raise('NOT_ALLOWED', 'this role gets nothing of mps');
+    END IF;
+    PERFORM sec.refuse_shadows();
+    PERFORM sec.give_level(v_role, p_level);
+END
+$$;
+COMMENT ON FUNCTION sec.grant_api(text, text) IS
+    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server) operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE OR REPLACE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_role regrole := (SELECT r.oid FROM pg_roles r WHERE r.rolname = p_role);
+    v_had boolean;
+    v_noted oid;
+BEGIN
+    IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
+    END IF;
+    PERFORM sec.refuse_shadows();
+    LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
+    -- Remembered, or given past sec.grant_api(): both are taken back. A backend has the clients' marker anyway.
+    v_had := EXISTS (SELECT FROM sec.levels_held() h WHERE h.role = v_role AND h.level = p_level)
+          OR EXISTS (SELECT FROM sec.levels_in_force() f WHERE f.role = v_role AND f.level = p_level
+                       AND (p_level <> 'client' OR NOT EXISTS (SELECT FROM sec.levels_held() h WHERE h.role = v_role AND h.level = 'backend')));
+    DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level RETURNING coalesce(g.role_oid, 0) INTO v_noted;
+    IF v_role IS NOT NULL THEN
+        PERFORM sec.apply_level(v_role, p_level, false);
+        -- Levels overlap: what another one still gives comes back.
+        PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h WHERE h.role = v_role;
+        PERFORM sec.note_grants();
+    END IF;
+    IF v_had OR v_noted IS NOT NULL THEN
+        PERFORM sec.record_event('level.revoked', 'role', p_role,
+                                 jsonb_build_object('level', p_level, 'role_oid', CASE WHEN v_had THEN v_role ELSE v_noted END::bigint));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.revoke_api(text, text) IS
+    'Takes back what sec.grant_api() gave, for good; audited. Also forgets a grant whose role is gone. For a superuser. Errors: INVALID_ARGUMENT.';
+CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
+    -- Not in SQL: that would be planned at every call.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+    RETURN QUERY
+    -- From the functions on, which are few, not from the tables, which are many.
+    WITH
+    careless AS (
+        SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+        WHERE l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
+          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
+    ),
+    users AS (
+        SELECT c.oid AS func, d.classid, d.objid
+        FROM careless c JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = c.oid
+        UNION
+        SELECT c.oid, d.classid, d.objid
+        FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
+    ),
+    holders (func, classid, objid, relation) AS (
+        SELECT u.func, u.classid, u.objid, t.tgrelid
+        FROM users u JOIN pg_trigger t ON u.classid = 'pg_trigger'::regclass AND t.oid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, k.conrelid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
+        UNION ALL
+        -- Of a domain: whose columns are.
+        SELECT u.func, u.classid, u.objid, a.attrelid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
+        JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, d.adrelid
+        FROM users u JOIN pg_attrdef d ON u.classid = 'pg_attrdef'::regclass AND d.oid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, i.indrelid
+        FROM users u JOIN pg_index i ON u.classid = 'pg_class'::regclass AND i.indexrelid = u.objid
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, r.ev_class
+        FROM users u JOIN pg_rewrite r ON u.classid = 'pg_rewrite'::regclass AND r.oid = u.objid
+        UNION ALL
+        -- They bind us only then.
+        SELECT u.func, u.classid, u.objid, p.polrelid
+        FROM users u JOIN pg_policy p ON u.classid = 'pg_policy'::regclass AND p.oid = u.objid
+        JOIN pg_class c ON c.oid = p.polrelid AND c.relforcerowsecurity
+    ),
+    -- Partitions repeat what their table has.
+    found AS (
+        SELECT h.func, min(pg_describe_object(h.classid, h.objid, 0)) AS holder, count(*) AS holders
+        FROM holders h JOIN pg_class c ON c.oid = h.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        GROUP BY h.func
+    )
+    SELECT format('%s%s runs %s', f.holder, CASE WHEN f.holders > 1 THEN format(' and %s more', f.holders - 1) ELSE '' END, f.func::regprocedure)
+    FROM found f;
+END
+$$;
+COMMENT ON FUNCTION sec.careless_code() IS
+    'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a search_path of its own which ends in pg_temp. Internal.';
+CREATE FUNCTION sec.refuse_shadows() RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_what text;
+BEGIN
+    IF pg_my_temp_schema() = 0 THEN
+        RETURN false;
+    END IF;
+    SELECT string_agg(c.what, '; ' ORDER BY c.what) INTO v_what FROM sec.careless_code() c;
+    IF v_what IS NOT NULL AND (EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema())
+                               OR EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = pg_my_temp_schema())) THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format(
+            'this session has temporary tables or types, whose names could be taken for others by code on the tables of mps: %s. Give that function a search_path that ends in pg_temp, or DISCARD TEMP here', v_what));
+    END IF;
+    RETURN v_what IS NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.refuse_shadows() IS
+    'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
 CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
@@ -835,6 +1439,7 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
                ('app.merchants', 'operated_merchant', 'idINSELECTsec.merchant_idsASmerchant_ids'),
                ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_idINSELECTsec.merchant_idsASmerchant_ids'),
                ('app.transactions', 'own_transaction', 'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
+               ('app.suspense_payments', 'backends', 'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'),
                ('app.point_ledger', 'points_of_own_card', 'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
     ),
     found_policies AS (
@@ -844,8 +1449,11 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
     ),
     owner AS (
         SELECT r.oid, r.rolcanlogin, r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication AS powerful
-        FROM pg_roles r WHERE r.rolname = 'mps_owner'
+        FROM pg_roles r WHERE r.oid = sec.owner()
     ),
+    -- Who has which level, by role: two queries of the server's catalogs, made once.
+    held AS MATERIALIZED (SELECT h.role::oid AS role, h.level FROM sec.levels_held() h),
+    in_force AS MATERIALIZED (SELECT f.role::oid AS role, f.level FROM sec.levels_in_force() f),
     -- Every privilege on every object, by whom it is held (0: PUBLIC). A NULL acl of a function means PUBLIC may execute it.
     grants AS (
         SELECT 'schema ' || s.nspname AS object, 'schema' AS kind, s.nspname::text AS name, NULL::text AS col, a.grantee, a.privilege_type
@@ -862,14 +1470,16 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
     ),
     named AS (SELECT g.*, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END AS who FROM grants g),
     allowed_functions AS (
-        SELECT g.role_name, f.func FROM sec.api_grants g
-        JOIN sec.api_functions() f ON f.level = g.level OR (g.level = 'backend' AND f.level = 'client')
+        SELECT h.role, f.func FROM held h
+        JOIN sec.api_functions() f ON f.level = h.level OR (h.level = 'backend' AND f.level = 'client')
     ),
     allowed_columns AS (
-        SELECT DISTINCT g.role_name, c.tab, trim(x.col) AS col FROM sec.api_grants g
-        CROSS JOIN sec.api_columns() c
+        SELECT h.role, c.tab, trim(x.col) AS col FROM held h
+        CROSS JOIN LATERAL (SELECT * FROM sec.api_columns() UNION ALL SELECT * FROM sec.backend_columns() WHERE h.level = 'backend') c
         LEFT JOIN LATERAL string_to_table(c.cols, ',') x(col) ON true
-        WHERE g.level IN ('client', 'backend')
+        WHERE h.level IN ('client', 'backend')
+        UNION
+        SELECT h.role, 'sec.level_holders', h.level FROM held h
     ),
     -- Who has a level, whatever list says so: the right to execute its marker.
     leveled AS (
@@ -881,7 +1491,7 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
         SELECT 'row-level security is on for every table', r.name FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.relrowsecurity
         UNION ALL
         SELECT 'nothing is granted to PUBLIC or anon', format('%s: %s to %s', n.object, n.privilege_type, n.who)
-        FROM named n WHERE n.who IN ('PUBLIC', 'anon')
+        FROM named n WHERE n.grantee = 0 OR n.who = 'anon'
         UNION ALL
         SELECT 'SECURITY DEFINER functions belong to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
         FROM functions f WHERE (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%') AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
@@ -900,19 +1510,17 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
                 AND (a.grantee = 0 OR EXISTS (SELECT FROM leveled l WHERE l.is_client AND NOT l.is_backend AND pg_has_role(l.oid, a.grantee, 'MEMBER')))) x
         WHERE EXISTS (SELECT FROM leveled l WHERE l.is_backend AND has_schema_privilege(l.oid, x.oid, 'USAGE'))
         UNION ALL
-        SELECT 'mps_owner cannot log in, is no superuser and has no members', 'there is no role mps_owner' WHERE NOT EXISTS (SELECT FROM owner)
-        UNION ALL
         SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or has powers of its own'
         FROM owner o WHERE o.rolcanlogin OR o.powerful
         UNION ALL
         SELECT 'mps_owner cannot log in, is no superuser and has no members', format('%s is a member of %s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid))
         FROM pg_auth_members m JOIN owner o ON o.oid IN (m.roleid, m.member)
         UNION ALL
-        SELECT 'no client role inherits from a backend or operator role', format('%s from %s', c.role_name, b.role_name)
-        FROM sec.api_grants c JOIN pg_roles cr ON cr.rolname = c.role_name
-        JOIN sec.api_grants b ON b.level IN ('backend', 'operator') JOIN pg_roles br ON br.rolname = b.role_name
-        WHERE c.level = 'client' AND cr.oid <> br.oid AND NOT cr.rolsuper AND pg_has_role(cr.oid, br.oid, 'MEMBER')
-          AND NOT EXISTS (SELECT FROM sec.api_grants x WHERE x.role_name = c.role_name AND x.level = b.level)
+        SELECT 'no client role inherits from a backend or operator role', format('%s from %s', cr.rolname, pg_get_userbyid(b.role))
+        FROM held c JOIN pg_roles cr ON cr.oid = c.role
+        JOIN held b ON b.level IN ('backend', 'operator')
+        WHERE c.level = 'client' AND cr.oid <> b.role AND NOT cr.rolsuper AND pg_has_role(cr.oid, b.role, 'MEMBER')
+          AND NOT EXISTS (SELECT FROM held x WHERE x.role = c.role AND x.level = b.level)
         UNION ALL
         SELECT 'the schemas hold no functions but those of mps', f.name
         FROM functions f
@@ -937,11 +1545,23 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
         SELECT 'SELECT is granted only on the columns of the API', format('%s to %s', n.object, n.who)
         FROM named n
         WHERE n.privilege_type = 'SELECT' AND n.kind IN ('table', 'column')
-          AND NOT EXISTS (SELECT FROM allowed_columns a WHERE a.role_name = n.who AND a.tab = n.name AND a.col IS NOT DISTINCT FROM n.col)
+          AND NOT EXISTS (SELECT FROM allowed_columns a WHERE a.role = n.grantee AND a.tab = n.name AND a.col IS NOT DISTINCT FROM n.col)
         UNION ALL
         SELECT 'functions are granted only to the levels of the API', format('%s to %s', n.object, n.who)
         FROM named n
-        WHERE n.kind = 'function' AND NOT EXISTS (SELECT FROM allowed_functions a WHERE a.role_name = n.who AND a.func = n.name)
+        WHERE n.kind = 'function' AND NOT EXISTS (SELECT FROM allowed_functions a WHERE a.role = n.grantee AND a.func = n.name)
+        UNION ALL
+        -- A renamed role is noted by its old name until the next note; it has its level.
+        SELECT 'remembered grants belong to roles that exist',
+               format('%s (%s): %s', g.role_name, g.level,
+                      CASE WHEN sec.holders_are_known() THEN 'no role has this level by this name any more: sec.revoke_api() forgets it'
+                           ELSE 'restored without privileges: app.migrate() gives it to the role of that time' END)
+        FROM sec.api_grants g
+        WHERE NOT EXISTS (SELECT FROM held h JOIN pg_roles r ON r.oid = h.role
+                          WHERE h.level = g.level AND (r.rolname = g.role_name OR (h.role = g.role_oid AND g.cluster = sec.cluster())))
+        UNION ALL
+        SELECT 'remembered grants belong to roles that exist', format('%s (%s): remembered, but may not execute its marker', pg_get_userbyid(h.role), h.level)
+        FROM held h WHERE NOT EXISTS (SELECT FROM in_force f WHERE f.role = h.role AND f.level = h.level)
         UNION ALL
         SELECT 'views run with the rights of who asks (security_invoker)', r.name
         FROM relations r WHERE r.relkind = 'v' AND NOT coalesce(r.reloptions && ARRAY['security_invoker=true', 'security_invoker=on'], false)
@@ -961,6 +1581,8 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
                      ('app.membership_levels', 'config_changed'), ('app.membership_levels', 'config_row_changed')) x (tab, trig)
         WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab WHERE t.tgname = x.trig AND t.tgenabled = 'A'
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.config_changed'))
+        UNION ALL
+        SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -979,7 +1601,9 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
                (14, 'the event log is append-only'),
                (15, 'settings and levels announce their changes'),
                (16, 'native functions see who calls them (are not SECURITY DEFINER)'),
-               (17, 'clients create nothing where backends may find it')
+               (17, 'clients create nothing where backends may find it'),
+               (18, 'code of others on the tables fixes its search_path'),
+               (19, 'remembered grants belong to roles that exist')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place
@@ -991,7 +1615,7 @@ BEGIN
     IF to_regnamespace('mps_archive') IS NULL THEN
         CREATE SCHEMA mps_archive;
         PERFORM sec.strip_schema('mps_archive');
-        ALTER SCHEMA mps_archive OWNER TO mps_owner;
+        EXECUTE format('ALTER SCHEMA mps_archive OWNER TO %s', sec.owner());
         COMMENT ON SCHEMA mps_archive IS 'MPS: the tables of archived months';
     END IF;
     IF to_regclass('audit.seals') IS NULL THEN
@@ -1317,11 +1941,14 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
                     WHERE t.created_at >= $6 AND t.created_at < $7 AND t.id >= $10 AND t.id < $11
                       AND (t.external_order_id IS NOT NULL OR t.gateway_trade_no IS NOT NULL)),
         orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o
-                   WHERE o.tx_id >= $10 AND o.tx_id < $11 AND (cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)))
+                   WHERE o.tx_id > 0 AND o.tx_id >= $10 AND o.tx_id < $11 AND (cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)))
         SELECT 'orders', format('%s: its order id is not remembered', a.tx_no)
         FROM asked a
         WHERE a.external_order_id IS NOT NULL AND (a.tx_type <> 'payment' OR a.id >= $8)
           AND NOT EXISTS (SELECT FROM orders o WHERE o.tx_id = a.id AND o.order_id = a.external_order_id AND o.scope <> 3)
+          -- A recharge that came to nothing gives its order to the one that is asked for again.
+          AND NOT (a.tx_type = 'recharge'
+                   AND EXISTS (SELECT FROM app.external_orders o WHERE o.order_id = a.external_order_id AND o.scope IN (4, 5) AND o.tx_id > a.id))
         UNION ALL
         SELECT 'orders', format('%s: its gateway trade number is not remembered', a.tx_no)
         FROM asked a
@@ -1334,7 +1961,10 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
         WHERE a.id IS NULL
            OR o.order_id IS DISTINCT FROM CASE WHEN o.scope = 3 THEN a.gateway_trade_no ELSE a.external_order_id END
            OR a.tx_type <> CASE WHEN o.scope = 1 THEN 'payment' ELSE 'recharge' END::app.tx_type
-           OR (o.scope = 1 AND a.merchant_id IS DISTINCT FROM o.scope_no)$q$),
+           OR (o.scope = 1 AND a.merchant_id IS DISTINCT FROM o.scope_no)
+        UNION ALL
+        SELECT 'orders', format('%s: trade number %L credited another recharge, too, before 0.3.0', coalesce(a.tx_no, o.tx_id::text), left(o.order_id, 40))
+        FROM orders o LEFT JOIN asked a ON a.id = o.tx_id WHERE o.scope = 3 AND o.scope_no <> 0$q$),
     (10, ARRAY['compensations'], $q$
         , adjusted AS (SELECT t.id, t.tx_no, t.card_id, t.original_tx_no, t.final_amount FROM app.transactions t
                        WHERE t.tx_type = 'adjustment' AND t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2)
@@ -1356,7 +1986,38 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
               SELECT FROM adjusted b
               JOIN app.personal_cards o ON o.id = CASE WHEN a.final_amount < 0 THEN a.card_id ELSE b.card_id END
               WHERE b.tx_no = a.original_tx_no AND b.original_tx_no = a.tx_no AND b.final_amount = -a.final_amount
-                AND o.replaced_by = CASE WHEN a.final_amount < 0 THEN b.card_id ELSE a.card_id END)$q$)
+                AND o.replaced_by = CASE WHEN a.final_amount < 0 THEN b.card_id ELSE a.card_id END)$q$),
+    -- Few rows: looked at whole, whatever the range.
+    (11, ARRAY['suspense', 'pending'], $q$
+        , claimed AS (
+            SELECT s.id, s.gateway_trade_no, s.amount, s.status, s.credited_tx_no, o.tx_id,
+                   CASE WHEN s.credited_tx_no ~ '^CZ[0-9]{10,15}$'
+                        THEN substr(s.credited_tx_no, 3, 4)::bigint * 100000000000 + substr(s.credited_tx_no, 7)::bigint END AS credited_id
+            FROM app.suspense_payments s
+            LEFT JOIN app.external_orders o ON o.scope_no = 0 AND o.scope = 3 AND o.order_id = s.gateway_trade_no)
+        SELECT 'suspense', format('row %s, trade number %L: %s', c.id, left(c.gateway_trade_no, 40), x.what)
+        FROM claimed c
+        LEFT JOIN app.transactions t ON t.id = c.credited_id AND t.tx_type = 'recharge' AND t.status = 'completed'
+            AND t.created_at >= {month c.credited_id} AND t.created_at < {month c.credited_id} + interval '1 month'
+        CROSS JOIN LATERAL (SELECT CASE
+            WHEN c.tx_id IS NULL THEN 'is not claimed'
+            WHEN c.status <> 'credited' THEN CASE WHEN c.tx_id <> -c.id THEN format('is %s, but its trade number belongs to %s', c.status, c.tx_id) END
+            WHEN c.tx_id <> c.credited_id THEN format('was credited by %s, but its trade number belongs to %s', c.credited_tx_no, c.tx_id)
+            WHEN c.credited_id / 100000000000 = ANY ($3) THEN NULL
+            WHEN t.id IS NULL THEN format('was credited by %s, which is not there', c.credited_tx_no)
+            WHEN t.gateway_trade_no IS DISTINCT FROM c.gateway_trade_no OR t.final_amount <> c.amount
+                THEN format('was credited by %s, which says %s of %s', t.tx_no, t.final_amount, coalesce(t.gateway_trade_no, 'nothing'))
+            END AS what) x
+        WHERE x.what IS NOT NULL
+        UNION ALL
+        SELECT 'suspense', format('trade number %L belongs to row %s, which is not there', left(o.order_id, 40), -o.tx_id)
+        FROM app.external_orders o
+        WHERE o.tx_id < 0 AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.id = -o.tx_id AND s.gateway_trade_no = o.order_id AND o.scope = 3)
+        UNION ALL
+        SELECT 'pending', format('%s: %s', coalesce(t.tx_no, r.tx_id::text), CASE WHEN r.tx_id IS NULL THEN 'waits, but is not counted'
+                                                                             WHEN t.id IS NULL THEN 'is counted, but does not wait' ELSE 'is counted for another card' END)
+        FROM app.pending_recharges r FULL JOIN (SELECT t.* FROM app.transactions t WHERE t.status = 'processing') t ON t.id = r.tx_id
+        WHERE r.tx_id IS NULL OR t.id IS NULL OR r.card_id <> t.card_id$q$)
     ) AS r (place, checks, finds)
 $rules$;
 CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
@@ -1437,7 +2098,7 @@ CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
                WHERE k.operation = 13 AND l.card_id IS NULL)
         FROM met$q$),
     (9, $q$
-        , orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o WHERE cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3)),
+        , orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o WHERE o.tx_id > 0 AND (cardinality($3) = 0 OR o.tx_id / 100000000000 <> ALL ($3))),
         -- As for keys: first the order ids, then the gateways' trade numbers.
         met AS (
             SELECT count(o.tx_id) AS orders,
@@ -1447,7 +2108,7 @@ CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
                              AND (o.scope <> 1 OR t.merchant_id = o.scope_no)) IS NOT TRUE END) AS odd
             FROM app.transactions t LEFT JOIN orders o ON o.tx_id = t.id AND o.scope <> 3),
         traded AS (
-            SELECT count(o.tx_id) AS numbers, count(*) FILTER (WHERE (o.order_id = t.gateway_trade_no AND t.tx_type = 'recharge') IS NOT TRUE) AS odd
+            SELECT count(o.tx_id) AS numbers, count(*) FILTER (WHERE (o.order_id = t.gateway_trade_no AND t.tx_type = 'recharge' AND o.scope_no = 0) IS NOT TRUE) AS odd
             FROM app.transactions t LEFT JOIN orders o ON o.tx_id = t.id AND o.scope = 3 WHERE t.gateway_trade_no IS NOT NULL)
         SELECT met.odd = 0 AND met.orders = (SELECT count(*) FROM orders o WHERE o.scope <> 3)
            AND traded.odd = 0 AND traded.numbers = (SELECT count(*) FROM orders o WHERE o.scope = 3)
@@ -1567,6 +2228,7 @@ DECLARE
     v_xid xid8;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_shadows();
     -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM audit.seal_cut c WHERE c.xid < pg_snapshot_xmax(pg_current_snapshot())) THEN
@@ -1598,6 +2260,7 @@ DECLARE
     v_sealed_at timestamptz := clock_timestamp();
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_shadows();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid;
     IF NOT FOUND THEN
@@ -1809,9 +2472,10 @@ BEGIN
     IF p_month IS NULL OR p_month <> date_trunc('month', p_month)::date THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_month is the first day of a month');
     END IF;
+    PERFORM sec.refuse_shadows();
     IF to_regnamespace('mps_archive') IS NULL
-       OR (SELECT n.nspowner::regrole::text FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> 'mps_owner' THEN
-        PERFORM sec.raise('STATUS_CONFLICT', 'there is no schema mps_archive of mps_owner: CREATE SCHEMA mps_archive AUTHORIZATION mps_owner');
+       OR (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> sec.owner() THEN
+        PERFORM sec.raise('STATUS_CONFLICT', format('there is no schema mps_archive of %1$s: CREATE SCHEMA mps_archive AUTHORIZATION %1$s', sec.owner()));
     END IF;
     BEGIN
         -- First the lock of sec.make_month(), then the tables, so that nothing is decided on what may still change.
@@ -1841,12 +2505,10 @@ BEGIN
 
     INSERT INTO app.archived_months (month, archived_at) VALUES (p_month, clock_timestamp());
     FOR v IN SELECT * FROM (VALUES ('app', 'transactions'), ('app', 'point_ledger'), ('audit', 'event_log')) x (nsp, tab) LOOP
-        EXECUTE format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', v.nsp, v.tab, v.tab || '_' || v_suffix);
-        EXECUTE format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix);
+        PERFORM sec.run_ddl(format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', v.nsp, v.tab, v.tab || '_' || v_suffix));
+        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix));
     END LOOP;
-    PERFORM sec.make_month((now())::date);
-    INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
-    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(), 'month.archived', 'month', to_char(p_month, 'YYYY-MM'), '{}');
+    PERFORM sec.record_event('month.archived', 'month', to_char(p_month, 'YYYY-MM'), '{}');
     RETURN NULL;
 END
 $$;
@@ -1889,11 +2551,20 @@ BEGIN
     RETURN QUERY SELECT 'closed_cards_with_balance'::text, v.cards = 0,
                         CASE WHEN v.cards = 0 THEN 'none' ELSE format('%s, credited after they were closed: %s', v.cards, array_to_string(v.numbers, ', ')) END;
 
+    SELECT count(*) AS rows, coalesce(sum(s.amount), 0.00) AS total, min(s.created_at) AS oldest,
+           (array_agg(format('%s (%s %s, %s)', s.id, s.amount, s.payment_method, s.status) ORDER BY s.created_at))[1:10] AS items INTO v
+    FROM app.suspense_payments s WHERE s.status IN ('open', 'refunding');
+    RETURN QUERY SELECT 'suspense'::text, v.rows = 0,
+                        CASE WHEN v.rows = 0 THEN 'none'
+                             ELSE format('%s payments, %s, the oldest %s old; rows of app.suspense_payments, for app.resolve_suspense(): %s', v.rows, v.total,
+                                         date_trunc('second', greatest(clock_timestamp() - v.oldest, interval '0')), array_to_string(v.items, ', ')) END;
+
     -- After a takeover without their values the sequences begin again: numbers would repeat. The greatest of a padded number is
     -- found by its text, which is one probe of its index, and right up to 99,999,999.
     SELECT string_agg(format('%s gave %s, but %s is used', x.seq, x.given, x.used), '; ') AS behind INTO v
     FROM (SELECT 'app.tx_no_seq' AS seq, (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.tx_no_seq q) AS given, (SELECT max(t.id) % 100000000000 FROM app.transactions t) AS used
           UNION ALL SELECT 'audit.event_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM audit.event_id_seq q), greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
+          UNION ALL SELECT 'app.suspense_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.suspense_id_seq q), (SELECT max(s.id) FROM app.suspense_payments s)
           UNION ALL SELECT 'app.merchant_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.merchant_id_seq q), (SELECT max(m.id) FROM app.merchants m)
           UNION ALL SELECT 'app.member_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.member_no_seq q), (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
           UNION ALL SELECT 'app.personal_card_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.personal_card_no_seq q), (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
@@ -1923,7 +2594,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.health() IS
-    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a standby.';
+    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a standby.';
 CREATE FUNCTION sec.what_there_is() RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1956,7 +2627,7 @@ CREATE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement 
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off SET lock_timeout = '5s' AS $$
 DECLARE
     v record;
-    v_owner oid := to_regrole('mps_owner');
+    v_owner regrole := sec.owner();
     v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat'));
     v_what text;
     v_in_the_way text;
@@ -2046,7 +2717,7 @@ BEGIN
     RETURN QUERY
         VALUES ('DROP EXTENSION mps;', 'after this transaction; CREATE EXTENSION mps then starts afresh'),
                ('DROP SCHEMA app, audit, sec;', 'they are empty then'),
-               ('DROP ROLE mps_owner;', CASE WHEN v_elsewhere IS NULL THEN 'no other database of this server uses it'
+               (format('DROP ROLE %s;', v_owner), CASE WHEN v_elsewhere IS NULL THEN 'no other database of this server uses it'
                                              ELSE 'not as long as other databases use it: ' || v_elsewhere END);
 END
 $$;
@@ -2067,20 +2738,20 @@ BEGIN
         CREATE SCHEMA mps_compat;
         COMMENT ON SCHEMA mps_compat IS 'MPS: functions as they were in earlier releases, for views and functions that still use them';
     END IF;
-    IF (SELECT n.nspowner::regrole::text FROM pg_namespace n WHERE n.nspname = 'mps_compat') <> 'mps_owner' THEN
+    IF (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'mps_compat') <> sec.owner() THEN
         -- New, or restored without owners; nothing in it may be a stranger's.
         IF EXISTS (SELECT FROM pg_depend d LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
                    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'mps_compat'::regnamespace
-                     AND NOT coalesce((SELECT r.rolsuper OR r.rolname = 'mps_owner' FROM pg_roles r WHERE r.oid = p.proowner), false)) THEN
+                     AND NOT coalesce((SELECT r.rolsuper OR r.oid = sec.owner() FROM pg_roles r WHERE r.oid = p.proowner), false)) THEN
             PERFORM sec.raise('STATUS_CONFLICT', 'the schema mps_compat holds objects that are not of mps: rename it');
         END IF;
         PERFORM sec.strip_schema('mps_compat');
-        ALTER SCHEMA mps_compat OWNER TO mps_owner;
+        EXECUTE format('ALTER SCHEMA mps_compat OWNER TO %s', sec.owner());
     END IF;
     FOR v IN SELECT p.oid::regprocedure AS func FROM pg_proc p
-             WHERE p.pronamespace = 'mps_compat'::regnamespace AND pg_get_userbyid(p.proowner) <> 'mps_owner'
+             WHERE p.pronamespace = 'mps_compat'::regnamespace AND p.proowner <> sec.owner()
     LOOP
-        EXECUTE format('ALTER FUNCTION %s OWNER TO mps_owner', v.func);
+        EXECUTE format('ALTER FUNCTION %s OWNER TO %s', v.func, sec.owner());
     END LOOP;
 END
 $$;
@@ -2227,14 +2898,14 @@ BEGIN
         FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
-          AND pg_get_userbyid(p.proowner) <> 'mps_owner'
+          AND p.proowner <> sec.owner()
     LOOP
         -- Everybody's EXECUTE goes, and what ALTER DEFAULT PRIVILEGES gave to others: only sec.grant_api() grants.
         FOR v_grantee IN SELECT DISTINCT a.grantee FROM aclexplode(v.acl) a WHERE a.grantee <> v.proowner LOOP
             EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', v.target,
                            CASE v_grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v_grantee)) END);
         END LOOP;
-        EXECUTE format('ALTER %s OWNER TO mps_owner', v.target);
+        EXECUTE format('ALTER %s OWNER TO %s', v.target, sec.owner());
     END LOOP;
 END
 $$;

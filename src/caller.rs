@@ -32,8 +32,9 @@ pub struct Caller {
     /// The other of the two, where they are not the same.
     pub other_role: Option<String>,
     level: Level,
-    outer: Oid,
-    immediate: Oid,
+    /// Either role, and the level that it had when the call began.
+    outer: (Oid, Level),
+    immediate: (Oid, Level),
     /// Maintenance evaluates somebody's code: see [`Caller::refuse_in_maintenance`].
     is_restricted: bool,
 }
@@ -44,17 +45,24 @@ impl Caller {
         Caller::of(levels, server::outer_role(), server::present_role())
     }
 
-    /// The same caller with the level and claims of now: for whoever has waited.
-    pub fn as_of_now(&self) -> Result<Caller> {
-        Ok(Caller::of(&whole_extension()?, self.outer, self.immediate))
+    /// Refuses who has lost a level since the call began: for whoever has waited.
+    pub fn ensure_keeps_level(&self) -> Result<()> {
+        let levels = whole_extension()?;
+        let keeps = |(role, had)| level_of(&levels, role) >= had;
+        if keeps(self.outer) && keeps(self.immediate) {
+            return Ok(());
+        }
+        Err(Error::new(Token::NotAllowed, "the caller's level was taken away while this call waited for another"))
     }
 
     fn of(levels: &Levels, outer: Oid, immediate: Oid) -> Caller {
         let is_restricted = server::in_restricted_operation();
         // Whoever called directly was allowed to execute the function: that is client level, at least. In maintenance the outer
         // role is a bystander.
-        let immediate_level = level_of(levels, immediate).max(Level::Client);
+        let own_level = level_of(levels, immediate);
+        let immediate_level = own_level.max(Level::Client);
         let outer_level = if outer == immediate || is_restricted { immediate_level } else { level_of(levels, outer) };
+        let outer_had = if outer == immediate || is_restricted { Level::None } else { outer_level };
         let (responsible, other) =
             if immediate_level < outer_level || is_restricted { (immediate, outer) } else { (outer, immediate) };
         let level = immediate_level.min(outer_level);
@@ -64,8 +72,8 @@ impl Caller {
             role: server::role_name(responsible),
             other_role: (outer != immediate && immediate != levels.owner).then(|| server::role_name(other)),
             level,
-            outer,
-            immediate,
+            outer: (outer, outer_had),
+            immediate: (immediate, own_level),
             is_restricted,
         }
     }

@@ -18,11 +18,12 @@ fn recompute_levels_batch(p_after: Option<&str>) -> Option<String> {
                 .ok_or_else(|| Error::new(Token::InvalidArgument, "p_after is what the batch before returned"))?,
         };
         let page = sweep::lock_levels(call.db, from, BATCH_ROWS);
+        call.after_waiting()?;
         let mut changed = 0;
         for card in &page {
             let level = level_for(&call.config().levels, card.points);
             if (level.level, level.discount) != (card.level, card.discount) {
-                sweep::set_level(call.db, card.id, level);
+                sweep::set_level(call.db, card, level);
                 changed += 1;
             }
         }

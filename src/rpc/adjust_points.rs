@@ -38,12 +38,14 @@ fn adjust_points(
         if let Some(key) = key
             && let Claim::Known(known) = keys::claim_key(call.db, scope, key, TxId::floor(call.month))
         {
+            call.after_waiting()?;
             let (was, points, level) = recorded(call, id, known)?;
             ensure(was == change, Token::IdempotencyKeyReused)?;
             return Ok((points, level));
         }
 
         let mut card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
         post_points(call, &mut card, change, None, Some(reason))?;
         if let Some(key) = key {

@@ -56,14 +56,14 @@ pub fn new_tx(call: &Call, id: TxId, tx_type: TxType, card: &Card, raw: Money, p
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Posted,
-    /// Nothing was written: read the card again, locked.
+    /// Nothing was written: lock the card and read it again.
     CardChanged,
 }
 
 /// Posts a new transaction on a locked card: moves the balance, the points it earns, and writes all of it.
 pub fn post(call: &Call, card: &mut Card, tx: &mut Tx) -> Result<()> {
     let outcome = try_post(call, card, tx, false)?;
-    assert_eq!(outcome, Outcome::Posted, "a locked card does not change");
+    assert_eq!(outcome, Outcome::Posted, "a locked card is written or an error");
     Ok(())
 }
 
@@ -75,7 +75,7 @@ pub fn try_post(call: &Call, card: &mut Card, tx: &mut Tx, spend_code: bool) -> 
         move_points(card, tx.points_earned)?;
     }
     settle_level(call, card);
-    if !cards::save(call.db, card, spend_code) {
+    if !cards::save(call.db, card, spend_code)? {
         return Ok(Outcome::CardChanged);
     }
     transactions::insert(call.db, tx);
@@ -91,8 +91,8 @@ pub fn post_waiting(call: &Call, card: &mut Card, tx: &mut Tx) -> Result<()> {
     tx.card_id = card.id;
     move_balance(card, tx)?;
     settle_level(call, card);
-    save_locked(call, card);
-    transactions::complete(call.db, tx);
+    save_locked(call, card)?;
+    transactions::complete(call.db, tx)?;
     audit_movement(call, tx);
     Ok(())
 }
@@ -101,14 +101,15 @@ pub fn post_waiting(call: &Call, card: &mut Card, tx: &mut Tx) -> Result<()> {
 pub fn post_points(call: &Call, card: &mut Card, change: i64, tx_no: Option<&str>, reason: Option<&str>) -> Result<()> {
     move_points(card, change)?;
     settle_level(call, card);
-    save_locked(call, card);
+    save_locked(call, card)?;
     record_points(call, card, change, tx_no, reason);
     Ok(())
 }
 
-fn save_locked(call: &Call, card: &Card) {
-    let written = cards::save(call.db, card, false);
-    assert!(written, "a locked card does not change");
+fn save_locked(call: &Call, card: &mut Card) -> Result<()> {
+    let written = cards::save(call.db, card, false)?;
+    assert!(written, "a locked card is written or an error");
+    Ok(())
 }
 
 fn move_balance(card: &mut Card, tx: &mut Tx) -> Result<()> {
@@ -169,10 +170,9 @@ fn record_points(call: &Call, card: &Card, change: i64, tx_no: Option<&str>, rea
 /// Level and discount of a personal card are always those of its points, under the levels of now.
 fn settle_level(call: &Call, card: &mut Card) {
     if card.card_type == CardType::Personal {
-        // On a locked card the levels of now, not of before the wait for it. One that was read without a lock is written
-        // only if nobody, app.recompute_levels() included, has written it meanwhile.
-        let config = if card.is_locked { call.refresh_config() } else { call.config() };
-        let level = level_for(&config.levels, card.points);
+        // Those of when the card was locked. One that was read without a lock is written only if nobody,
+        // app.recompute_levels() included, has written it meanwhile, and nobody is waited for.
+        let level = level_for(&call.config().levels, card.points);
         card.level = level.level;
         card.discount = level.discount;
     }
@@ -203,7 +203,8 @@ pub fn ensure_usable(card: &Card) -> Result<()> {
     Ok(())
 }
 
-/// Locks the card that takes what belongs to a card: itself, or the one that replaced it, however often.
+/// Locks the card that takes what belongs to a card: itself, or the one that replaced it, however often. The last lock of
+/// whoever asks for it: settings and caller are those of now, then.
 pub fn lock_successor(call: &Call, card_type: CardType, id: Uuid) -> Result<Card> {
     // A replaced card never changes again, so the chain can be walked without holding the cards on the way; only the
     // last one must still be unreplaced once it is locked.
@@ -217,7 +218,10 @@ pub fn lock_successor(call: &Call, card_type: CardType, id: Uuid) -> Result<Card
         let card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
         match card.replaced_by {
             Some(next) => id = next,
-            None => return Ok(card),
+            None => {
+                call.after_waiting()?;
+                return Ok(card);
+            }
         }
     }
 }

@@ -62,6 +62,7 @@ fn compensate_tx(
         call.open_month()?;
 
         let mut card = books::lock_successor(call, corrected.card_type, corrected.card_id)?;
+        args::within_limit(amount, "p_amount", &call.config())?;
         // Money may still be taken off a closed card: a late confirmation can have left some there.
         ensure(card.status != CardStatus::Closed || amount.is_negative(), Token::CardNotActive)?;
         if amount.is_positive() {

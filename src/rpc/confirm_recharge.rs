@@ -110,6 +110,7 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
     };
     call.open_month()?;
     let mut tx = transactions::lock(call.db, id).ok_or(Token::TxNotFound)?;
+    call.after_waiting()?;
     let has_it = tx.gateway_trade_no.as_deref() == Some(word.trade_no);
     if tx.status == TxStatus::Completed && has_it {
         same_amount(&tx, &word)?;
@@ -126,7 +127,7 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
                 Err(elsewhere("the gateway trade number has credited another recharge"))
             }
             Some(kept) => Ok(Confirmed::suspended(tx, kept.amount, true)),
-            None => Ok(suspend(call, tx, word)),
+            None => suspend(call, tx, word),
         };
     }
     same_amount(&tx, &word)?;
@@ -138,13 +139,13 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
     tx.payment_method = word.method.unwrap_or(asked_method);
     let was = tx.status;
     if was == TxStatus::Completed {
-        transactions::note_trade(call.db, &tx);
+        transactions::note_trade(call.db, &mut tx)?;
     } else {
         let mut card = books::lock_successor(call, tx.card_type, tx.card_id)?;
         books::post_waiting(call, &mut card, &mut tx)?;
     }
     if let Some(kept) = waiting {
-        credited_from_suspense(call, kept, &tx);
+        credited_from_suspense(call, kept, &tx)?;
     }
     let mut context = json!({ "gateway_trade_no": word.trade_no, "was": was.label() });
     if tx.payment_method != asked_method {
@@ -190,12 +191,12 @@ fn ensure_open(kept: &Suspense, word: &Word) -> Result<()> {
 }
 
 /// Keeps money in sight that the recharge, credited already, does not take.
-fn suspend(call: &Call, tx: Tx, word: Word) -> Confirmed {
+fn suspend(call: &Call, tx: Tx, word: Word) -> Result<Confirmed> {
     let id = suspense::next_id(call.db);
     let mine = tx.id.raw();
     let moved =
         keys::repoint_order(call.db, OrderScope::gateway_trade(), word.trade_no, mine, TradeOwner::Suspense(id).raw());
-    assert!(moved, "the trade number was claimed in this call");
+    suspense::moved_once(moved)?;
     let payment_method = word.method.unwrap_or(tx.payment_method);
     call.audit_with_payload(
         "suspense.opened",
@@ -223,19 +224,20 @@ fn suspend(call: &Call, tx: Tx, word: Word) -> Confirmed {
             payload: word.payload,
         },
     );
-    Confirmed::suspended(tx, word.amount, false)
+    Ok(Confirmed::suspended(tx, word.amount, false))
 }
 
 /// Closes a row whose money the recharge has just taken.
-fn credited_from_suspense(call: &Call, mut kept: Suspense, tx: &Tx) {
+fn credited_from_suspense(call: &Call, mut kept: Suspense, tx: &Tx) -> Result<()> {
     let scope = OrderScope::gateway_trade();
     let (from, to) = (TradeOwner::Suspense(kept.id).raw(), tx.id.raw());
     let moved = keys::repoint_order(call.db, scope, &kept.gateway_trade_no, from, to);
-    assert!(moved, "a locked row keeps its trade number");
+    suspense::moved_once(moved)?;
     kept.status = Status::Credited;
     kept.credited_tx_no = Some(tx.tx_no());
     suspense::resolve(
         call.db,
+        Status::Open,
         &kept,
         &suspense::Word {
             resolution: "credited",
@@ -245,13 +247,14 @@ fn credited_from_suspense(call: &Call, mut kept: Suspense, tx: &Tx) {
             note: "confirmed",
             idempotency_key: None,
         },
-    );
+    )?;
     call.audit(
         "suspense.resolved",
         "suspense",
         &kept.id.to_string(),
         json!({ "status": kept.status.label(), "tx_no": tx.tx_no() }),
     );
+    Ok(())
 }
 
 pub(super) fn answer(tx: Tx, replayed: bool) -> Answer {

@@ -18,7 +18,9 @@ fn create_merchant(
         let code = args::code(p_code, "p_code")?;
         let name = args::text(p_name, "p_name", limits::TEXT_CHARS)?;
         call.open_month()?;
-        if let Some(id) = merchants::create(call.db, call.at, code, name) {
+        let created = merchants::create(call.db, call.at, code, name);
+        call.after_waiting()?;
+        if let Some(id) = created {
             call.audit("merchant.created", "merchant", code, json!({ "name": name }));
             return Ok((id, code.to_owned()));
         }

@@ -1,5 +1,6 @@
 //! `app.enterprise_add_member`: binds a member to an enterprise card, or sets the role of one that is bound.
 
+use super::enterprise_remove_member::ensure_has_admin;
 use super::user_recharge_enterprise_card_admin::admin_or_backend;
 use super::{args, write};
 use crate::error::{Error, Token, ensure};
@@ -27,20 +28,21 @@ fn enterprise_add_member(p_card_no: Option<Text>, p_member_id: Option<Uuid>, p_r
 
         let card = cards::lock(call.db, CardType::Enterprise, seen.id).ok_or(Token::CardNotFound)?;
         // Once more under the lock: the caller may have been removed while it waited.
+        call.after_waiting()?;
         let card = admin_or_backend(call, Some(card))?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
         let before = members::lock_binding(call.db, card.id, member);
         if before.as_ref().is_some_and(|b| b.is_admin == admin) {
             return Ok(false);
         }
-        if before.as_ref().is_some_and(|b| b.is_admin) && !admin {
-            ensure(members::admin_count(call.db, card.id) > 1, Token::LastAdmin)?;
-        }
+        let admins = members::admin_count(call.db, card.id);
+        ensure(admin || admins != 1 || before.as_ref().is_none_or(|b| !b.is_admin), Token::LastAdmin)?;
         let status = members::status(call.db, member).ok_or(Token::MemberNotFound)?;
         // Who is suspended gets no new rights, but can be made less.
         ensure(status == MemberStatus::Active || (before.is_some() && !admin), Token::MemberNotActive)?;
         cards::touch(call.db, CardType::Enterprise, card.id);
         members::bind(call.db, call.at, card.id, member, admin);
+        ensure_has_admin(call, card.id, admins)?;
         call.audit(
             "card.member_bound",
             "card",

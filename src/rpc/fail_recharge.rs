@@ -31,6 +31,7 @@ fn fail_recharge(
         find_recharge(call, tx_type, id)?;
         call.open_month()?;
         let mut tx = transactions::lock(call.db, id).ok_or(Token::TxNotFound)?;
+        call.after_waiting()?;
         match tx.status {
             TxStatus::Failed => return Ok((tx, true)),
             TxStatus::Processing => {}
@@ -38,8 +39,7 @@ fn fail_recharge(
                 return Err(Error::new(Token::RechargeNotPending, format!("the recharge is {}", tx.status.label())));
             }
         }
-        transactions::end_unpaid(call.db, id, TxStatus::Failed, reason);
-        tx.status = TxStatus::Failed;
+        transactions::end_unpaid(call.db, &mut tx, TxStatus::Failed, reason)?;
         call.audit("recharge.failed", "transaction", &tx.tx_no(), serde_json::json!({ "reason": reason }));
         Ok((tx, false))
     });

@@ -60,6 +60,7 @@ fn merchant_charge_by_qr(
         let first = dedupe.claim(call, |tx| {
             shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
         })?;
+        let merchant = still_operated(call, merchant, p_merchant_code)?;
         let id = match first {
             First::Answer(tx) => return Ok((*tx, true)),
             First::Time(id) => id,
@@ -77,7 +78,9 @@ fn merchant_charge_by_qr(
             Some(done) => done,
             None => pay(call, lock_payer(call, &place, &hash)?, &request)?.expect("a locked card does not change"),
         };
+        // The last that could be waited for is behind it, in whatever step.
         if call.has_waited() {
+            call.after_waiting()?;
             ensure(operated_merchant(call, p_merchant_code)?.active, Token::MerchantInactive)?;
             ensure(valid_until.is_none_or(|end| server::now() < end), Token::QrExpiredOrInvalid)?;
         }
@@ -104,6 +107,11 @@ pub(super) fn operated_merchant<'a>(call: &Call, code: impl Given<'a>) -> Result
     let merchant = merchants::find(call.db, args::merchant_code(code)?, user).ok_or(Token::MerchantNotFound)?;
     ensure(call.caller.is_backend || merchant.role.is_some(), Token::NotMerchantUser)?;
     Ok(merchant)
+}
+
+/// The same, asked again where the call has waited since.
+pub(super) fn still_operated<'a>(call: &Call, merchant: Merchant, code: impl Given<'a>) -> Result<Merchant> {
+    if call.has_waited() { operated_merchant(call, code) } else { Ok(merchant) }
 }
 
 /// Whether a transaction was paid from where a code points: which code it was does not matter.
@@ -143,7 +151,8 @@ struct Request<'a> {
 /// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
 /// was read without a lock.
 fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Option<Timestamp>)>> {
-    let Payer { mut card, member, member_status, code_ends_at, binding } = payer;
+    let Payer { mut card, member, member_status, code_ends_at, mut binding } = payer;
+    args::within_limit(request.amount, "p_amount", &call.config())?;
     books::ensure_usable(&card)?;
     ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
 
@@ -168,11 +177,12 @@ fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Optio
             .ok_or_else(|| Error::new(Token::InvalidAmount, "the points for it are out of range"))?;
     }
     let spend_code = call.config().qr_single_use;
+    // Before the money moves: a trigger on that may make the member's next code.
+    if spend_code && let Some(binding) = &mut binding {
+        members::set_code(call.db, binding, None)?;
+    }
     if books::try_post(call, &mut card, &mut tx, spend_code)? == Outcome::CardChanged {
         return Ok(None);
-    }
-    if spend_code && let Some(binding) = &binding {
-        members::set_code(call.db, binding, None);
     }
     Ok(Some((tx, code_ends_at.into_iter().chain(card.expires_at).min())))
 }
@@ -217,7 +227,7 @@ fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer
             (card, member, code.and_then(|c| c.expires_at), binding)
         }
     };
-    call.refresh_config();
+    call.after_waiting()?;
     Ok(Payer { card, member, member_status: members::status(call.db, member), code_ends_at, binding })
 }
 

@@ -1,6 +1,6 @@
 //! `app.merchant_refund_tx`: gives back part or all of a payment, to the card that paid.
 
-use super::merchant_charge_by_qr::operated_merchant;
+use super::merchant_charge_by_qr::{operated_merchant, still_operated};
 use super::replay::{Dedupe, First};
 use super::{args, books, write};
 use crate::error::{Result, Token, ensure};
@@ -52,6 +52,7 @@ fn merchant_refund_tx(
                 && tx.original_tx_no.as_deref() == Some(&original_no)
                 && tx.final_amount == amount
         })?;
+        let merchant = still_operated(call, merchant, p_merchant_code)?;
         let id = match first {
             First::Answer(tx) => return Ok((*tx, true)),
             First::Time(id) => id,
@@ -60,17 +61,16 @@ fn merchant_refund_tx(
         ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
         call.open_month()?;
 
-        let payment = lock_payment(call.db, merchant.id, original_type, original_id)?;
+        let mut payment = lock_payment(call.db, merchant.id, original_type, original_id)?;
         let refunded = payment.refunded_amount.unwrap_or(Money::ZERO);
         let left = refundable(payment.final_amount, refunded);
         ensure(amount <= left, Token::RefundExceedsRemaining)?;
 
         let mut card = books::lock_successor(call, payment.card_type, payment.card_id)?;
+        let merchant = still_operated(call, merchant, p_merchant_code)?;
+        ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
+        args::within_limit(amount, "p_refund_amount", &call.config())?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
-        if call.has_waited() {
-            let merchant = operated_merchant(call, p_merchant_code)?;
-            ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
-        }
 
         let mut tx = books::new_tx(call, id, TxType::Refund, &card, amount, amount);
         tx.member_id = payment.member_id;
@@ -84,7 +84,8 @@ fn merchant_refund_tx(
         tx.tag = tag;
         tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
         books::post(call, &mut card, &mut tx)?;
-        transactions::note_refund(call.db, &payment, refunded.plus(amount).expect("at most what was paid"), tx.id);
+        let refunded = refunded.plus(amount).expect("at most what was paid");
+        transactions::note_refund(call.db, &mut payment, refunded, tx.id)?;
         Ok((tx, false))
     });
     TableIterator::once((

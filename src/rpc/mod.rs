@@ -49,10 +49,11 @@ use mps_domain::month::Month;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// Longer than a call takes that finds its locks free (where it is not, asking once more costs a few microseconds), and too
 /// short for anybody to have learnt meanwhile that a merchant was deactivated and count on it.
-const WAITED_MICROS: i64 = 1_000;
+const WAITED: Duration = Duration::from_millis(1);
 
 /// One call of an RPC: the connection, who calls, when, and under which settings.
 pub struct Call<'a> {
@@ -62,6 +63,8 @@ pub struct Call<'a> {
     pub at: Timestamp,
     /// The month of `at`.
     pub month: Month,
+    /// When the call began, by a clock that nobody sets.
+    began: Instant,
     config: RefCell<Rc<Config>>,
 }
 
@@ -73,21 +76,22 @@ impl Call<'_> {
 
     /// Whether the call has been waiting for somebody: then what it read before its locks is asked once more under them.
     pub fn has_waited(&self) -> bool {
-        server::now().0 - self.at.0 > WAITED_MICROS
+        self.began.elapsed() > WAITED
     }
 
-    /// Reads settings and levels as they are now: for whoever has waited for a lock meanwhile.
-    pub fn refresh_config(&self) -> Rc<Config> {
+    /// What may have changed while the call waited for somebody: settings and membership levels are those of now from here on,
+    /// and who has lost a level meanwhile is refused. After the last lock, before anything is decided; what else an RPC asked
+    /// before its locks it asks again itself, where it [has waited](Call::has_waited).
+    pub fn after_waiting(&self) -> Result<()> {
         server::accept_invalidations();
-        // The tables can have changed hands meanwhile; then nothing was written yet that would stay.
-        let fresh = settings::config(self.db).unwrap_or_else(|error| error.raise());
-        self.config.replace(fresh.clone());
-        fresh
+        self.config.replace(settings::config(self.db)?);
+        if self.has_waited() { self.caller.ensure_keeps_level() } else { Ok(()) }
     }
 
     /// Makes sure that the month can be written to. After the locks on keys and orders, before every row lock.
     pub fn open_month(&self) -> Result<()> {
-        months::ensure(self.db, self.month)
+        months::ensure(self.db, self.month)?;
+        self.after_waiting()
     }
 
     /// Writes an audit event.
@@ -167,7 +171,7 @@ fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
     let at = server::now();
     let month =
         Month::of(at.0).ok_or_else(|| Error::new(Token::InvalidArgument, "the clock is outside 2000 to 2099"))?;
-    Ok(Call { db, caller, at, month, config: RefCell::new(config) })
+    Ok(Call { db, caller, at, month, began: Instant::now(), config: RefCell::new(config) })
 }
 
 fn finish<T>(result: Result<T>) -> T {

@@ -75,7 +75,6 @@ pub fn record(
     let method = payment_method(call, request.payment_method)?;
     let reason = args::optional_reason(request.reason)?;
     let tag = args::object(request.tag, "p_tag")?;
-    let at_once = call.caller.is_backend || call.config().recharges_are_trusted;
     let merchant_id = merchant.as_ref().map(|m| m.id);
     let dedupe = Dedupe {
         key: args::optional_key(request.idempotency_key, "p_idempotency_key")?.map(|key| match merchant_id {
@@ -102,6 +101,9 @@ pub fn record(
     };
     let ended = |tx: &Tx| matches!(tx.status, TxStatus::Cancelled | TxStatus::Failed);
     let first = dedupe.claim_or_again(call, same, ended)?;
+    if call.has_waited() {
+        authorise(call, cards::find(call.db, request.card_type, card_id))?;
+    }
     let id = match first {
         First::Answer(tx) => return Ok((*tx, card_id, true)),
         First::Time(id) => id,
@@ -113,8 +115,13 @@ pub fn record(
     call.open_month()?;
 
     let mut card = cards::lock(call.db, request.card_type, card_id).ok_or(Token::CardNotFound)?;
+    call.after_waiting()?;
     if call.has_waited() {
         card = authorise(call, Some(card))?;
+        if let Some(code) = request.merchant_code {
+            ensure(operated_merchant(call, Some(code))?.active, Token::MerchantInactive)?;
+        }
+        args::within_limit(amount, "p_amount", &call.config())?;
     }
     books::ensure_usable(&card)?;
     let payer = card.member_id.or(call.caller.uid.filter(|_| !call.caller.is_backend));
@@ -131,7 +138,7 @@ pub fn record(
     tx.tag = tag;
     tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
     tx.external_order_id = dedupe.order.map(|(_, o)| o.into());
-    if at_once {
+    if call.caller.is_backend || call.config().recharges_are_trusted {
         books::post(call, &mut card, &mut tx)?;
     } else {
         let most = i64::from(call.config().max_pending_recharges);

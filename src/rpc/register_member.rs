@@ -66,7 +66,9 @@ fn register<'a>(
         email: args::optional_text(email, "p_email", limits::EMAIL_CHARS)?,
     };
     call.open_month()?;
-    if let Some(member_no) = members::create(call.db, call.at, &member) {
+    let created = members::create(call.db, call.at, &member);
+    call.after_waiting()?;
+    if let Some(member_no) = created {
         let (card_id, card_no) = issue_card(call, id);
         call.audit(
             "member.registered",
@@ -77,13 +79,15 @@ fn register<'a>(
         return Ok((id, member_no, card_id, card_no));
     }
     // Registered before (or just now, by an equal request that was waited for).
-    let member_no = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
+    let known = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
+    call.after_waiting()?;
+    let member_no = known.member_no;
     let card = cards::personal_of(call.db, id);
     if let Some(card) = card.as_ref().filter(|c| c.status != CardStatus::Closed) {
         return Ok((id, member_no, card.id, card.card_no.clone()));
     }
     // Its card was closed: an active member who registers again gets a new one.
-    if members::status(call.db, id) == Some(MemberStatus::Active) {
+    if known.status == MemberStatus::Active {
         let (card_id, card_no) = issue_card(call, id);
         call.audit("card.issued", "card", &card_no, json!({ "member_id": id.to_string() }));
         return Ok((id, member_no, card_id, card_no));

@@ -25,7 +25,8 @@ fn replace_card(
         call.open_month()?;
         members::lock(call.db, seen.member_id.expect("personal cards have a member"));
 
-        let old = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        let mut old = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         if let Some(next) = old.replaced_by {
             let known = cards::find(call.db, CardType::Personal, next).ok_or(Token::CardNotFound)?;
             return Ok((known.id, known.card_no));
@@ -39,7 +40,7 @@ fn replace_card(
         let member = old.member_id.expect("personal cards have a member");
         let new_id = server::new_id(call.at);
         // The old card is closed first: a member has one open card.
-        cards::set_status(call.db, CardType::Personal, old.id, CardStatus::Closed);
+        cards::set_status(call.db, &mut old, CardStatus::Closed)?;
         let new_no = cards::create_personal(
             call.db,
             call.at,
@@ -48,40 +49,41 @@ fn replace_card(
             old.expires_at,
             level_for(&call.config().levels, 0),
         );
-        cards::set_replaced(call.db, old.id, new_id);
-        take_over(call, &old, new_id, reason)?;
+        // Read anew: triggers on either card may have moved what is on it.
+        let mut old = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        cards::set_replaced(call.db, &mut old, new_id)?;
+        let (balance, points) = (old.balance, old.points);
+        take_over(call, &mut old, new_id, reason)?;
         call.audit(
             "card.replaced",
             "card",
             &old.card_no,
-            json!({ "by": new_no, "balance": old.balance.to_string(), "points": old.points, "reason": reason }),
+            json!({ "by": new_no, "balance": balance.to_string(), "points": points, "reason": reason }),
         );
         Ok((new_id, new_no))
     });
     TableIterator::once(issued)
 }
 
-/// The linked pair of adjustments, and the points with them.
-fn take_over(call: &Call, old: &Card, new_id: Uuid, reason: &str) -> Result<()> {
-    let mut from = cards::lock(call.db, CardType::Personal, old.id).ok_or(Token::CardNotFound)?;
-    let mut to = cards::lock(call.db, CardType::Personal, new_id).ok_or(Token::CardNotFound)?;
+/// The linked pair of adjustments, and the points with them. Nothing moves on the old card from now on but this; the new one
+/// takes what was sent after the old one, by triggers too, and is read anew each time.
+fn take_over(call: &Call, from: &mut Card, new_id: Uuid, reason: &str) -> Result<()> {
+    let new_card = || cards::lock(call.db, CardType::Personal, new_id).ok_or(Token::CardNotFound);
     let (balance, points) = (from.balance, from.points);
     let (mut out_no, mut into_no) = (None, None);
     if !balance.is_zero() {
         let (out_id, into_id) = (transactions::new_id(call.month), transactions::new_id(call.month));
-        let mut out = books::new_tx(call, out_id, TxType::Adjustment, &from, balance.negated(), balance.negated());
-        let mut into = books::new_tx(call, into_id, TxType::Adjustment, &to, balance, balance);
+        let mut out = books::new_tx(call, out_id, TxType::Adjustment, from, balance.negated(), balance.negated());
+        let mut into = books::new_tx(call, into_id, TxType::Adjustment, &new_card()?, balance, balance);
         (out_no, into_no) = (Some(out.tx_no()), Some(into.tx_no()));
-        out.original_tx_no = into_no.clone();
-        into.original_tx_no = out_no.clone();
-        for (card, tx) in [(&mut from, &mut out), (&mut to, &mut into)] {
-            tx.reason = Some(reason.into());
-            books::post(call, card, tx)?;
-        }
+        (out.original_tx_no, into.original_tx_no) = (into_no.clone(), out_no.clone());
+        (out.reason, into.reason) = (Some(reason.into()), Some(reason.into()));
+        books::post(call, from, &mut out)?;
+        books::post(call, &mut new_card()?, &mut into)?;
     }
     if points != 0 {
-        books::post_points(call, &mut from, -points, out_no.as_deref(), Some(reason))?;
-        books::post_points(call, &mut to, points, into_no.as_deref(), Some(reason))?;
+        books::post_points(call, from, -points, out_no.as_deref(), Some(reason))?;
+        books::post_points(call, &mut new_card()?, points, into_no.as_deref(), Some(reason))?;
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ impl Dedupe<'_> {
     /// the first of them made. `same` says whether a transaction is what this request would make. A request that is known
     /// by its order id but comes with a new key has the key bound to the same transaction, so that neither is left
     /// dangling. A request that fails takes nothing, because its claims are rolled back with it.
+    /// What is not about the request itself, whoever waited for another asks again.
     pub fn claim(&self, call: &Call, same: impl Fn(&Tx) -> bool) -> Result<First> {
         self.claim_or_again(call, same, |_| false)
     }
@@ -40,6 +41,12 @@ impl Dedupe<'_> {
         same: impl Fn(&Tx) -> bool,
         ended: impl Fn(&Tx) -> bool,
     ) -> Result<First> {
+        let first = self.take_or_find(call, same, ended)?;
+        call.after_waiting()?;
+        Ok(first)
+    }
+
+    fn take_or_find(&self, call: &Call, same: impl Fn(&Tx) -> bool, ended: impl Fn(&Tx) -> bool) -> Result<First> {
         let id = transactions::new_id(call.month);
         if let Some((scope, key)) = self.key
             && let Claim::Known(known) = keys::claim_key(call.db, scope, key, id.raw())

@@ -114,6 +114,7 @@ fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> 
     call.open_month()?;
     let not_there = || Error::new(Token::TxNotFound, "there is no such row in suspense");
     let mut kept = suspense::lock(call.db, id).ok_or_else(not_there)?;
+    call.after_waiting()?;
     if is_repetition(call, &kept, request)? {
         return Ok((kept, true));
     }
@@ -132,6 +133,7 @@ fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> 
     }
     suspense::resolve(
         call.db,
+        from,
         &kept,
         &Word {
             resolution: request.resolution.label(),
@@ -141,7 +143,7 @@ fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> 
             note: request.note,
             idempotency_key: request.key,
         },
-    );
+    )?;
     call.audit(
         "suspense.resolved",
         "suspense",
@@ -199,7 +201,7 @@ fn credit(call: &Call, kept: &mut Suspense, request: &Request) -> Result<()> {
     books::post(call, &mut card, &mut tx)?;
     let (from, to) = (TradeOwner::Suspense(kept.id).raw(), tx.id.raw());
     let moved = keys::repoint_order(call.db, OrderScope::gateway_trade(), &kept.gateway_trade_no, from, to);
-    assert!(moved, "a locked row keeps its trade number");
+    suspense::moved_once(moved)?;
     kept.credited_tx_no = Some(tx.tx_no());
     Ok(())
 }

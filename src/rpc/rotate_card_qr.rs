@@ -54,17 +54,21 @@ fn new_code(call: &Call, place: Place) -> NewCode {
 /// changed since; where it has, once more, locked.
 fn personal_code(call: &Call, id: Uuid, named: Option<Uuid>) -> Result<NewCode> {
     let (card, status) = cards::peek_payer(call.db, id).ok_or(Token::CardNotFound)?;
-    let card = owner_or_backend(call, Some(card))?;
+    let mut card = owner_or_backend(call, Some(card))?;
     let owner = card.member_id.expect("personal cards have a member");
     ensure(named.is_none_or(|member| member == owner), Token::NotCardUser)?;
     ensure_may_pay(&card, status)?;
     call.open_month()?;
-    let code = new_code(call, Place::Personal { card: *id.as_bytes() });
-    if !cards::set_personal_code(call.db, id, &code.hash, code.expires_at, card.version) {
-        let card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+    let place = Place::Personal { card: *id.as_bytes() };
+    let mut code = new_code(call, place);
+    if !cards::set_personal_code(call.db, &mut card, &code.hash, code.expires_at)? {
+        card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         ensure_may_pay(&card, members::status(call.db, owner))?;
-        let written = cards::set_personal_code(call.db, id, &code.hash, code.expires_at, None);
-        assert!(written, "a locked card does not change");
+        // How long it lives may have changed, and begins now.
+        code = new_code(call, place);
+        let written = cards::set_personal_code(call.db, &mut card, &code.hash, code.expires_at)?;
+        assert!(written, "a locked card is written or an error");
     }
     audit_rotation(call, &card.card_no, owner);
     Ok(code)
@@ -82,11 +86,12 @@ fn enterprise_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid
     members::binding(call.db, id, member).ok_or(hidden)?;
     call.open_month()?;
     let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(Token::CardNotFound)?;
-    ensure_may_pay(&card, members::status(call.db, member))?;
     // Bound still, now that nobody can unbind.
-    let binding = members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
+    let mut binding = members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
+    call.after_waiting()?;
+    ensure_may_pay(&card, members::status(call.db, member))?;
     let code = new_code(call, Place::Enterprise { card: *id.as_bytes(), member: *member.as_bytes() });
-    members::set_code(call.db, &binding, Some((&code.hash, code.expires_at)));
+    members::set_code(call.db, &mut binding, Some((&code.hash, code.expires_at)))?;
     audit_rotation(call, &card.card_no, member);
     Ok(code)
 }

@@ -2,8 +2,8 @@
 
 use super::{args, write};
 use crate::error::{Token, ensure};
-use crate::store::cards;
 use crate::store::types::{Text, Timestamp, Uuid};
+use crate::store::{cards, server};
 use mps_domain::card::CardStatus;
 use mps_domain::month;
 use pgrx::prelude::*;
@@ -24,26 +24,25 @@ fn set_card_expiry(
         let reason = args::reason(p_reason)?;
         call.open_month()?;
 
-        let card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        let mut card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         ensure(card.status != CardStatus::Closed, Token::StatusConflict)?;
-        let has_passed = expires_at.is_some_and(|t| t <= call.at);
+        let has_passed = expires_at.is_some_and(|t| t <= server::now());
         let status = match card.status {
             CardStatus::Expired if !has_passed => CardStatus::Active,
             CardStatus::Active if has_passed => CardStatus::Expired,
             other => other,
         };
-        if card.expires_at == expires_at && card.status == status {
+        let (was, expired_at) = (card.status, card.expires_at);
+        if expired_at == expires_at && was == status {
             return Ok(false);
         }
-        cards::set_expiry(call.db, card_type, id, expires_at);
-        if card.status != status {
-            cards::set_status(call.db, card_type, id, status);
-        }
+        cards::set_expiry(call.db, &mut card, expires_at, status)?;
         call.audit(
             "card.expiry_set",
             "card",
             &card.card_no,
-            json!({ "status": status.label(), "was": card.status.label(), "expires_at": expires_at.map(|t| month::iso(t.0)), "expired_at": card.expires_at.map(|t| month::iso(t.0)), "reason": reason }),
+            json!({ "status": status.label(), "was": was.label(), "expires_at": expires_at.map(|t| month::iso(t.0)), "expired_at": expired_at.map(|t| month::iso(t.0)), "reason": reason }),
         );
         Ok(true)
     })

@@ -35,7 +35,8 @@ fn set_card_status(
         }
         call.open_month()?;
 
-        let card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        let mut card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        call.after_waiting()?;
         if card.status == status {
             return Ok(false);
         }
@@ -48,8 +49,7 @@ fn set_card_status(
         if status == CardStatus::Closed {
             ensure_empty(call, &card)?;
         }
-        cards::set_status(call.db, card_type, id, status);
-        audit_status(call, &card, status, reason);
+        change_status(call, &mut card, status, reason)?;
         Ok(true)
     })
 }
@@ -59,11 +59,15 @@ pub(super) fn ensure_empty(call: &Call, card: &Card) -> Result<()> {
     ensure(card.balance.is_zero() && !transactions::has_pending(call.db, card.id), Token::CardNotEmpty)
 }
 
-pub(super) fn audit_status(call: &Call, card: &Card, status: CardStatus, reason: &str) {
+/// Writes the status of a locked card, and the event of it.
+pub(super) fn change_status(call: &Call, card: &mut Card, status: CardStatus, reason: &str) -> Result<()> {
+    let was = card.status;
+    cards::set_status(call.db, card, status)?;
     call.audit(
         "card.status_set",
         "card",
         &card.card_no,
-        json!({ "status": status.label(), "was": card.status.label(), "reason": reason }),
+        json!({ "status": status.label(), "was": was.label(), "reason": reason }),
     );
+    Ok(())
 }

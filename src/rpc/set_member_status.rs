@@ -1,6 +1,6 @@
 //! `app.set_member_status`: suspends, restores, closes a member.
 
-use super::set_card_status::{audit_status, ensure_empty};
+use super::set_card_status::{change_status, ensure_empty};
 use super::{args, write};
 use crate::error::{Error, Token, ensure};
 use crate::store::cards;
@@ -20,7 +20,7 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<Text>, p_reason
         let reason = args::reason(p_reason)?;
         call.open_month()?;
         // No card of the member is replaced, and none is issued to it, while this is held.
-        let member_no = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
+        let mut member = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
 
         // Every card the member pays with, by id: a charge in flight is over before the status changes, and the next one
         // reads the new status under the same lock.
@@ -36,27 +36,27 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<Text>, p_reason
             }
         }
 
-        let before = members::status(call.db, id).ok_or(Token::MemberNotFound)?;
+        call.after_waiting()?;
+        let before = member.status;
         if before == status {
             return Ok(false);
         }
         ensure(before != MemberStatus::Closed, Token::StatusConflict)?;
         let open_card = personal.filter(|c| status == MemberStatus::Closed && c.status != CardStatus::Closed);
-        if let Some(card) = open_card {
+        if let Some(mut card) = open_card {
             ensure_empty(call, &card)?;
-            cards::set_status(call.db, CardType::Personal, card.id, CardStatus::Closed);
-            audit_status(call, &card, CardStatus::Closed, reason);
+            change_status(call, &mut card, CardStatus::Closed, reason)?;
         }
         // A charge reads card and member without a lock, or on an older snapshot: it must find the card changed, and look
         // again or fail to serialise.
         for (card_id, card_type) in payable {
             cards::touch(call.db, card_type, card_id);
         }
-        members::set_status(call.db, id, status);
+        members::set_status(call.db, &mut member, status)?;
         call.audit(
             "member.status_set",
             "member",
-            &member_no,
+            &member.member_no,
             json!({ "status": status.label(), "was": before.label(), "reason": reason }),
         );
         Ok(true)

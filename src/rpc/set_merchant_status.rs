@@ -16,6 +16,8 @@ fn set_merchant_status(p_merchant_code: Option<Text>, p_active: Option<bool>, p_
         let reason = args::reason(p_reason)?;
         let merchant = merchants::find(call.db, code, None).ok_or(Token::MerchantNotFound)?;
         call.open_month()?;
+        merchants::lock(call.db, merchant.id);
+        call.after_waiting()?;
         let changed = merchants::set_active(call.db, merchant.id, active);
         if changed {
             call.audit("merchant.status_set", "merchant", code, json!({ "active": active, "reason": reason }));

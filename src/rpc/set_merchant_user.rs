@@ -45,6 +45,7 @@ pub(super) fn managed_merchant<'a>(call: &Call, code: impl Given<'a>) -> Result<
 /// Locks the merchant's operators and returns the role that a user has among them.
 pub(super) fn lock_user(call: &Call, merchant: i32, user: Uuid) -> Result<Option<MerchantRole>> {
     merchants::lock(call.db, merchant);
+    call.after_waiting()?;
     Ok(merchants::role_of(call.db, merchant, user))
 }
 

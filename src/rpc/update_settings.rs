@@ -31,6 +31,8 @@ fn update_settings(p_settings: Option<JsonbArg>) -> RawJsonb {
             .map_err(|_| Error::new(Token::InvalidArgument, "p_settings is nested too deeply"))?;
         let changes = read_changes(&given)?;
         call.open_month()?;
+        settings::lock(call.db);
+        call.after_waiting()?;
         let before = settings::as_json(call.db).to_text();
         settings::update(call.db, changes);
         let after = settings::as_json(call.db);

@@ -1,10 +1,12 @@
 //! `app.personal_cards` and `app.enterprise_cards`.
 
-use super::direct::{Path, Table};
+use super::direct::{Change, Path, Table};
+use super::labels;
 use super::members::{self, MemberStatus};
 use super::row::{Row, RowVersion};
 use super::spi::{Db, Param, p};
 use super::types::{Timestamp, Uuid};
+use crate::error::Result;
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::money::{Discount, Money};
 use mps_domain::tier::Level;
@@ -38,9 +40,10 @@ pub struct Card {
     pub point_seq: i64,
     pub replaced_by: Option<Uuid>,
     pub code: CodeState,
-    /// Whether it stays as it was read until the transaction ends. If not, [`save`] must still find its version.
+    /// Whether nobody else changes it until the transaction ends. If not, what writes it must still find its version.
     pub is_locked: bool,
-    pub version: Option<RowVersion>,
+    /// As which it was read, or last written.
+    version: RowVersion,
 }
 
 /// The columns of `app.personal_cards`, in its order, for the macro that is named.
@@ -80,7 +83,7 @@ static PERSONAL_BY_ID: Path = Path { table: &PERSONAL, index: "personal_cards_pk
 
 macro_rules! select_personal {
     ($tail:literal) => {
-        concat!("SELECT ", personal_columns!(listed), ", c.xmin FROM app.personal_cards c ", $tail)
+        concat!("SELECT ", personal_columns!(listed), ", c.ctid, c.xmin FROM app.personal_cards c ", $tail)
     };
 }
 
@@ -118,15 +121,6 @@ static ENTERPRISE: Table = Table {
 static ENTERPRISE_BY_ID: Path = Path { table: &ENTERPRISE, index: "enterprise_cards_pkey", key: &["id"] };
 static ENTERPRISE_BY_NO: Path = Path { table: &ENTERPRISE, index: "enterprise_cards_card_no_key", key: &["card_no"] };
 
-macro_rules! update_personal {
-    () => {
-        "UPDATE app.personal_cards SET balance = $2, card_seq = $3, last_tx_id = $4, skip_tx_id = $5, last_posted_at = $6, \
-                points = $7, level = $8, discount = $9, point_seq = $10, \
-                qr_hash = CASE WHEN $11 THEN NULL ELSE qr_hash END, \
-                qr_expires_at = CASE WHEN $11 THEN NULL ELSE qr_expires_at END "
-    };
-}
-
 fn status(label: &str) -> CardStatus {
     CardStatus::from_label(label).expect("labels of app.card_status")
 }
@@ -151,7 +145,7 @@ fn personal(r: &Row) -> Card {
         discount: r.get(16),
         card_no: r.get(17),
         is_locked: false,
-        version: Some(r.version()),
+        version: r.version(),
     }
 }
 
@@ -175,7 +169,7 @@ fn enterprise(r: &Row) -> Card {
         replaced_by: None,
         code: CodeState::default(),
         is_locked: false,
-        version: Some(r.version()),
+        version: r.version(),
     }
 }
 
@@ -210,15 +204,15 @@ pub fn personal_of(db: &Db, member: Uuid) -> Option<Card> {
 }
 
 /// A personal card and then its member's status, without a lock: [`save`] succeeds only if nothing about the card has changed
-/// since. Whatever takes the right to pay away (freezing, replacing, suspending the member) changes the card's row.
+/// since, and nobody is about to change it. Whatever takes the right to pay away (freezing, replacing, suspending the member) changes the card's row.
 pub fn peek_payer(db: &Db, id: Uuid) -> Option<(Card, Option<MemberStatus>)> {
     let card = find(db, CardType::Personal, id)?;
     let status = members::status(db, card.member_id.expect("personal cards have a member"));
     Some((card, status))
 }
 
-/// Changes nothing but the version of a locked card: a charge that looked at it before looks again, and a caller on an older
-/// snapshot fails to serialise. For changes of what belongs to a card but stands in other rows.
+/// Changes nothing but the version of a locked card, whichever that is: a charge that looked at it before looks again, and a
+/// caller on an older snapshot fails to serialise. For changes of what belongs to a card but stands in other rows.
 pub fn touch(db: &Db, card_type: CardType, id: Uuid) {
     let sql = match card_type {
         CardType::Personal => "UPDATE app.personal_cards SET status = status WHERE id = $1",
@@ -227,72 +221,39 @@ pub fn touch(db: &Db, card_type: CardType, id: Uuid) {
     db.run(sql, &[p(id)]);
 }
 
-/// Sets the pay code of a personal card; `false` (and nothing written) if the card was read as `version` and has changed
-/// since.
-#[must_use]
-pub fn set_personal_code(db: &Db, id: Uuid, hash: &[u8], expires_at: Timestamp, version: Option<RowVersion>) -> bool {
-    let changes = || [("qr_expires_at", p(expires_at)), ("qr_hash", p(hash))];
-    if let Some(version) = version
-        && let Some(written) = db.update(&PERSONAL, None, version, &changes())
-    {
-        return written;
-    }
-    let touched = match version {
-        None => db.run(
-            "UPDATE app.personal_cards SET qr_hash = $2, qr_expires_at = $3 WHERE id = $1",
-            &[p(id), p(hash), p(expires_at)],
-        ),
-        Some(version) => db.run(
-            "UPDATE app.personal_cards SET qr_hash = $2, qr_expires_at = $3 WHERE id = $1 AND xmin = $4",
-            &[p(id), p(hash), p(expires_at), p(version)],
-        ),
+/// Writes columns of a card that is still the version that was read or last written, so that what was decided about it holds.
+/// `false`, and nothing was written: it was read without a lock, and has changed since or is about to. Error, for a locked
+/// card: `STATUS_CONFLICT`, a trigger has changed it meanwhile.
+fn write(db: &Db, card: &mut Card, changes: Vec<Change>) -> Result<bool> {
+    let path = match card.card_type {
+        CardType::Personal => &PERSONAL_BY_ID,
+        CardType::Enterprise => &ENTERPRISE_BY_ID,
     };
-    touched == 1
-}
-
-/// Writes what a movement changed; `false` (and nothing written) if the card was read without a lock and has changed
-/// since. `spend_code` forgets the pay code of a personal card.
-#[must_use]
-pub fn save(db: &Db, card: &Card, spend_code: bool) -> bool {
-    assert!(!card.balance.is_negative());
-    if let Some(version) = card.version
-        && let Some(saved) = save_version(db, card, version, spend_code)
-        // A locked card changes only by this transaction's own hand.
-        && (saved || !card.is_locked)
-    {
-        return saved;
-    }
-    let mut params: Vec<Param> = Vec::with_capacity(12);
-    params.extend([
-        p(card.id),
-        p(card.balance),
-        p(card.card_seq),
-        p(card.last_tx_id),
-        p(card.skip_tx_id),
-        p(card.last_posted_at),
-    ]);
-    if card.card_type == CardType::Enterprise {
-        assert!(card.is_locked);
-        return db.run(
-            "UPDATE app.enterprise_cards SET balance = $2, card_seq = $3, last_tx_id = $4, skip_tx_id = $5, last_posted_at = $6 \
-             WHERE id = $1",
-            &params,
-        ) == 1;
-    }
-    params.extend([p(card.points), p(card.level), p(card.discount), p(card.point_seq), p(spend_code)]);
-    let touched = if card.is_locked {
-        db.run(concat!(update_personal!(), "WHERE id = $1"), &params)
+    if card.is_locked {
+        db.update_locked(path, None, &[p(card.id)], &mut card.version, changes)?;
     } else {
-        params.push(p(card.version));
-        db.run(concat!(update_personal!(), "WHERE id = $1 AND xmin = $12"), &params)
-    };
-    assert!(touched == 1 || !card.is_locked, "a locked card is updated");
-    touched == 1
+        let Some(written) = db.update_seen(path.table, card.version, &changes) else { return Ok(false) };
+        (card.version, card.is_locked) = (written, true);
+    }
+    Ok(true)
 }
 
-/// As [`save`], without a statement, where the card still is the version that was read; `None` where only a statement does it
-/// right.
-fn save_version(db: &Db, card: &Card, version: RowVersion, spend_code: bool) -> Option<bool> {
+/// As [`write`], of a locked card.
+fn write_locked(db: &Db, card: &mut Card, changes: Vec<Change>) -> Result<()> {
+    assert!(card.is_locked);
+    write(db, card, changes).map(|_| ())
+}
+
+/// Sets the pay code of a personal card; `false` (and nothing written) if it was read without a lock and is another by now.
+pub fn set_personal_code(db: &Db, card: &mut Card, hash: &[u8], expires_at: Timestamp) -> Result<bool> {
+    assert_eq!(card.card_type, CardType::Personal);
+    write(db, card, vec![("qr_expires_at", p(expires_at)), ("qr_hash", p(hash))])
+}
+
+/// Writes what a movement changed; `false` (and nothing written) if the card was read without a lock and is another by now.
+/// `spend_code` forgets the pay code of a personal card.
+pub fn save(db: &Db, card: &mut Card, spend_code: bool) -> Result<bool> {
+    assert!(!card.balance.is_negative());
     let mut changes = Vec::with_capacity(11);
     changes.extend([
         ("card_seq", p(card.card_seq)),
@@ -301,43 +262,46 @@ fn save_version(db: &Db, card: &Card, version: RowVersion, spend_code: bool) -> 
         ("last_posted_at", p(card.last_posted_at)),
         ("balance", p(card.balance)),
     ]);
-    if card.card_type == CardType::Enterprise {
-        return db.update(&ENTERPRISE, None, version, &changes);
+    if card.card_type == CardType::Personal {
+        changes.extend([
+            ("level", p(card.level)),
+            ("points", p(card.points)),
+            ("point_seq", p(card.point_seq)),
+            ("discount", p(card.discount)),
+        ]);
+        if spend_code {
+            changes.extend(no_code());
+        }
     }
-    changes.extend([
-        ("level", p(card.level)),
-        ("points", p(card.points)),
-        ("point_seq", p(card.point_seq)),
-        ("discount", p(card.discount)),
-    ]);
-    if spend_code {
-        changes.extend([("qr_expires_at", p(None::<Timestamp>)), ("qr_hash", p(None::<&[u8]>))]);
-    }
-    db.update(&PERSONAL, None, version, &changes)
+    write(db, card, changes)
 }
 
-pub fn set_status(db: &Db, card_type: CardType, id: Uuid, status: CardStatus) {
-    let sql = match card_type {
-        CardType::Personal => "UPDATE app.personal_cards SET status = $2::text::app.card_status WHERE id = $1",
-        CardType::Enterprise => "UPDATE app.enterprise_cards SET status = $2::text::app.card_status WHERE id = $1",
-    };
-    db.run(sql, &[p(id), p(status.label())]);
+fn no_code() -> [Change; 2] {
+    [("qr_expires_at", p(None::<Timestamp>)), ("qr_hash", p(None::<&[u8]>))]
 }
 
-pub fn set_expiry(db: &Db, card_type: CardType, id: Uuid, expires_at: Option<Timestamp>) {
-    let sql = match card_type {
-        CardType::Personal => "UPDATE app.personal_cards SET expires_at = $2 WHERE id = $1",
-        CardType::Enterprise => "UPDATE app.enterprise_cards SET expires_at = $2 WHERE id = $1",
-    };
-    db.run(sql, &[p(id), p(expires_at)]);
+fn status_column(db: &Db, status: CardStatus) -> Change {
+    ("status", Param::label(labels::oids(db, "app.card_status", status.label())))
 }
 
-/// Closes a personal card in favour of another.
-pub fn set_replaced(db: &Db, old: Uuid, new: Uuid) {
-    db.run(
-        "UPDATE app.personal_cards SET status = 'closed', replaced_by = $2, qr_hash = NULL, qr_expires_at = NULL WHERE id = $1",
-        &[p(old), p(new)],
-    );
+/// Sets the status of a locked card.
+pub fn set_status(db: &Db, card: &mut Card, status: CardStatus) -> Result<()> {
+    card.status = status;
+    write_locked(db, card, vec![status_column(db, status)])
+}
+
+/// Sets when a locked card expires, and its status with that.
+pub fn set_expiry(db: &Db, card: &mut Card, expires_at: Option<Timestamp>, status: CardStatus) -> Result<()> {
+    (card.expires_at, card.status) = (expires_at, status);
+    write_locked(db, card, vec![("expires_at", p(expires_at)), status_column(db, status)])
+}
+
+/// Closes a locked personal card in favour of another.
+pub fn set_replaced(db: &Db, card: &mut Card, new: Uuid) -> Result<()> {
+    (card.replaced_by, card.status) = (Some(new), CardStatus::Closed);
+    let mut changes = vec![("replaced_by", p(new)), status_column(db, CardStatus::Closed)];
+    changes.extend(no_code());
+    write_locked(db, card, changes)
 }
 
 /// Issues a personal card and returns its number.

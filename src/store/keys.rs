@@ -1,7 +1,6 @@
 //! `app.idempotency_keys` and `app.external_orders`: what makes a request happen once, across months.
 
 use super::direct::{Path, Table};
-use super::server;
 use super::spi::{Db, p};
 use mps_domain::card::CardType;
 use mps_domain::tx_no::PayMethod;
@@ -114,23 +113,9 @@ static ORDER: Path = Path { table: &ORDERS, index: "external_orders_pkey", key: 
 /// serialises them, and under a stricter isolation level than READ COMMITTED the later one fails to serialise.
 pub fn claim_key(db: &Db, scope: Scope, key: &str, ref_id: i64) -> Claim {
     claim(
-        || {
-            db.insert_or_nothing(
-                &KEY,
-                hash(scope.number, scope.kind, key),
-                &[p(scope.number), p(ref_id), p(scope.kind), p(key)],
-            )
-        },
+        || db.insert_or_nothing(&KEY, &[p(scope.number), p(ref_id), p(scope.kind), p(key)]),
         || db.find(&KEY, None, &[p(scope.number), p(scope.kind), p(key)], |r| r.get(2)),
     )
-}
-
-fn hash(number: i64, kind: i16, key: &str) -> u32 {
-    let mut bytes = Vec::with_capacity(size_of::<i64>() + size_of::<i16>() + key.len());
-    bytes.extend(number.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(key.as_bytes());
-    server::hash(&bytes)
 }
 
 /// Takes what is free, or says whose it is. What was in the way can be gone at the second look (app.expire_keys() forgets
@@ -157,13 +142,7 @@ pub fn repoint_key(db: &Db, scope: Scope, key: &str, ref_id: i64) {
 /// As [`claim_key`], for an order id or a gateway trade number.
 pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim {
     claim(
-        || {
-            db.insert_or_nothing(
-                &ORDER,
-                hash(scope.number, scope.kind, order),
-                &[p(scope.number), p(tx_id), p(scope.kind), p(order)],
-            )
-        },
+        || db.insert_or_nothing(&ORDER, &[p(scope.number), p(tx_id), p(scope.kind), p(order)]),
         || db.find(&ORDER, None, &[p(scope.number), p(scope.kind), p(order)], |r| r.get(2)),
     )
 }

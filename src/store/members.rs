@@ -5,6 +5,7 @@ use super::direct::{Path, Table};
 use super::row::{Row, RowVersion};
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
+use crate::error::Result;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberStatus {
@@ -44,13 +45,31 @@ static TABLE: Table = Table {
 
 static BY_ID: Path = Path { table: &TABLE, index: "member_profiles_pkey", key: &["id"] };
 
-/// Locks a member against every other change of it or of which cards it has; returns its number. `None`: no such member.
-pub fn lock(db: &Db, id: Uuid) -> Option<String> {
-    db.row("SELECT m.member_no FROM app.member_profiles m WHERE m.id = $1 FOR NO KEY UPDATE", &[p(id)], |r| r.get(1))
+/// A member that is locked.
+#[derive(Debug)]
+pub struct Member {
+    id: Uuid,
+    pub member_no: String,
+    pub status: MemberStatus,
+    version: RowVersion,
+}
+
+/// Locks a member against every other change of it or of which cards it has. `None`: no such member.
+pub fn lock(db: &Db, id: Uuid) -> Option<Member> {
+    db.lock(&BY_ID, None, &[p(id)], |r| Member {
+        id: r.get(1),
+        member_no: r.get(3),
+        status: status_of(r),
+        version: r.version(),
+    })
+}
+
+fn status_of(r: &Row) -> MemberStatus {
+    MemberStatus::from_label(&r.text(4)).expect("checked by the column")
 }
 
 pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
-    db.find(&BY_ID, None, &[p(id)], |r| MemberStatus::from_label(&r.text(4)).expect("checked by the column"))
+    db.find(&BY_ID, None, &[p(id)], status_of)
 }
 
 /// Inserts a member and returns its number; `None` if it is registered already.
@@ -64,8 +83,10 @@ pub fn create(db: &Db, at: Timestamp, m: &NewMember) -> Option<String> {
     )
 }
 
-pub fn set_status(db: &Db, id: Uuid, status: MemberStatus) {
-    db.run("UPDATE app.member_profiles SET status = $2 WHERE id = $1", &[p(id), p(status.label())]);
+/// Sets the status of a locked member. Error: `STATUS_CONFLICT`, a trigger has changed it meanwhile.
+pub fn set_status(db: &Db, member: &mut Member, status: MemberStatus) -> Result<()> {
+    member.status = status;
+    db.update_locked(&BY_ID, None, &[p(member.id)], &mut member.version, vec![("status", p(status.label()))])
 }
 
 /// A member's binding to an enterprise card.
@@ -144,14 +165,9 @@ pub fn bound_cards(db: &Db, member: Uuid) -> Vec<Uuid> {
     )
 }
 
-/// Sets or clears a member's pay code for an enterprise card, whose binding is locked.
-pub fn set_code(db: &Db, binding: &Binding, code: Option<(&[u8], Timestamp)>) {
-    let changes = || [("qr_expires_at", p(code.map(|c| c.1))), ("qr_hash", p(code.map(|c| c.0)))];
-    if db.update(&BINDINGS, None, binding.version, &changes()) == Some(true) {
-        return;
-    }
-    db.run(
-        "UPDATE app.enterprise_card_bindings SET qr_hash = $3, qr_expires_at = $4 WHERE enterprise_card_id = $1 AND member_id = $2",
-        &[p(binding.card), p(binding.member), p(code.map(|c| c.0)), p(code.map(|c| c.1))],
-    );
+/// Sets or clears a member's pay code for an enterprise card, whose binding is locked. Error: `STATUS_CONFLICT`, a trigger has
+/// changed it meanwhile.
+pub fn set_code(db: &Db, binding: &mut Binding, code: Option<(&[u8], Timestamp)>) -> Result<()> {
+    let changes = vec![("qr_expires_at", p(code.map(|c| c.1))), ("qr_hash", p(code.map(|c| c.0)))];
+    db.update_locked(&BINDING, None, &[p(binding.card), p(binding.member)], &mut binding.version, changes)
 }

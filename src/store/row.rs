@@ -1,5 +1,6 @@
 //! One row, from a statement or straight from its page, and which version of it was read.
 
+use super::spi::{Param, p};
 use super::types::{FromColumn, ToColumn};
 use pgrx::itemptr::{item_pointer_get_both, item_pointer_set_all};
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot};
@@ -58,15 +59,16 @@ impl Row {
         }
     }
 
-    /// Which version this is. Of a statement's row: what its last column, xmin, says.
+    /// Which version this is. Of a statement's row: what its last two columns, ctid and xmin, say.
     pub fn version(&self) -> RowVersion {
         // SAFETY: the slot holds a row of a table, which has an xmin.
         unsafe {
             match self.source {
-                Source::Tuple(_) => self.get((*self.desc).natts),
-                Source::Slot(slot) => {
-                    RowVersion { xmin: xmin(slot), place: Some(item_pointer_get_both((*slot).tts_tid)) }
+                Source::Tuple(_) => {
+                    let xmin = (*self.desc).natts;
+                    RowVersion { xmin: self.get::<Xid>(xmin).0, place: self.get::<Place>(xmin - 1) }
                 }
+                Source::Slot(slot) => RowVersion { xmin: xmin(slot), place: Place::of((*slot).tts_tid) },
             }
         }
     }
@@ -100,21 +102,23 @@ unsafe fn xmin(slot: *mut TupleTableSlot) -> u32 {
     datum.value() as u32
 }
 
-/// Which version of a row was read: its xmin, and where it is known, its place. Any change of the row by another transaction
-/// gives it another one.
+/// Which version of a row was read or written: who made it, and where it lies. Two versions that one transaction makes have the
+/// same xmin, but not the same place while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowVersion {
-    xmin: u32,
-    place: Option<(pg_sys::BlockNumber, pg_sys::OffsetNumber)>,
+    pub(super) xmin: u32,
+    pub(super) place: Place,
 }
 
 impl RowVersion {
-    pub(super) fn place(self) -> Option<pg_sys::ItemPointerData> {
-        self.place.map(|(block, offset)| {
-            let mut place = pg_sys::ItemPointerData::default();
-            item_pointer_set_all(&mut place, block, offset);
-            place
-        })
+    /// What this transaction has just written from a slot.
+    ///
+    /// # Safety
+    /// The slot holds a row that was written to a table by this (sub)transaction.
+    pub(super) unsafe fn just_written(slot: *mut TupleTableSlot) -> RowVersion {
+        unsafe {
+            RowVersion { xmin: pg_sys::GetCurrentTransactionId().into_inner(), place: Place::of((*slot).tts_tid) }
+        }
     }
 
     /// Whether a slot holds this version.
@@ -122,26 +126,76 @@ impl RowVersion {
     /// # Safety
     /// The slot holds a row of a table.
     pub(super) unsafe fn is_of(self, slot: *mut TupleTableSlot) -> bool {
-        unsafe { xmin(slot) == self.xmin && Some(item_pointer_get_both((*slot).tts_tid)) == self.place }
+        unsafe { xmin(slot) == self.xmin && Place::of((*slot).tts_tid) == self.place }
+    }
+
+    /// Its columns ctid and xmin, as parameters of a statement.
+    pub(super) fn params(self) -> [Param; 2] {
+        [p(self.place), p(Xid(self.xmin))]
     }
 }
 
-impl ToColumn for RowVersion {
+/// Block and number of a row in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(pg_sys::BlockNumber, pg_sys::OffsetNumber);
+
+impl Place {
+    fn of(pointer: pg_sys::ItemPointerData) -> Place {
+        let (block, offset) = item_pointer_get_both(pointer);
+        Place(block, offset)
+    }
+
+    pub(super) fn pointer(self) -> pg_sys::ItemPointerData {
+        let mut pointer = pg_sys::ItemPointerData::default();
+        item_pointer_set_all(&mut pointer, self.0, self.1);
+        pointer
+    }
+}
+
+impl ToColumn for Place {
+    fn oid() -> Oid {
+        pg_sys::TIDOID
+    }
+
+    fn into_column(self) -> Option<Datum> {
+        // SAFETY: memory of the server's, as large as what is written to it.
+        unsafe {
+            let copy = pg_sys::palloc(size_of::<pg_sys::ItemPointerData>()).cast::<pg_sys::ItemPointerData>();
+            copy.write(self.pointer());
+            Some(Datum::from(copy))
+        }
+    }
+}
+
+impl FromColumn for Place {
+    fn oid() -> Oid {
+        pg_sys::TIDOID
+    }
+
+    unsafe fn from_column(datum: Datum) -> Self {
+        // SAFETY: a tid is passed by reference.
+        Place::of(unsafe { *datum.cast_mut_ptr::<pg_sys::ItemPointerData>() })
+    }
+}
+
+struct Xid(u32);
+
+impl ToColumn for Xid {
     fn oid() -> Oid {
         pg_sys::XIDOID
     }
 
     fn into_column(self) -> Option<Datum> {
-        Some(Datum::from(self.xmin))
+        Some(Datum::from(self.0))
     }
 }
 
-impl FromColumn for RowVersion {
+impl FromColumn for Xid {
     fn oid() -> Oid {
         pg_sys::XIDOID
     }
 
     unsafe fn from_column(datum: Datum) -> Self {
-        RowVersion { xmin: datum.value() as u32, place: None }
+        Xid(datum.value() as u32)
     }
 }

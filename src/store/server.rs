@@ -173,12 +173,6 @@ pub fn no_backtraces() {
     unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
 }
 
-/// The server's own hash: the same in every backend.
-pub fn hash(bytes: &[u8]) -> u32 {
-    // SAFETY: reads so many bytes.
-    unsafe { pg_sys::hash_bytes(bytes.as_ptr(), bytes.len() as c_int) }
-}
-
 /// The next value of a sequence.
 pub fn next_value(sequence: Oid) -> i64 {
     // SAFETY: raises for anything that is not a sequence.

@@ -80,6 +80,11 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
     Ok(config)
 }
 
+/// Locks the settings against other changes of them.
+pub fn lock(db: &Db) {
+    db.run("SELECT FROM app.settings s FOR NO KEY UPDATE", &[]);
+}
+
 /// All settings as one object, without the table's own bookkeeping.
 pub fn as_json(db: &Db) -> RawJsonb {
     db.row("SELECT to_jsonb(s) - 'singleton' - 'schema_version' FROM app.settings s", &[], |r| r.get(1))

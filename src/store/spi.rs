@@ -5,7 +5,7 @@ use super::direct::{self, Access, Change, Found, Inserted, Path, Table, Unique, 
 use super::row::{Row, RowVersion};
 use super::types::ToColumn;
 use super::{months, server, shadows};
-use crate::error::{Error, Token};
+use crate::error::{Error, Result, Token};
 use mps_domain::month::Month;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -18,7 +18,7 @@ use std::panic::AssertUnwindSafe;
 thread_local! {
     /// Kept plans by the address of their text and, for statements on one partition, its month. Bounded by the number of
     /// statements in this library times the months that this backend has touched.
-    static PLANS: RefCell<HashMap<(usize, Option<Month>), pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<HashMap<(usize, u64, Option<Month>), pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
 }
 
 /// What to run.
@@ -34,6 +34,11 @@ enum Sql {
         path: &'static Path,
         lock: bool,
     },
+    /// Some columns of the row that a unique key names, in one version. Columns by their place in the table, a bit each.
+    Update {
+        path: &'static Path,
+        columns: u64,
+    },
 }
 
 impl Sql {
@@ -42,10 +47,16 @@ impl Sql {
         match self {
             Sql::Text(text) => text.as_ptr() as usize,
             Sql::Insert(table) => std::ptr::from_ref(table) as usize,
-            // Three statements of one path, which is more bytes long than that.
+            // Four kinds of statements of one path, which is more bytes long than that.
             Sql::Find { path, lock } => std::ptr::from_ref(path) as usize + usize::from(lock),
             Sql::InsertOrNothing(path) => std::ptr::from_ref(path) as usize + 2,
+            Sql::Update { path, .. } => std::ptr::from_ref(path) as usize + 3,
         }
+    }
+
+    /// As [`Sql::address`], which columns it is about.
+    fn columns(self) -> u64 {
+        if let Sql::Update { columns, .. } = self { columns } else { 0 }
     }
 
     fn text(self) -> String {
@@ -54,6 +65,10 @@ impl Sql {
             Sql::Insert(table) => table.insertion(),
             Sql::InsertOrNothing(path) => path.insertion(),
             Sql::Find { path, lock } => path.statement(lock),
+            Sql::Update { path, columns } => {
+                let named = (0..).zip(path.table.columns).filter(|(n, _)| columns & (1u64 << n) != 0);
+                path.update(&named.map(|(_, column)| *column).collect::<Vec<_>>())
+            }
         }
     }
 }
@@ -106,11 +121,6 @@ impl Db {
         self.execute(Sql::Text(sql), None, args, |_| ()).1
     }
 
-    /// As [`Db::run`], on the partitions of one month: `{m}` in the text stands for its suffix.
-    pub fn run_in(&self, month: Month, sql: &'static str, args: &[Param]) -> u64 {
-        self.execute(Sql::Text(sql), Some(month), args, |_| ()).1
-    }
-
     /// Inserts one row into a table (of a month): directly where that does the same, else by a statement.
     pub fn insert(&self, table: &'static Table, month: Option<Month>, values: &[Param]) {
         if direct::insert(table, month, values, Unique::Required) == Inserted::ByStatement {
@@ -120,10 +130,9 @@ impl Db {
 
     /// As [`Db::insert`], unless a row has the key of `path`; returns whether it was inserted. Rows of others in flight are waited for;
     /// under a stricter isolation level than READ COMMITTED, one that committed meanwhile is a serialization failure.
-    /// `key` stands for what must be unique.
-    pub fn insert_or_nothing(&self, path: &'static Path, key: u32, values: &[Param]) -> bool {
+    pub fn insert_or_nothing(&self, path: &'static Path, values: &[Param]) -> bool {
         let outcome = match server::statements_see_commits() {
-            true => direct::insert(path.table, None, values, Unique::OrNothing(key)),
+            true => direct::insert(path.table, None, values, Unique::OrNothing),
             // Only the statement compares with the transaction's snapshot.
             false => Inserted::ByStatement,
         };
@@ -171,23 +180,51 @@ impl Db {
         }
     }
 
-    /// Changes the row (of a month) that was read as `version`: `Some(false)` where it has changed since, and nothing was
-    /// written; `None` where only a statement does it right.
-    pub fn update(
-        &self,
-        table: &'static Table,
-        month: Option<Month>,
-        version: RowVersion,
-        changes: &[Change],
-    ) -> Option<bool> {
+    /// Changes a row that was read as `version` and not locked; returns the version that it is then. `None`, and nothing was
+    /// written: it has changed since, somebody is about to change it, or only a statement does it right. Lock it, and read anew.
+    pub fn update_seen(&self, table: &'static Table, version: RowVersion, changes: &[Change]) -> Option<RowVersion> {
         if !server::statements_see_commits() {
             return None;
         }
-        match direct::update(table, month, version, changes) {
-            Updated::Done => Some(true),
-            Updated::Changed => Some(false),
-            Updated::ByStatement => None,
+        match direct::update(table, None, version, false, changes) {
+            Updated::Done(version) => Some(version),
+            Updated::Changed | Updated::ByStatement => None,
         }
+    }
+
+    /// Changes a row (of a month) that this transaction has locked, and that is `version` still; makes that what it is then.
+    /// Only this transaction itself can have made another of it: a trigger that calls RPCs. What was decided about the row no
+    /// longer holds then, and nothing is written.
+    pub fn update_locked(
+        &self,
+        path: &'static Path,
+        month: Option<Month>,
+        key: &[Param],
+        version: &mut RowVersion,
+        mut changes: Vec<Change>,
+    ) -> Result<()> {
+        let written = match server::statements_see_commits() {
+            true => direct::update(path.table, month, *version, true, &changes),
+            false => Updated::ByStatement,
+        };
+        let written = match written {
+            Updated::Done(written) => Some(written),
+            Updated::Changed => None,
+            Updated::ByStatement => {
+                changes.sort_unstable_by_key(|(column, _)| path.table.position(column));
+                let columns = changes.iter().fold(0, |set, (column, _)| set | 1u64 << path.table.position(column));
+                let changed = changes.into_iter().map(|(_, value)| value);
+                let args: Vec<Param> = key.iter().copied().chain(version.params()).chain(changed).collect();
+                self.execute(Sql::Update { path, columns }, month, &args, Row::version).0.pop()
+            }
+        };
+        *version = written.ok_or_else(|| {
+            Error::new(
+                Token::StatusConflict,
+                "a trigger changed the row in the middle of this call, or kept it as it was",
+            )
+        })?;
+        Ok(())
     }
 
     pub fn rows<T>(&self, sql: &'static str, args: &[Param], read: impl FnMut(&Row) -> T) -> Vec<T> {
@@ -268,7 +305,7 @@ fn or_archived<T>(month: Month, execute: impl FnOnce() -> T) -> T {
 }
 
 fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
-    let key = (sql.address(), month);
+    let key = (sql.address(), sql.columns(), month);
     if let Some(kept) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {
         return kept;
     }
@@ -292,6 +329,7 @@ fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
 }
 
 /// A parameter of a statement: its type and its value.
+#[derive(Clone, Copy)]
 pub struct Param {
     oid: Oid,
     modifier: i32,

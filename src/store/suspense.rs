@@ -3,6 +3,7 @@
 use super::row::Row;
 use super::spi::{Db, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
+use crate::error::{Error, Result, Token};
 use mps_domain::money::Money;
 use mps_domain::tx_no::PayMethod;
 
@@ -119,11 +120,11 @@ pub struct Word<'a> {
     pub idempotency_key: Option<&'a str>,
 }
 
-/// Writes the new state of a locked row.
-pub fn resolve(db: &Db, suspense: &Suspense, word: &Word) {
+/// Writes the new state of a locked row, which was `from`. Error: `STATUS_CONFLICT`, a trigger changed it in between.
+pub fn resolve(db: &Db, from: Status, suspense: &Suspense, word: &Word) -> Result<()> {
     let touched = db.run(
         "UPDATE app.suspense_payments SET status = $2, credited_tx_no = $3, out_refund_no = $4, resolution = $5, resolved_at = $6, \
-                resolved_by = $7, resolved_role = $8, note = $9, idempotency_key = $10 WHERE id = $1",
+                resolved_by = $7, resolved_role = $8, note = $9, idempotency_key = $10 WHERE id = $1 AND status = $11",
         &[
             p(suspense.id),
             p(suspense.status.label()),
@@ -135,7 +136,16 @@ pub fn resolve(db: &Db, suspense: &Suspense, word: &Word) {
             p(word.role),
             p(word.note),
             p(word.idempotency_key),
+            p(from.label()),
         ],
     );
-    assert_eq!(touched, 1, "a locked row is updated");
+    moved_once(touched == 1)
+}
+
+/// What only a trigger that calls RPCs can have changed under a lock is an error, never written over.
+pub fn moved_once(was_as_read: bool) -> Result<()> {
+    match was_as_read {
+        true => Ok(()),
+        false => Err(Error::new(Token::StatusConflict, "a trigger changed the row in the middle of this call")),
+    }
 }

@@ -7,6 +7,7 @@ use super::labels;
 use super::row::{Row, RowVersion};
 use super::spi::{Db, Param, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
+use crate::error::Result;
 use mps_domain::card::CardType;
 use mps_domain::money::{Discount, Money};
 use mps_domain::month::Month;
@@ -43,7 +44,7 @@ pub struct Tx {
     pub gateway_trade_no: Option<String>,
     pub reason: Option<String>,
     pub tag: RawJsonb,
-    /// Of one that is locked: the version that was read.
+    /// Of one that is locked: as which it was read, or last written.
     pub locked_version: Option<RowVersion>,
 }
 
@@ -224,26 +225,17 @@ pub fn insert(db: &Db, tx: &Tx) {
     );
 }
 
-/// Notes a refund on its payment: the new sum, and the refund as head of the chain.
-pub fn note_refund(db: &Db, payment: &Tx, refunded: Money, refund: TxId) {
+/// Notes a refund on its payment, which is locked: the new sum, and the refund as head of the chain.
+pub fn note_refund(db: &Db, payment: &mut Tx, refunded: Money, refund: TxId) -> Result<()> {
     assert!(refunded.is_positive() && refunded <= payment.final_amount);
-    let changes = [("refunded_amount", p(refunded)), ("refund_chain_id", p(refund.raw()))];
-    if update_locked(db, payment, &changes) {
-        return;
-    }
-    let touched = db.run_in(
-        payment.id.month(),
-        "UPDATE app.transactions_{m} SET refunded_amount = $2, refund_chain_id = $3 WHERE id = $1",
-        &[p(payment.id.raw()), p(refunded), p(refund.raw())],
-    );
-    assert_eq!(touched, 1, "a locked payment is updated");
+    (payment.refunded_amount, payment.refund_chain_id) = (Some(refunded), Some(refund.raw()));
+    update_locked(db, payment, vec![("refunded_amount", p(refunded)), ("refund_chain_id", p(refund.raw()))])
 }
 
-/// Changes a locked transaction without a statement; `false` where only a statement does it right.
-fn update_locked(db: &Db, tx: &Tx, changes: &[Change]) -> bool {
-    let Some(version) = tx.locked_version else { return false };
-    // What is no longer the version that was locked, this transaction has changed itself.
-    db.update(&TABLE, Some(tx.id.month()), version, changes) == Some(true)
+/// Changes a locked transaction that is still as it was read or last written. Error: `STATUS_CONFLICT`, it is not.
+fn update_locked(db: &Db, tx: &mut Tx, changes: Vec<Change>) -> Result<()> {
+    let version = tx.locked_version.as_mut().expect("only locked transactions change");
+    db.update_locked(&BY_ID, Some(tx.id.month()), &[p(tx.id.raw())], version, changes)
 }
 
 fn label(db: &Db, of: &'static str, label: &'static str) -> Param {
@@ -251,19 +243,18 @@ fn label(db: &Db, of: &'static str, label: &'static str) -> Param {
 }
 
 /// Notes the gateway's trade number, and how the payer paid, on a locked recharge that was credited without one.
-pub fn note_trade(db: &Db, tx: &Tx) {
-    let touched = db.run_in(
-        tx.id.month(),
-        "UPDATE app.transactions_{m} SET gateway_trade_no = $2, payment_method = $3::text::app.pay_method WHERE id = $1",
-        &[p(tx.id.raw()), p(tx.gateway_trade_no.as_deref()), p(tx.payment_method.label())],
-    );
-    assert_eq!(touched, 1, "a locked recharge is updated");
+pub fn note_trade(db: &Db, tx: &mut Tx) -> Result<()> {
+    let changes = vec![
+        ("payment_method", label(db, "app.pay_method", tx.payment_method.label())),
+        ("gateway_trade_no", p(tx.gateway_trade_no.as_deref())),
+    ];
+    update_locked(db, tx, changes)
 }
 
-/// Writes the posting of a recharge that was waiting.
-pub fn complete(db: &Db, tx: &Tx) {
+/// Writes the posting of a recharge that was waiting, and is locked.
+pub fn complete(db: &Db, tx: &mut Tx) -> Result<()> {
     no_longer_pending(db, tx.id);
-    let changes = [
+    let changes = vec![
         ("status", label(db, "app.tx_status", TxStatus::Completed.label())),
         ("card_id", p(tx.card_id)),
         ("posted_at", p(tx.posted_at)),
@@ -274,36 +265,15 @@ pub fn complete(db: &Db, tx: &Tx) {
         ("gateway_trade_no", p(tx.gateway_trade_no.as_deref())),
         ("payment_method", label(db, "app.pay_method", tx.payment_method.label())),
     ];
-    if update_locked(db, tx, &changes) {
-        return;
-    }
-    let touched = db.run_in(
-        tx.id.month(),
-        "UPDATE app.transactions_{m} SET status = 'completed', card_id = $2, posted_at = $3, card_seq = $4, prev_tx_id = $5, \
-                skip_tx_id = $6, balance_after = $7, gateway_trade_no = $8, payment_method = $9::text::app.pay_method WHERE id = $1",
-        &[
-            p(tx.id.raw()),
-            p(tx.card_id),
-            p(tx.posted_at),
-            p(tx.card_seq),
-            p(tx.prev_tx_id),
-            p(tx.skip_tx_id),
-            p(tx.balance_after),
-            p(tx.gateway_trade_no.as_deref()),
-            p(tx.payment_method.label()),
-        ],
-    );
-    assert_eq!(touched, 1, "a locked recharge is updated");
+    update_locked(db, tx, changes)
 }
 
-/// Ends a recharge that was waiting, without money.
-pub fn end_unpaid(db: &Db, id: TxId, status: TxStatus, why: &str) {
-    no_longer_pending(db, id);
-    db.run_in(
-        id.month(),
-        "UPDATE app.transactions_{m} SET status = $2::text::app.tx_status, failure_reason = $3 WHERE id = $1",
-        &[p(id.raw()), p(status.label()), p(why)],
-    );
+/// Ends a recharge that was waiting, and is locked, without money.
+pub fn end_unpaid(db: &Db, tx: &mut Tx, status: TxStatus, why: &str) -> Result<()> {
+    tx.status = status;
+    no_longer_pending(db, tx.id);
+    let changes = vec![("status", label(db, "app.tx_status", status.label())), ("failure_reason", p(why))];
+    update_locked(db, tx, changes)
 }
 
 /// Whether a card, or one that it took over from, has a recharge that is still waiting: its confirmation would credit it.

@@ -28,12 +28,24 @@ impl Path {
 
     /// The statement that finds the row: the table's columns in their order, and then its version.
     pub fn statement(&self, lock: bool) -> String {
-        let conditions: Vec<String> = (1..).zip(self.key).map(|(n, column)| format!("{column} = ${n}")).collect();
-        let columns = self.table.columns.join(", ");
-        let (table, conditions) = (self.table.qualified(), conditions.join(" AND "));
+        let (columns, table) = (self.table.columns.join(", "), self.table.qualified());
         let lock = if lock { " FOR NO KEY UPDATE" } else { "" };
-        format!("SELECT {columns}, xmin FROM {table} WHERE {conditions}{lock}")
+        format!("SELECT {columns}, ctid, xmin FROM {table} WHERE {}{lock}", assigned(self.key, 1).join(" AND "))
     }
+
+    /// The statement that changes columns of one version of the row, and says which one that made. Parameters are the key, the
+    /// version and the columns.
+    pub fn update(&self, columns: &[&str]) -> String {
+        let (table, n) = (self.table.qualified(), self.key.len());
+        let conditions = assigned(&[self.key, &["ctid", "xmin"]].concat(), 1).join(" AND ");
+        let changes = assigned(columns, n + 3).join(", ");
+        format!("UPDATE {table} SET {changes} WHERE {conditions} RETURNING ctid, xmin")
+    }
+}
+
+/// Columns, each with the parameter of its number.
+fn assigned(columns: &[&str], first: usize) -> Vec<String> {
+    (first..).zip(columns).map(|(n, column)| format!("{column} = ${n}")).collect()
 }
 
 /// What is wanted of a row.

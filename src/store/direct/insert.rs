@@ -23,10 +23,8 @@ pub enum Unique {
     /// It is an error.
     Required,
     /// As INSERT ... ON CONFLICT (its primary key) DO NOTHING: others' rows in flight are waited for. Another unique index, a
-    /// user's own, raises its error. The number stands for the key (a hash of
-    /// it): who has the same goes one after the other from the look for the key to its entry. Otherwise two who both lost to
-    /// a third would wait for each other, because a row that was taken back counts as in flight until its transaction ends.
-    OrNothing(u32),
+    /// user's own, raises its error.
+    OrNothing,
 }
 
 /// Inserts one row.
@@ -73,7 +71,7 @@ unsafe fn is_plain(relation: Relation, values: &[Param]) -> bool {
 }
 
 unsafe fn put(relation: Relation, values: &[Param], unique: Unique) -> Inserted {
-    let or_nothing = unique != Unique::Required;
+    let or_nothing = unique == Unique::OrNothing;
     unsafe {
         let arbiters = if or_nothing {
             let key = primary_key(relation);
@@ -84,11 +82,6 @@ unsafe fn put(relation: Relation, values: &[Param], unique: Unique) -> Inserted 
         } else {
             std::ptr::null_mut()
         };
-        // Held for the insertion only. A lock on a page of the table, because no statement takes one: unlike an advisory
-        // lock nobody can hold it up.
-        if let Unique::OrNothing(key) = unique {
-            pg_sys::LockPage(relation, key, pg_sys::ExclusiveLock as i32);
-        }
         let estate = pg_sys::CreateExecutorState();
         let target = open_target(relation, or_nothing);
 
@@ -100,27 +93,46 @@ unsafe fn put(relation: Relation, values: &[Param], unique: Unique) -> Inserted 
         pg_sys::ExecStoreVirtualTuple(slot);
         (*slot).tts_tableOid = (*relation).rd_id;
 
-        let outcome = loop {
-            if or_nothing && !no_conflict(target, slot, estate, arbiters) {
-                break Inserted::Conflict;
-            }
+        let outcome = if or_nothing {
+            put_or_nothing(relation, target, slot, estate, arbiters)
+        } else {
             pg_sys::simple_table_tuple_insert(relation, slot);
-            if !insert_index_entries(target, slot, estate, arbiters) {
-                break Inserted::Done;
-            }
-            // Somebody's statement put the same key in between the look and the entry. The row goes again (only what an
-            // earlier command made can be deleted), and whoever it was is waited for by the next look.
-            pg_sys::CommandCounterIncrement();
-            pg_sys::simple_table_tuple_delete(relation, &mut (*slot).tts_tid, pg_sys::GetActiveSnapshot());
+            insert_index_entries(target, slot, estate, arbiters);
+            Inserted::Done
         };
 
-        if let Unique::OrNothing(key) = unique {
-            pg_sys::UnlockPage(relation, key, pg_sys::ExclusiveLock as i32);
-        }
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         pg_sys::ExecCloseIndices(target);
         pg_sys::FreeExecutorState(estate);
         outcome
+    }
+}
+
+/// Inserts the row unless an arbiter has its key: speculatively, as the executor does. Nobody is waited for with the row in
+/// place, and one that lost to somebody's is gone at once for everybody: whoever met it waits for its token, not for this
+/// transaction.
+unsafe fn put_or_nothing(
+    relation: Relation,
+    target: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    estate: *mut pg_sys::EState,
+    arbiters: *mut pg_sys::List,
+) -> Inserted {
+    unsafe {
+        while no_conflict(target, slot, estate, arbiters) {
+            let transaction = pg_sys::GetCurrentTransactionId();
+            let token = pg_sys::SpeculativeInsertionLockAcquire(transaction);
+            let command = pg_sys::GetCurrentCommandId(true);
+            pg_sys::table_tuple_insert_speculative(relation, slot, command, 0, std::ptr::null_mut(), token);
+            // Somebody may have put the same key in between the look and the entry.
+            let is_first = !insert_index_entries(target, slot, estate, arbiters);
+            pg_sys::table_tuple_complete_speculative(relation, slot, token, is_first);
+            pg_sys::SpeculativeInsertionLockRelease(transaction);
+            if is_first {
+                return Inserted::Done;
+            }
+        }
+        Inserted::Conflict
     }
 }
 

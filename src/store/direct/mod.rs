@@ -46,7 +46,7 @@ impl Table {
     }
 
     /// Where a column stands, from 0.
-    fn position(&self, column: &str) -> usize {
+    pub fn position(&self, column: &str) -> usize {
         self.columns.iter().position(|c| *c == column).expect("a column of the table")
     }
 }

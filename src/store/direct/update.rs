@@ -17,17 +17,23 @@ pub type Change = (&'static str, Param);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Updated {
-    Done,
-    /// The row is not as it was read; nothing was written.
+    /// It is this version now.
+    Done(RowVersion),
+    /// The row is not as it was read, or somebody is about to change it; nothing was written.
     Changed,
     /// Nothing was done: only the statement does this right.
     ByStatement,
 }
 
-/// Changes columns of the row that was read as `version`. Only under READ COMMITTED: what others changed meanwhile is told,
-/// not an error.
-pub fn update(table: &Table, month: Option<Month>, version: RowVersion, changes: &[Change]) -> Updated {
-    let Some(place) = version.place() else { return Updated::ByStatement };
+/// Changes columns of the row that was read as `version`. Only under READ COMMITTED: what others changed meanwhile is told, not
+/// an error. A row that this transaction has not locked is not waited for.
+pub fn update(
+    table: &Table,
+    month: Option<Month>,
+    version: RowVersion,
+    is_locked: bool,
+    changes: &[Change],
+) -> Updated {
     // SAFETY: the relation is used only between its opening and its closing. An ERROR inside leaves the clean-up to the
     // server, and unwinds through plain values only.
     unsafe {
@@ -41,7 +47,7 @@ pub fn update(table: &Table, month: Option<Month>, version: RowVersion, changes:
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             let (old, new) = (new_slot(relation), new_slot(relation));
-            let outcome = put(relation, table, version, place, changes, old, new);
+            let outcome = put(relation, table, version, is_locked, changes, old, new);
             pg_sys::ExecDropSingleTupleTableSlot(new);
             pg_sys::ExecDropSingleTupleTableSlot(old);
             pg_sys::PopActiveSnapshot();
@@ -125,13 +131,13 @@ unsafe fn put(
     relation: Relation,
     table: &Table,
     version: RowVersion,
-    mut place: pg_sys::ItemPointerData,
+    is_locked: bool,
     changes: &[Change],
     old: *mut TupleTableSlot,
     new: *mut TupleTableSlot,
 ) -> Updated {
     unsafe {
-        let snapshot = pg_sys::GetActiveSnapshot();
+        let (snapshot, mut place) = (pg_sys::GetActiveSnapshot(), version.place.pointer());
         // Whoever has changed it and committed has left another version to be seen.
         let is_there = pg_sys::table_tuple_fetch_row_version(relation, &mut place, snapshot, old);
         if !is_there || !version.is_of(old) {
@@ -171,21 +177,23 @@ unsafe fn put(
             pg_sys::GetCurrentCommandId(true),
             snapshot,
             std::ptr::null_mut(),
-            true,
+            // Who waited could find more changed than the row. Our own lock counts as somebody's who is waited for.
+            is_locked,
             &mut failure,
             &mut lock_mode,
             &mut indexes,
         );
         match result {
             pg_sys::TM_Result::TM_Ok => {}
-            // Others' changes that were in flight have been waited for, and were made.
-            pg_sys::TM_Result::TM_Updated | pg_sys::TM_Result::TM_Deleted => return Updated::Changed,
+            pg_sys::TM_Result::TM_Updated | pg_sys::TM_Result::TM_Deleted | pg_sys::TM_Result::TM_BeingModified => {
+                return Updated::Changed;
+            }
             other => panic!("a row that was just seen cannot be updated: {other}"),
         }
         if needs_index_entries(indexes) {
             insert_index_entries(relation, new, indexes);
         }
-        Updated::Done
+        Updated::Done(RowVersion::just_written(new))
     }
 }
 
