@@ -71,10 +71,11 @@ BEGIN
         PERFORM sec.stand_in_functions();
     END IF;
     PERFORM sec.settle_functions();
-    FOR v IN SELECT m.marker, a.grantee::regrole AS role FROM sec.level_markers() m JOIN pg_catalog.pg_proc p ON p.oid = m.marker::regprocedure,
-                    pg_catalog.aclexplode(p.proacl) a WHERE a.grantee <> p.proowner
+    FOR v IN SELECT m.marker, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role
+             FROM sec.level_markers() m JOIN pg_catalog.pg_proc p ON p.oid = m.marker::regprocedure,
+                  pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner
     LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', v.marker, v.role);
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', v.marker, v.role);
     END LOOP;
     -- pg_dump and pg_restore bring the tables themselves, and who has which rights; and they switch row_security off in every
     -- session of theirs.

@@ -164,7 +164,7 @@ fn same_amount(tx: &Tx, word: &Word) -> Result<()> {
     let (trade_no, gateway) = (word.trade_no, word.amount);
     server::log(
         "mps: confirm_recharge with another amount",
-        &format!("{}: asked for {}, trade number {trade_no} says {gateway}", tx.tx_no(), tx.final_amount),
+        &format!("{}: asked for {}, the gateway says {gateway} (trade number {trade_no})", tx.tx_no(), tx.final_amount),
     );
     Err(Token::AmountMismatch.into())
 }

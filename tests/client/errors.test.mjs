@@ -14,7 +14,7 @@ const contract = {
   404: ['MERCHANT_NOT_FOUND', 'CARD_NOT_FOUND', 'MEMBER_NOT_FOUND', 'TX_NOT_FOUND'],
   409: [
     'MERCHANT_INACTIVE', 'CARD_NOT_ACTIVE', 'CARD_EXPIRED', 'CARD_NOT_EMPTY', 'MEMBER_NOT_ACTIVE', 'LAST_ADMIN', 'NOT_REFUNDABLE',
-    'REFUND_EXCEEDS_REMAINING', 'RECHARGE_NOT_PENDING', 'AMOUNT_MISMATCH', 'EXTERNAL_ORDER_CONFLICT', 'BALANCE_LIMIT',
+    'REFUND_EXCEEDS_REMAINING', 'RECHARGE_NOT_PENDING', 'TOO_MANY_PENDING', 'AMOUNT_MISMATCH', 'EXTERNAL_ORDER_CONFLICT', 'BALANCE_LIMIT',
     'STATUS_CONFLICT', 'ARCHIVED', 'SCHEMA_OUTDATED',
   ],
   410: ['QR_EXPIRED_OR_INVALID'],
@@ -90,6 +90,11 @@ const provoke = {
   RECHARGE_NOT_PENDING: async ({ member }) => {
     const { tx_no } = await fund(member.card, 1);
     return () => backend.rpc('fail_recharge', { p_tx_no: tx_no, p_reason: 'test' });
+  },
+  TOO_MANY_PENDING: async ({ member }) => {
+    const ask = () => member.rpc('user_recharge_personal_card', { p_personal_card_id: member.card, p_amount: 5 });
+    for (let i = 0; i < 20; i++) row(await ask());
+    return ask;
   },
   AMOUNT_MISMATCH: async ({ member }) => {
     const { tx_no } = row(await member.rpc('user_recharge_personal_card', { p_personal_card_id: member.card, p_amount: 5 }));

@@ -15,7 +15,7 @@ const clientRpcs = [
 ];
 const backendRpcs = [
   'adjust_points', 'compensate_tx', 'confirm_recharge', 'create_enterprise_card', 'create_merchant', 'fail_recharge',
-  'get_settings', 'replace_card', 'set_card_expiry', 'set_member_status', 'set_merchant_status', 'update_settings',
+  'get_settings', 'replace_card', 'resolve_suspense', 'set_card_expiry', 'set_member_status', 'set_merchant_status', 'update_settings',
 ];
 const views = ['error_codes', 'v_usage_logs', 'v_user_cards'];
 const readOnlyViews = ['error_codes', 'v_reconciliation', 'v_user_cards'];

@@ -107,6 +107,12 @@ const PROVOCATIONS: &[Provocation] = &[
         s.backend.run(&format!("select * from app.confirm_recharge('{number}', 2, 'g-1')"));
         s.backend.refused("RECHARGE_NOT_PENDING", &format!("select * from app.fail_recharge('{number}', 'x')"));
     }),
+    ("TOO_MANY_PENDING", |s| {
+        let ming = s.member("0");
+        (0..20).for_each(|_| drop(s.pending(&ming, "2.00")));
+        let sql = format!("select * from app.user_recharge_personal_card('{}', 2)", ming.card);
+        s.db.user(ming.id).refused("TOO_MANY_PENDING", &sql);
+    }),
     ("AMOUNT_MISMATCH", |s| {
         let ming = s.member("0");
         let number = s.pending(&ming, "2.00");
@@ -201,6 +207,9 @@ enum Kind {
     Moment,
     OptionalMoment,
     Boolean,
+    PaidBy,
+    SuspenseId,
+    Resolution,
     /// May be anything of its type.
     Free,
 }
@@ -324,6 +333,9 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
         CardId => vec![("null", ARG), ("gen_random_uuid()", &["CARD_NOT_FOUND"])],
         MemberId => vec![("null", ARG), ("gen_random_uuid()", &["MEMBER_NOT_FOUND"])],
         UserId | Boolean => vec![("null", ARG)],
+        PaidBy => vec![("'balance'", &["INVALID_PAYMENT_METHOD"]), ("'visa'", &["INVALID_PAYMENT_METHOD"])],
+        SuspenseId => vec![("null", ARG), ("0", TX), ("-1", TX), ("9223372036854775807", TX)],
+        Resolution => vec![("null", ARG), ("''", ARG), ("'Credited'", ARG), ("'refunded'", ARG), ("'open'", ARG)],
         CardNo => vec![
             ("null", ARG),
             ("''", ARG),
@@ -459,6 +471,17 @@ const CALLS: &[(&str, &[Argument])] = &[
             ("p_amount", "5.00", Kind::ConfirmedAmount),
             ("p_gateway_trade_no", "'g'", Kind::Key),
             ("p_payload", "'{}'", Kind::Object),
+            ("p_payment_method", "'alipay'", Kind::PaidBy),
+        ],
+    ),
+    (
+        "resolve_suspense",
+        &[
+            ("p_suspense_id", "{suspense}", Kind::SuspenseId),
+            ("p_resolution", "'credited'", Kind::Resolution),
+            ("p_note", "'x'", Kind::Name),
+            ("p_card_id", "'{card}'", Kind::CardId),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
         ],
     ),
     ("fail_recharge", &[("p_tx_no", "'{waiting}'", Kind::TxNo), ("p_reason", "'x'", Kind::Name)]),
@@ -587,6 +610,11 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     let company = shop.company("1.000", "10.00", &ming);
     let paid = shop.charge(&ming, "10.00");
     let waiting = shop.pending(&ming, "5.00");
+    let twice = shop.pending(&ming, "6.00");
+    for trade in ["once", "twice"] {
+        shop.backend.run(&format!("select * from app.confirm_recharge('{twice}', 6.00, '{trade}')"));
+    }
+    let suspense = shop.superuser.value("select id from app.suspense_payments");
     shop.set_card(&lost.card, "personal", "lost");
     let code = shop.code(&ming);
     let fill = |text: &str| {
@@ -598,6 +626,7 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
             .replace("{lost}", &lost.card)
             .replace("{paid}", &paid["tx_no"])
             .replace("{waiting}", &waiting)
+            .replace("{suspense}", &suspense)
             .replace("{code}", &code)
     };
     let call = |rpc: &str, arguments: &[Argument], changed: Option<(usize, &str)>| {

@@ -67,6 +67,7 @@ const RPCS: &[(&str, &str)] = &[
     ),
     ("confirm_recharge", "p_tx_no p_amount p_gateway_trade_no p_payload? p_payment_method?"),
     ("fail_recharge", "p_tx_no p_reason"),
+    ("resolve_suspense", "p_suspense_id p_resolution p_note p_card_id? p_idempotency_key?"),
     ("enterprise_add_member", "p_card_no p_member_id p_role?"),
     ("enterprise_remove_member", "p_card_no p_member_id"),
     ("create_merchant", "p_code p_name"),

@@ -158,6 +158,7 @@ fn expire_recharges_cut_off_keeps_its_batches_and_completes_when_run_again() {
     let shop = Shop::open();
     let s = &shop.superuser;
     let ming = shop.member("0");
+    s.run("update app.settings set max_pending_recharges = 1000");
     shop.db.user(ming.id).run(&format!(
         "select (app.user_recharge_personal_card('{}', 1.00, p_reason => n::text)).tx_no from generate_series(1, {ROWS}) n",
         ming.card

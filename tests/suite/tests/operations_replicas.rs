@@ -54,6 +54,7 @@ const CHANGES: &[&str] = &[
     "app.user_recharge_enterprise_card_admin('{company}', 1.00, 'cash')",
     "app.confirm_recharge('{waiting}', 5.00, 'trade')",
     "app.fail_recharge('{waiting}', 'x')",
+    "app.resolve_suspense(1, 'written_off', 'x')",
     "app.enterprise_add_member('{company_no}', '{member}')",
     "app.enterprise_remove_member('{company_no}', '{member}')",
     "app.create_merchant('SHOP-002', 'x')",
