@@ -255,7 +255,8 @@ fn the_length_of_a_text_is_known_exactly() {
     );
     // What came from tables (short headers), what was changed in place, and what was cut out of others.
     superuser.run(
-        "create table public.kept as select i, (i * 1.25)::numeric as n, jsonb_build_object('n', i, 'deep', jsonb_build_array(i, 'x', null, true, false, '{}')) as j \
+        "create table public.kept as select i, (i * 1.25)::numeric as n, \
+                jsonb_build_object('n', i, 'deep', jsonb_build_array(i, 'x', null, true, false, '{}')) as j \
          from generate_series(1, 500) i",
     );
     for value in [
@@ -303,7 +304,8 @@ fn events_of_an_older_release_are_sealed_and_verified_however_long_they_are() {
     let shop = Shop::open();
     shop.superuser.run(&format!(
         "insert into audit.event_log (id, happened_at, actor_role, action, object_type, object_id, context) \
-         select nextval('audit.event_id_seq'), now(), 'x', 'recharge.late', 'transaction', 'x', jsonb_build_object('payload', {TAG_OF_OLD}) \
+         select nextval('audit.event_id_seq'), now(), 'x', 'recharge.late', 'transaction', 'x', \
+                jsonb_build_object('payload', {TAG_OF_OLD}) \
          from generate_series(1, 3)"
     ));
     shop.superuser.run("call audit.seal()");
@@ -332,7 +334,8 @@ struct Argument {
 fn functions(superuser: &Session) -> Vec<Function> {
     let rows = superuser.rows(
         "select f.func, f.level, array_to_string(p.proargnames[1:p.pronargs], ' ') as names, \
-                array_to_string(array(select format_type(t, null) from unnest(p.proargtypes) with ordinality u (t, n) order by n), ',') as types, \
+                array_to_string(array(select format_type(t, null) from unnest(p.proargtypes) with ordinality u (t, n) order by n), ',') \
+                    as types, \
                 p.pronargs - p.pronargdefaults as required \
          from sec.api_functions() f join pg_proc p on p.pronamespace::regnamespace || '.' || p.proname = f.func \
          where f.level in ('client', 'backend') order by 1, 3",
