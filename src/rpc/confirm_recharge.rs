@@ -118,7 +118,11 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
     }
     let waiting = match owner {
         None => None,
-        Some(TradeOwner::Suspense(suspended)) => suspense::lock(call.db, suspended),
+        Some(TradeOwner::Suspense(suspended)) => {
+            let kept = suspense::lock(call.db, suspended);
+            call.after_waiting()?;
+            kept
+        }
         Some(TradeOwner::Recharge(_)) => return Err(elsewhere("the gateway trade number belongs to another recharge")),
     };
     if tx.status == TxStatus::Completed && !takes_number(&tx, &word) {
@@ -237,8 +241,7 @@ fn credited_from_suspense(call: &Call, mut kept: Suspense, tx: &Tx) -> Result<()
     kept.credited_tx_no = Some(tx.tx_no());
     suspense::resolve(
         call.db,
-        Status::Open,
-        &kept,
+        &mut kept,
         &suspense::Word {
             resolution: "credited",
             at: call.at,

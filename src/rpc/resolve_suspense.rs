@@ -133,8 +133,7 @@ fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> 
     }
     suspense::resolve(
         call.db,
-        from,
-        &kept,
+        &mut kept,
         &Word {
             resolution: request.resolution.label(),
             at: call.at,

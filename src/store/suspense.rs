@@ -1,6 +1,7 @@
 //! `app.suspense_payments`: gateway money that came and could not be credited, until somebody says what becomes of it.
 
-use super::row::Row;
+use super::direct::{Path, Table};
+use super::row::{Row, RowVersion};
 use super::spi::{Db, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
 use crate::error::{Error, Result, Token};
@@ -53,19 +54,48 @@ pub struct Suspense {
     pub out_refund_no: Option<String>,
     pub idempotency_key: Option<String>,
     pub resolution: Option<String>,
+    version: RowVersion,
 }
+
+static TABLE: Table = Table {
+    schema: c"app",
+    name: "suspense_payments",
+    columns: &[
+        "id",
+        "created_at",
+        "gateway_trade_no",
+        "tx_no",
+        "amount",
+        "payment_method",
+        "reason",
+        "payload",
+        "status",
+        "resolution",
+        "resolved_at",
+        "resolved_by",
+        "resolved_role",
+        "note",
+        "credited_tx_no",
+        "out_refund_no",
+        "idempotency_key",
+    ],
+    asserted: &[],
+};
+
+static BY_ID: Path = Path { table: &TABLE, index: "suspense_payments_pkey", key: &["id"] };
 
 fn read(r: &Row) -> Suspense {
     Suspense {
         id: r.get(1),
-        gateway_trade_no: r.get(2),
-        amount: r.get(3),
-        payment_method: PayMethod::from_label(&r.label(4)).expect("labels of app.pay_method"),
-        status: Status::from_label(&r.text(5)),
-        credited_tx_no: r.opt(6),
-        out_refund_no: r.opt(7),
-        idempotency_key: r.opt(8),
-        resolution: r.opt(9),
+        gateway_trade_no: r.get(3),
+        amount: r.get(5),
+        payment_method: PayMethod::from_label(&r.label(6)).expect("labels of app.pay_method"),
+        status: Status::from_label(&r.text(9)),
+        resolution: r.opt(10),
+        credited_tx_no: r.opt(15),
+        out_refund_no: r.opt(16),
+        idempotency_key: r.opt(17),
+        version: r.version(),
     }
 }
 
@@ -102,12 +132,7 @@ pub fn insert(db: &Db, id: i64, at: Timestamp, arrived: Arrived) {
 }
 
 pub fn lock(db: &Db, id: i64) -> Option<Suspense> {
-    db.row(
-        "SELECT s.id, s.gateway_trade_no, s.amount, s.payment_method, s.status, s.credited_tx_no, s.out_refund_no, \
-                s.idempotency_key, s.resolution FROM app.suspense_payments s WHERE s.id = $1 FOR NO KEY UPDATE",
-        &[p(id)],
-        read,
-    )
+    db.lock(&BY_ID, None, &[p(id)], read)
 }
 
 /// Who says what becomes of it, and why.
@@ -120,26 +145,20 @@ pub struct Word<'a> {
     pub idempotency_key: Option<&'a str>,
 }
 
-/// Writes the new state of a locked row, which was `from`. Error: `STATUS_CONFLICT`, a trigger changed it in between.
-pub fn resolve(db: &Db, from: Status, suspense: &Suspense, word: &Word) -> Result<()> {
-    let touched = db.run(
-        "UPDATE app.suspense_payments SET status = $2, credited_tx_no = $3, out_refund_no = $4, resolution = $5, resolved_at = $6, \
-                resolved_by = $7, resolved_role = $8, note = $9, idempotency_key = $10 WHERE id = $1 AND status = $11",
-        &[
-            p(suspense.id),
-            p(suspense.status.label()),
-            p(suspense.credited_tx_no.as_deref()),
-            p(suspense.out_refund_no.as_deref()),
-            p(word.resolution),
-            p(word.at),
-            p(word.actor),
-            p(word.role),
-            p(word.note),
-            p(word.idempotency_key),
-            p(from.label()),
-        ],
-    );
-    moved_once(touched == 1)
+/// Writes the new state of a locked row. Error: `STATUS_CONFLICT`, a trigger has changed it meanwhile.
+pub fn resolve(db: &Db, suspense: &mut Suspense, word: &Word) -> Result<()> {
+    let changes = vec![
+        ("status", p(suspense.status.label())),
+        ("credited_tx_no", p(suspense.credited_tx_no.as_deref())),
+        ("out_refund_no", p(suspense.out_refund_no.as_deref())),
+        ("resolution", p(word.resolution)),
+        ("resolved_at", p(word.at)),
+        ("resolved_by", p(word.actor)),
+        ("resolved_role", p(word.role)),
+        ("note", p(word.note)),
+        ("idempotency_key", p(word.idempotency_key)),
+    ];
+    db.update_locked(&BY_ID, None, &[p(suspense.id)], &mut suspense.version, changes)
 }
 
 /// What only a trigger that calls RPCs can have changed under a lock is an error, never written over.

@@ -16,6 +16,11 @@ fn stage(shop: &Shop) -> Names {
     let paid = shop.charge(&ming, "50.00")["tx_no"].to_owned();
     let lost = shop.charge(&mei, "7.00")["tx_no"].to_owned();
     let waiting = shop.pending(&ming, "20.00");
+    let settled = shop.pending(&ming, "30.00");
+    for number in ["g-8", "g-9"] {
+        shop.backend.run(&format!("select * from app.confirm_recharge('{settled}', 30.00, '{number}')"));
+    }
+    let suspense = shop.superuser.value("select id from app.suspense_payments");
     let code = shop.code(&ming);
     shop.set_card(&mei.card, "personal", "lost");
     let company_code = shop.company_code(&company, &ming);
@@ -28,6 +33,7 @@ fn stage(shop: &Shop) -> Names {
         ("{lost_member}", mei.id.to_string()),
         ("{lost_paid}", lost),
         ("{waiting}", waiting),
+        ("{suspense}", suspense),
         ("{company}", company.card.clone()),
         ("{company_no}", company.card_no.clone()),
         ("{company_code}", company_code),
@@ -39,7 +45,7 @@ fn named(sql: &str, names: &Names) -> String {
     names.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(name, value))
 }
 
-const CALLS: [(&str, &str); 19] = [
+const CALLS: [(&str, &str); 20] = [
     ("charge", "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00)"),
     ("charge once", "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00, p_idempotency_key => 'once')"),
     ("company charge", "select * from app.merchant_charge_by_qr('SHOP-001', '{company_code}', 3.00)"),
@@ -48,6 +54,7 @@ const CALLS: [(&str, &str); 19] = [
     ("compensate the lost card", "select * from app.compensate_tx('{lost_paid}', 1.00, 'x')"),
     ("take off the lost card", "select * from app.compensate_tx('{lost_paid}', -1.00, 'x')"),
     ("confirm", "select * from app.confirm_recharge('{waiting}', 20.00, 'g-1')"),
+    ("resolve", "select * from app.resolve_suspense({suspense}, 'credited', 'x', '{card}')"),
     ("fail", "select * from app.fail_recharge('{waiting}', 'x')"),
     ("recharge", "select * from app.user_recharge_personal_card('{card}', 2.00, 'cash')"),
     ("points", "select * from app.adjust_points('{card}', 5000, 'x')"),
@@ -69,7 +76,7 @@ const OUTER_ONLY: [(&str, &str); 3] = [
 ];
 
 /// Where the triggers are.
-const HOOKS: [(&str, &str); 12] = [
+const HOOKS: [(&str, &str); 13] = [
     ("app.personal_cards", "after update"),
     ("app.personal_cards", "before update"),
     ("app.personal_cards", "after insert"),
@@ -81,6 +88,7 @@ const HOOKS: [(&str, &str); 12] = [
     ("app.enterprise_card_bindings", "after update"),
     ("app.enterprise_card_bindings", "before delete"),
     ("app.member_profiles", "after update"),
+    ("app.suspense_payments", "after update"),
     ("audit.event_log", "after insert"),
 ];
 
