@@ -87,7 +87,8 @@ BEGIN
     -- Where the log is a copy of another server's, an event of our own would have the id of one that is to arrive.
     IF EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srrelid = 'audit.event_log'::regclass
                  OR r.srrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass)) THEN
-        RAISE LOG 'mps: % by %: % % % %, not in the audit log, which is subscribed to', now(), session_user, p_action, p_object_type, p_object_id, p_context;
+        RAISE LOG 'mps: % by %: % % %, not in the audit log, which is subscribed to',
+            p_action, sec.caller_role(), p_object_type, p_object_id, p_context;
         RETURN;
     END IF;
     -- Whoever does something rare must not fail because nobody has made this month.

@@ -232,6 +232,7 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         FROM sec.api_grants g
         WHERE NOT EXISTS (SELECT FROM held h JOIN pg_roles r ON r.oid = h.role
                           WHERE h.level = g.level AND (r.rolname = g.role_name OR (h.role = g.role_oid AND g.cluster = sec.cluster())))
+          AND (sec.holders_are_known() OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = sec.noted_role(g.role_name, g.role_oid, g.cluster)))
         UNION ALL
         SELECT 'remembered grants belong to roles that exist', format('%s (%s): remembered, but may not execute its marker', pg_get_userbyid(h.role), h.level)
         FROM held h WHERE NOT EXISTS (SELECT FROM in_force f WHERE f.role = h.role AND f.level = h.level)

@@ -227,12 +227,12 @@ fn personal_code(backend: &Session, card: &str) -> String {
     backend.row(&format!("select * from app.rotate_card_qr('{card}')"))["qr_plain"].to_owned()
 }
 
-/// Every row of every table but the schema's version and what maintenance notes.
+/// Every row of every table but the schema's version, what maintenance notes and how grants are noted (grants.rs).
 fn rows(session: &Session) -> Vec<String> {
     session
         .column(
             "select c.oid::regclass::text from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec') \
-               and c.relkind = 'r' and c.relname not in ('settings', 'job_runs') order by 1",
+               and c.relkind = 'r' and c.relname not in ('settings', 'job_runs', 'api_grants', 'level_holders') order by 1",
         )
         .iter()
         .map(|table| {
