@@ -46,7 +46,8 @@ BEGIN
     -- Where the log is a copy of another server's, an event of our own would have the id of one that is to arrive.
     IF EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srrelid = 'audit.event_log'::regclass
                  OR r.srrelid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass)) THEN
-        RAISE LOG 'mps: % by %: % % % %, not in the audit log, which is subscribed to', now(), session_user, p_action, p_object_type, p_object_id, p_context;
+        RAISE LOG 'mps: % by %: % % %, not in the audit log, which is subscribed to',
+            p_action, sec.caller_role(), p_object_type, p_object_id, p_context;
         RETURN;
     END IF;
     -- Whoever does something rare must not fail because nobody has made this month.
@@ -1107,6 +1108,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.cluster() IS 'Which cluster this is: only there does the oid of a role mean that role. NULL where nobody may ask. Internal.';
+CREATE FUNCTION sec.noted_role(p_role_name text, p_role_oid oid, p_cluster text) RETURNS regrole
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.oid::regrole FROM pg_roles r
+    WHERE CASE WHEN p_role_oid IS NOT NULL AND p_cluster = sec.cluster() THEN r.oid = p_role_oid ELSE r.rolname = p_role_name END
+$$;
+COMMENT ON FUNCTION sec.noted_role(text, oid, text) IS
+    'Which role a note in sec.api_grants means here: the very role in its own cluster, elsewhere the one of that name. Internal.';
 CREATE FUNCTION sec.install_grants() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1138,10 +1146,8 @@ BEGIN
     ELSIF NOT sec.holders_are_known() THEN
         -- Nothing but notes came along. In their own cluster they say which role, elsewhere what it was called.
         FOR v IN
-            SELECT g.role_name, g.level, r.oid::regrole AS role
-            FROM sec.api_grants g
-            LEFT JOIN pg_roles r ON CASE WHEN g.role_oid IS NOT NULL AND g.cluster = sec.cluster() THEN r.oid = g.role_oid ELSE r.rolname = g.role_name END
-            WHERE g.gone_at IS NULL
+            SELECT g.role_name, g.level, sec.noted_role(g.role_name, g.role_oid, g.cluster) AS role
+            FROM sec.api_grants g WHERE g.gone_at IS NULL
         LOOP
             IF v.role IS NOT NULL THEN
                 EXECUTE format('GRANT SELECT (%I) ON sec.level_holders TO %s', v.level, v.role);
@@ -1167,7 +1173,8 @@ DECLARE
     v record;
     v_markers boolean := EXISTS (SELECT FROM sec.levels_in_force());
 BEGIN
-    ALTER TABLE sec.api_grants ADD COLUMN IF NOT EXISTS role_oid oid, ADD COLUMN IF NOT EXISTS cluster text, ADD COLUMN IF NOT EXISTS gone_at timestamptz;
+    ALTER TABLE sec.api_grants ADD COLUMN IF NOT EXISTS role_oid oid, ADD COLUMN IF NOT EXISTS cluster text,
+                               ADD COLUMN IF NOT EXISTS gone_at timestamptz;
     FOR v IN
         -- The markers say who has which level, whatever a role is called by now. Only whether a backend is a client besides is
         -- to be learned from the list.
@@ -1179,7 +1186,8 @@ BEGIN
         -- DROP EXTENSION has taken the markers along, but not the schema, on which every level has USAGE.
         SELECT r.oid::regrole, g.level FROM sec.api_grants g JOIN pg_roles r ON r.rolname = g.role_name
         WHERE NOT v_markers
-          AND EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'sec' AND a.grantee = r.oid AND a.grantor = n.nspowner)
+          AND EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a
+                      WHERE n.nspname = 'sec' AND a.grantee = r.oid AND a.grantor = n.nspowner)
     LOOP
         EXECUTE format('GRANT SELECT (%I) ON sec.level_holders TO %s', v.level, v.role);
     END LOOP;
@@ -1199,7 +1207,8 @@ BEGIN
         WHERE g.role_oid = h.role AND g.level = h.level AND g.cluster = v_here AND r.oid = h.role AND r.rolname <> g.role_name;
         UPDATE sec.api_grants g SET gone_at = now()
         WHERE g.gone_at IS NULL
-          AND NOT EXISTS (SELECT FROM sec.levels_held() h JOIN pg_roles r ON r.oid = h.role WHERE r.rolname = g.role_name AND h.level = g.level);
+          AND NOT EXISTS (SELECT FROM sec.levels_held() h JOIN pg_roles r ON r.oid = h.role
+                          WHERE r.rolname = g.role_name AND h.level = g.level);
     END IF;
     INSERT INTO sec.api_grants AS g (role_name, level, role_oid, cluster)
     SELECT r.rolname, h.level, r.oid, v_here FROM sec.levels_held() h JOIN pg_roles r ON r.oid = h.role
@@ -1254,7 +1263,8 @@ DECLARE
 BEGIN
     -- One at a time: two would meet in the server's catalogs, and one of them would fail.
     LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
-    v_had := EXISTS (SELECT FROM sec.levels_held() h JOIN sec.levels_in_force() f USING (role, level) WHERE h.role = p_role AND h.level = p_level);
+    v_had := EXISTS (SELECT FROM sec.levels_held() h JOIN sec.levels_in_force() f USING (role, level)
+                     WHERE h.role = p_role AND h.level = p_level);
     PERFORM sec.apply_level(p_role, p_level, true);
     PERFORM sec.note_grants();
     IF NOT v_had THEN
@@ -1311,8 +1321,10 @@ BEGIN
     -- Remembered, or given past sec.grant_api(): both are taken back. A backend has the clients' marker anyway.
     v_had := EXISTS (SELECT FROM sec.levels_held() h WHERE h.role = v_role AND h.level = p_level)
           OR EXISTS (SELECT FROM sec.levels_in_force() f WHERE f.role = v_role AND f.level = p_level
-                       AND (p_level <> 'client' OR NOT EXISTS (SELECT FROM sec.levels_held() h WHERE h.role = v_role AND h.level = 'backend')));
-    DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level RETURNING coalesce(g.role_oid, 0) INTO v_noted;
+                       AND (p_level <> 'client' OR NOT EXISTS (SELECT FROM sec.levels_held() h
+                                                               WHERE h.role = v_role AND h.level = 'backend')));
+    DELETE FROM sec.api_grants g WHERE g.role_name = p_role AND g.level = p_level
+    RETURNING coalesce(g.role_oid, 0) INTO v_noted;
     IF v_role IS NOT NULL THEN
         PERFORM sec.apply_level(v_role, p_level, false);
         -- Levels overlap: what another one still gives comes back.
@@ -1554,6 +1566,7 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
         FROM sec.api_grants g
         WHERE NOT EXISTS (SELECT FROM held h JOIN pg_roles r ON r.oid = h.role
                           WHERE h.level = g.level AND (r.rolname = g.role_name OR (h.role = g.role_oid AND g.cluster = sec.cluster())))
+          AND (sec.holders_are_known() OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = sec.noted_role(g.role_name, g.role_oid, g.cluster)))
         UNION ALL
         SELECT 'remembered grants belong to roles that exist', format('%s (%s): remembered, but may not execute its marker', pg_get_userbyid(h.role), h.level)
         FROM held h WHERE NOT EXISTS (SELECT FROM in_force f WHERE f.role = h.role AND f.level = h.level)
@@ -2243,6 +2256,18 @@ DECLARE
     v_answer text;
     v_message text;
 BEGIN
+    -- Only the library knows its version: any RPC answers SCHEMA_OUTDATED before anything else. Then there is no more to say: the
+    -- rest asks tables that an older release may not have.
+    BEGIN
+        PERFORM app.get_settings();
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
+    END;
+    IF v_answer = 'SCHEMA_OUTDATED' THEN
+        RETURN QUERY SELECT 'schema_version'::text, false, v_message || ': SELECT app.migrate()';
+        RETURN;
+    END IF;
+
     SELECT count(*) AS ahead INTO v
     FROM generate_series(1, 120) n
     WHERE NOT EXISTS (
@@ -2299,16 +2324,8 @@ BEGIN
                                 date_trunc('second', greatest(clock_timestamp() - coalesce(r.finished_at, r.started_at), interval '0')), r.rows_done) END
         FROM sec.jobs() j FULL JOIN app.job_runs r ON r.job = j.job ORDER BY j.job IS NULL, 1;
 
-    -- Only the library knows its version: any RPC answers SCHEMA_OUTDATED before anything else.
-    BEGIN
-        PERFORM app.get_settings();
-    EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
-    END;
     RETURN QUERY
-        SELECT 'schema_version'::text, v_answer IS DISTINCT FROM 'SCHEMA_OUTDATED',
-               CASE WHEN v_answer = 'SCHEMA_OUTDATED' THEN v_message || ': SELECT app.migrate()'
-                    ELSE format('tables %s, extension %s', s.schema_version, coalesce(e.extversion, 'missing')) END
+        SELECT 'schema_version'::text, true, format('tables %s, extension %s', s.schema_version, coalesce(e.extversion, 'missing'))
         FROM (SELECT) one LEFT JOIN app.settings s ON true LEFT JOIN pg_extension e ON e.extname = 'mps';
 END
 $$;
