@@ -155,6 +155,18 @@ DECLARE
     v_answer text;
     v_message text;
 BEGIN
+    -- Only the library knows its version: any RPC answers SCHEMA_OUTDATED before anything else. Then there is no more to say: the
+    -- rest asks tables that an older release may not have.
+    BEGIN
+        PERFORM app.get_settings();
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
+    END;
+    IF v_answer = 'SCHEMA_OUTDATED' THEN
+        RETURN QUERY SELECT 'schema_version'::text, false, v_message || ': SELECT app.migrate()';
+        RETURN;
+    END IF;
+
     SELECT count(*) AS ahead INTO v
     FROM generate_series(1, 120) n
     WHERE NOT EXISTS (
@@ -211,16 +223,8 @@ BEGIN
                                 date_trunc('second', greatest(clock_timestamp() - coalesce(r.finished_at, r.started_at), interval '0')), r.rows_done) END
         FROM sec.jobs() j FULL JOIN app.job_runs r ON r.job = j.job ORDER BY j.job IS NULL, 1;
 
-    -- Only the library knows its version: any RPC answers SCHEMA_OUTDATED before anything else.
-    BEGIN
-        PERFORM app.get_settings();
-    EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
-    END;
     RETURN QUERY
-        SELECT 'schema_version'::text, v_answer IS DISTINCT FROM 'SCHEMA_OUTDATED',
-               CASE WHEN v_answer = 'SCHEMA_OUTDATED' THEN v_message || ': SELECT app.migrate()'
-                    ELSE format('tables %s, extension %s', s.schema_version, coalesce(e.extversion, 'missing')) END
+        SELECT 'schema_version'::text, true, format('tables %s, extension %s', s.schema_version, coalesce(e.extversion, 'missing'))
         FROM (SELECT) one LEFT JOIN app.settings s ON true LEFT JOIN pg_extension e ON e.extname = 'mps';
 END
 $$;

@@ -241,6 +241,20 @@ fn rows(session: &Session) -> Vec<String> {
         .collect()
 }
 
+/// Tables that were there hold what they held (but for two lists that 0.3.0 writes anew), new ones nothing.
+#[track_caller]
+fn rows_kept(before: &[String], after: &[String]) {
+    let table = |line: &str| line.split(' ').next().unwrap().to_owned();
+    let rewritten = ["sec.api_grants", "app.external_orders"];
+    let lost: Vec<_> =
+        before.iter().filter(|line| !after.contains(line) && !rewritten.contains(&table(line).as_str())).collect();
+    assert!(lost.is_empty(), "rows changed: {lost:#?}");
+    let known: BTreeSet<String> = before.iter().map(|line| table(line)).collect();
+    let new: Vec<_> =
+        after.iter().filter(|line| !known.contains(&table(line)) && !line.contains(" 0d41d8cd98f0")).collect();
+    assert!(new.is_empty(), "rows of no release: {new:#?}");
+}
+
 /// A charge that continues the numbers, the books, the rules.
 fn trades_on(db: &Db) {
     let (s, backend) = (db.superuser(), db.backend());
@@ -320,7 +334,7 @@ fn an_upgrade_keeps_every_row_and_sessions_of_the_old_library_go_on() {
         let before = rows(&s);
 
         s.run("alter extension mps update");
-        assert_eq!(rows(&s), before, "rows changed");
+        rows_kept(&before, &rows(&s));
         let without = |line: &String| !["setting ", "granted ", "schema "].iter().any(|start| line.starts_with(start));
         same(&fresh().into_iter().filter(without).collect(), &schema(&s).into_iter().filter(without).collect());
 
@@ -410,7 +424,7 @@ fn a_dump_of_the_old_release_is_migrated() {
         assert_eq!(s.value("select ok from app.health() where check_name = 'schema_version'"), "f");
         let before = rows(&s);
         assert_eq!(s.value("select app.migrate()"), "3");
-        assert_eq!(rows(&s), before, "rows changed");
+        rows_kept(&before, &rows(&s));
         let without = |line: &String| !line.starts_with("setting ");
         same(&fresh().into_iter().filter(without).collect(), &schema(&s).into_iter().filter(without).collect());
         trades_on(&db);
