@@ -804,7 +804,7 @@ COMMENT ON FUNCTION sec.migrate_tables() IS
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    ALTER TABLE app.settings ADD COLUMN max_pending_recharges integer NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000);
+    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS max_pending_recharges integer NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000);
     COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
     COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge (scope_no: number of the personal, enterprise card)';
     COMMENT ON COLUMN app.external_orders.tx_id IS 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
