@@ -15,10 +15,13 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::panic::AssertUnwindSafe;
 
+/// Which statement a kept plan is of: the address of its text, the columns that it changes, the month of its partition.
+type PlanKey = (usize, u64, Option<Month>);
+
 thread_local! {
     /// Kept plans by the address of their text and, for statements on one partition, its month. Bounded by the number of
     /// statements in this library times the months that this backend has touched.
-    static PLANS: RefCell<HashMap<(usize, u64, Option<Month>), pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<HashMap<PlanKey, pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
 }
 
 /// What to run.
