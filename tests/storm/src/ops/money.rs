@@ -167,7 +167,9 @@ pub fn replay(client: &mut Client) {
     let (mut request, first) = (known.0.clone(), &known.1);
     request.by = client.by();
     // A known order id under a new key is the same request; the new key is bound to it.
-    let rebound = request.order.is_some() && client.chance(30);
+    // But for a member's order, which may have come to nothing and be asked for again.
+    let may_be_asked_again = matches!((request.who, &request.what), (Who::User(_), What::Recharge { .. }));
+    let rebound = request.order.is_some() && !may_be_asked_again && client.chance(30);
     if rebound {
         request.key = Some(client.name("rebound"));
     }
