@@ -47,13 +47,19 @@ BEGIN
         END IF;
     END LOOP;
     -- A grant inside CREATE EXTENSION counts as the extension's own and pg_dump leaves it out, also on what is no member. Ours
-    -- are to be dumped like anybody's.
-    DELETE FROM pg_init_privs i
-    USING pg_namespace n
-    WHERE n.nspname IN ('app', 'audit', 'sec')
-      AND ((i.classoid = 'pg_namespace'::regclass AND i.objoid = n.oid)
-        OR (i.classoid = 'pg_class'::regclass AND i.objoid IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = n.oid))
-        OR (i.classoid = 'pg_proc'::regclass AND i.objoid IN (SELECT p.oid FROM pg_proc p WHERE p.pronamespace = n.oid)));
+    -- are to be dumped like anybody's. From 17 on the server also notes which roles are in them, and keeps those from being dropped.
+    FOR v IN
+        SELECT 'pg_namespace'::regclass AS classid, n.oid AS objid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec')
+        UNION ALL
+        SELECT 'pg_class'::regclass, c.oid FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('app', 'audit', 'sec')
+        UNION ALL
+        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec')
+    LOOP
+        DELETE FROM pg_init_privs i WHERE i.classoid = v.classid AND i.objoid = v.objid;
+        DELETE FROM pg_shdepend d
+        WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+          AND d.classid = v.classid AND d.objid = v.objid AND d.deptype = 'i';
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.disown_data() IS

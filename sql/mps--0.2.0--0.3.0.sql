@@ -2619,6 +2619,41 @@ END
 $$;
 COMMENT ON FUNCTION sec.settle_functions() IS
     'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
+CREATE OR REPLACE FUNCTION sec.disown_data() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    -- Data is not the extension's: DROP EXTENSION must not take it.
+    FOR v IN
+        SELECT d.classid, d.objid, o.type, o.identity
+        FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) o
+        WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+          AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
+          AND d.classid IN ('pg_class'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
+        ORDER BY d.classid = 'pg_type'::regclass, o.identity LIKE '%[]'
+    LOOP
+        -- Newer servers let a table take its row type along, and a type its array.
+        IF EXISTS (SELECT FROM pg_depend d WHERE d.classid = v.classid AND d.objid = v.objid AND d.deptype = 'e') THEN
+            EXECUTE format('ALTER EXTENSION mps DROP %s %s', v.type, v.identity);
+        END IF;
+    END LOOP;
+    -- A grant inside CREATE EXTENSION counts as the extension's own and pg_dump leaves it out, also on what is no member. Ours
+    -- are to be dumped like anybody's. From 17 on the server also notes which roles are in them, and keeps those from being dropped.
+    FOR v IN
+        SELECT 'pg_namespace'::regclass AS classid, n.oid AS objid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec')
+        UNION ALL
+        SELECT 'pg_class'::regclass, c.oid FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('app', 'audit', 'sec')
+        UNION ALL
+        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec')
+    LOOP
+        DELETE FROM pg_init_privs i WHERE i.classoid = v.classid AND i.objoid = v.objid;
+        DELETE FROM pg_shdepend d
+        WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+          AND d.classid = v.classid AND d.objid = v.objid AND d.deptype = 'i';
+    END LOOP;
+END
+$$;
 
 -- End of the functions --
 
