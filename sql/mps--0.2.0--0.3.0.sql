@@ -527,7 +527,7 @@ BEGIN
         ) PARTITION BY RANGE (happened_at);
         COMMENT ON TABLE audit.event_log IS 'Who did what, when, to what, in which context. Append-only; by month of happened_at (UTC). Each partition has its own primary key (id).';
         COMMENT ON COLUMN audit.event_log.actor_user_id IS 'sec.uid() of the caller; NULL for a backend without one.';
-        COMMENT ON COLUMN audit.event_log.actor_role IS 'The database role the server ran the caller under.';
+        COMMENT ON COLUMN audit.event_log.actor_role IS 'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if that has the lesser level.';
     END IF;
     IF to_regclass('app.archived_months') IS NULL THEN
         CREATE TABLE app.archived_months (
@@ -792,6 +792,7 @@ BEGIN
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
         PERFORM sec.migrate_recharges();
         PERFORM sec.migrate_views_3();
+        PERFORM sec.migrate_comments_3();
     END IF;
     UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
     RETURN c_version;
@@ -849,6 +850,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_views_3() IS 'The views of 0.3.0 in the place of those of older releases. Internal: sec.migrate_tables() calls it.';
+CREATE FUNCTION sec.migrate_comments_3() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_log regclass;
+BEGIN
+    FOR v_log IN SELECT 'audit.event_log'::regclass UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.actor_role IS %L', v_log,
+                       'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if that has the lesser level.');
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_comments_3() IS 'What 0.3.0 says otherwise of columns that are as they were. Internal: sec.migrate_tables() calls it.';
 CREATE OR REPLACE FUNCTION sec.expect_many_rows(p_transactions regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1305,7 +1318,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
-    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server) operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server), operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
 CREATE OR REPLACE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

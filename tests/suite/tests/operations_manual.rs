@@ -581,6 +581,24 @@ const SCENES: &[Scene] = &[
         after: |w| w.has(0, "31.00", "active"),
     },
     Scene {
+        heading: "Money in suspense",
+        before: |w| {
+            // One order that was paid four times.
+            let tx = w.asked_for("30.00");
+            let card_no = w.members[0].card_no.clone();
+            for (n, status) in [(0, "completed"), (1, "suspense"), (2, "suspense"), (3, "suspense")] {
+                let confirm = format!("select * from app.confirm_recharge('{tx}', 30.00, 'wx-420001{n}')");
+                assert_eq!(&w.shop().row(&confirm)["status"], status);
+            }
+            assert_eq!(w.shop().value("select ok from app.health() where check_name = 'suspense'"), "f");
+            w.value("trade_no", "wx-4200011");
+            w.value("back_trade_no", "wx-4200012");
+            w.value("wrong_trade_no", "wx-4200013");
+            w.value("card_no", card_no);
+        },
+        after: |w| w.has(0, "61.00", "active"),
+    },
+    Scene {
         heading: "A closed card was credited",
         before: |w| {
             let tx = w.asked_for("25.00");
@@ -708,7 +726,7 @@ const SCENES: &[Scene] = &[
             w.recharged("10.00");
             let s = w.shop();
             let sequences = "select count(setval(format('%I.%I', schemaname, sequencename), 1, false)) from pg_sequences where schemaname in ('app', 'audit')";
-            assert_eq!(s.value(sequences), "6", "as many as the recipe brings up");
+            assert_eq!(s.value(sequences), "7", "as many as the recipe brings up");
             let refused = s.failure(&format!("select * from app.rotate_card_qr('{}')", w.members[0].card));
             assert_eq!(refused.code, "23505", "{refused:?}");
         },
