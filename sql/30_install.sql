@@ -398,7 +398,7 @@ BEGIN
             note             text,
             credited_tx_no   text,
             out_refund_no    text           UNIQUE,
-            idempotency_key  text,
+            idempotency_keys jsonb          NOT NULL DEFAULT '{}',
             CHECK ((status = 'credited') = (credited_tx_no IS NOT NULL))
         );
         CREATE INDEX suspense_payments_open_idx ON app.suspense_payments (created_at) WHERE status IN ('open', 'refunding');
@@ -412,7 +412,7 @@ BEGIN
         COMMENT ON COLUMN app.suspense_payments.resolution IS 'The last word of app.resolve_suspense(), by resolved_by under resolved_role at resolved_at, with its note.';
         COMMENT ON COLUMN app.suspense_payments.credited_tx_no IS 'The recharge that credited it.';
         COMMENT ON COLUMN app.suspense_payments.out_refund_no IS 'The number under which the gateway was asked to pay it back.';
-        COMMENT ON COLUMN app.suspense_payments.idempotency_key IS 'The key of the last word; keys are unique per row here.';
+        COMMENT ON COLUMN app.suspense_payments.idempotency_keys IS 'Each key that a word came with, and what it was answered; the row is their scope.';
     END IF;
     IF to_regclass('app.job_runs') IS NULL THEN
         CREATE TABLE app.job_runs (

@@ -1,5 +1,5 @@
 -- Maintenance, for pg_cron or psql. Procedures are SECURITY INVOKER without SET, so that they can COMMIT between batches;
--- each batch is one SECURITY DEFINER function. They use no operator and no unqualified name, so the caller's search_path
+-- each batch is one function that becomes mps_owner (SECURITY DEFINER, or in C). They use no operator and no unqualified name, so the caller's search_path
 -- does not matter. Every batch may be interrupted and run again.
 
 CREATE FUNCTION app.error_list() RETURNS TABLE (token text, sqlstate text, http_status integer, message_en text, message_zh text)

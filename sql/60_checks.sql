@@ -181,7 +181,9 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
               FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
               WHERE a.privilege_type = 'CREATE' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
                 AND (a.grantee = 0 OR EXISTS (SELECT FROM leveled l WHERE l.is_client AND NOT l.is_backend AND pg_has_role(l.oid, a.grantee, 'MEMBER')))) x
-        WHERE EXISTS (SELECT FROM leveled l WHERE l.is_backend AND has_schema_privilege(l.oid, x.oid, 'USAGE'))
+        UNION ALL
+        SELECT 'clients create nothing where backends may find it', format('%s may CREATE schemas', l.oid::regrole)
+        FROM leveled l WHERE l.is_client AND NOT l.is_backend AND has_database_privilege(l.oid, current_database(), 'CREATE')
         UNION ALL
         SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or has powers of its own'
         FROM owner o WHERE o.rolcanlogin OR o.powerful

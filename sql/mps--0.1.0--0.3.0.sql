@@ -605,7 +605,7 @@ BEGIN
             note             text,
             credited_tx_no   text,
             out_refund_no    text           UNIQUE,
-            idempotency_key  text,
+            idempotency_keys jsonb          NOT NULL DEFAULT '{}',
             CHECK ((status = 'credited') = (credited_tx_no IS NOT NULL))
         );
         CREATE INDEX suspense_payments_open_idx ON app.suspense_payments (created_at) WHERE status IN ('open', 'refunding');
@@ -619,7 +619,7 @@ BEGIN
         COMMENT ON COLUMN app.suspense_payments.resolution IS 'The last word of app.resolve_suspense(), by resolved_by under resolved_role at resolved_at, with its note.';
         COMMENT ON COLUMN app.suspense_payments.credited_tx_no IS 'The recharge that credited it.';
         COMMENT ON COLUMN app.suspense_payments.out_refund_no IS 'The number under which the gateway was asked to pay it back.';
-        COMMENT ON COLUMN app.suspense_payments.idempotency_key IS 'The key of the last word; keys are unique per row here.';
+        COMMENT ON COLUMN app.suspense_payments.idempotency_keys IS 'Each key that a word came with, and what it was answered; the row is their scope.';
     END IF;
     IF to_regclass('app.job_runs') IS NULL THEN
         CREATE TABLE app.job_runs (
@@ -1533,7 +1533,9 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
               FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
               WHERE a.privilege_type = 'CREATE' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
                 AND (a.grantee = 0 OR EXISTS (SELECT FROM leveled l WHERE l.is_client AND NOT l.is_backend AND pg_has_role(l.oid, a.grantee, 'MEMBER')))) x
-        WHERE EXISTS (SELECT FROM leveled l WHERE l.is_backend AND has_schema_privilege(l.oid, x.oid, 'USAGE'))
+        UNION ALL
+        SELECT 'clients create nothing where backends may find it', format('%s may CREATE schemas', l.oid::regrole)
+        FROM leveled l WHERE l.is_client AND NOT l.is_backend AND has_database_privilege(l.oid, current_database(), 'CREATE')
         UNION ALL
         SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or has powers of its own'
         FROM owner o WHERE o.rolcanlogin OR o.powerful

@@ -101,8 +101,8 @@ tokens! {
         "The refund is more than what is left of the payment. Refund at most what is left; app.tx_by_no shows it."
         "退款金额超过可退余额。";
     RechargeNotPending "RECHARGE_NOT_PENDING" 409
-        "The recharge is not in a state for this, or was settled with another gateway trade number. Look at it with app.tx_by_no and compare with the gateway."
-        "该充值当前状态不允许此操作,或已用其他渠道流水号入账。";
+        "The recharge does not wait for its payment any more. Look at it with app.tx_by_no and compare with the gateway."
+        "该充值已不在待支付状态。请查询该交易并与支付渠道核对。";
     TooManyPending "TOO_MANY_PENDING" 409
         "Too many recharges of this card wait for their payment. Pay or cancel one of them, or wait until they end by themselves."
         "该卡待支付的充值过多。请先完成或取消其中一笔,或等待其自动取消。";
@@ -110,8 +110,8 @@ tokens! {
         "The confirmed amount is not the one that was asked for, and nothing was credited. Compare with the gateway."
         "确认金额与申请金额不一致,未入账。请与支付渠道核对。";
     ExternalOrderConflict "EXTERNAL_ORDER_CONFLICT" 409
-        "This order id or gateway trade number belongs to another transaction. Use one of its own for each order."
-        "该订单号或渠道流水号已被其他交易使用。";
+        "This order id or gateway trade number belongs to another transaction, or to money in suspense. Use one of its own for each order."
+        "该订单号或渠道流水号已被其他交易或挂账款项占用。请为每笔订单使用各自的编号。";
     BalanceLimit "BALANCE_LIMIT" 409
         "The balance would pass the configured limit. Use a smaller amount, or have a backend raise max_balance."
         "余额将超过系统上限。";

@@ -248,7 +248,7 @@ fn credited_from_suspense(call: &Call, mut kept: Suspense, tx: &Tx) -> Result<()
             actor: call.caller.uid,
             role: &call.caller.role,
             note: "confirmed",
-            idempotency_key: None,
+            key: None,
         },
     )?;
     call.audit(

@@ -115,7 +115,8 @@ fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> 
     let not_there = || Error::new(Token::TxNotFound, "there is no such row in suspense");
     let mut kept = suspense::lock(call.db, id).ok_or_else(not_there)?;
     call.after_waiting()?;
-    if is_repetition(call, &kept, request)? {
+    if let Some(answered) = repetition(call, &kept, request)? {
+        kept.out_refund_no = answered;
         return Ok((kept, true));
     }
     let (from, to) = request.resolution.step();
@@ -140,7 +141,7 @@ fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> 
             actor: call.caller.uid,
             role: &call.caller.role,
             note: request.note,
-            idempotency_key: request.key,
+            key: request.key,
         },
     )?;
     call.audit(
@@ -160,20 +161,22 @@ fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> 
     Ok((kept, false))
 }
 
-/// Whether the last word was this one: it is answered as then. The row is the scope of its key.
-fn is_repetition(call: &Call, kept: &Suspense, request: &Request) -> Result<bool> {
-    let same_words = kept.resolution.as_deref() == Some(request.resolution.label())
-        && kept.status == request.resolution.step().1
-        && match request.card {
-            Some(card) => credited_card(call, kept)?
-                .is_some_and(|(card_type, credited)| books::succeeds(call, card_type, card, credited)),
-            None => true,
-        };
-    if request.key.is_some() && request.key == kept.idempotency_key.as_deref() {
-        ensure(same_words, Token::IdempotencyKeyReused)?;
-        return Ok(true);
+/// Where this was said before, the refund number that it was answered; the status is that of now. The row is the scope of its
+/// keys, and remembers each: a late repetition must not send money back a second time.
+fn repetition(call: &Call, kept: &Suspense, request: &Request) -> Result<Option<Option<String>>> {
+    let word = request.resolution.label();
+    let same_card = match request.card {
+        Some(card) => credited_card(call, kept)?
+            .is_some_and(|(card_type, credited)| books::succeeds(call, card_type, card, credited)),
+        None => true,
+    };
+    if let Some(key) = request.key {
+        let Some(said) = kept.keys.get(key) else { return Ok(None) };
+        ensure(said["resolution"] == word && same_card, Token::IdempotencyKeyReused)?;
+        return Ok(Some(said["out_refund_no"].as_str().map(String::from)));
     }
-    Ok(same_words && request.key.is_none())
+    let is_last = kept.resolution.as_deref() == Some(word) && kept.status == request.resolution.step().1 && same_card;
+    Ok(is_last.then(|| kept.out_refund_no.clone()))
 }
 
 fn credited_card(call: &Call, kept: &Suspense) -> Result<Option<(CardType, Uuid)>> {

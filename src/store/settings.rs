@@ -38,9 +38,19 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
     let read_at = cache::generation();
     // By itself, before anything that another release may not have.
     let outdated = |detail| Error::new(Token::SchemaOutdated, detail);
-    let version: i32 = db
-        .row("SELECT s.schema_version FROM app.settings s", &[], |r| r.get(1))
+    let (version, is_whole): (i32, bool) = db
+        .row(
+            "SELECT s.schema_version, EXISTS (SELECT FROM pg_catalog.pg_index i \
+                    WHERE i.indrelid = 'app.settings'::pg_catalog.regclass AND i.indisprimary) FROM app.settings s",
+            &[],
+            |r| (r.get(1), r.get(2)),
+        )
         .ok_or_else(|| outdated("the tables were restored without their data".into()))?;
+    // pg_restore makes keys when the rows are in. Until then whatever calls is a CHECK or the like of somebody's, which it evaluates
+    // as whoever restores.
+    if !is_whole {
+        return Err(outdated("the tables are still being restored".into()));
+    }
     if version != SCHEMA_VERSION {
         return Err(outdated(format!("the tables have schema version {version}, the library {SCHEMA_VERSION}")));
     }

@@ -7,6 +7,7 @@ use super::types::{RawJsonb, Timestamp, Uuid};
 use crate::error::{Error, Result, Token};
 use mps_domain::money::Money;
 use mps_domain::tx_no::PayMethod;
+use serde_json::{Map, Value, json};
 
 /// What has become of the money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,8 @@ pub struct Suspense {
     /// The recharge that credited it.
     pub credited_tx_no: Option<String>,
     pub out_refund_no: Option<String>,
-    pub idempotency_key: Option<String>,
+    /// Each key that a word came with: which word, and the number that it was answered.
+    pub keys: Map<String, Value>,
     pub resolution: Option<String>,
     version: RowVersion,
 }
@@ -77,7 +79,7 @@ static TABLE: Table = Table {
         "note",
         "credited_tx_no",
         "out_refund_no",
-        "idempotency_key",
+        "idempotency_keys",
     ],
     asserted: &[],
 };
@@ -94,7 +96,7 @@ fn read(r: &Row) -> Suspense {
         resolution: r.opt(10),
         credited_tx_no: r.opt(15),
         out_refund_no: r.opt(16),
-        idempotency_key: r.opt(17),
+        keys: serde_json::from_str(&r.get::<RawJsonb>(17).to_text()).unwrap_or_default(),
         version: r.version(),
     }
 }
@@ -142,11 +144,16 @@ pub struct Word<'a> {
     pub actor: Option<Uuid>,
     pub role: &'a str,
     pub note: &'a str,
-    pub idempotency_key: Option<&'a str>,
+    pub key: Option<&'a str>,
 }
 
 /// Writes the new state of a locked row. Error: `STATUS_CONFLICT`, a trigger has changed it meanwhile.
 pub fn resolve(db: &Db, suspense: &mut Suspense, word: &Word) -> Result<()> {
+    if let Some(key) = word.key {
+        let said = json!({ "resolution": word.resolution, "out_refund_no": suspense.out_refund_no });
+        suspense.keys.insert(key.to_owned(), said);
+    }
+    let keys = RawJsonb::parse(&Value::Object(suspense.keys.clone()).to_string());
     let changes = vec![
         ("status", p(suspense.status.label())),
         ("credited_tx_no", p(suspense.credited_tx_no.as_deref())),
@@ -156,7 +163,7 @@ pub fn resolve(db: &Db, suspense: &mut Suspense, word: &Word) -> Result<()> {
         ("resolved_by", p(word.actor)),
         ("resolved_role", p(word.role)),
         ("note", p(word.note)),
-        ("idempotency_key", p(word.idempotency_key)),
+        ("idempotency_keys", p(keys)),
     ];
     db.update_locked(&BY_ID, None, &[p(suspense.id)], &mut suspense.version, changes)
 }

@@ -1,7 +1,7 @@
 //! Nobody gains a level through what runs under another's name: every place where the server runs somebody's code, with every
 //! level as the owner of the code and as who makes it run. `docs/security.md` has the same list in words.
 
-use mps_tests::{Cluster, Db, Member, Session, Shop, Till, claims, q, until};
+use mps_tests::{Cluster, Db, Member, Scratch, Session, Shop, Till, claims, program, q, until};
 use std::time::Duration;
 
 /// Nobody, a client (logs in as itself), a backend, a superuser, least first.
@@ -417,4 +417,40 @@ fn who_was_granted_a_function_by_hand_calls_it_as_a_client() {
     session.run(&format!("select set_config('request.jwt.claims', {}, false)", q(claims("x", Some(ming.id)))));
     assert_eq!(session.value(&format!("select app.balance_as_of('{}', now())", ming.card)), "5.00");
     session.denied(&format!("select app.user_recharge_personal_card('{}', 1)", ming.card));
+}
+
+/// A restore evaluates the CHECKs of everybody's tables as whoever restores, and before any key is there.
+#[test]
+fn a_restore_makes_no_money() {
+    let shop = Shop::open();
+    let ming = shop.member("8.00");
+    stage(&shop);
+    shop.superuser.run("select sec.grant_api('app_role', 'client')");
+    shop.superuser.run(&prober("app_role", "asked", &ming, "volatile"));
+    shop.superuser.run(
+        "set role app_role;
+         create function stage.probe(integer) returns boolean language sql immutable as 'select true';
+         create table stage.zzz (v integer check (stage.probe(v)));
+         insert into stage.zzz values (1);
+         create or replace function stage.probe(integer) returns boolean language plpgsql immutable as $f$
+         begin perform set_config('row_security', 'on', true); return stage.asked($1) = 1; end $f$;
+         reset role; truncate stage.seen; drop table stage.seen;
+         create table public.seen (who text, answer text); grant all on public.seen to public;
+         create or replace function stage.noted() returns void language sql as ''",
+    );
+    let body = shop.superuser.value("select pg_get_functiondef('stage.asked'::regproc)");
+    shop.superuser.run(&body.replace("stage.seen", "public.seen"));
+    let file = Scratch::new("dump");
+    program("pg_dump", &["-Fc", "-f", file.path(), &shop.db.name]).expect("dumps");
+    let mut copy = Db::empty();
+    program("pg_restore", &["--exit-on-error", "-d", &copy.name, file.path()]).expect("restores");
+    copy.with_books();
+    let s = copy.superuser();
+    let answers = s.column("select answer from public.seen");
+    assert!(!answers.is_empty(), "the restore evaluated nothing");
+    for answer in answers {
+        assert!(answer.starts_with("SCHEMA_OUTDATED, SCHEMA_OUTDATED, SCHEMA_OUTDATED"), "{answer}");
+    }
+    assert_eq!(s.value(&format!("select balance from app.personal_cards where id = '{}'", ming.card)), "8.00");
+    copy.backend().run(&format!("select * from app.user_recharge_personal_card('{}', 1, 'cash')", ming.card));
 }

@@ -214,6 +214,11 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
         &[(NATIVE, "app.tx_by_no(text)")],
     ),
     ("alter function sec.level_backend() owner to stranger", &[(OWNED, "sec.level_backend() belongs to stranger")]),
+    ("create schema own authorization authenticated", &[(CREATE, "authenticated may CREATE in schema own")]),
+    (
+        "do $$ begin execute format('grant create on database %I to app_role', current_database()); end $$",
+        &[(CREATE, "app_role may CREATE schemas")],
+    ),
     ("create schema shared; grant usage, create on schema shared to public", &[(CREATE, "PUBLIC may CREATE in schema shared")]),
     (
         "create schema shared; grant usage on schema shared to service_role; grant create on schema shared to authenticated",

@@ -300,6 +300,15 @@ fn money_that_goes_back_is_refunding_until_somebody_says_that_it_arrived() {
     assert_eq!(&shop.backend.row(&resolve_sql(&id, "refund_failed", ""))["status"], "open");
     let anew = shop.backend.row(&resolve_sql(&id, "refunded", ""));
     assert_ne!(&anew["out_refund_no"], &asked["out_refund_no"]);
+    // What was said with a key is answered as then, however late, and sends nothing back a second time.
+    let second = with_suspense(&shop, &ming, "T2");
+    let keyed = resolve_sql(&second, "refunded", ", null, 'k-1'");
+    let said = shop.backend.row(&keyed);
+    shop.backend.run(&resolve_sql(&second, "refund_failed", ", null, 'k-2'"));
+    let late = shop.backend.rows_moving_nothing(&keyed).remove(0);
+    assert_eq!((&late["status"], &late["out_refund_no"], &late["replayed"]), ("open", &said["out_refund_no"], "t"));
+    shop.backend.refused("IDEMPOTENCY_KEY_REUSED", &resolve_sql(&second, "written_off", ", null, 'k-1'"));
+    shop.backend.run(&resolve_sql(&second, "written_off", ""));
     assert_eq!(&shop.backend.row(&resolve_sql(&id, "refund_completed", ""))["status"], "refunded");
     assert_eq!(&shop.backend.row(&resolve_sql(&id, "refund_completed", ""))["replayed"], "t");
     shop.backend.refused("STATUS_CONFLICT", &resolve_sql(&id, "refund_failed", ""));
@@ -307,7 +316,9 @@ fn money_that_goes_back_is_refunding_until_somebody_says_that_it_arrived() {
     let words = shop
         .superuser
         .column("select context ->> 'resolution' from audit.event_log where action = 'suspense.resolved' order by id");
-    assert_eq!(words, ["refunded", "refund_failed", "refunded", "refund_completed"]);
+    let expected =
+        ["refunded", "refund_failed", "refunded", "refunded", "refund_failed", "written_off", "refund_completed"];
+    assert_eq!(words, expected);
     assert_eq!(suspended(&shop)[0].without(&[])["resolved_role"].to_owned(), "service_role");
     books_hold(&shop);
 }
