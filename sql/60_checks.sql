@@ -9,11 +9,23 @@ CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
 BEGIN
     RETURN QUERY
     -- From the functions on, which are few, not from the tables, which are many.
-    WITH
+    WITH RECURSIVE
+    -- A body that was parsed when it was made (BEGIN ATOMIC) finds its names, but what it calls inherits the path.
     careless AS (
         SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        WHERE l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
-          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
+        WHERE l.lanname NOT IN ('internal', 'c')
+          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c
+                          WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$' AND cardinality(regexp_split_to_array(c, 'pg_temp')) = 2)
+          -- What comes with the server has been looked at by others.
+          AND p.oid >= 16384
+    ),
+    -- Our tables, and those of others that ours take along: the action of a foreign key runs as their owner, under our path.
+    reached (oid) AS (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        UNION
+        SELECT k.conrelid FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid AND k.contype = 'f'
+        WHERE k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')
     ),
     users AS (
         SELECT c.oid AS func, d.classid, d.objid
@@ -22,6 +34,19 @@ BEGIN
         SELECT c.oid, d.classid, d.objid
         FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
     ),
+    -- Domains that call one, and what is made of them.
+    types (func, classid, objid, typ) AS (
+        SELECT u.func, u.classid, u.objid, k.contypid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid WHERE k.contypid <> 0
+        UNION
+        SELECT t.func, t.classid, t.objid, x.oid
+        FROM types t CROSS JOIN LATERAL (
+            SELECT y.oid FROM pg_type y WHERE y.typbasetype = t.typ OR y.typelem = t.typ
+            UNION ALL
+            SELECT y.oid FROM pg_attribute a JOIN pg_type y ON y.typrelid = a.attrelid WHERE a.atttypid = t.typ AND a.attnum > 0
+            UNION ALL
+            SELECT g.rngtypid FROM pg_range g WHERE g.rngsubtype = t.typ) x
+    ),
     holders (func, classid, objid, relation) AS (
         SELECT u.func, u.classid, u.objid, t.tgrelid
         FROM users u JOIN pg_trigger t ON u.classid = 'pg_trigger'::regclass AND t.oid = u.objid
@@ -29,10 +54,17 @@ BEGIN
         SELECT u.func, u.classid, u.objid, k.conrelid
         FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
         UNION ALL
-        -- Of a domain: whose columns are.
-        SELECT u.func, u.classid, u.objid, a.attrelid
-        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
-        JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0
+        SELECT t.func, t.classid, t.objid, a.attrelid FROM types t JOIN pg_attribute a ON a.atttypid = t.typ AND a.attnum > 0
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, x.stxrelid
+        FROM users u JOIN pg_statistic_ext x ON u.classid = 'pg_statistic_ext'::regclass AND x.oid = u.objid
+        UNION ALL
+        -- Of an operator class: whose indexes are.
+        SELECT f.func, 'pg_class'::regclass, i.indexrelid, i.indrelid
+        FROM (SELECT c.oid AS func, p.amprocfamily AS family FROM careless c JOIN pg_amproc p ON p.amproc = c.oid
+              UNION
+              SELECT c.oid, m.amopfamily FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_amop m ON m.amopopr = o.oid) f
+        JOIN pg_opclass k ON k.opcfamily = f.family JOIN pg_index i ON k.oid = ANY (i.indclass)
         UNION ALL
         SELECT u.func, u.classid, u.objid, d.adrelid
         FROM users u JOIN pg_attrdef d ON u.classid = 'pg_attrdef'::regclass AND d.oid = u.objid
@@ -51,8 +83,7 @@ BEGIN
     -- Partitions repeat what their table has.
     found AS (
         SELECT h.func, min(pg_describe_object(h.classid, h.objid, 0)) AS holder, count(*) AS holders
-        FROM holders h JOIN pg_class c ON c.oid = h.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        FROM holders h JOIN reached r ON r.oid = h.relation
         GROUP BY h.func
     )
     SELECT format('%s%s runs %s', f.holder, CASE WHEN f.holders > 1 THEN format(' and %s more', f.holders - 1) ELSE '' END, f.func::regprocedure)
@@ -83,7 +114,7 @@ COMMENT ON FUNCTION sec.refuse_shadows() IS
     'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
 
 CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
     SET jit = off SET quote_all_identifiers = off AS $check$
     WITH
@@ -92,7 +123,7 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
         SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
     ),
     relations AS (
-        SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.reloptions
+        SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.reloptions
         FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
     ),
     functions AS (
@@ -163,8 +194,15 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
     findings (rule, problem) AS (
         SELECT 'row-level security is on for every table', r.name FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.relrowsecurity
         UNION ALL
+        -- Its owner would then see nothing, and every check would find nothing.
+        SELECT 'row-level security is on for every table', format('%s binds its owner, too (FORCE)', r.name) FROM relations r WHERE r.relforcerowsecurity
+        UNION ALL
         SELECT 'nothing is granted to PUBLIC or anon', format('%s: %s to %s', n.object, n.privilege_type, n.who)
         FROM named n WHERE n.grantee = 0 OR n.who = 'anon'
+        UNION ALL
+        SELECT 'nothing is granted to PUBLIC or anon', format('anon is a member of %s', l.oid::regrole)
+        FROM leveled l, pg_roles a
+        WHERE a.rolname = 'anon' AND l.oid <> a.oid AND (l.is_client OR l.is_backend) AND pg_has_role(a.oid, l.oid, 'MEMBER')
         UNION ALL
         SELECT 'SECURITY DEFINER functions belong to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
         FROM functions f WHERE (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%') AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)

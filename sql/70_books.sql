@@ -522,7 +522,7 @@ CREATE FUNCTION app.verify_books(p_from timestamptz DEFAULT NULL, p_to timestamp
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- STABLE: all checks see one moment, and it runs on a standby. Months are those of UTC. A sort of a million rows wants
     -- more memory than a charge.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
     SET enable_nestloop = on SET enable_mergejoin = on AS $verify$
 DECLARE
     v record;
@@ -674,7 +674,7 @@ $$;
 COMMENT ON FUNCTION audit.seal_ready() IS 'Whether every transaction has ended that could have drawn an event id up to the noted cut. Internal.';
 
 CREATE FUNCTION audit.seal_batch() RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
 DECLARE
     c_batch_events constant integer := 1000;
     v_up_to bigint;
@@ -807,7 +807,7 @@ COMMENT ON FUNCTION audit.intact_seals(int8range) IS
 CREATE FUNCTION audit.verify(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_head text DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- Seals are few, but each stands for a thousand events to hash: worth several processes.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off
     SET min_parallel_table_scan_size = 0 AS $verify$
 DECLARE
     c_piece constant integer := 16;

@@ -5,7 +5,7 @@
 
 CREATE FUNCTION sec.months_to_archive(p_older_than date) RETURNS TABLE (month date)
     -- The bounds are read as the server prints them, so in one zone and style.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
 DECLARE
     v record;
 BEGIN
@@ -36,7 +36,7 @@ COMMENT ON FUNCTION sec.months_to_archive(date) IS 'The months whose partitions 
 
 CREATE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
 DECLARE
     v_month date;
     v_suffix text := to_char(p_month, 'YYYYMM');
@@ -144,7 +144,7 @@ COMMENT ON FUNCTION sec.jobs() IS
     'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by hand. Internal.';
 
 CREATE FUNCTION app.health() RETURNS TABLE (check_name text, ok boolean, detail text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' AS $$
 DECLARE
     -- A job may miss two runs before anybody is told.
     c_missed_runs constant integer := 3;

@@ -1363,11 +1363,23 @@ CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
 BEGIN
     RETURN QUERY
     -- From the functions on, which are few, not from the tables, which are many.
-    WITH
+    WITH RECURSIVE
+    -- A body that was parsed when it was made (BEGIN ATOMIC) finds its names, but what it calls inherits the path.
     careless AS (
         SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        WHERE l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
-          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
+        WHERE l.lanname NOT IN ('internal', 'c')
+          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c
+                          WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$' AND cardinality(regexp_split_to_array(c, 'pg_temp')) = 2)
+          -- What comes with the server has been looked at by others.
+          AND p.oid >= 16384
+    ),
+    -- Our tables, and those of others that ours take along: the action of a foreign key runs as their owner, under our path.
+    reached (oid) AS (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        UNION
+        SELECT k.conrelid FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid AND k.contype = 'f'
+        WHERE k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')
     ),
     users AS (
         SELECT c.oid AS func, d.classid, d.objid
@@ -1376,6 +1388,19 @@ BEGIN
         SELECT c.oid, d.classid, d.objid
         FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
     ),
+    -- Domains that call one, and what is made of them.
+    types (func, classid, objid, typ) AS (
+        SELECT u.func, u.classid, u.objid, k.contypid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid WHERE k.contypid <> 0
+        UNION
+        SELECT t.func, t.classid, t.objid, x.oid
+        FROM types t CROSS JOIN LATERAL (
+            SELECT y.oid FROM pg_type y WHERE y.typbasetype = t.typ OR y.typelem = t.typ
+            UNION ALL
+            SELECT y.oid FROM pg_attribute a JOIN pg_type y ON y.typrelid = a.attrelid WHERE a.atttypid = t.typ AND a.attnum > 0
+            UNION ALL
+            SELECT g.rngtypid FROM pg_range g WHERE g.rngsubtype = t.typ) x
+    ),
     holders (func, classid, objid, relation) AS (
         SELECT u.func, u.classid, u.objid, t.tgrelid
         FROM users u JOIN pg_trigger t ON u.classid = 'pg_trigger'::regclass AND t.oid = u.objid
@@ -1383,10 +1408,17 @@ BEGIN
         SELECT u.func, u.classid, u.objid, k.conrelid
         FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
         UNION ALL
-        -- Of a domain: whose columns are.
-        SELECT u.func, u.classid, u.objid, a.attrelid
-        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
-        JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0
+        SELECT t.func, t.classid, t.objid, a.attrelid FROM types t JOIN pg_attribute a ON a.atttypid = t.typ AND a.attnum > 0
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, x.stxrelid
+        FROM users u JOIN pg_statistic_ext x ON u.classid = 'pg_statistic_ext'::regclass AND x.oid = u.objid
+        UNION ALL
+        -- Of an operator class: whose indexes are.
+        SELECT f.func, 'pg_class'::regclass, i.indexrelid, i.indrelid
+        FROM (SELECT c.oid AS func, p.amprocfamily AS family FROM careless c JOIN pg_amproc p ON p.amproc = c.oid
+              UNION
+              SELECT c.oid, m.amopfamily FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_amop m ON m.amopopr = o.oid) f
+        JOIN pg_opclass k ON k.opcfamily = f.family JOIN pg_index i ON k.oid = ANY (i.indclass)
         UNION ALL
         SELECT u.func, u.classid, u.objid, d.adrelid
         FROM users u JOIN pg_attrdef d ON u.classid = 'pg_attrdef'::regclass AND d.oid = u.objid
@@ -1405,8 +1437,7 @@ BEGIN
     -- Partitions repeat what their table has.
     found AS (
         SELECT h.func, min(pg_describe_object(h.classid, h.objid, 0)) AS holder, count(*) AS holders
-        FROM holders h JOIN pg_class c ON c.oid = h.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        FROM holders h JOIN reached r ON r.oid = h.relation
         GROUP BY h.func
     )
     SELECT format('%s%s runs %s', f.holder, CASE WHEN f.holders > 1 THEN format(' and %s more', f.holders - 1) ELSE '' END, f.func::regprocedure)
@@ -1435,7 +1466,7 @@ $$;
 COMMENT ON FUNCTION sec.refuse_shadows() IS
     'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
 CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
     SET jit = off SET quote_all_identifiers = off AS $check$
     WITH
@@ -1444,7 +1475,7 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
         SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
     ),
     relations AS (
-        SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.reloptions
+        SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.reloptions
         FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
     ),
     functions AS (
@@ -1515,8 +1546,15 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
     findings (rule, problem) AS (
         SELECT 'row-level security is on for every table', r.name FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.relrowsecurity
         UNION ALL
+        -- Its owner would then see nothing, and every check would find nothing.
+        SELECT 'row-level security is on for every table', format('%s binds its owner, too (FORCE)', r.name) FROM relations r WHERE r.relforcerowsecurity
+        UNION ALL
         SELECT 'nothing is granted to PUBLIC or anon', format('%s: %s to %s', n.object, n.privilege_type, n.who)
         FROM named n WHERE n.grantee = 0 OR n.who = 'anon'
+        UNION ALL
+        SELECT 'nothing is granted to PUBLIC or anon', format('anon is a member of %s', l.oid::regrole)
+        FROM leveled l, pg_roles a
+        WHERE a.rolname = 'anon' AND l.oid <> a.oid AND (l.is_client OR l.is_backend) AND pg_has_role(a.oid, l.oid, 'MEMBER')
         UNION ALL
         SELECT 'SECURITY DEFINER functions belong to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
         FROM functions f WHERE (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%') AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
@@ -2148,7 +2186,7 @@ CREATE OR REPLACE FUNCTION app.verify_books(p_from timestamptz DEFAULT NULL, p_t
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- STABLE: all checks see one moment, and it runs on a standby. Months are those of UTC. A sort of a million rows wants
     -- more memory than a charge.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
     SET enable_nestloop = on SET enable_mergejoin = on AS $verify$
 DECLARE
     v record;
@@ -2277,7 +2315,7 @@ BEGIN
 END
 $$;
 CREATE OR REPLACE FUNCTION audit.seal_batch() RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
 DECLARE
     c_batch_events constant integer := 1000;
     v_up_to bigint;
@@ -2345,7 +2383,7 @@ COMMENT ON FUNCTION audit.intact_seals(int8range) IS
 CREATE OR REPLACE FUNCTION audit.verify(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_head text DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- Seals are few, but each stands for a thousand events to hash: worth several processes.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off
     SET min_parallel_table_scan_size = 0 AS $verify$
 DECLARE
     c_piece constant integer := 16;
@@ -2486,9 +2524,38 @@ BEGIN
     RETURN NEXT;
 END
 $verify$;
+CREATE OR REPLACE FUNCTION sec.months_to_archive(p_older_than date) RETURNS TABLE (month date)
+    -- The bounds are read as the server prints them, so in one zone and style.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+DECLARE
+    v record;
+BEGIN
+    IF p_older_than IS NULL THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_older_than is missing');
+    END IF;
+    FOR v IN
+        SELECT i.inhrelid::regclass AS part, (b.bounds)[1]::timestamptz AS starts, (b.bounds)[2]::timestamptz AS ends
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
+             LATERAL (SELECT regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \(''([^'']+)''\) TO \(''([^'']+)''\)$') AS bounds) b
+        WHERE i.inhparent = 'app.transactions'::regclass
+        ORDER BY 2
+    LOOP
+        CONTINUE WHEN v.ends IS NULL OR v.ends > p_older_than::timestamptz;
+        IF v.ends > now() THEN
+            RAISE NOTICE '% is not over yet: it stays', v.part;
+        ELSIF v.starts <> date_trunc('month', v.starts) OR v.ends <> v.starts + interval '1 month'
+              OR v.part::text <> 'app.transactions_' || to_char(v.starts, 'YYYYMM') THEN
+            RAISE NOTICE '% is not a month that mps made: it stays', v.part;
+        ELSE
+            month := v.starts::date;
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END
+$$;
 CREATE OR REPLACE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
 DECLARE
     v_month date;
     v_suffix text := to_char(p_month, 'YYYYMM');
@@ -2541,7 +2608,7 @@ BEGIN
 END
 $$;
 CREATE OR REPLACE FUNCTION app.health() RETURNS TABLE (check_name text, ok boolean, detail text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' AS $$
 DECLARE
     -- A job may miss two runs before anybody is told.
     c_missed_runs constant integer := 3;

@@ -1358,11 +1358,23 @@ CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
 BEGIN
     RETURN QUERY
     -- From the functions on, which are few, not from the tables, which are many.
-    WITH
+    WITH RECURSIVE
+    -- A body that was parsed when it was made (BEGIN ATOMIC) finds its names, but what it calls inherits the path.
     careless AS (
         SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        WHERE l.lanname NOT IN ('internal', 'c') AND p.prosqlbody IS NULL
-          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$')
+        WHERE l.lanname NOT IN ('internal', 'c')
+          AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c
+                          WHERE c ~ '^search_path=(.*, )?"?pg_temp"?$' AND cardinality(regexp_split_to_array(c, 'pg_temp')) = 2)
+          -- What comes with the server has been looked at by others.
+          AND p.oid >= 16384
+    ),
+    -- Our tables, and those of others that ours take along: the action of a foreign key runs as their owner, under our path.
+    reached (oid) AS (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        UNION
+        SELECT k.conrelid FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid AND k.contype = 'f'
+        WHERE k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')
     ),
     users AS (
         SELECT c.oid AS func, d.classid, d.objid
@@ -1371,6 +1383,19 @@ BEGIN
         SELECT c.oid, d.classid, d.objid
         FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
     ),
+    -- Domains that call one, and what is made of them.
+    types (func, classid, objid, typ) AS (
+        SELECT u.func, u.classid, u.objid, k.contypid
+        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid WHERE k.contypid <> 0
+        UNION
+        SELECT t.func, t.classid, t.objid, x.oid
+        FROM types t CROSS JOIN LATERAL (
+            SELECT y.oid FROM pg_type y WHERE y.typbasetype = t.typ OR y.typelem = t.typ
+            UNION ALL
+            SELECT y.oid FROM pg_attribute a JOIN pg_type y ON y.typrelid = a.attrelid WHERE a.atttypid = t.typ AND a.attnum > 0
+            UNION ALL
+            SELECT g.rngtypid FROM pg_range g WHERE g.rngsubtype = t.typ) x
+    ),
     holders (func, classid, objid, relation) AS (
         SELECT u.func, u.classid, u.objid, t.tgrelid
         FROM users u JOIN pg_trigger t ON u.classid = 'pg_trigger'::regclass AND t.oid = u.objid
@@ -1378,10 +1403,17 @@ BEGIN
         SELECT u.func, u.classid, u.objid, k.conrelid
         FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
         UNION ALL
-        -- Of a domain: whose columns are.
-        SELECT u.func, u.classid, u.objid, a.attrelid
-        FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid
-        JOIN pg_attribute a ON a.atttypid = k.contypid AND a.attnum > 0
+        SELECT t.func, t.classid, t.objid, a.attrelid FROM types t JOIN pg_attribute a ON a.atttypid = t.typ AND a.attnum > 0
+        UNION ALL
+        SELECT u.func, u.classid, u.objid, x.stxrelid
+        FROM users u JOIN pg_statistic_ext x ON u.classid = 'pg_statistic_ext'::regclass AND x.oid = u.objid
+        UNION ALL
+        -- Of an operator class: whose indexes are.
+        SELECT f.func, 'pg_class'::regclass, i.indexrelid, i.indrelid
+        FROM (SELECT c.oid AS func, p.amprocfamily AS family FROM careless c JOIN pg_amproc p ON p.amproc = c.oid
+              UNION
+              SELECT c.oid, m.amopfamily FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_amop m ON m.amopopr = o.oid) f
+        JOIN pg_opclass k ON k.opcfamily = f.family JOIN pg_index i ON k.oid = ANY (i.indclass)
         UNION ALL
         SELECT u.func, u.classid, u.objid, d.adrelid
         FROM users u JOIN pg_attrdef d ON u.classid = 'pg_attrdef'::regclass AND d.oid = u.objid
@@ -1400,8 +1432,7 @@ BEGIN
     -- Partitions repeat what their table has.
     found AS (
         SELECT h.func, min(pg_describe_object(h.classid, h.objid, 0)) AS holder, count(*) AS holders
-        FROM holders h JOIN pg_class c ON c.oid = h.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p')
+        FROM holders h JOIN reached r ON r.oid = h.relation
         GROUP BY h.func
     )
     SELECT format('%s%s runs %s', f.holder, CASE WHEN f.holders > 1 THEN format(' and %s more', f.holders - 1) ELSE '' END, f.func::regprocedure)
@@ -1430,7 +1461,7 @@ $$;
 COMMENT ON FUNCTION sec.refuse_shadows() IS
     'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
 CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
     SET jit = off SET quote_all_identifiers = off AS $check$
     WITH
@@ -1439,7 +1470,7 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
         SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
     ),
     relations AS (
-        SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.reloptions
+        SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.reloptions
         FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
     ),
     functions AS (
@@ -1510,8 +1541,15 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
     findings (rule, problem) AS (
         SELECT 'row-level security is on for every table', r.name FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.relrowsecurity
         UNION ALL
+        -- Its owner would then see nothing, and every check would find nothing.
+        SELECT 'row-level security is on for every table', format('%s binds its owner, too (FORCE)', r.name) FROM relations r WHERE r.relforcerowsecurity
+        UNION ALL
         SELECT 'nothing is granted to PUBLIC or anon', format('%s: %s to %s', n.object, n.privilege_type, n.who)
         FROM named n WHERE n.grantee = 0 OR n.who = 'anon'
+        UNION ALL
+        SELECT 'nothing is granted to PUBLIC or anon', format('anon is a member of %s', l.oid::regrole)
+        FROM leveled l, pg_roles a
+        WHERE a.rolname = 'anon' AND l.oid <> a.oid AND (l.is_client OR l.is_backend) AND pg_has_role(a.oid, l.oid, 'MEMBER')
         UNION ALL
         SELECT 'SECURITY DEFINER functions belong to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
         FROM functions f WHERE (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%') AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
@@ -2138,6 +2176,102 @@ CREATE OR REPLACE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, soun
         FROM met, traded$q$)
     ) AS r (place, sound)
 $proofs$;
+CREATE OR REPLACE FUNCTION app.verify_books(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL)
+    RETURNS TABLE (check_name text, ok boolean, detail text)
+    -- STABLE: all checks see one moment, and it runs on a standby. Months are those of UTC. A sort of a million rows wants
+    -- more memory than a charge.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
+    SET enable_nestloop = on SET enable_mergejoin = on AS $verify$
+DECLARE
+    v record;
+    v_from timestamptz := coalesce(p_from, '-infinity');
+    v_to timestamptz := coalesce(p_to, 'infinity');
+    v_months_from timestamptz := date_trunc('month', v_from);
+    v_months_to timestamptz := CASE WHEN isfinite(v_to) THEN date_trunc('month', v_to - interval '1 microsecond') + interval '1 month' ELSE v_to END;
+    v_everything boolean := p_from IS NULL AND p_to IS NULL;
+    v_archived bigint[];
+    v_sound boolean;
+    v_numbered boolean := false;
+    v_found text[];
+    v_places integer[] := '{}';
+    v_names text[] := '{}';
+    v_details text[] := '{}';
+    v_events_before timestamptz := 'infinity';
+    -- Keys of these months are remembered whatever settings.key_retention_days was in the meantime: 90 days is its least.
+    v_keys_from bigint := to_char(now() - interval '90 days', 'YYMM')::bigint * 100000000000;
+    v_month_ids_from bigint := CASE WHEN isfinite(v_months_from) THEN to_char(v_months_from, 'YYMM')::bigint * 100000000000 ELSE (-1)::bigint << 62 END;
+    v_month_ids_to bigint := CASE WHEN isfinite(v_months_to) THEN to_char(v_months_to, 'YYMM')::bigint * 100000000000 ELSE 1::bigint << 62 END;
+    v_ids_from bigint := v_month_ids_from;
+    v_ids_to bigint := v_month_ids_to;
+    v_with text := $w$
+        WITH cards AS (
+            SELECT c.id, c.card_no, c.balance, c.card_seq, c.last_tx_id, c.last_posted_at FROM app.personal_cards c
+            UNION ALL
+            SELECT c.id, c.card_no, c.balance, c.card_seq, c.last_tx_id, c.last_posted_at FROM app.enterprise_cards c),
+        moved AS NOT MATERIALIZED (
+            SELECT t.id, t.tx_no, t.tx_type, t.card_id, t.card_seq, t.prev_tx_id, t.skip_tx_id, t.posted_at, t.balance_after,
+                   CASE t.tx_type WHEN 'payment' THEN -t.final_amount ELSE t.final_amount END AS change
+            FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2)$w$;
+BEGIN
+    IF v_from >= v_to THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
+    END IF;
+    SELECT coalesce(array_agg(to_char(a.month, 'YYMM')::bigint), '{}') INTO v_archived FROM app.archived_months a;
+    IF isfinite(v_to) THEN
+        -- A recharge is audited when it is confirmed, which may be long after it was asked for.
+        SELECT greatest(v_to, max(t.posted_at)) + interval '1 hour' INTO v_events_before
+        FROM app.transactions t WHERE t.created_at >= v_from AND t.created_at < v_to;
+    END IF;
+    IF v_everything THEN
+        -- Autovacuum makes no statistics of partitioned tables. Without them the planner takes a million rows for a few, and
+        -- would look each of them up.
+        PERFORM set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true);
+    ELSE
+        -- Within a month, keys and orders know no time, but numbers: those between the lowest and the highest of the range.
+        SELECT CASE WHEN v_from = v_months_from THEN v_month_ids_from ELSE coalesce(min(t.id), 0) END,
+               CASE WHEN v_to = v_months_to THEN v_month_ids_to ELSE coalesce(max(t.id) + 1, 0) END
+        INTO v_ids_from, v_ids_to
+        FROM app.transactions t WHERE t.created_at >= v_from AND t.created_at < v_to;
+    END IF;
+    -- Numbers first: on them the short proofs build.
+    FOR v IN SELECT r.place, r.checks, r.finds, p.sound, 'numbers' = ANY (r.checks) AS is_numbers
+             FROM sec.books_rules() r LEFT JOIN sec.books_proofs() p ON p.place = r.place ORDER BY 5 DESC, 1 LOOP
+        v_sound := false;
+        IF v.sound IS NOT NULL AND v_everything AND v_numbered THEN
+            EXECUTE v_with || v.sound INTO v_sound
+                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from;
+            IF v_sound IS NOT TRUE THEN
+                RAISE DEBUG 'no short proof of %', v.checks;
+            END IF;
+        END IF;
+        IF v_sound THEN
+            v_found := array_fill('ok'::text, ARRAY[cardinality(v.checks)]);
+        ELSE
+            EXECUTE
+                'SELECT array_agg(y.detail ORDER BY y.place) FROM ('
+                || 'SELECT c.place, CASE WHEN count(f.what) = 0 THEN ''ok'' ELSE string_agg(f.what, ''; '' ORDER BY f.what) '
+                || '            || CASE WHEN max(f.found) > 10 THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
+                || 'FROM unnest($9::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
+                || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, count(*) OVER (PARTITION BY x.name) AS found FROM ('
+                || v_with
+                || regexp_replace(v.finds, '\{month ([^}]+)\}',
+                       'CASE WHEN (\1) / 10000000000000 BETWEEN 0 AND 99 AND (\1) / 100000000000 % 100 BETWEEN 1 AND 12 '
+                       || 'THEN make_timestamptz((2000 + (\1) / 10000000000000)::integer, ((\1) / 100000000000 % 100)::integer, 1, 0, 0, 0) END', 'g')
+                || ') x (name, what)) f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name) y'
+                INTO v_found
+                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from, v.checks,
+                      v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to;
+        END IF;
+        v_numbered := v_numbered OR (v.is_numbers AND v_found = array_fill('ok'::text, ARRAY[cardinality(v.checks)]));
+        v_places := v_places || array_fill(v.place, ARRAY[cardinality(v.checks)]);
+        v_names := v_names || v.checks;
+        v_details := v_details || v_found;
+    END LOOP;
+    RETURN QUERY
+        SELECT x.name, x.detail = 'ok', x.detail FROM unnest(v_places, v_names, v_details) WITH ORDINALITY x (place, name, detail, nth)
+        ORDER BY x.place, x.nth;
+END
+$verify$;
 CREATE OR REPLACE FUNCTION audit.seal_note() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -2166,7 +2300,7 @@ BEGIN
 END
 $$;
 CREATE OR REPLACE FUNCTION audit.seal_batch() RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
 DECLARE
     c_batch_events constant integer := 1000;
     v_up_to bigint;
@@ -2205,9 +2339,182 @@ BEGIN
     RETURN v.events;
 END
 $$;
+CREATE OR REPLACE FUNCTION audit.verify(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_head text DEFAULT NULL)
+    RETURNS TABLE (check_name text, ok boolean, detail text)
+    -- Seals are few, but each stands for a thousand events to hash: worth several processes.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off
+    SET min_parallel_table_scan_size = 0 AS $verify$
+DECLARE
+    c_piece constant integer := 16;
+    v record;
+    v_from timestamptz := coalesce(p_from, '-infinity');
+    v_to timestamptz := coalesce(p_to, 'infinity');
+    v_found text[] := '{}';
+    v_broken bigint[];
+    v_intact int8multirange;
+    v_same int8multirange;
+    v_chosen int8range;
+    v_unsure int8multirange := '{}';
+    v_missing text[];
+    v_missing_at tstzmultirange;
+    v_changed text[];
+    v_removed text[];
+    v_inserted text[];
+    v_reordered text[];
+    v_events bigint;
+    v_seals bigint;
+BEGIN
+    IF v_from >= v_to THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
+    END IF;
+
+    SELECT coalesce(array_agg(to_char(a.month, 'YYYY-MM') ORDER BY a.month), '{}'), coalesce(range_agg(tstzrange(a.month, a.month + interval '1 month')), '{}')
+    INTO v_missing, v_missing_at
+    FROM app.archived_months a WHERE to_regclass('mps_archive.event_log_' || to_char(a.month, 'YYYYMM')) IS NULL;
+    SELECT int8range(min(s.seal_no) FILTER (WHERE s.last_at >= v_from), max(s.seal_no) FILTER (WHERE s.first_at < v_to), '[]') INTO v_chosen
+    FROM audit.seals s
+    HAVING min(s.seal_no) FILTER (WHERE s.last_at >= v_from) <= max(s.seal_no) FILTER (WHERE s.first_at < v_to);
+    -- The costly part, and so cut in pieces that several processes can share: which seals are not what their hash says, and
+    -- which of the chosen ones have exactly their events. What no piece vouches for, be it because its first seal is gone, is
+    -- looked at event by event below. (EXECUTE, because a SELECT ... INTO would ask for two rows, and that is never shared.)
+    EXECUTE $q$
+        SELECT coalesce(array_agg(x.seal_no) FILTER (WHERE x.whole IS NOT TRUE), '{}'), coalesce(range_agg(x.intact), '{}')
+        FROM (SELECT s.seal_no,
+                     s.hash = audit.seal_hash(s.seal_no, s.ids, s.digests, s.first_at, s.last_at, s.sealed_at, s.events_hash, s.prev_hash)
+                         AND (s.first_id, s.last_id, s.events) = (s.ids[1], s.ids[cardinality(s.ids)], cardinality(s.ids)) AS whole,
+                     CASE WHEN s.seal_no % $2 = 1 AND int8range(s.seal_no, s.seal_no + $2) && $1
+                          THEN audit.intact_seals(int8range(s.seal_no, s.seal_no + $2) * $1) END AS intact
+              FROM audit.seals s OFFSET 0) x$q$
+        INTO v_broken, v_intact USING v_chosen, c_piece;
+
+    -- The chain, always all of it: every seal is what its hash says, and follows the one before.
+    FOR v IN
+        SELECT s.seal_no, s.first_id, s.last_id, coalesce(lag(s.seal_no) OVER w, 0) AS before_no, coalesce(lag(s.last_id) OVER w, 0) AS before_last,
+               coalesce(lead(s.first_id) OVER w, s.last_id + 1) AS next_first,
+               s.prev_hash = coalesce(lag(s.hash) OVER w, decode(repeat('00', 32), 'hex')) AS follows,
+               s.seal_no <> ALL (v_broken) AS whole
+        FROM audit.seals s WINDOW w AS (ORDER BY s.seal_no)
+    LOOP
+        IF v.seal_no <> v.before_no + 1 THEN
+            v_found := v_found || format('seal %s follows seal %s: what was between them is missing', v.seal_no, v.before_no);
+            v_unsure := v_unsure + int8multirange(int8range(v.before_last, greatest(v.first_id, v.before_last), '()'));
+        ELSIF NOT v.follows THEN
+            v_found := v_found || format('seal %s does not follow seal %s as that is now', v.seal_no, v.before_no);
+        END IF;
+        IF NOT v.whole THEN
+            -- Whatever it says: its events are those between its neighbours', and cannot be compared with anything.
+            v_found := v_found || format('seal %s was changed: events %s to %s cannot be checked', v.seal_no, v.before_last + 1, v.next_first - 1);
+            v_unsure := v_unsure + int8multirange(int8range(v.before_last, greatest(v.next_first, v.before_last), '()'));
+        END IF;
+    END LOOP;
+    check_name := 'seals'; ok := cardinality(v_found) = 0; detail := sec.first_ten(v_found);
+    RETURN NEXT;
+
+    SELECT count(*) > 0, max(s.seal_no) INTO ok, v_seals FROM audit.seals s
+    WHERE s.hash = CASE WHEN p_head ~* '^([0-9a-f]{2})+$' THEN decode(p_head, 'hex') END;
+    check_name := 'head';
+    detail := CASE WHEN p_head IS NULL THEN 'ok; not checked: no head was given'
+                   WHEN ok THEN format('ok; it is seal %s', v_seals) ELSE 'no seal has this hash: these are not the seals that it was taken from' END;
+    ok := ok OR p_head IS NULL;
+    RETURN NEXT;
+
+    -- The ids between two whole seals, where what is there has the hash of the second: nothing of it was changed, removed,
+    -- inserted or reordered. What is left of the chosen is compared event by event.
+    SELECT coalesce(range_agg(int8range(coalesce(b.last_id, -1), s.last_id, '(]')) FILTER (WHERE x.same), '{}'),
+           coalesce(sum(s.events) FILTER (WHERE x.same), 0)
+    INTO v_same, v_events
+    FROM audit.seals s LEFT JOIN audit.seals b ON b.seal_no = s.seal_no - 1,
+         LATERAL (SELECT s.seal_no <@ v_intact AND s.seal_no <> ALL (v_broken) AND (s.seal_no = 1 OR b.seal_no <> ALL (v_broken)) IS TRUE AS same) x
+    WHERE s.seal_no <@ v_chosen;
+    EXECUTE format($q$
+        WITH chosen AS (
+            SELECT s.seal_no, s.first_id, s.last_id, s.first_at, s.last_at, s.ids, s.digests, s.events_hash,
+                   tstzrange(s.first_at, s.last_at, '[]') && $5 AS has_missing
+            FROM audit.seals s
+            WHERE s.seal_no <@ $6),
+        -- One stretch of ids: whatever lies in it and is in none of its seals was inserted.
+        stretch AS (
+            SELECT CASE WHEN $1 = '-infinity' THEN 0 ELSE min(c.first_id) END AS first_id, max(c.last_id) AS last_id,
+                   least($1, min(c.first_at)) AS first_at, greatest($2, max(c.last_at) + interval '1 microsecond') AS last_at
+            FROM chosen c),
+        sealed AS (SELECT c.seal_no, c.has_missing, u.id, u.digest FROM chosen c, unnest(c.ids, c.digests) u (id, digest)
+                   WHERE c.seal_no <> ALL ($3) AND NOT c.last_id <@ $7),
+        present AS (
+            SELECT e.id, %s AS digest FROM (%s) e
+            WHERE e.id >= (SELECT s.first_id FROM stretch s) AND e.id <= (SELECT s.last_id FROM stretch s)
+              AND e.happened_at >= (SELECT s.first_at FROM stretch s) AND e.happened_at < (SELECT s.last_at FROM stretch s)
+              AND NOT e.id <@ $7),
+        compared AS MATERIALIZED (
+            SELECT s.seal_no, s.id AS sealed_id, s.has_missing, s.digest AS was, p.id, p.digest AS full_digest,
+                   ('x' || encode(substr(p.digest, 1, 8), 'hex'))::bit(64)::bigint AS now
+            FROM sealed s FULL JOIN present p ON p.id = s.id),
+        odd AS MATERIALIZED (
+            SELECT c.* FROM compared c
+            WHERE (c.sealed_id IS NULL AND NOT c.id <@ $4) OR (c.id IS NULL AND NOT c.has_missing) OR c.now <> c.was),
+        named AS (
+            SELECT coalesce(o.sealed_id, o.id) AS id,
+                   CASE WHEN o.sealed_id IS NULL THEN 'inserted' WHEN o.id IS NULL THEN 'removed' WHEN t.id IS NULL THEN 'changed' ELSE 'reordered' END AS kind,
+                   CASE WHEN t.id IS NULL THEN format('event %%s', coalesce(o.sealed_id, o.id)) ELSE format('event %%s is what was sealed as %%s', o.id, t.id) END AS what
+            FROM odd o LEFT JOIN LATERAL (SELECT x.sealed_id AS id FROM odd x WHERE x.was = o.now AND x.sealed_id <> o.id ORDER BY 1 LIMIT 1) t ON true
+            UNION ALL
+            -- An event that was forged to the first eight bytes.
+            SELECT min(d.sealed_id), 'changed', format('one of the events of seal %%s', d.seal_no)
+            FROM compared d JOIN chosen c ON c.seal_no = d.seal_no
+            WHERE d.seal_no IS NOT NULL AND NOT d.has_missing
+            GROUP BY d.seal_no, c.events_hash
+            HAVING sha256(string_agg(int8send(d.id) || d.full_digest, '' ORDER BY d.id)) IS DISTINCT FROM c.events_hash
+               AND d.seal_no <> ALL (ARRAY(SELECT o.seal_no FROM odd o WHERE o.seal_no IS NOT NULL)))
+        SELECT coalesce(array_agg(n.what ORDER BY n.id) FILTER (WHERE n.kind = 'changed'), '{}'),
+               coalesce(array_agg(n.what ORDER BY n.id) FILTER (WHERE n.kind = 'removed'), '{}'),
+               coalesce(array_agg(n.what ORDER BY n.id) FILTER (WHERE n.kind = 'inserted'), '{}'),
+               coalesce(array_agg(n.what ORDER BY n.id) FILTER (WHERE n.kind = 'reordered'), '{}'),
+               (SELECT count(*) FROM compared c WHERE c.id = c.sealed_id) + $8, (SELECT count(*) FROM chosen)
+        FROM named n
+        $q$, audit.event_digest(), audit.event_logs())
+        INTO v_changed, v_removed, v_inserted, v_reordered, v_events, v_seals
+        USING v_from, v_to, v_broken, v_unsure, v_missing_at, v_chosen, v_same, v_events;
+    RETURN QUERY
+        SELECT x.name, cardinality(x.found) = 0, sec.first_ten(x.found)
+        FROM (VALUES ('events_changed', v_changed), ('events_removed', v_removed), ('events_inserted', v_inserted), ('events_reordered', v_reordered)) x (name, found);
+    check_name := 'compared';
+    ok := true;
+    detail := format('ok; %s events with %s seals', v_events, v_seals)
+              || CASE WHEN cardinality(v_missing) > 0 THEN '; not checked, archived and no longer here: ' || array_to_string(v_missing, ', ') ELSE '' END;
+    RETURN NEXT;
+END
+$verify$;
+CREATE OR REPLACE FUNCTION sec.months_to_archive(p_older_than date) RETURNS TABLE (month date)
+    -- The bounds are read as the server prints them, so in one zone and style.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+DECLARE
+    v record;
+BEGIN
+    IF p_older_than IS NULL THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_older_than is missing');
+    END IF;
+    FOR v IN
+        SELECT i.inhrelid::regclass AS part, (b.bounds)[1]::timestamptz AS starts, (b.bounds)[2]::timestamptz AS ends
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
+             LATERAL (SELECT regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \(''([^'']+)''\) TO \(''([^'']+)''\)$') AS bounds) b
+        WHERE i.inhparent = 'app.transactions'::regclass
+        ORDER BY 2
+    LOOP
+        CONTINUE WHEN v.ends IS NULL OR v.ends > p_older_than::timestamptz;
+        IF v.ends > now() THEN
+            RAISE NOTICE '% is not over yet: it stays', v.part;
+        ELSIF v.starts <> date_trunc('month', v.starts) OR v.ends <> v.starts + interval '1 month'
+              OR v.part::text <> 'app.transactions_' || to_char(v.starts, 'YYYYMM') THEN
+            RAISE NOTICE '% is not a month that mps made: it stays', v.part;
+        ELSE
+            month := v.starts::date;
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END
+$$;
 CREATE OR REPLACE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
 DECLARE
     v_month date;
     v_suffix text := to_char(p_month, 'YYYYMM');
@@ -2260,7 +2567,7 @@ BEGIN
 END
 $$;
 CREATE OR REPLACE FUNCTION app.health() RETURNS TABLE (check_name text, ok boolean, detail text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' AS $$
 DECLARE
     -- A job may miss two runs before anybody is told.
     c_missed_runs constant integer := 3;

@@ -1,6 +1,6 @@
 //! `app.adjust_points`: points by hand; the level follows.
 
-use super::books::{post_points, stored_id};
+use super::books::post_points;
 use super::{Call, args, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::keys::{self, Claim, Scope};
@@ -66,7 +66,9 @@ fn adjust_points(
 
 /// Change, points and level of the line that a key points to: its month and its number, packed as a transaction's id.
 fn recorded(call: &Call, card: Uuid, known: i64) -> Result<(i64, i64, i16)> {
-    let entry = stored_id(known);
+    // A trigger of the shop's that asks again in the middle of the first request: there is no answer yet.
+    let entry = TxId::from_raw(known)
+        .ok_or_else(|| Error::new(Token::StatusConflict, "the request with this key is not over yet"))?;
     months::readable(call.db, entry.month())?;
     points::find(call.db, entry.month(), card, entry.raw() - TxId::floor(entry.month()))
         .ok_or_else(|| Error::new(Token::TxNotFound, "the entry that a key points to is not there"))

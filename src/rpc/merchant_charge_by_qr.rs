@@ -68,6 +68,7 @@ fn merchant_charge_by_qr(
         args::within_limit(amount, "p_amount", &call.config())?;
         ensure(merchant.active, Token::MerchantInactive)?;
         call.open_month()?;
+        merchants::pin(call.db, merchant.id);
 
         let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
         let request = Request { id, merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };

@@ -7,7 +7,7 @@ use crate::error::{Result, Token, ensure};
 use crate::store::keys::Scope;
 use crate::store::transactions::{self, Tx};
 use crate::store::types::{JsonbArg, NumericArg, NumericOut, Text, Timestamp};
-use crate::store::{Db, months};
+use crate::store::{Db, merchants, months};
 use mps_domain::card::CardStatus;
 use mps_domain::money::Money;
 use mps_domain::refund::{points_to_reverse, refundable};
@@ -62,6 +62,7 @@ fn merchant_refund_tx(
         call.open_month()?;
 
         let mut payment = lock_payment(call.db, merchant.id, original_type, original_id)?;
+        merchants::pin(call.db, merchant.id);
         let refunded = payment.refunded_amount.unwrap_or(Money::ZERO);
         let left = refundable(payment.final_amount, refunded);
         ensure(amount <= left, Token::RefundExceedsRemaining)?;

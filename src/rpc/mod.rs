@@ -90,6 +90,13 @@ impl Call<'_> {
 
     /// Makes sure that the month can be written to. After the locks on keys and orders, before every row lock.
     pub fn open_month(&self) -> Result<()> {
+        self.open_month_for_settings()?;
+        settings::pin(self.db);
+        Ok(())
+    }
+
+    /// As [`Call::open_month`], for who changes the settings: it locks them itself.
+    pub fn open_month_for_settings(&self) -> Result<()> {
         months::ensure(self.db, self.month)?;
         self.after_waiting()
     }

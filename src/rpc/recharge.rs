@@ -9,6 +9,7 @@ use crate::error::{Error, Result, Token, ensure};
 use crate::store::cards::{self, Card};
 use crate::store::keys::{OrderScope, Scope};
 use crate::store::members::{self, MemberStatus};
+use crate::store::merchants;
 use crate::store::transactions::{self, Tx};
 use crate::store::types::{JsonbArg, NumericArg, NumericOut, Text, Timestamp, Uuid};
 use mps_domain::card::CardType;
@@ -113,6 +114,7 @@ pub fn record(
         ensure(merchant.active, Token::MerchantInactive)?;
     }
     call.open_month()?;
+    merchant_id.into_iter().for_each(|id| merchants::pin(call.db, id));
 
     let mut card = cards::lock(call.db, request.card_type, card_id).ok_or(Token::CardNotFound)?;
     call.after_waiting()?;

@@ -30,7 +30,7 @@ fn update_settings(p_settings: Option<JsonbArg>) -> RawJsonb {
         let given: Map<String, Value> = serde_json::from_str(&given.to_text())
             .map_err(|_| Error::new(Token::InvalidArgument, "p_settings is nested too deeply"))?;
         let changes = read_changes(&given)?;
-        call.open_month()?;
+        call.open_month_for_settings()?;
         settings::lock(call.db);
         call.after_waiting()?;
         let before = settings::as_json(call.db).to_text();

@@ -315,7 +315,7 @@ pub fn create_personal(
 ) -> String {
     let serial: i64 = serial(db, CardType::Personal);
     let card_no = CardType::Personal.number(serial);
-    db.run(
+    db.run_once(
         "INSERT INTO app.personal_cards (id, member_id, created_at, expires_at, level, discount, card_no) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[p(id), p(member), p(at), p(expires_at), p(level.level), p(level.discount), p(card_no.as_str())],
     );
@@ -325,7 +325,7 @@ pub fn create_personal(
 /// Issues an enterprise card and returns its number.
 pub fn create_enterprise(db: &Db, at: Timestamp, id: Uuid, company: &str, discount: Discount) -> String {
     let card_no = CardType::Enterprise.number(serial(db, CardType::Enterprise));
-    db.run(
+    db.run_once(
         "INSERT INTO app.enterprise_cards (id, created_at, fixed_discount, card_no, company_name) VALUES ($1, $2, $3, $4, $5)",
         &[p(id), p(at), p(discount), p(card_no.as_str()), p(company)],
     );

@@ -1,7 +1,7 @@
 //! `app.idempotency_keys` and `app.external_orders`: what makes a request happen once, across months.
 
 use super::direct::{Path, Table};
-use super::spi::{Db, p};
+use super::spi::{Db, kept_from_being_written, p};
 use mps_domain::card::CardType;
 use mps_domain::tx_no::PayMethod;
 
@@ -121,7 +121,9 @@ pub fn claim_key(db: &Db, scope: Scope, key: &str, ref_id: i64) -> Claim {
 /// Takes what is free, or says whose it is. What was in the way can be gone at the second look (app.expire_keys() forgets
 /// keys after months): then it is free.
 fn claim(take: impl Fn() -> bool, look: impl Fn() -> Option<i64>) -> Claim {
-    loop {
+    // Gone at every look: something else is the matter.
+    const TRIES: u32 = 20;
+    for _ in 0..TRIES {
         if take() {
             return Claim::Ours;
         }
@@ -129,6 +131,7 @@ fn claim(take: impl Fn() -> bool, look: impl Fn() -> Option<i64>) -> Claim {
             return Claim::Known(known);
         }
     }
+    kept_from_being_written().raise()
 }
 
 /// Has a key that this transaction took point to something else.

@@ -131,7 +131,7 @@ pub fn lock_binding(db: &Db, card: Uuid, member: Uuid) -> Option<Binding> {
 }
 
 pub fn bind(db: &Db, at: Timestamp, card: Uuid, member: Uuid, admin: bool) {
-    db.run(
+    db.run_once(
         "INSERT INTO app.enterprise_card_bindings AS b (enterprise_card_id, member_id, created_at, role) \
          VALUES ($1, $2, $3, CASE WHEN $4 THEN 'admin' ELSE 'member' END::app.bind_role) \
          ON CONFLICT (enterprise_card_id, member_id) DO UPDATE SET role = excluded.role",
@@ -140,7 +140,7 @@ pub fn bind(db: &Db, at: Timestamp, card: Uuid, member: Uuid, admin: bool) {
 }
 
 pub fn unbind(db: &Db, card: Uuid, member: Uuid) {
-    db.run(
+    db.run_once(
         "DELETE FROM app.enterprise_card_bindings WHERE enterprise_card_id = $1 AND member_id = $2",
         &[p(card), p(member)],
     );

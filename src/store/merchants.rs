@@ -1,6 +1,7 @@
 //! `app.merchants` and `app.merchant_users`.
 
 use super::direct::{Path, Table};
+use super::server;
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
 
@@ -92,8 +93,22 @@ pub fn role_of(db: &Db, merchant: i32, user: Uuid) -> Option<MerchantRole> {
     db.find(&USER, None, &[p(merchant), p(user)], |r| MerchantRole::from_label(&r.text(4))).flatten()
 }
 
+/// Changes nothing but the version of a merchant that is locked: who goes by an older snapshot must not go by who was an operator
+/// then, and fails to serialise in [`pin`] or [`lock`].
+fn touch(db: &Db, id: i32) {
+    db.run_once("UPDATE app.merchants SET active = active WHERE id = $1", &[p(id)]);
+}
+
+/// Under a stricter isolation level: fails to serialise if the merchant or its operators have changed since the snapshot.
+pub fn pin(db: &Db, id: i32) {
+    if !server::statements_see_commits() {
+        db.run("SELECT FROM app.merchants m WHERE m.id = $1 FOR SHARE", &[p(id)]);
+    }
+}
+
 pub fn set_role(db: &Db, at: Timestamp, merchant: i32, user: Uuid, role: MerchantRole) {
-    db.run(
+    touch(db, merchant);
+    db.run_once(
         "INSERT INTO app.merchant_users AS u (merchant_id, user_id, created_at, role) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (merchant_id, user_id) DO UPDATE SET role = excluded.role",
         &[p(merchant), p(user), p(at), p(role.label())],
@@ -101,5 +116,6 @@ pub fn set_role(db: &Db, at: Timestamp, merchant: i32, user: Uuid, role: Merchan
 }
 
 pub fn remove_user(db: &Db, merchant: i32, user: Uuid) {
-    db.run("DELETE FROM app.merchant_users WHERE merchant_id = $1 AND user_id = $2", &[p(merchant), p(user)]);
+    touch(db, merchant);
+    db.run_once("DELETE FROM app.merchant_users WHERE merchant_id = $1 AND user_id = $2", &[p(merchant), p(user)]);
 }

@@ -115,9 +115,16 @@ pub struct Changes {
     pub max_pending_recharges: Option<i32>,
 }
 
+/// Under a stricter isolation level: fails to serialise if the settings have changed since the snapshot.
+pub fn pin(db: &Db) {
+    if !server::statements_see_commits() {
+        db.run("SELECT FROM app.settings s FOR SHARE", &[]);
+    }
+}
+
 pub fn update(db: &Db, c: Changes) {
     let rate = c.points_per_unit.map(|d| d.to_string());
-    db.run(
+    db.run_once(
         "UPDATE app.settings SET qr_ttl_seconds = coalesce($1, qr_ttl_seconds), qr_single_use = coalesce($2, qr_single_use), \
                 points_per_unit = coalesce($3::numeric, points_per_unit), max_amount = coalesce($4, max_amount), \
                 max_balance = coalesce($5, max_balance), recharge_confirmation = coalesce($6, recharge_confirmation), \

@@ -124,10 +124,23 @@ impl Db {
         self.execute(Sql::Text(sql), None, args, |_| ()).1
     }
 
+    /// As [`Db::run`], where one row is to be written. What a trigger keeps from being written is an error, never taken for done.
+    pub fn run_once(&self, sql: &'static str, args: &[Param]) {
+        self.must_write(Sql::Text(sql), None, args);
+    }
+
+    fn must_write(&self, sql: Sql, month: Option<Month>, args: &[Param]) {
+        if self.execute(sql, month, args, |_| ()).1 != 1 {
+            // A rule may have made nothing of the statement: a plan of nothing is never made anew by itself.
+            PLANS.with_borrow_mut(|plans| plans.remove(&(sql.address(), sql.columns(), month)));
+            kept_from_being_written().raise();
+        }
+    }
+
     /// Inserts one row into a table (of a month): directly where that does the same, else by a statement.
     pub fn insert(&self, table: &'static Table, month: Option<Month>, values: &[Param]) {
         if direct::insert(table, month, values, Unique::Required) == Inserted::ByStatement {
-            self.execute(Sql::Insert(table), month, values, |_| ());
+            self.must_write(Sql::Insert(table), month, values);
         }
     }
 
@@ -291,6 +304,11 @@ impl Db {
             (out, touched)
         }
     }
+}
+
+/// What a trigger or a rule of the shop's did not let happen.
+pub fn kept_from_being_written() -> Error {
+    Error::new(Token::StatusConflict, "a trigger or a rule on the tables kept a row from being written as it was to be")
 }
 
 /// Runs a statement on a month that was here when the call began. One that was archived since (the statement had to wait for

@@ -117,7 +117,7 @@ pub fn next_id(db: &Db) -> i64 {
 
 /// Keeps money in sight. The trade number is claimed for it already.
 pub fn insert(db: &Db, id: i64, at: Timestamp, arrived: Arrived) {
-    db.run(
+    db.run_once(
         "INSERT INTO app.suspense_payments (id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload) \
          VALUES ($1, $2, $3, $4, $5, $6::text::app.pay_method, $7, $8)",
         &[

@@ -164,7 +164,7 @@ pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
 pub fn insert_pending(db: &Db, tx: &Tx) {
     assert!(tx.tx_type == TxType::Recharge && tx.status == TxStatus::Processing);
     insert(db, tx);
-    db.run("INSERT INTO app.pending_recharges (tx_id, card_id) VALUES ($1, $2)", &[p(tx.id.raw()), p(tx.card_id)]);
+    db.run_once("INSERT INTO app.pending_recharges (tx_id, card_id) VALUES ($1, $2)", &[p(tx.id.raw()), p(tx.card_id)]);
 }
 
 /// How many recharges of a card wait for their money; no more than `enough` are looked at.
@@ -349,7 +349,7 @@ pub fn of_merchant(
 
 /// One manual correction, beside its movement.
 pub fn insert_compensation(db: &Db, tx: &Tx, corrected: &str, actor: Option<Uuid>, role: &str, reason: &str) {
-    db.run(
+    db.run_once(
         "INSERT INTO app.transaction_compensations (compensation_tx_no, tx_no, created_at, actor_user_id, actor_role, amount, reason) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[p(tx.tx_no()), p(corrected), p(tx.created_at), p(actor), p(role), p(tx.final_amount), p(reason)],

@@ -214,6 +214,8 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
         &[(NATIVE, "app.tx_by_no(text)")],
     ),
     ("alter function sec.level_backend() owner to stranger", &[(OWNED, "sec.level_backend() belongs to stranger")]),
+    ("alter table app.transactions force row level security", &[(RLS, "app.transactions binds its owner")]),
+    ("grant service_role to anon", &[(PUBLIC, "anon is a member of service_role")]),
     ("create schema own authorization authenticated", &[(CREATE, "authenticated may CREATE in schema own")]),
     (
         "do $$ begin execute format('grant create on database %I to app_role', current_database()); end $$",
