@@ -155,6 +155,11 @@ impl Request {
         }
     }
 
+    /// Whether it is a member's wish, whose order may have come to nothing: then the order under another key is a new request.
+    pub fn may_be_asked_again(&self) -> bool {
+        matches!((self.who, &self.what), (Who::User(_), What::Recharge { .. }))
+    }
+
     /// Whether sending it again is a replay: without key and order it would be done again.
     pub fn is_repeatable(&self) -> bool {
         self.key.is_some() || self.order.is_some()

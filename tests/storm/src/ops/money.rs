@@ -167,9 +167,7 @@ pub fn replay(client: &mut Client) {
     let (mut request, first) = (known.0.clone(), &known.1);
     request.by = client.by();
     // A known order id under a new key is the same request; the new key is bound to it.
-    // But for a member's order, which may have come to nothing and be asked for again.
-    let may_be_asked_again = matches!((request.who, &request.what), (Who::User(_), What::Recharge { .. }));
-    let rebound = request.order.is_some() && !may_be_asked_again && client.chance(30);
+    let rebound = request.order.is_some() && !request.may_be_asked_again() && client.chance(30);
     if rebound {
         request.key = Some(client.name("rebound"));
     }
@@ -212,7 +210,7 @@ fn change(client: &mut Client, request: &mut Request) -> &'static str {
         request.amount += 1;
         return "EXTERNAL_ORDER_CONFLICT";
     }
-    if request.order.is_some() && client.chance(25) {
+    if request.order.is_some() && !request.may_be_asked_again() && client.chance(25) {
         request.key = Some(client.name("foreign"));
         request.amount += 1;
         return "EXTERNAL_ORDER_CONFLICT";
