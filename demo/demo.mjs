@@ -83,6 +83,16 @@ expect('status', one(await backend.rpc('confirm_recharge', confirmation)).status
 expect('confirmed once more', one(await backend.rpc('confirm_recharge', confirmation)).replayed, true);
 expect('balance', money((await cardOf(lin)).balance), '6000.00');
 
+note('She pays the same order a second time. That money is not lost from sight: it waits in suspense, and goes back.');
+const twice = { p_tx_no: recharge.tx_no, p_amount: 6000.0, p_gateway_trade_no: 'wx-4200002' };
+expect('paid twice', one(await backend.rpc('confirm_recharge', twice)).status, 'suspense');
+const [kept] = ok(await backend.from('suspense_payments').select('id, amount').eq('gateway_trade_no', 'wx-4200002'));
+const resolve = async (p_resolution, p_note) =>
+  one(await backend.rpc('resolve_suspense', { p_suspense_id: kept.id, p_resolution, p_note })).status;
+const said = [await resolve('refunded', 'paid twice'), await resolve('refund_completed', 'the gateway says so')];
+expect('goes back', said.join(', '), 'refunding, refunded');
+expect('balance', money((await cardOf(lin)).balance), '6000.00');
+
 step('Lin Xia shows her pay code');
 const latteCode = await payCode(lin, card);
 for (const line of drawQr(latteCode, { colours })) console.log(`    ${line}`);

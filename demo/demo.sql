@@ -87,6 +87,21 @@ COMMIT;
 SELECT pg_temp.expect('status', :'status', 'completed');
 SELECT pg_temp.expect('confirmed once more', :'replayed', 't');
 SELECT pg_temp.expect('balance', :'balance', '6000.00');
+\echo '    She pays the same order a second time. That money is not lost from sight: it waits in suspense, and goes back.'
+:as_backend
+SELECT status FROM app.confirm_recharge(:'recharge', 6000.00, 'wx-4200002') \gset
+SELECT id AS suspense FROM app.suspense_payments WHERE gateway_trade_no = 'wx-4200002' \gset
+COMMIT;
+:as_backend
+SELECT status AS resolved FROM app.resolve_suspense(:suspense, 'refunded', 'paid twice') \gset
+SELECT status AS arrived FROM app.resolve_suspense(:suspense, 'refund_completed', 'the gateway says so') \gset
+COMMIT;
+:as_lin
+SELECT balance FROM app.v_user_cards \gset
+COMMIT;
+SELECT pg_temp.expect('paid twice', :'status', 'suspense');
+SELECT pg_temp.expect('goes back', :'resolved' || ', ' || :'arrived', 'refunding, refunded');
+SELECT pg_temp.expect('balance', :'balance', '6000.00');
 
 \echo
 \echo ' 4  Lin Xia shows her pay code'

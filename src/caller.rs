@@ -129,7 +129,8 @@ pub fn whole_extension() -> Result<Levels> {
 }
 
 fn level_of(levels: &Levels, role: Oid) -> Level {
-    if server::is_superuser(role) {
+    // Our own SQL parts lend nobody anything: who called those is asked for.
+    if role == levels.owner || server::is_superuser(role) {
         Level::Superuser
     } else if server::may_execute(levels.backend, role) {
         Level::Backend

@@ -121,6 +121,17 @@ fn the_log_names_who_is_responsible_and_the_other_one_beside() {
         );
         assert_eq!((&event["actor_role"], &event["other"]), (responsible, other), "code of {owner}, run by {caller}");
     }
+    // A sign-up is of whoever made it, not of the trigger's owner.
+    shop.superuser.run(
+        "create schema auth; create table auth.users (id uuid primary key, email text); grant usage on schema auth to stranger;
+         grant insert on auth.users to stranger; select app.enable_supabase_signup()",
+    );
+    for role in ["postgres", "stranger"] {
+        let session = runner(&shop, role, &ming);
+        session.run("insert into auth.users values (gen_random_uuid(), 'a@example.org')");
+        let by = "select actor_role from audit.event_log where action = 'member.registered' order by id desc limit 1";
+        assert_eq!(shop.superuser.value(by), role);
+    }
 }
 
 /// What maintenance evaluates: a table and a materialised view of `{o}`'s whose expressions call its function.
