@@ -136,7 +136,7 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
     }
     same_amount(&tx, &word)?;
     if let Some(kept) = &waiting {
-        ensure_open(kept, &word)?;
+        ensure_open(kept, &tx, &word)?;
     }
     tx.gateway_trade_no = Some(word.trade_no.into());
     let asked_method = tx.payment_method;
@@ -162,13 +162,17 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
 
 /// What the caller can mend: compared only where the money can be credited.
 fn same_amount(tx: &Tx, word: &Word) -> Result<()> {
-    if word.amount == tx.final_amount {
+    same_as(tx, word, tx.final_amount, "asked for")
+}
+
+fn same_as(tx: &Tx, word: &Word, expected: Money, whence: &str) -> Result<()> {
+    if word.amount == expected {
         return Ok(());
     }
     let (trade_no, gateway) = (word.trade_no, word.amount);
     server::log(
         "mps: confirm_recharge with another amount",
-        &format!("{}: asked for {}, the gateway says {gateway} (trade number {trade_no})", tx.tx_no(), tx.final_amount),
+        &format!("{}: {whence} {expected}, the gateway says {gateway} (trade number {trade_no})", tx.tx_no()),
     );
     Err(Token::AmountMismatch.into())
 }
@@ -183,8 +187,8 @@ fn elsewhere(detail: &'static str) -> Error {
 }
 
 /// Money in suspense can be credited to the recharge that it was for as long as nobody has said otherwise.
-fn ensure_open(kept: &Suspense, word: &Word) -> Result<()> {
-    ensure(kept.amount == word.amount, Token::AmountMismatch)?;
+fn ensure_open(kept: &Suspense, tx: &Tx, word: &Word) -> Result<()> {
+    same_as(tx, word, kept.amount, "in suspense with")?;
     if kept.status != Status::Open {
         return Err(Error::new(
             Token::ExternalOrderConflict,

@@ -209,7 +209,13 @@ fn money_in_suspense_is_credited_by_its_own_recharge_only_while_it_is_open() {
     confirm(&shop, &paid, "10", "T1");
     confirm(&shop, &paid, "20", "T2");
     // The payer meant the other one.
-    shop.backend.refused("AMOUNT_MISMATCH", &confirm_sql(&shop.pending(&ming, "21"), "21", "T2"));
+    let of_another_amount = shop.pending(&ming, "21");
+    shop.backend.refused("AMOUNT_MISMATCH", &confirm_sql(&of_another_amount, "21", "T2"));
+    if let Ok(log) = std::env::var("MPS_LOG") {
+        let log = std::fs::read_to_string(log).expect("the server's log");
+        let line = format!("{of_another_amount}: in suspense with 20.00, the gateway says 21.00 (trade number T2)");
+        assert!(log.contains(&line), "it is not in the log");
+    }
     let done = confirm(&shop, &waiting, "20", "T2");
     assert_eq!((&done["status"], &done["replayed"]), ("completed", "f"));
     assert_eq!(shop.balance(&ming.card), "30.00");
