@@ -196,7 +196,7 @@ pub fn contents(session: &Session) -> Vec<String> {
             q(t)
         )
     });
-    session.column(&digests.collect::<Vec<_>>().join(" union all "))
+    session.sorted(&digests.collect::<Vec<_>>().join(" union all "))
 }
 
 /// Where every sequence stands.
@@ -206,7 +206,7 @@ pub fn sequences(session: &Session) -> Vec<String> {
          where n.nspname in ('app', 'audit') and c.relkind = 'S' order by 1",
     );
     let values = names.iter().map(|s| format!("select {} || ' ' || last_value || ' ' || is_called from {s}", q(s)));
-    session.column(&values.collect::<Vec<_>>().join(" union all "))
+    session.sorted(&values.collect::<Vec<_>>().join(" union all "))
 }
 
 /// A till in whatever database a superuser is connected to: a superuser counts as a backend.

@@ -135,7 +135,7 @@ impl Db {
                 });
                 (session, parts.collect::<Vec<_>>().join(" union all "))
             });
-            session.column(sql).join("\n")
+            session.sorted(sql).join("\n")
         })
     }
 

@@ -203,6 +203,14 @@ impl Session {
         self.rows(sql).iter().map(|r| r.values()[0].to_owned()).collect()
     }
 
+    /// The same in order. A parallel append gives the parts of a UNION ALL in any.
+    #[track_caller]
+    pub fn sorted(&self, sql: &str) -> Vec<String> {
+        let mut lines = self.column(sql);
+        lines.sort();
+        lines
+    }
+
     /// How the server refuses a statement.
     #[track_caller]
     pub fn failure(&self, sql: &str) -> Failure {
