@@ -22,8 +22,7 @@ fn recompute_levels_batch(p_after: Option<&str>) -> Option<String> {
         let mut changed = 0;
         for card in &page {
             let level = level_for(&call.config().levels, card.points);
-            if (level.level, level.discount) != (card.level, card.discount) {
-                sweep::set_level(call.db, card, level);
+            if (level.level, level.discount) != (card.level, card.discount) && sweep::set_level(call.db, card, level) {
                 changed += 1;
             }
         }

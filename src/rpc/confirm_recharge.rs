@@ -119,9 +119,10 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
     let waiting = match owner {
         None => None,
         Some(TradeOwner::Suspense(suspended)) => {
-            let kept = suspense::lock(call.db, suspended);
+            let kept = suspense::lock(call.db, suspended)
+                .ok_or_else(|| elsewhere("the gateway trade number is in suspense, in a row that is not there"))?;
             call.after_waiting()?;
-            kept
+            Some(kept)
         }
         Some(TradeOwner::Recharge(_)) => return Err(elsewhere("the gateway trade number belongs to another recharge")),
     };

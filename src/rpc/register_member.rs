@@ -5,7 +5,7 @@ use super::{Call, args, write};
 use crate::error::{Error, Result, Token};
 use crate::store::members::{self, MemberStatus, NewMember};
 use crate::store::types::{Text, Uuid};
-use crate::store::{cards, server};
+use crate::store::{cards, kept_from_being_written, server};
 use mps_domain::card::CardStatus;
 use mps_domain::limits;
 use mps_domain::tier::level_for;
@@ -79,7 +79,7 @@ fn register<'a>(
         return Ok((id, member_no, card_id, card_no));
     }
     // Registered before (or just now, by an equal request that was waited for).
-    let known = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
+    let known = members::lock(call.db, id).ok_or_else(kept_from_being_written)?;
     call.after_waiting()?;
     let member_no = known.member_no;
     let card = cards::personal_of(call.db, id);

@@ -5,7 +5,7 @@ use super::books::stored_id;
 use crate::error::{Error, Result, Token};
 use crate::store::keys::{self, Claim, OrderScope, Scope};
 use crate::store::transactions::{self, Tx};
-use crate::store::{months, types::Uuid};
+use crate::store::{kept_from_being_written, months, types::Uuid};
 use mps_domain::money::Money;
 use mps_domain::tx_no::TxId;
 
@@ -58,6 +58,7 @@ impl Dedupe<'_> {
             }
             return Ok(First::Answer(Box::new(tx)));
         }
+        let mut not_moved = None;
         while let Some((scope, order)) = self.order
             && let Claim::Known(known) = keys::claim_order(call.db, scope, order, id.raw())
         {
@@ -66,7 +67,10 @@ impl Dedupe<'_> {
                 if keys::repoint_order(call.db, scope, order, known, id.raw()) {
                     break;
                 }
-                // Somebody else has asked again: that is what the order id belongs to now.
+                // Somebody else has asked again: that is what the order id belongs to now. Where it is not, a trigger is in the way.
+                if not_moved.replace(known) == Some(known) {
+                    return Err(kept_from_being_written());
+                }
                 continue;
             }
             if !same(&tx) {

@@ -218,7 +218,7 @@ pub fn touch(db: &Db, card_type: CardType, id: Uuid) {
         CardType::Personal => "UPDATE app.personal_cards SET status = status WHERE id = $1",
         CardType::Enterprise => "UPDATE app.enterprise_cards SET status = status WHERE id = $1",
     };
-    db.run(sql, &[p(id)]);
+    db.run_once(sql, &[p(id)]);
 }
 
 /// Writes columns of a card that is still the version that was read or last written, so that what was decided about it holds.

@@ -136,7 +136,7 @@ fn claim(take: impl Fn() -> bool, look: impl Fn() -> Option<i64>) -> Claim {
 
 /// Has a key that this transaction took point to something else.
 pub fn repoint_key(db: &Db, scope: Scope, key: &str, ref_id: i64) {
-    db.run(
+    db.run_once(
         "UPDATE app.idempotency_keys SET ref_id = $4 WHERE scope_no = $1 AND operation = $2 AND idempotency_key = $3",
         &[p(scope.number), p(scope.kind), p(key), p(ref_id)],
     );

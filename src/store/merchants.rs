@@ -85,8 +85,14 @@ pub fn create(db: &Db, at: Timestamp, code: &str, name: &str) -> Option<i32> {
     )
 }
 
+/// Sets whether a locked merchant may take money; returns whether that is a change.
 pub fn set_active(db: &Db, id: i32, active: bool) -> bool {
-    db.run("UPDATE app.merchants SET active = $2 WHERE id = $1 AND active <> $2", &[p(id), p(active)]) > 0
+    let was: Option<bool> = db.row("SELECT m.active FROM app.merchants m WHERE m.id = $1", &[p(id)], |r| r.get(1));
+    let changes = was != Some(active);
+    if changes {
+        db.run_once("UPDATE app.merchants SET active = $2 WHERE id = $1", &[p(id), p(active)]);
+    }
+    changes
 }
 
 pub fn role_of(db: &Db, merchant: i32, user: Uuid) -> Option<MerchantRole> {

@@ -37,4 +37,4 @@ pub mod transactions;
 #[allow(unsafe_code)]
 pub mod types;
 
-pub use spi::Db;
+pub use spi::{Db, kept_from_being_written};

@@ -38,7 +38,7 @@ pub fn outer_role() -> Oid {
     unsafe { pg_sys::GetOuterUserId() }
 }
 
-/// The role whose rights are those of now: outside [`as_owner`] that of the immediate caller, which can be the owner of a
+/// The role whose rights are those of now: outside [`as_role`] that of the immediate caller, which can be the owner of a
 /// SECURITY DEFINER function, or of a table whose expressions maintenance evaluates.
 pub fn present_role() -> Oid {
     // SAFETY: reads a backend-local variable.

@@ -128,11 +128,11 @@ pub fn lock_levels(db: &Db, from: Uuid, limit: i64) -> Vec<LeveledCard> {
     )
 }
 
-/// Sets the level that a card's points have. Whoever has changed the points since (a trigger that calls RPCs) has set the level
-/// with them.
-pub fn set_level(db: &Db, card: &LeveledCard, level: Level) {
+/// Sets the level that a card's points have; returns whether it did. Whoever has changed the points since (a trigger that calls
+/// RPCs) has set the level with them.
+pub fn set_level(db: &Db, card: &LeveledCard, level: Level) -> bool {
     db.run(
         "UPDATE app.personal_cards SET level = $2, discount = $3 WHERE id = $1 AND points = $4",
         &[p(card.id), p(level.level), p(level.discount), p(card.points)],
-    );
+    ) == 1
 }

@@ -5,7 +5,7 @@ use super::cache::{self, Sequence};
 use super::direct::{Change, Path, Table};
 use super::labels;
 use super::row::{Row, RowVersion};
-use super::spi::{Db, Param, p};
+use super::spi::{Db, Param, kept_from_being_written, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
 use crate::error::Result;
 use mps_domain::card::CardType;
@@ -178,7 +178,13 @@ pub fn pending_count(db: &Db, card: Uuid, enough: i64) -> i64 {
 }
 
 fn no_longer_pending(db: &Db, id: TxId) {
-    db.run("DELETE FROM app.pending_recharges WHERE tx_id = $1", &[p(id.raw())]);
+    let id = [p(id.raw())];
+    // What was cancelled or failed before is not counted any more. What is counted still has been kept.
+    if db.run("DELETE FROM app.pending_recharges WHERE tx_id = $1", &id) == 0
+        && db.row("SELECT true FROM app.pending_recharges r WHERE r.tx_id = $1", &id, |r| r.get(1)).unwrap_or(false)
+    {
+        kept_from_being_written().raise();
+    }
 }
 
 pub fn insert(db: &Db, tx: &Tx) {

@@ -173,6 +173,19 @@ fn a_row_that_was_kept_from_being_written_is_an_error() {
     shop.backend.refused("STATUS_CONFLICT", &recharge);
     shop.superuser
         .run("drop trigger t on app.idempotency_keys; update app.idempotency_keys set idempotency_key = 'Key'");
+    // An order that came to nothing cannot be asked for again, and is not tried for ever.
+    let (member, asked) = (
+        shop.db.user(ming.id),
+        format!("select * from app.user_recharge_personal_card('{}', 5, p_external_order_id => 'o')", ming.card),
+    );
+    let ended = member.row(&asked)["tx_no"].to_owned();
+    shop.backend.run(&format!("select * from app.fail_recharge('{ended}', 'x')"));
+    shop.superuser
+        .run("create trigger t before update on app.external_orders for each row execute function public.nothing()");
+    member.run("set statement_timeout = '10s'");
+    member.refused("STATUS_CONFLICT", &asked);
+    shop.superuser.run("drop trigger t on app.external_orders");
+    assert_ne!(member.row(&asked)["tx_no"], ended);
     // A rule that made nothing of a statement is forgotten with it.
     shop.superuser.run(&format!("create rule r as on insert to audit.event_log_{month} do instead nothing"));
     shop.backend.refused("STATUS_CONFLICT", &format!("select app.set_merchant_status('{SHOP}', false, 'x')"));

@@ -231,6 +231,15 @@ fn money_in_suspense_is_credited_by_its_own_recharge_only_while_it_is_open() {
     shop.backend.refused("EXTERNAL_ORDER_CONFLICT", &confirm_sql(&late, "6", "T4"));
     assert_eq!(&confirm(&shop, &other, "6", "T4")["status"], "suspense");
     books_hold(&shop);
+    // By a hand that went past the RPCs: the trade number is claimed still.
+    shop.superuser.run(&format!(
+        "create table public.gone as select * from app.suspense_payments where id = {id}; \
+         delete from app.suspense_payments where id = {id}"
+    ));
+    shop.backend.refused("EXTERNAL_ORDER_CONFLICT", &confirm_sql(&late, "6", "T4"));
+    assert_ne!(shop.superuser.rows("select * from app.verify_books() where not ok"), [] as [Row; 0]);
+    shop.superuser.run("insert into app.suspense_payments select * from public.gone");
+    books_hold(&shop);
 }
 
 /// A shop with one payment in suspense, of 12.50; its row's id.

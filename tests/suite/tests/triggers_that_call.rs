@@ -274,3 +274,79 @@ fn a_card_that_a_trigger_keeps_from_being_written_is_no_movement() {
     shop.backend
         .refused("STATUS_CONFLICT", &format!("select app.set_card_status('{}', 'personal', 'frozen', 'x')", ming.card));
 }
+
+/// More calls that write, for the trigger below.
+const MORE_CALLS: [(&str, &str); 12] = [
+    (
+        "ask for a known order",
+        "select * from app.user_recharge_personal_card('{card}', 2.00, 'cash', null, '{}', 'known', 'new key')",
+    ),
+    ("bind", "select app.enterprise_add_member('{company_no}', '{lost_member}', 'member')"),
+    ("suspend who pays by company", "select app.set_member_status('{boss}', 'suspended', 'x')"),
+    ("register", "select * from app.register_member('x')"),
+    ("a merchant", "select * from app.create_merchant('SHOP-9', 'x')"),
+    ("a company", "select * from app.create_enterprise_card('x', 0.9)"),
+    ("close the shop", "select app.set_merchant_status('SHOP-001', false, 'x')"),
+    ("hire", "select app.set_merchant_user('SHOP-001', '{member}')"),
+    ("dismiss", "select app.remove_merchant_user('SHOP-001', '{cashier}')"),
+    ("settings", r#"select app.update_settings('{"qr_ttl_seconds": 60}')"#),
+    ("send back", "select * from app.resolve_suspense({suspense}, 'refunded', 'x')"),
+    ("pay twice", "select * from app.confirm_recharge('{settled}', 30.00, 'g-10')"),
+];
+
+/// A row that a trigger keeps from being written, wherever and by whatever call, is never answered as done.
+#[test]
+fn no_call_takes_a_row_for_written_that_was_kept() {
+    let shop = Shop::open();
+    let mut names = stage(&shop);
+    names.insert("{cashier}", shop.cashier_id.to_string());
+    let settled = "select tx_no from app.transactions where gateway_trade_no = 'g-8'";
+    names.insert("{settled}", shop.superuser.value(settled));
+    shop.backend.run(&named(
+        "select * from app.user_recharge_personal_card('{card}', 2.00, 'cash', null, '{}', 'known')",
+        &names,
+    ));
+    let session = &shop.superuser;
+    session.run(
+        "set statement_timeout = '20s'; create sequence public.kept; grant usage on sequence public.kept to public;
+         create function public.keep() returns trigger language plpgsql set search_path = public, pg_temp as
+             'begin perform nextval(''kept''); return null; end'",
+    );
+    let tables = session.column(
+        "select c.oid::regclass::text from pg_class c where c.relkind in ('r', 'p') and not c.relispartition \
+         and c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace) order by 1",
+    );
+    let (mut tried, mut taken_for_written) = (0, Vec::new());
+    for (name, call) in CALLS.iter().chain(&OUTER_ONLY[..2]).chain(&MORE_CALLS) {
+        let sql = named(call, &names);
+        session.run("begin");
+        session.run(&sql);
+        session.run("rollback");
+        for (table, event) in tables.iter().flat_map(|t| ["insert", "update", "delete"].map(|event| (t, event))) {
+            let before = session.value("select (last_value, is_called) from public.kept");
+            session.run("begin");
+            session.run(&format!(
+                "create trigger keep before {event} on {table} for each row execute function public.keep()"
+            ));
+            let answer = session.try_rows(&sql);
+            session.run("rollback");
+            if session.value("select (last_value, is_called) from public.kept") == before {
+                continue;
+            }
+            // What is known is not needed once more.
+            let is_known = event == "insert"
+                && answer
+                    .as_ref()
+                    .is_ok_and(|rows| rows.iter().any(|r| r.names().contains(&"replayed") && &r["replayed"] == "t"));
+            if is_known {
+                continue;
+            }
+            tried += 1;
+            if !answer.as_ref().is_err_and(|failure| failure.message == "STATUS_CONFLICT") {
+                taken_for_written.push(format!("{name}, {event} on {table}: {answer:?}"));
+            }
+        }
+    }
+    assert!(taken_for_written.is_empty(), "{tried} tried\n{}", taken_for_written.join("\n"));
+    assert!(tried > 100, "{tried}");
+}
