@@ -3,7 +3,8 @@
 CREATE FUNCTION sec.uid() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
-    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in what maintenance evaluates, whatever the claims).';
+    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in '
+    'what maintenance evaluates, whatever the claims).';
 
 -- Marker functions: whoever may execute one has that level. They do nothing.
 CREATE FUNCTION sec.level_client() RETURNS void
@@ -23,7 +24,8 @@ CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
            ('operator', 'sec.level_operator()'),
            ('signup', 'app.enable_supabase_signup()')
 $$;
-COMMENT ON FUNCTION sec.level_markers() IS 'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too.';
+COMMENT ON FUNCTION sec.level_markers() IS
+    'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too.';
 
 CREATE FUNCTION sec.owner() RETURNS regrole
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -40,7 +42,8 @@ COMMENT ON FUNCTION sec.raise(text, text) IS
 CREATE FUNCTION sec.run_ddl(p_statements text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'run_ddl_wrapper';
 COMMENT ON FUNCTION sec.run_ddl(text) IS
-    'Runs CREATE TABLE, ALTER TABLE, COMMENT, CREATE TRIGGER, GRANT and REVOKE without event triggers, which would run as mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
+    'Runs CREATE TABLE, ALTER TABLE, COMMENT, CREATE TRIGGER, GRANT and REVOKE without event triggers, which would run as '
+    'mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
 
 CREATE FUNCTION sec.config_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
@@ -50,12 +53,14 @@ COMMENT ON FUNCTION sec.config_changed() IS
 CREATE FUNCTION sec.require_operator() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'require_operator_wrapper';
 COMMENT ON FUNCTION sec.require_operator() IS
-    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates. Internal. Errors: NOT_ALLOWED.';
+    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates. '
+    'Internal. Errors: NOT_ALLOWED.';
 
 CREATE FUNCTION sec.caller_role() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'caller_role_wrapper';
 COMMENT ON FUNCTION sec.caller_role() IS
-    'Who is responsible for what a SECURITY DEFINER function or a trigger of mps does, for the audit log: the role that the session runs under. Internal.';
+    'Who is responsible for what a SECURITY DEFINER function or a trigger of mps does, for the audit log: the role that the '
+    'session runs under. Internal.';
 
 CREATE FUNCTION sec.append_only() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -106,7 +111,8 @@ COMMENT ON FUNCTION sec.record_event(text, text, text, jsonb) IS
 CREATE FUNCTION sec.shown_tag(p_tag jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'shown_tag_wrapper';
 COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
-    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
+    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older '
+    'releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
 
 CREATE FUNCTION sec.level_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

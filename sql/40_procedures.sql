@@ -35,7 +35,8 @@ BEGIN
     RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
 END
 $$;
-COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS 'Makes the month that is p_ahead months from now, if it is missing. One batch of app.maintain_partitions().';
+COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS
+    'Makes the month that is p_ahead months from now, if it is missing. One batch of app.maintain_partitions().';
 
 CREATE PROCEDURE app.maintain_partitions(p_months_ahead integer DEFAULT 3)
     LANGUAGE plpgsql AS $$
@@ -69,7 +70,8 @@ COMMENT ON FUNCTION sec.check_months_ahead(integer) IS 'Refuses a number of mont
 
 CREATE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
-COMMENT ON FUNCTION app.expire_cards_batch(text) IS 'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+COMMENT ON FUNCTION app.expire_cards_batch(text) IS
+    'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.expire_cards()
     LANGUAGE plpgsql AS $$
@@ -92,7 +94,8 @@ COMMENT ON PROCEDURE app.expire_cards() IS 'Marks active cards whose expires_at 
 
 CREATE FUNCTION app.expire_qrcodes_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_qrcodes_batch_wrapper';
-COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS 'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS
+    'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.expire_qrcodes()
     LANGUAGE plpgsql AS $$
@@ -111,11 +114,13 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE app.expire_qrcodes() IS 'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.';
+COMMENT ON PROCEDURE app.expire_qrcodes() IS
+    'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.';
 
 CREATE FUNCTION app.expire_recharges_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_recharges_batch_wrapper';
-COMMENT ON FUNCTION app.expire_recharges_batch(text) IS 'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+COMMENT ON FUNCTION app.expire_recharges_batch(text) IS
+    'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.expire_recharges()
     LANGUAGE plpgsql AS $$
@@ -134,11 +139,13 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE app.expire_recharges() IS 'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.';
+COMMENT ON PROCEDURE app.expire_recharges() IS
+    'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.';
 
 CREATE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_keys_batch_wrapper';
-COMMENT ON FUNCTION app.expire_keys_batch(text) IS 'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+COMMENT ON FUNCTION app.expire_keys_batch(text) IS
+    'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.expire_keys()
     LANGUAGE plpgsql AS $$
@@ -157,11 +164,14 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE app.expire_keys() IS 'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago. Recharge order ids and gateway trade numbers stay for ever.';
+COMMENT ON PROCEDURE app.expire_keys() IS
+    'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago. Recharge order '
+    'ids and gateway trade numbers stay for ever.';
 
 CREATE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
-COMMENT ON FUNCTION app.recompute_levels_batch(text) IS 'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+COMMENT ON FUNCTION app.recompute_levels_batch(text) IS
+    'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 
 CREATE PROCEDURE app.recompute_levels()
     LANGUAGE plpgsql AS $$
@@ -185,7 +195,8 @@ COMMENT ON PROCEDURE app.recompute_levels() IS 'Applies app.membership_levels to
 CREATE FUNCTION app.migrate() RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
 COMMENT ON FUNCTION app.migrate() IS
-    'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version. For a superuser. Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
+    'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version. For a '
+    'superuser. Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
 
 -- Supabase: every new user a member ---------------------------------------------------------------------------------------
 
@@ -239,4 +250,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.enable_supabase_signup() IS
-    'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once. Returns whether it was off. Errors: INVALID_ARGUMENT where there is no auth.users.';
+    'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once. Returns whether '
+    'it was off. Errors: INVALID_ARGUMENT where there is no auth.users.';

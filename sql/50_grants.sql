@@ -72,31 +72,70 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
         ('sec.on_signup', 'signup'),
         ('app.enable_supabase_signup', 'signup')
 $$;
-COMMENT ON FUNCTION sec.api_functions() IS 'Every function that a level may call; what is not here is internal. A backend may also call what a client may.';
+COMMENT ON FUNCTION sec.api_functions() IS
+    'Every function that a level may call; what is not here is internal. A backend may also call what a client may.';
 
 CREATE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES
         ('app.member_profiles', 'id, created_at, member_no, status, name, phone, email'),
-        ('app.personal_cards', 'id, member_id, replaced_by, created_at, expires_at, status, level, points, card_seq, last_posted_at, qr_expires_at, balance, discount, card_no'),
-        ('app.enterprise_cards', 'id, created_at, expires_at, status, card_seq, last_posted_at, balance, fixed_discount, card_no, company_name'),
+        ('app.personal_cards',
+        'id, member_id, replaced_by, created_at, expires_at, status, level, points, card_seq, last_posted_at, qr_expires_at, '
+        'balance, discount, card_no'),
+        ('app.enterprise_cards',
+        'id, created_at, expires_at, status, card_seq, last_posted_at, balance, fixed_discount, card_no, company_name'),
         ('app.enterprise_card_bindings', 'enterprise_card_id, member_id, created_at, qr_expires_at, role'),
         ('app.membership_levels', 'level, name, min_points, discount'),
         ('app.merchants', 'id, active, created_at, code, name'),
         ('app.merchant_users', 'merchant_id, user_id, created_at, role'),
-        ('app.transactions', 'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
+        ('app.transactions',
+        'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, '
+        'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
         ('app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason'),
         ('app.v_user_cards', NULL),
         ('app.v_usage_logs', NULL),
         ('app.error_codes', NULL)
 $$;
-COMMENT ON FUNCTION sec.api_columns() IS 'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a whole view (NULL).';
+COMMENT ON FUNCTION sec.api_columns() IS
+    'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a '
+    'whole view (NULL).';
 
 CREATE FUNCTION sec.backend_columns() RETURNS TABLE (tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('app.suspense_payments', 'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no')
+    VALUES ('app.suspense_payments',
+        'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, '
+        'resolved_by, resolved_role, note, credited_tx_no, out_refund_no')
 $$;
 COMMENT ON FUNCTION sec.backend_columns() IS 'As sec.api_columns(): what backend level alone may SELECT.';
+
+CREATE FUNCTION sec.strip_grants(p_relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
+    LOOP
+        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+                                   CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END));
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.strip_grants(regclass) IS
+    'Takes back what ALTER DEFAULT PRIVILEGES gave away on a new relation: only sec.grant_api() grants. Internal.';
+
+CREATE FUNCTION sec.strip_schema(p_schema regnamespace) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN SELECT DISTINCT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.oid = p_schema AND a.grantee <> n.nspowner LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', p_schema,
+                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.strip_schema(regnamespace) IS 'As sec.strip_grants(), for a new schema. Internal.';
 
 -- Who has which level -----------------------------------------------------------------------------------------------------
 -- The server keeps it, by role and not by name: in the privileges of a table without rows, sec.level_holders, that has a column
@@ -121,7 +160,8 @@ CREATE FUNCTION sec.levels_in_force() RETURNS TABLE (role regrole, level text)
     FROM sec.level_markers() m JOIN pg_proc p ON p.oid = to_regprocedure(m.marker), aclexplode(p.proacl) a
     WHERE a.privilege_type = 'EXECUTE' AND a.grantor = p.proowner AND a.grantee NOT IN (0, p.proowner)
 $$;
-COMMENT ON FUNCTION sec.levels_in_force() IS 'Which role may execute which level''s marker; that of clients is executed by backends, too. Internal.';
+COMMENT ON FUNCTION sec.levels_in_force() IS
+    'Which role may execute which level''s marker; that of clients is executed by backends, too. Internal.';
 
 CREATE FUNCTION sec.holders_are_known() RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -140,7 +180,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION sec.cluster() IS 'Which cluster this is: only there does the oid of a role mean that role. NULL where nobody may ask. Internal.';
+COMMENT ON FUNCTION sec.cluster() IS
+    'Which cluster this is: only there does the oid of a role mean that role. NULL where nobody may ask. Internal.';
 
 CREATE FUNCTION sec.noted_role(p_role_name text, p_role_oid oid, p_cluster text) RETURNS regrole
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -176,7 +217,8 @@ BEGIN
             CONSTRAINT never_a_row CHECK (false)
         );
         PERFORM sec.strip_grants('sec.level_holders');
-        COMMENT ON TABLE sec.level_holders IS 'Has no rows. Who may SELECT a column has the level of that name: sec.grant_api() and sec.revoke_api() keep it';
+        COMMENT ON TABLE sec.level_holders IS
+            'Has no rows. Who may SELECT a column has the level of that name: sec.grant_api() and sec.revoke_api() keep it';
         PERFORM sec.migrate_api_grants();
     ELSIF NOT sec.holders_are_known() THEN
         -- Nothing but notes came along. In their own cluster they say which role, elsewhere what it was called.
@@ -196,12 +238,16 @@ BEGIN
     COMMENT ON COLUMN sec.api_grants.role_name IS 'The role''s name when this was last noted.';
     COMMENT ON COLUMN sec.api_grants.role_oid IS 'The role, in its cluster; means nothing in another one.';
     COMMENT ON COLUMN sec.api_grants.cluster IS 'System identifier of the cluster whose oid it is.';
-    COMMENT ON COLUMN sec.api_grants.gone_at IS 'When it was noticed that no role has this level any more that had it by this name: dropped, or taken back by hand. Gives nobody anything.';
+    COMMENT ON COLUMN sec.api_grants.gone_at IS
+        'When it was noticed that no role has this level any more that had it by this name: dropped, or taken back by hand. Gives '
+        'nobody anything.';
     EXECUTE format('GRANT SELECT (client, backend, operator, signup) ON sec.level_holders TO %s',
                    (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = 'sec.level_holders'::regclass));
 END
 $$;
-COMMENT ON FUNCTION sec.install_grants() IS 'Makes sec.level_holders and sec.api_grants where they are missing, and fills the one from the other after a restore without privileges. Internal.';
+COMMENT ON FUNCTION sec.install_grants() IS
+    'Makes sec.level_holders and sec.api_grants where they are missing, and fills the one from the other after a restore without '
+    'privileges. Internal.';
 
 CREATE FUNCTION sec.migrate_api_grants() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -230,7 +276,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_api_grants() IS
-    'Fills the new sec.level_holders from the list of names of 0.2.0 and older: a name counts only where its role was really granted the level. Internal: sec.install_grants() calls it.';
+    'Fills the new sec.level_holders from the list of names of 0.2.0 and older: a name counts only where its role was really '
+    'granted the level. Internal: sec.install_grants() calls it.';
 
 CREATE FUNCTION sec.note_grants() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -294,7 +341,8 @@ CREATE FUNCTION sec.apply_grants(p_role text, p_level text, p_grant boolean) RET
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT sec.apply_level(r.oid::regrole, p_level, p_grant) FROM pg_roles r WHERE r.rolname = p_role
 $$;
-COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS 'As sec.apply_level(), by name. Here because dumps of 0.2.0 and older name it. Internal.';
+COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS
+    'As sec.apply_level(), by name. Here because dumps of 0.2.0 and older name it. Internal.';
 
 CREATE FUNCTION sec.give_level(p_role regrole, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -313,7 +361,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION sec.give_level(regrole, text) IS 'Gives a role a level, and records it if it did not have it. Internal: sec.grant_api() calls it.';
+COMMENT ON FUNCTION sec.give_level(regrole, text) IS
+    'Gives a role a level, and records it if it did not have it. Internal: sec.grant_api() calls it.';
 
 CREATE FUNCTION sec.grant_defaults() RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
@@ -326,7 +375,8 @@ CREATE FUNCTION sec.grant_defaults() RETURNS void
           SELECT r.oid::regrole, 'signup' FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
           WHERE c.oid = to_regclass('auth.users') AND NOT r.rolsuper AND r.oid <> sec.owner()) d
 $$;
-COMMENT ON FUNCTION sec.grant_defaults() IS 'Gives Supabase''s roles their levels. Internal: sec.install() calls it where nothing of mps was before.';
+COMMENT ON FUNCTION sec.grant_defaults() IS
+    'Gives Supabase''s roles their levels. Internal: sec.install() calls it where nothing of mps was before.';
 
 CREATE FUNCTION sec.grant_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -347,7 +397,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
-    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server), operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own '
+    'server), operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called '
+    'later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
 
 CREATE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -381,4 +433,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.revoke_api(text, text) IS
-    'Takes back what sec.grant_api() gave, for good; audited. Also forgets a grant whose role is gone. For a superuser. Errors: INVALID_ARGUMENT.';
+    'Takes back what sec.grant_api() gave, for good; audited. Also forgets a grant whose role is gone. For a superuser. Errors: '
+    'INVALID_ARGUMENT.';

@@ -91,7 +91,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.careless_code() IS
-    'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a search_path of its own which ends in pg_temp. Internal.';
+    'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a '
+    'search_path of its own which ends in pg_temp. Internal.';
 
 CREATE FUNCTION sec.refuse_shadows() RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -105,13 +106,15 @@ BEGIN
     IF v_what IS NOT NULL AND (EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema())
                                OR EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = pg_my_temp_schema())) THEN
         PERFORM sec.raise('STATUS_CONFLICT', format(
-            'this session has temporary tables or types, whose names could be taken for others by code on the tables of mps: %s. Give that function a search_path that ends in pg_temp, or DISCARD TEMP here', v_what));
+            'this session has temporary tables or types, whose names could be taken for others by code on the tables of mps: '
+            '%s. Give that function a search_path that ends in pg_temp, or DISCARD TEMP here', v_what));
     END IF;
     RETURN v_what IS NULL;
 END
 $$;
 COMMENT ON FUNCTION sec.refuse_shadows() IS
-    'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
+    'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it '
+    'certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
 
 CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on

@@ -5,7 +5,8 @@
 
 CREATE FUNCTION sec.months_to_archive(p_older_than date) RETURNS TABLE (month date)
     -- The bounds are read as the server prints them, so in one zone and style.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
 DECLARE
     v record;
 BEGIN
@@ -32,11 +33,13 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION sec.months_to_archive(date) IS 'The months whose partitions end at or before 00:00 UTC of the day and are over. Internal. Errors: INVALID_ARGUMENT.';
+COMMENT ON FUNCTION sec.months_to_archive(date) IS
+    'The months whose partitions end at or before 00:00 UTC of the day and are over. Internal. Errors: INVALID_ARGUMENT.';
 
 CREATE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
 DECLARE
     v_month date;
     v_suffix text := to_char(p_month, 'YYYYMM');
@@ -89,7 +92,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.archive_month_batch(date) IS
-    'Archives one month: notes it in app.archived_months, detaches its three tables and moves them to mps_archive. NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of app.archive_partitions(). Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+    'Archives one month: notes it in app.archived_months, detaches its three tables and moves them to mps_archive. NULL: done; '
+    'busy: a lock was not to be had within half a second; else why the month stays. One batch of app.archive_partitions(). Errors: '
+    'INVALID_ARGUMENT, STATUS_CONFLICT.';
 
 CREATE PROCEDURE app.archive_partitions(p_older_than date)
     LANGUAGE plpgsql AS $$
@@ -127,7 +132,9 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE app.archive_partitions(date) IS
-    'Detaches the months that ended at or before 00:00 UTC of p_older_than and moves them to the schema mps_archive; deletes nothing. What is asked of them answers ARCHIVED from then on. A month with a recharge still processing or with unsealed audit events stays, with a NOTICE that says so. Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+    'Detaches the months that ended at or before 00:00 UTC of p_older_than and moves them to the schema mps_archive; deletes '
+    'nothing. What is asked of them answers ARCHIVED from then on. A month with a recharge still processing or with unsealed audit '
+    'events stays, with a NOTICE that says so. Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
 
 -- Jobs and health ---------------------------------------------------------------------------------------------------------
 
@@ -141,10 +148,12 @@ CREATE FUNCTION sec.jobs() RETURNS TABLE (job text, schedule text, command text,
            ('seal', '*/5 * * * *', 'CALL audit.seal()', interval '5 minutes')
 $$;
 COMMENT ON FUNCTION sec.jobs() IS
-    'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by hand. Internal.';
+    'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by '
+    'hand. Internal.';
 
 CREATE FUNCTION app.health() RETURNS TABLE (check_name text, ok boolean, detail text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' AS $$
 DECLARE
     -- A job may miss two runs before anybody is told.
     c_missed_runs constant integer := 3;
@@ -205,13 +214,26 @@ BEGIN
     -- After a takeover without their values the sequences begin again: numbers would repeat. The greatest of a padded number is
     -- found by its text, which is one probe of its index, and right up to 99,999,999.
     SELECT string_agg(format('%s gave %s, but %s is used', x.seq, x.given, x.used), '; ') AS behind INTO v
-    FROM (SELECT 'app.tx_no_seq' AS seq, (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.tx_no_seq q) AS given, (SELECT max(t.id) % 100000000000 FROM app.transactions t) AS used
-          UNION ALL SELECT 'audit.event_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM audit.event_id_seq q), greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
-          UNION ALL SELECT 'app.suspense_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.suspense_id_seq q), (SELECT max(s.id) FROM app.suspense_payments s)
-          UNION ALL SELECT 'app.merchant_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.merchant_id_seq q), (SELECT max(m.id) FROM app.merchants m)
-          UNION ALL SELECT 'app.member_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.member_no_seq q), (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
-          UNION ALL SELECT 'app.personal_card_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.personal_card_no_seq q), (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
-          UNION ALL SELECT 'app.enterprise_card_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.enterprise_card_no_seq q), (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
+    FROM (SELECT 'app.tx_no_seq' AS seq, (SELECT q.last_value - (NOT q.is_called)::integer FROM app.tx_no_seq q) AS given,
+                 (SELECT max(t.id) % 100000000000 FROM app.transactions t) AS used
+          UNION ALL
+          SELECT 'audit.event_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM audit.event_id_seq q),
+                 greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
+          UNION ALL
+          SELECT 'app.suspense_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.suspense_id_seq q),
+                 (SELECT max(s.id) FROM app.suspense_payments s)
+          UNION ALL
+          SELECT 'app.merchant_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.merchant_id_seq q),
+                 (SELECT max(m.id) FROM app.merchants m)
+          UNION ALL
+          SELECT 'app.member_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.member_no_seq q),
+                 (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
+          UNION ALL
+          SELECT 'app.personal_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.personal_card_no_seq q),
+                 (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
+          UNION ALL
+          SELECT 'app.enterprise_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.enterprise_card_no_seq q),
+                 (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
     WHERE x.used > x.given;
     RETURN QUERY SELECT 'sequences'::text, v.behind IS NULL, coalesce(v.behind || ': setval() them before anybody writes', 'none is behind its table');
 
@@ -229,7 +251,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.health() IS
-    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a standby.';
+    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were '
+    'credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For '
+    'operators, also on a standby.';
 
 CREATE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
     -- SECURITY INVOKER: a job belongs to, and runs as, who schedules it.
@@ -260,7 +284,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.schedule_jobs() IS
-    'Registers the maintenance procedures with pg_cron, as jobs of the caller, if it is in this database; else returns the commands to run in the database that has it. Again: changes only what differs. For operators.';
+    'Registers the maintenance procedures with pg_cron, as jobs of the caller, if it is in this database; else returns the '
+    'commands to run in the database that has it. Again: changes only what differs. For operators.';
 
 -- The end ------------------------------------------------------------------------------------------------------------------
 
@@ -289,7 +314,8 @@ BEGIN
     RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s', v_cards, v_balance, v_transactions, v_events, current_database());
 END
 $$;
-COMMENT ON FUNCTION sec.what_there_is() IS 'In words, what sec.destroy_everything() would destroy at this moment, archived months included. Internal.';
+COMMENT ON FUNCTION sec.what_there_is() IS
+    'In words, what sec.destroy_everything() would destroy at this moment, archived months included. Internal.';
 
 CREATE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement text, remark text)
     -- SECURITY INVOKER: mps_owner may neither drop what is another's nor be the one who did this. Whoever works in the tables
@@ -392,4 +418,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.destroy_everything(text) IS
-    'Destroys every card, transaction, setting and audit event of this database, archived months included, for good; returns what is left to be run by hand. p_confirm is a sentence that says how much there is at this moment: any other text is refused with the sentence in the detail. Refused also while anything that is not of mps depends on it. The server''s log gets a line. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT.';
+    'Destroys every card, transaction, setting and audit event of this database, archived months included, for good; returns what '
+    'is left to be run by hand. p_confirm is a sentence that says how much there is at this moment: any other text is refused with '
+    'the sentence in the detail. Refused also while anything that is not of mps depends on it. The server''s log gets a line. For '
+    'a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT.';

@@ -6,7 +6,8 @@ CREATE FUNCTION sec.superseded_functions() RETURNS TABLE (was text, now text)
     VALUES ('app.confirm_recharge(text,numeric,text,jsonb)', 'app.confirm_recharge(text,numeric,text,jsonb,text)')
 $$;
 COMMENT ON FUNCTION sec.superseded_functions() IS
-    'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by name and type. Internal.';
+    'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by '
+    'name and type. Internal.';
 
 CREATE FUNCTION sec.install_compat() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -34,7 +35,8 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION sec.install_compat() IS 'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it. Internal.';
+COMMENT ON FUNCTION sec.install_compat() IS
+    'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it. Internal.';
 
 CREATE FUNCTION sec.forward_function(p_schema text, p_arguments text, p_types text[], p_like oid, p_to oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -58,11 +60,13 @@ BEGIN
                    CASE WHEN v_columns IS NULL THEN format('SELECT %s(%s)', v_to, v_arguments)
                         ELSE format('SELECT %s FROM %s(%s) r', v_columns, v_to, v_arguments) END);
     EXECUTE format('COMMENT ON FUNCTION %I.%I(%s) IS %L', p_schema, v_like.proname, array_to_string(p_types, ','),
-                   format('As %s was in an earlier release; calls the one of now. For views and functions made before; to be dropped when nothing uses it.', v_to));
+                   format('As %s was in an earlier release; calls the one of now. For views and functions made before; '
+                          'to be dropped when nothing uses it.', v_to));
 END
 $$;
 COMMENT ON FUNCTION sec.forward_function(text, text, text[], oid, oid) IS
-    'Makes or replaces a function that does nothing but call p_to: with the arguments given and the name, result and argument names of p_like. Internal.';
+    'Makes or replaces a function that does nothing but call p_to: with the arguments given and the name, result and argument '
+    'names of p_like. Internal.';
 
 CREATE FUNCTION sec.copy_execute(p_from oid, p_to oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -145,7 +149,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.supersede_functions() IS
-    'Drops the functions of earlier releases that got other arguments; one that somebody''s view or function still uses moves to mps_compat instead, where it calls the one of now. Grants on the old one are made on the new one. Internal: ALTER EXTENSION UPDATE and app.migrate() call it.';
+    'Drops the functions of earlier releases that got other arguments; one that somebody''s view or function still uses moves to '
+    'mps_compat instead, where it calls the one of now. Grants on the old one are made on the new one. Internal: ALTER EXTENSION '
+    'UPDATE and app.migrate() call it.';
 
 CREATE FUNCTION sec.stand_in_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -154,8 +160,11 @@ DECLARE
 BEGIN
     FOR v IN
         SELECT p.oid::regprocedure AS func, p.proname, pg_get_function_result(p.oid) AS result,
-               (SELECT string_agg(concat_ws(' DEFAULT ', format('%I %s', a.name, a.type), pg_get_function_arg_default(p.oid, a.n::integer)), ', ' ORDER BY a.n)
-                FROM unnest(p.proargnames, string_to_array(substring(s.was from '\((.*)\)$'), ',')) WITH ORDINALITY a (name, type, n) WHERE a.type IS NOT NULL) AS arguments
+               (SELECT string_agg(concat_ws(' DEFAULT ', format('%I %s', a.name, a.type),
+                                            pg_get_function_arg_default(p.oid, a.n::integer)), ', ' ORDER BY a.n)
+                FROM unnest(p.proargnames, string_to_array(substring(s.was from '\((.*)\)$'), ','))
+                         WITH ORDINALITY a (name, type, n)
+                WHERE a.type IS NOT NULL) AS arguments
         FROM sec.superseded_functions() s JOIN pg_proc p ON p.oid = s.now::regprocedure
     LOOP
         -- Out of the way: beside it, a call of the old one would be ambiguous.
@@ -167,4 +176,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.stand_in_functions() IS
-    'While the dump of an older release is being restored: makes the functions that it uses and grants on and that are no more, in place of those of now, which wait in the schema sec until app.migrate(). Internal.';
+    'While the dump of an older release is being restored: makes the functions that it uses and grants on and that are no more, in '
+    'place of those of now, which wait in the schema sec until app.migrate(). Internal.';

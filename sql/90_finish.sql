@@ -25,7 +25,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.settle_functions() IS
-    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE '
+    'EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 CREATE FUNCTION sec.disown_data() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -63,7 +64,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.disown_data() IS
-    'Takes tables, sequences, views, types and schemas out of the extension, so that nothing takes a row with it. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Takes tables, sequences, views, types and schemas out of the extension, so that nothing takes a row with it. Internal: CREATE '
+    'EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 DO $finish$
 DECLARE

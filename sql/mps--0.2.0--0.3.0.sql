@@ -9,7 +9,8 @@ SET LOCAL quote_all_identifiers = off;
 CREATE OR REPLACE FUNCTION sec.uid() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
-    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in what maintenance evaluates, whatever the claims).';
+    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in '
+    'what maintenance evaluates, whatever the claims).';
 CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'sec.level_client()'),
@@ -17,7 +18,8 @@ CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
            ('operator', 'sec.level_operator()'),
            ('signup', 'app.enable_supabase_signup()')
 $$;
-COMMENT ON FUNCTION sec.level_markers() IS 'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too.';
+COMMENT ON FUNCTION sec.level_markers() IS
+    'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too.';
 CREATE FUNCTION sec.owner() RETURNS regrole
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT p.proowner::regrole FROM pg_proc p WHERE p.oid = 'sec.level_client()'::regprocedure
@@ -29,17 +31,20 @@ CREATE OR REPLACE FUNCTION sec.raise(p_token text, p_detail text) RETURNS void
 CREATE FUNCTION sec.run_ddl(p_statements text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'run_ddl_wrapper';
 COMMENT ON FUNCTION sec.run_ddl(text) IS
-    'Runs CREATE TABLE, ALTER TABLE, COMMENT, CREATE TRIGGER, GRANT and REVOKE without event triggers, which would run as mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
+    'Runs CREATE TABLE, ALTER TABLE, COMMENT, CREATE TRIGGER, GRANT and REVOKE without event triggers, which would run as '
+    'mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
 CREATE OR REPLACE FUNCTION sec.config_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
 CREATE FUNCTION sec.require_operator() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'require_operator_wrapper';
 COMMENT ON FUNCTION sec.require_operator() IS
-    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates. Internal. Errors: NOT_ALLOWED.';
+    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates. '
+    'Internal. Errors: NOT_ALLOWED.';
 CREATE FUNCTION sec.caller_role() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'caller_role_wrapper';
 COMMENT ON FUNCTION sec.caller_role() IS
-    'Who is responsible for what a SECURITY DEFINER function or a trigger of mps does, for the audit log: the role that the session runs under. Internal.';
+    'Who is responsible for what a SECURITY DEFINER function or a trigger of mps does, for the audit log: the role that the '
+    'session runs under. Internal.';
 CREATE FUNCTION sec.record_event(p_action text, p_object_type text, p_object_id text, p_context jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -63,7 +68,8 @@ COMMENT ON FUNCTION sec.record_event(text, text, text, jsonb) IS
 CREATE FUNCTION sec.shown_tag(p_tag jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'shown_tag_wrapper';
 COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
-    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
+    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older '
+    'releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
 CREATE OR REPLACE FUNCTION sec.level_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -84,40 +90,86 @@ CREATE OR REPLACE FUNCTION app.register_member(p_name text, p_phone text DEFAULT
     RETURNS TABLE (member_id uuid, member_no text, card_id uuid, card_no text)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'register_member_wrapper';
+COMMENT ON FUNCTION app.register_member IS
+    'Registers a member and issues its personal card; called again for the same user it returns the same member unchanged. A '
+    'signed-in user registers itself; a backend may name any p_user_id, or none for a new id. Errors: NOT_AUTHENTICATED, '
+    'NOT_ALLOWED, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.rotate_card_qr(p_card_id uuid, p_card_type text DEFAULT 'personal', p_member_id uuid DEFAULT NULL)
     RETURNS TABLE (qr_plain text, qr_expires_at timestamptz)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'rotate_card_qr_wrapper';
-CREATE OR REPLACE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text, p_amount numeric, p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL, p_external_order_id text DEFAULT NULL)
-    RETURNS TABLE (tx_id bigint, tx_no text, card_type text, card_id uuid, raw_amount numeric, discount numeric, final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean)
+COMMENT ON FUNCTION app.rotate_card_qr IS
+    'Makes a new pay code for a card and forgets the one before. The plain code is returned this once and never stored. A member '
+    'gets its own code; a backend names the member (p_member_id) of an enterprise card. Errors: CARD_NOT_FOUND, NOT_CARD_USER, '
+    'CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, NOT_AUTHENTICATED, NOT_ALLOWED, INVALID_ARGUMENT.';
+CREATE OR REPLACE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text, p_amount numeric, p_reason text DEFAULT NULL,
+    p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL, p_external_order_id text DEFAULT NULL)
+    RETURNS TABLE (tx_id bigint, tx_no text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
+                   final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_wrapper';
-CREATE OR REPLACE FUNCTION app.merchant_refund_tx(p_merchant_code text, p_original_tx_no text, p_refund_amount numeric, p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL)
-    RETURNS TABLE (refund_tx_id bigint, refund_tx_no text, refunded_amount numeric, points_reversed bigint, refundable_left numeric, created_at timestamptz, replayed boolean)
+COMMENT ON FUNCTION app.merchant_charge_by_qr IS
+    'Takes a payment from the card that a pay code names. p_amount is before discount, in currency units with at most two '
+    'decimals; final_amount = raw_amount x discount, rounded half away from zero. The same key (or order id) with the same request '
+    'answers the first result with replayed = true. Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, '
+    'MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, '
+    'MEMBER_NOT_ACTIVE, INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
+CREATE OR REPLACE FUNCTION app.merchant_refund_tx(p_merchant_code text, p_original_tx_no text, p_refund_amount numeric,
+    p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL)
+    RETURNS TABLE (refund_tx_id bigint, refund_tx_no text, refunded_amount numeric, points_reversed bigint,
+                   refundable_left numeric, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'merchant_refund_tx_wrapper';
-CREATE OR REPLACE FUNCTION app.user_recharge_personal_card(p_personal_card_id uuid, p_amount numeric, p_payment_method text DEFAULT 'wechat', p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_external_order_id text DEFAULT NULL, p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
+COMMENT ON FUNCTION app.merchant_refund_tx IS
+    'Gives back part or all of what a payment took, to the card that paid (or its replacement), and takes back the points in '
+    'proportion. p_refund_amount is of what was paid (final_amount). Errors: INVALID_AMOUNT, TX_NOT_FOUND, NOT_REFUNDABLE, '
+    'REFUND_EXCEEDS_REMAINING, CARD_NOT_ACTIVE (closed card), ARCHIVED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
+    'IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+CREATE OR REPLACE FUNCTION app.user_recharge_personal_card(p_personal_card_id uuid, p_amount numeric, p_payment_method text DEFAULT 'wechat',
+    p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_external_order_id text DEFAULT NULL,
+    p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'user_recharge_personal_card_wrapper';
 COMMENT ON FUNCTION app.user_recharge_personal_card IS
-    'Recharges a personal card. By its owner, with wechat or alipay, it is recorded as processing and credits nothing until confirm_recharge; by a backend (also cash, also p_merchant_code, where it was taken) it completes at once. An order of the owner''s that was cancelled or failed may be asked for again. Errors: INVALID_AMOUNT, INVALID_ARGUMENT, INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, BALANCE_LIMIT, TOO_MANY_PENDING, MERCHANT_NOT_FOUND, NOT_ALLOWED, NOT_AUTHENTICATED, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
-CREATE OR REPLACE FUNCTION app.user_recharge_enterprise_card_admin(p_enterprise_card_id uuid, p_amount numeric, p_payment_method text DEFAULT 'wechat', p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_external_order_id text DEFAULT NULL, p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
+    'Recharges a personal card. By its owner, with wechat or alipay, it is recorded as processing and credits nothing until '
+    'confirm_recharge; by a backend (also cash, also p_merchant_code, where it was taken) it completes at once. An order of the '
+    'owner''s that was cancelled or failed may be asked for again. Errors: INVALID_AMOUNT, INVALID_ARGUMENT, '
+    'INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, BALANCE_LIMIT, TOO_MANY_PENDING, '
+    'MERCHANT_NOT_FOUND, NOT_ALLOWED, NOT_AUTHENTICATED, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
+CREATE OR REPLACE FUNCTION app.user_recharge_enterprise_card_admin(p_enterprise_card_id uuid, p_amount numeric,
+    p_payment_method text DEFAULT 'wechat', p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}',
+    p_external_order_id text DEFAULT NULL, p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'user_recharge_enterprise_card_admin_wrapper';
-CREATE FUNCTION app.confirm_recharge(p_tx_no text, p_amount numeric, p_gateway_trade_no text, p_payload jsonb DEFAULT '{}', p_payment_method text DEFAULT NULL)
+COMMENT ON FUNCTION app.user_recharge_enterprise_card_admin IS
+    'Recharges an enterprise card: as user_recharge_personal_card, by an admin of the card or a backend. Errors: those, and '
+    'NOT_CARD_ADMIN.';
+CREATE FUNCTION app.confirm_recharge(p_tx_no text, p_amount numeric, p_gateway_trade_no text, p_payload jsonb DEFAULT '{}',
+    p_payment_method text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'confirm_recharge_v3_wrapper';
 COMMENT ON FUNCTION app.confirm_recharge(text,numeric,text,jsonb,text) IS
-    'Credits a recharge that the gateway has captured. Idempotent; p_amount (in currency units, the order''s total) must be what was asked for. p_payment_method (wechat, alipay, cash) is what the payer really used, where that differs. Credits a cancelled or failed recharge too, because the gateway has the money. Another trade number for a recharge that is settled becomes a row of app.suspense_payments and answers status suspense; one that has credited another recharge is EXTERNAL_ORDER_CONFLICT. A recharge that was credited without a trade number (not cash) takes the first one of equal amount. Errors: TX_NOT_FOUND, AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, INVALID_PAYMENT_METHOD, INVALID_ARGUMENT, NOT_ALLOWED.';
-CREATE FUNCTION app.resolve_suspense(p_suspense_id bigint, p_resolution text, p_note text, p_card_id uuid DEFAULT NULL, p_idempotency_key text DEFAULT NULL)
+    'Credits a recharge that the gateway has captured. Idempotent; p_amount (in currency units, the order''s total) must be what '
+    'was asked for. p_payment_method (wechat, alipay, cash) is what the payer really used, where that differs. Credits a cancelled '
+    'or failed recharge too, because the gateway has the money. Another trade number for a recharge that is settled becomes a row '
+    'of app.suspense_payments and answers status suspense; one that has credited another recharge is EXTERNAL_ORDER_CONFLICT. A '
+    'recharge that was credited without a trade number (not cash) takes the first one of equal amount. Errors: TX_NOT_FOUND, '
+    'AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, INVALID_PAYMENT_METHOD, '
+    'INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.resolve_suspense(p_suspense_id bigint, p_resolution text, p_note text, p_card_id uuid DEFAULT NULL,
+    p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (suspense_id bigint, status text, gateway_trade_no text, amount numeric, tx_no text, out_refund_no text, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'resolve_suspense_wrapper';
 COMMENT ON FUNCTION app.resolve_suspense IS
-    'Says what becomes of gateway money in app.suspense_payments, once. credited: a recharge of the card p_card_id (no limit stops it; tx_no is its number). refunded: refunding from now on, out_refund_no is what to send to the gateway; then refund_completed, or refund_failed, which opens it again. written_off: nothing more. The same again answers the first result with replayed = true. Errors: TX_NOT_FOUND (no such row), STATUS_CONFLICT, CARD_NOT_FOUND, CARD_NOT_ACTIVE (closed card), IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_ALLOWED.';
+    'Says what becomes of gateway money in app.suspense_payments, once. credited: a recharge of the card p_card_id (no limit stops '
+    'it; tx_no is its number). refunded: refunding from now on, out_refund_no is what to send to the gateway; then '
+    'refund_completed, or refund_failed, which opens it again. written_off: nothing more. The same again answers the first result '
+    'with replayed = true. Errors: TX_NOT_FOUND (no such row), STATUS_CONFLICT, CARD_NOT_FOUND, CARD_NOT_ACTIVE (closed card), '
+    'IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_ALLOWED.';
 CREATE OR REPLACE FUNCTION app.fail_recharge(p_tx_no text, p_reason text)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, replayed boolean)
     LANGUAGE c VOLATILE
@@ -126,18 +178,32 @@ CREATE OR REPLACE FUNCTION app.enterprise_add_member(p_card_no text, p_member_id
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'enterprise_add_member_wrapper';
+COMMENT ON FUNCTION app.enterprise_add_member IS
+    'Binds a member to an enterprise card, or sets the role (admin, member) of one bound already. Returns whether anything '
+    'changed. Errors: CARD_NOT_FOUND, NOT_CARD_ADMIN, CARD_NOT_ACTIVE (closed card), MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE, '
+    'LAST_ADMIN, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.enterprise_remove_member(p_card_no text, p_member_id uuid)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'enterprise_remove_member_wrapper';
+COMMENT ON FUNCTION app.enterprise_remove_member IS
+    'Unbinds a member, by an admin, the member itself or a backend. Returns whether anything changed. Errors: CARD_NOT_FOUND, '
+    'NOT_CARD_ADMIN, LAST_ADMIN, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.create_merchant(p_code text, p_name text)
     RETURNS TABLE (merchant_id integer, code text)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'create_merchant_wrapper';
+COMMENT ON FUNCTION app.create_merchant IS
+    'Creates a merchant. The same code and name again returns the same merchant. Errors: INVALID_ARGUMENT, STATUS_CONFLICT (code '
+    'taken under another name).';
 CREATE OR REPLACE FUNCTION app.set_merchant_user(p_merchant_code text, p_user_id uuid, p_role text DEFAULT 'cashier')
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_merchant_user_wrapper';
+COMMENT ON FUNCTION app.set_merchant_user IS
+    'Makes a user an operator (owner, admin, cashier) of a merchant or changes its role. By a backend, an owner, or an admin (who '
+    'can neither make nor change an owner). Returns whether anything changed. Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, '
+    'NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.remove_merchant_user(p_merchant_code text, p_user_id uuid)
     RETURNS boolean
     LANGUAGE c VOLATILE
@@ -150,30 +216,53 @@ CREATE OR REPLACE FUNCTION app.create_enterprise_card(p_company_name text, p_fix
     RETURNS TABLE (card_id uuid, card_no text)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'create_enterprise_card_wrapper';
+COMMENT ON FUNCTION app.create_enterprise_card IS
+    'Issues an enterprise card with a fixed discount in (0, 1], three decimals at most, and its first admin if named. Errors: '
+    'INVALID_ARGUMENT, MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE.';
 CREATE OR REPLACE FUNCTION app.set_member_status(p_member_id uuid, p_status text, p_reason text)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_member_status_wrapper';
+COMMENT ON FUNCTION app.set_member_status IS
+    'Sets a member to active, suspended or closed (final; closes its empty card). Returns whether anything changed. Errors: '
+    'MEMBER_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.set_card_status(p_card_id uuid, p_card_type text, p_status text, p_reason text)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_card_status_wrapper';
+COMMENT ON FUNCTION app.set_card_status IS
+    'Moves a card between active, frozen, lost and closed (final; balance 0 and nothing pending). By a backend; the owner of a '
+    'personal card may report it lost. Returns whether anything changed. Errors: CARD_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, '
+    'NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.set_card_expiry(p_card_id uuid, p_card_type text, p_expires_at timestamptz, p_reason text)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_card_expiry_wrapper';
+COMMENT ON FUNCTION app.set_card_expiry IS
+    'Sets when a card expires (NULL: never). A later expiry makes an expired card active again; one in the past expires an active '
+    'card at once. Returns whether anything changed. Errors: CARD_NOT_FOUND, STATUS_CONFLICT (closed), INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.replace_card(p_card_id uuid, p_reason text)
     RETURNS TABLE (card_id uuid, card_no text)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'replace_card_wrapper';
+COMMENT ON FUNCTION app.replace_card IS
+    'Replaces a lost personal card: the new one takes over balance, points and level by a linked pair of adjustments, the old one '
+    'is closed. Again: the same new card. Errors: CARD_NOT_FOUND, STATUS_CONFLICT (not lost), INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.adjust_points(p_card_id uuid, p_change bigint, p_reason text, p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (points bigint, level integer)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'adjust_points_wrapper';
+COMMENT ON FUNCTION app.adjust_points IS
+    'Adds to (or takes from) the points of a personal card by hand; the level follows. Errors: INVALID_ARGUMENT, CARD_NOT_FOUND, '
+    'CARD_NOT_ACTIVE (closed card), IDEMPOTENCY_KEY_REUSED, ARCHIVED.';
 CREATE OR REPLACE FUNCTION app.compensate_tx(p_tx_no text, p_amount numeric, p_reason text, p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, balance_after numeric, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'compensate_tx_wrapper';
+COMMENT ON FUNCTION app.compensate_tx IS
+    'Corrects the card of a transaction by a signed amount: an adjustment in the books, never below zero, which does not change '
+    'what is refundable. Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, INSUFFICIENT_BALANCE, BALANCE_LIMIT, '
+    'CARD_NOT_ACTIVE (closed card), ARCHIVED, IDEMPOTENCY_KEY_REUSED.';
 CREATE OR REPLACE FUNCTION app.get_settings()
     RETURNS jsonb
     LANGUAGE c STABLE
@@ -182,7 +271,8 @@ CREATE OR REPLACE FUNCTION app.update_settings(p_settings jsonb)
     RETURNS jsonb
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'update_settings_wrapper';
-CREATE OR REPLACE FUNCTION app.card_statement(p_card_id uuid, p_card_type text DEFAULT 'personal', p_before text DEFAULT NULL, p_limit integer DEFAULT 50)
+CREATE OR REPLACE FUNCTION app.card_statement(p_card_id uuid, p_card_type text DEFAULT 'personal', p_before text DEFAULT NULL,
+    p_limit integer DEFAULT 50)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, change numeric, raw_amount numeric, discount numeric,
         final_amount numeric, points_earned bigint, balance_after numeric, card_seq bigint, payment_method text,
         merchant_code text, member_id uuid, original_tx_no text, refunded_amount numeric, reason text, tag jsonb,
@@ -190,19 +280,29 @@ CREATE OR REPLACE FUNCTION app.card_statement(p_card_id uuid, p_card_type text D
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'card_statement_wrapper';
 COMMENT ON FUNCTION app.card_statement IS
-    'A page of a card''s movements, newest first, by card_seq; p_before (a tx_no of the card) continues below it; 1 to 500 rows. change is the signed movement of the balance. Recharges still processing are not movements. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
-CREATE OR REPLACE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_before text DEFAULT NULL, p_limit integer DEFAULT 50)
+    'A page of a card''s movements, newest first, by card_seq; p_before (a tx_no of the card) continues below it; 1 to 500 rows. '
+    'change is the signed movement of the balance. Recharges still processing are not movements. A tag whose text would be longer '
+    'than 16 KiB is shown as sec.shown_tag() says. Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, '
+    'NOT_AUTHENTICATED.';
+CREATE OR REPLACE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL,
+    p_before text DEFAULT NULL, p_limit integer DEFAULT 50)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
         final_amount numeric, points_earned bigint, payment_method text, original_tx_no text, refunded_amount numeric, reason text,
         tag jsonb, external_order_id text, processed_by uuid, created_at timestamptz)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'merchant_statement_wrapper';
 COMMENT ON FUNCTION app.merchant_statement IS
-    'A page of a merchant''s transactions, newest first by created_at, from p_from (inclusive) to p_to (exclusive); p_before (a tx_no of the merchant) continues below it; 1 to 500 rows. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+    'A page of a merchant''s transactions, newest first by created_at, from p_from (inclusive) to p_to (exclusive); p_before (a '
+    'tx_no of the merchant) continues below it; 1 to 500 rows. A tag whose text would be longer than 16 KiB is shown as '
+    'sec.shown_tag() says. Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, '
+    'NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.balance_as_of(p_card_id uuid, p_at timestamptz, p_card_type text DEFAULT 'personal')
     RETURNS numeric
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'balance_as_of_wrapper';
+COMMENT ON FUNCTION app.balance_as_of IS
+    'The balance of a card after its last movement posted at or before p_at; 0 before the first. Errors: CARD_NOT_FOUND, ARCHIVED, '
+    'INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.tx_by_no(p_tx_no text)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, card_type text, card_id uuid, member_id uuid, merchant_code text,
         raw_amount numeric, discount numeric, final_amount numeric, points_earned bigint, balance_after numeric, payment_method text,
@@ -210,32 +310,10 @@ CREATE OR REPLACE FUNCTION app.tx_by_no(p_tx_no text)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'tx_by_no_wrapper';
 COMMENT ON FUNCTION app.tx_by_no IS
-    'A transaction by its number, and below a payment its newest refunds (500 at most; all of them are in the card''s and the merchant''s statement), newest first. balance_after only for those who may see the card. A tag whose text would be longer than 16 KiB is shown as sec.shown_tag() says. Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, NOT_AUTHENTICATED.';
-CREATE OR REPLACE FUNCTION sec.strip_grants(p_relation regclass) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v record;
-BEGIN
-    FOR v IN
-        SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
-    LOOP
-        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
-                                   CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END));
-    END LOOP;
-END
-$$;
-CREATE FUNCTION sec.strip_schema(p_schema regnamespace) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-DECLARE
-    v record;
-BEGIN
-    FOR v IN SELECT DISTINCT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.oid = p_schema AND a.grantee <> n.nspowner LOOP
-        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', p_schema,
-                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION sec.strip_schema(regnamespace) IS 'As sec.strip_grants(), for a new schema. Internal.';
+    'A transaction by its number, and below a payment its newest refunds (500 at most; all of them are in the card''s and the '
+    'merchant''s statement), newest first. balance_after only for those who may see the card. A tag whose text would be longer '
+    'than 16 KiB is shown as sec.shown_tag() says. Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, '
+    'NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION sec.install() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET default_tablespace = '' SET default_table_access_method = 'heap' AS $install$
@@ -308,15 +386,19 @@ BEGIN
             CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
             max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000)
         );
-        COMMENT ON TABLE app.settings IS 'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
-        COMMENT ON COLUMN app.settings.schema_version IS 'Which layout these tables have; the library checks it and answers SCHEMA_OUTDATED until app.migrate() has run.';
+        COMMENT ON TABLE app.settings IS
+            'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
+        COMMENT ON COLUMN app.settings.schema_version IS
+            'Which layout these tables have; the library checks it and answers SCHEMA_OUTDATED until app.migrate() has run.';
         COMMENT ON COLUMN app.settings.qr_ttl_seconds IS 'How long a pay code lives.';
         COMMENT ON COLUMN app.settings.qr_single_use IS 'Whether a successful charge uses its pay code up.';
         COMMENT ON COLUMN app.settings.points_per_unit IS 'Points for one currency unit paid.';
         COMMENT ON COLUMN app.settings.max_amount IS 'The largest single amount of any RPC.';
         COMMENT ON COLUMN app.settings.max_balance IS 'The largest balance that a recharge or a correction may lead to.';
-        COMMENT ON COLUMN app.settings.recharge_confirmation IS 'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
-        COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS 'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
+        COMMENT ON COLUMN app.settings.recharge_confirmation IS
+            'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
+        COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS
+            'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
         COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
@@ -327,7 +409,9 @@ BEGIN
             min_points bigint       NOT NULL UNIQUE CHECK (min_points >= 0),
             discount   numeric(4,3) NOT NULL CHECK (discount > 0 AND discount <= 1)
         );
-        COMMENT ON TABLE app.membership_levels IS 'Levels of personal cards: the highest whose min_points is reached. A change takes effect at the next charge; app.recompute_levels() applies it to every card.';
+        COMMENT ON TABLE app.membership_levels IS
+            'Levels of personal cards: the highest whose min_points is reached. A change takes effect at the next charge; '
+            'app.recompute_levels() applies it to every card.';
         COMMENT ON COLUMN app.membership_levels.discount IS 'What a price is multiplied by: 0.950 is five percent off.';
     END IF;
     -- New, or from a dump of the schema alone.
@@ -378,11 +462,13 @@ BEGIN
         CREATE INDEX personal_cards_replaced_by_idx ON app.personal_cards (replaced_by) WHERE replaced_by IS NOT NULL;
         CREATE UNIQUE INDEX personal_cards_one_open_idx ON app.personal_cards (member_id) WHERE status <> 'closed';
         CREATE INDEX personal_cards_expires_at_idx ON app.personal_cards (expires_at) WHERE status = 'active';
-        COMMENT ON TABLE app.personal_cards IS 'One open card per member: balance, points, level, discount, status and the hash of its live pay code';
+        COMMENT ON TABLE app.personal_cards IS
+            'One open card per member: balance, points, level, discount, status and the hash of its live pay code';
         COMMENT ON COLUMN app.personal_cards.replaced_by IS 'The card that took over from this one (app.replace_card).';
         COMMENT ON COLUMN app.personal_cards.card_seq IS 'Number of movements of the balance; the last one''s card_seq.';
         COMMENT ON COLUMN app.personal_cards.last_tx_id IS 'The last movement: head of the chain that transactions.prev_tx_id continues.';
-        COMMENT ON COLUMN app.personal_cards.skip_tx_id IS 'The last movement whose card_seq is a multiple of 64: head of the chain that transactions.skip_tx_id continues.';
+        COMMENT ON COLUMN app.personal_cards.skip_tx_id IS
+            'The last movement whose card_seq is a multiple of 64: head of the chain that transactions.skip_tx_id continues.';
         COMMENT ON COLUMN app.personal_cards.point_seq IS 'Number of changes of points; the last one''s point_seq.';
         COMMENT ON COLUMN app.personal_cards.balance IS 'Currency units; equals balance_after of the last movement.';
         COMMENT ON COLUMN app.personal_cards.qr_hash IS 'SHA-256 of the live pay code; nobody but the owner of the table may read it.';
@@ -403,7 +489,8 @@ BEGIN
             company_name   text            NOT NULL
         ) WITH (fillfactor = 50);
         CREATE INDEX enterprise_cards_expires_at_idx ON app.enterprise_cards (expires_at) WHERE status = 'active';
-        COMMENT ON TABLE app.enterprise_cards IS 'Company cards: one balance, a fixed discount, no points, many users (enterprise_card_bindings)';
+        COMMENT ON TABLE app.enterprise_cards IS
+            'Company cards: one balance, a fixed discount, no points, many users (enterprise_card_bindings)';
     END IF;
     IF to_regclass('app.enterprise_card_bindings') IS NULL THEN
         CREATE TABLE app.enterprise_card_bindings (
@@ -416,8 +503,10 @@ BEGIN
             PRIMARY KEY (enterprise_card_id, member_id)
         ) WITH (fillfactor = 75);
         CREATE INDEX enterprise_card_bindings_member_id_idx ON app.enterprise_card_bindings (member_id);
-        COMMENT ON TABLE app.enterprise_card_bindings IS 'Who may use (member) or manage (admin) an enterprise card, with each one''s own live pay code';
-        COMMENT ON COLUMN app.enterprise_card_bindings.qr_hash IS 'SHA-256 of this member''s live pay code; nobody but the owner of the table may read it.';
+        COMMENT ON TABLE app.enterprise_card_bindings IS
+            'Who may use (member) or manage (admin) an enterprise card, with each one''s own live pay code';
+        COMMENT ON COLUMN app.enterprise_card_bindings.qr_hash IS
+            'SHA-256 of this member''s live pay code; nobody but the owner of the table may read it.';
     END IF;
 
     -- Merchants --------------------------------------------------------------------------------------------------------
@@ -482,21 +571,31 @@ BEGIN
         CREATE INDEX transactions_member_id_idx ON app.transactions (member_id, created_at) WHERE member_id IS NOT NULL;
         CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, created_at) WHERE merchant_id IS NOT NULL;
         CREATE INDEX transactions_processing_idx ON app.transactions (created_at) WHERE status = 'processing';
-        COMMENT ON TABLE app.transactions IS 'Every payment, refund, recharge and adjustment, by month of created_at (UTC). Each partition has its own primary key (id); the id carries the month, so ids are unique for ever.';
+        COMMENT ON TABLE app.transactions IS
+            'Every payment, refund, recharge and adjustment, by month of created_at (UTC). Each partition has its own primary key '
+            '(id); the id carries the month, so ids are unique for ever.';
         COMMENT ON COLUMN app.transactions.id IS 'yymm x 10^11 + running number; the same facts as tx_no.';
         COMMENT ON COLUMN app.transactions.created_at IS 'When it was asked for; picks the month and the number.';
-        COMMENT ON COLUMN app.transactions.posted_at IS 'When it moved the balance, read from the clock under the card''s lock; later than that of the card''s movement before. NULL until then.';
+        COMMENT ON COLUMN app.transactions.posted_at IS
+            'When it moved the balance, read from the clock under the card''s lock; later than that of the card''s movement '
+            'before. NULL until then.';
         COMMENT ON COLUMN app.transactions.card_seq IS 'The card''s own sequence of movements, without gaps, from 1. NULL until posted.';
-        COMMENT ON COLUMN app.transactions.prev_tx_id IS 'id of the card''s movement before this one (card_seq - 1), so that a statement costs its page.';
-        COMMENT ON COLUMN app.transactions.skip_tx_id IS 'Only where card_seq is a multiple of 64: id of the movement 64 before, so that old balances are found quickly.';
-        COMMENT ON COLUMN app.transactions.refund_chain_id IS 'On a payment: id of its latest refund. On a refund: id of the refund of the same payment before it.';
+        COMMENT ON COLUMN app.transactions.prev_tx_id IS
+            'id of the card''s movement before this one (card_seq - 1), so that a statement costs its page.';
+        COMMENT ON COLUMN app.transactions.skip_tx_id IS
+            'Only where card_seq is a multiple of 64: id of the movement 64 before, so that old balances are found quickly.';
+        COMMENT ON COLUMN app.transactions.refund_chain_id IS
+            'On a payment: id of its latest refund. On a refund: id of the refund of the same payment before it.';
         COMMENT ON COLUMN app.transactions.raw_amount IS 'Before discount. Signed for adjustments.';
-        COMMENT ON COLUMN app.transactions.final_amount IS 'What moved: a payment takes it from the card, refund and recharge add it, an adjustment adds it with its sign.';
+        COMMENT ON COLUMN app.transactions.final_amount IS
+            'What moved: a payment takes it from the card, refund and recharge add it, an adjustment adds it with its sign.';
         COMMENT ON COLUMN app.transactions.refunded_amount IS 'On a payment: the sum of its refunds so far. NULL elsewhere.';
         COMMENT ON COLUMN app.transactions.refundable_left IS 'On a refund: what was left of the payment after it. NULL elsewhere.';
         COMMENT ON COLUMN app.transactions.points_earned IS 'Points added by it; negative where taken back.';
-        COMMENT ON COLUMN app.transactions.original_tx_no IS 'On a refund: the payment. On an adjustment: what it corrects, or the other half of a card''s replacement.';
-        COMMENT ON COLUMN app.transactions.member_id IS 'Whose card it is, or who used or recharged the enterprise card. NULL where a backend did.';
+        COMMENT ON COLUMN app.transactions.original_tx_no IS
+            'On a refund: the payment. On an adjustment: what it corrects, or the other half of a card''s replacement.';
+        COMMENT ON COLUMN app.transactions.member_id IS
+            'Whose card it is, or who used or recharged the enterprise card. NULL where a backend did.';
         COMMENT ON COLUMN app.transactions.processed_by IS 'sec.uid() of who called; NULL for a backend without one.';
     END IF;
     IF to_regclass('app.point_ledger') IS NULL THEN
@@ -510,7 +609,9 @@ BEGIN
             tx_no         text,
             reason        text
         ) PARTITION BY RANGE (created_at);
-        COMMENT ON TABLE app.point_ledger IS 'Every change of points, with the points and the level after it, by month of created_at (UTC). Each partition has its own primary key (card_id, point_seq).';
+        COMMENT ON TABLE app.point_ledger IS
+            'Every change of points, with the points and the level after it, by month of created_at (UTC). Each partition has its '
+            'own primary key (card_id, point_seq).';
         COMMENT ON COLUMN app.point_ledger.point_seq IS 'The card''s own sequence of changes of points, without gaps, from 1.';
         COMMENT ON COLUMN app.point_ledger.tx_no IS 'The payment or refund it belongs to; NULL where adjusted by hand.';
     END IF;
@@ -525,9 +626,13 @@ BEGIN
             object_id     text        NOT NULL,
             context       jsonb       NOT NULL DEFAULT '{}'
         ) PARTITION BY RANGE (happened_at);
-        COMMENT ON TABLE audit.event_log IS 'Who did what, when, to what, in which context. Append-only; by month of happened_at (UTC). Each partition has its own primary key (id).';
+        COMMENT ON TABLE audit.event_log IS
+            'Who did what, when, to what, in which context. Append-only; by month of happened_at (UTC). Each partition has its own '
+            'primary key (id).';
         COMMENT ON COLUMN audit.event_log.actor_user_id IS 'sec.uid() of the caller; NULL for a backend without one.';
-        COMMENT ON COLUMN audit.event_log.actor_role IS 'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if that has the lesser level.';
+        COMMENT ON COLUMN audit.event_log.actor_role IS
+            'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if '
+            'that has the lesser level.';
     END IF;
     IF to_regclass('app.archived_months') IS NULL THEN
         CREATE TABLE app.archived_months (
@@ -560,8 +665,12 @@ BEGIN
             idempotency_key text     NOT NULL,
             PRIMARY KEY (scope_no, operation, idempotency_key)
         );
-        COMMENT ON TABLE app.idempotency_keys IS 'Keys of requests that moved money, each in its scope (merchant and operation, or card and operation); app.expire_keys() forgets old ones';
-        COMMENT ON COLUMN app.idempotency_keys.operation IS '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points (scope: personal card); 21 recharge, 22 compensation (scope: enterprise card)';
+        COMMENT ON TABLE app.idempotency_keys IS
+            'Keys of requests that moved money, each in its scope (merchant and operation, or card and operation); '
+            'app.expire_keys() forgets old ones';
+        COMMENT ON COLUMN app.idempotency_keys.operation IS
+            '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points (scope: personal card); 21 '
+            'recharge, 22 compensation (scope: enterprise card)';
         COMMENT ON COLUMN app.idempotency_keys.scope_no IS 'The merchant''s id, or the number inside the card_no.';
         COMMENT ON COLUMN app.idempotency_keys.ref_id IS 'id of the transaction; for points yymm x 10^11 + point_seq.';
     END IF;
@@ -574,8 +683,12 @@ BEGIN
             PRIMARY KEY (scope_no, scope, order_id)
         );
         COMMENT ON TABLE app.external_orders IS 'Order ids and gateway trade numbers, each in its scope';
-        COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge (scope_no: number of the personal, enterprise card)';
-        COMMENT ON COLUMN app.external_orders.tx_id IS 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
+        COMMENT ON COLUMN app.external_orders.scope IS
+            '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
+            'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a '
+            'member''s recharge (scope_no: number of the personal, enterprise card)';
+        COMMENT ON COLUMN app.external_orders.tx_id IS
+            'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
     END IF;
     IF to_regclass('app.pending_recharges') IS NULL THEN
         CREATE TABLE app.pending_recharges (
@@ -583,7 +696,8 @@ BEGIN
             card_id uuid   NOT NULL
         );
         CREATE INDEX pending_recharges_card_id_idx ON app.pending_recharges (card_id);
-        COMMENT ON TABLE app.pending_recharges IS 'The recharges that wait for their payment, by card: what settings.max_pending_recharges bounds';
+        COMMENT ON TABLE app.pending_recharges IS
+            'The recharges that wait for their payment, by card: what settings.max_pending_recharges bounds';
     END IF;
     IF to_regclass('app.suspense_payments') IS NULL THEN
         CREATE TABLE app.suspense_payments (
@@ -607,17 +721,21 @@ BEGIN
             CHECK ((status = 'credited') = (credited_tx_no IS NOT NULL))
         );
         CREATE INDEX suspense_payments_open_idx ON app.suspense_payments (created_at) WHERE status IN ('open', 'refunding');
-        COMMENT ON TABLE app.suspense_payments IS 'Gateway money that came and could not be credited, until app.resolve_suspense() says what becomes of it';
+        COMMENT ON TABLE app.suspense_payments IS
+            'Gateway money that came and could not be credited, until app.resolve_suspense() says what becomes of it';
         COMMENT ON COLUMN app.suspense_payments.gateway_trade_no IS 'The gateway''s number of the payment; each is here at most once.';
         COMMENT ON COLUMN app.suspense_payments.tx_no IS 'The recharge that it was paid for, if known.';
         COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken, in currency units.';
         COMMENT ON COLUMN app.suspense_payments.reason IS 'Why it was not credited: already_settled (the recharge has its money already).';
         COMMENT ON COLUMN app.suspense_payments.payload IS 'What the gateway or the backend said of it.';
-        COMMENT ON COLUMN app.suspense_payments.status IS 'open; credited to a card; refunding (the gateway was asked); refunded; written_off.';
-        COMMENT ON COLUMN app.suspense_payments.resolution IS 'The last word of app.resolve_suspense(), by resolved_by under resolved_role at resolved_at, with its note.';
+        COMMENT ON COLUMN app.suspense_payments.status IS
+            'open; credited to a card; refunding (the gateway was asked); refunded; written_off.';
+        COMMENT ON COLUMN app.suspense_payments.resolution IS
+            'The last word of app.resolve_suspense(), by resolved_by under resolved_role at resolved_at, with its note.';
         COMMENT ON COLUMN app.suspense_payments.credited_tx_no IS 'The recharge that credited it.';
         COMMENT ON COLUMN app.suspense_payments.out_refund_no IS 'The number under which the gateway was asked to pay it back.';
-        COMMENT ON COLUMN app.suspense_payments.idempotency_keys IS 'Each key that a word came with, and what it was answered; the row is their scope.';
+        COMMENT ON COLUMN app.suspense_payments.idempotency_keys IS
+            'Each key that a word came with, and what it was answered; the row is their scope.';
     END IF;
     IF to_regclass('app.job_runs') IS NULL THEN
         CREATE TABLE app.job_runs (
@@ -626,7 +744,8 @@ BEGIN
             finished_at timestamptz,
             rows_done   bigint      NOT NULL DEFAULT 0
         );
-        COMMENT ON TABLE app.job_runs IS 'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
+        COMMENT ON TABLE app.job_runs IS
+            'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
     END IF;
     PERFORM sec.install_grants();
     PERFORM sec.install_compat();
@@ -733,7 +852,8 @@ BEGIN
     IF to_regclass('app.error_codes') IS NULL THEN
         CREATE VIEW app.error_codes WITH (security_invoker = true) AS
             SELECT e.token, e.sqlstate, e.http_status, e.message_en, e.message_zh FROM app.error_list() e;
-        COMMENT ON VIEW app.error_codes IS 'The closed list of errors: MESSAGE is the token, SQLSTATE PTnnn becomes HTTP nnn behind PostgREST';
+        COMMENT ON VIEW app.error_codes IS
+            'The closed list of errors: MESSAGE is the token, SQLSTATE PTnnn becomes HTTP nnn behind PostgREST';
     END IF;
     IF to_regclass('app.v_user_cards') IS NULL THEN
         CREATE VIEW app.v_user_cards WITH (security_invoker = true) AS
@@ -757,7 +877,10 @@ BEGIN
                    t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
             FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
         COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
-        COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
+        COMMENT ON VIEW app.v_usage_logs IS
+            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
+            'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
+            'archived; a condition on created_at leaves the other months out.';
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -785,7 +908,10 @@ BEGIN
         -- (both are triggers that were missing, so sec.install() has made them). A page costs the page for heavy users, too.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 2;
         PERFORM sec.expect_many_rows(i.inhrelid::regclass) FROM pg_inherits i WHERE i.inhparent = 'app.transactions'::regclass;
-        COMMENT ON VIEW app.v_usage_logs IS 'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not archived; a condition on created_at leaves the other months out.';
+        COMMENT ON VIEW app.v_usage_logs IS
+            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
+            'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
+            'archived; a condition on created_at leaves the other months out.';
     END IF;
     IF v_found < 3 THEN
         -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
@@ -798,13 +924,20 @@ BEGIN
     RETURN c_version;
 END
 $migrate$;
+COMMENT ON FUNCTION sec.migrate_tables() IS
+    'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: changes nothing. '
+    'Errors: SCHEMA_OUTDATED where they are newer. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS max_pending_recharges integer NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000);
     COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
-    COMMENT ON COLUMN app.external_orders.scope IS '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge (scope_no: number of the personal, enterprise card)';
-    COMMENT ON COLUMN app.external_orders.tx_id IS 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
+    COMMENT ON COLUMN app.external_orders.scope IS
+        '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
+        'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s '
+        'recharge (scope_no: number of the personal, enterprise card)';
+    COMMENT ON COLUMN app.external_orders.tx_id IS
+        'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
     INSERT INTO app.pending_recharges (tx_id, card_id)
     SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
     -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
@@ -828,7 +961,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION sec.migrate_recharges() IS 'The step to schema version 3 of what recharges claim: trade numbers, order ids, pending ones. Internal: sec.migrate_tables() calls it.';
+COMMENT ON FUNCTION sec.migrate_recharges() IS
+    'The step to schema version 3 of what recharges claim: trade numbers, order ids, pending ones. Internal: sec.migrate_tables() '
+    'calls it.';
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -849,7 +984,8 @@ BEGIN
     COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
 END
 $$;
-COMMENT ON FUNCTION sec.migrate_views_3() IS 'The views of 0.3.0 in the place of those of older releases. Internal: sec.migrate_tables() calls it.';
+COMMENT ON FUNCTION sec.migrate_views_3() IS
+    'The views of 0.3.0 in the place of those of older releases. Internal: sec.migrate_tables() calls it.';
 CREATE FUNCTION sec.migrate_comments_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -857,11 +993,13 @@ DECLARE
 BEGIN
     FOR v_log IN SELECT 'audit.event_log'::regclass UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass LOOP
         EXECUTE format('COMMENT ON COLUMN %s.actor_role IS %L', v_log,
-                       'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if that has the lesser level.');
+                       'The database role that is responsible: the one that the server ran the caller under, or whose code made the '
+                       'call if that has the lesser level.');
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION sec.migrate_comments_3() IS 'What 0.3.0 says otherwise of columns that are as they were. Internal: sec.migrate_tables() calls it.';
+COMMENT ON FUNCTION sec.migrate_comments_3() IS
+    'What 0.3.0 says otherwise of columns that are as they were. Internal: sec.migrate_tables() calls it.';
 CREATE OR REPLACE FUNCTION sec.expect_many_rows(p_transactions regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -871,6 +1009,9 @@ BEGIN
     PERFORM sec.run_ddl(format('ALTER TABLE %s ALTER COLUMN member_id SET (n_distinct = 200), ALTER COLUMN merchant_id SET (n_distinct = 20)', p_transactions));
 END
 $$;
+COMMENT ON FUNCTION sec.expect_many_rows(regclass) IS
+    'Has the planner expect many rows for each member and merchant in a month of app.transactions, from its next ANALYZE on. '
+    'Internal.';
 CREATE OR REPLACE FUNCTION sec.make_month(p_month date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET default_tablespace = '' SET default_table_access_method = 'heap' AS $month$
@@ -914,8 +1055,8 @@ BEGIN
             PERFORM sec.expect_many_rows(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
         END IF;
         IF v.tab = 'event_log' THEN
-            PERFORM sec.run_ddl(format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()',
-                                       v.nsp, v.tab || '_' || v_suffix));
+            PERFORM sec.run_ddl(format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I.%I '
+                                       'FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()', v.nsp, v.tab || '_' || v_suffix));
             PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER append_only', v.nsp, v.tab || '_' || v_suffix));
         END IF;
         PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)',
@@ -925,6 +1066,9 @@ BEGIN
     RETURN v_made;
 END
 $month$;
+COMMENT ON FUNCTION sec.make_month(date) IS
+    'Makes the partitions of the month that holds the date, where they are missing; returns whether it made any. Internal: '
+    'app.maintain_partitions() and the RPCs call it.';
 CREATE OR REPLACE FUNCTION app.error_list() RETURNS TABLE (token text, sqlstate text, http_status integer, message_en text, message_zh text)
     LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'error_list_wrapper';
 CREATE OR REPLACE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
@@ -954,18 +1098,40 @@ BEGIN
     RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
 END
 $$;
+COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS
+    'Makes the month that is p_ahead months from now, if it is missing. One batch of app.maintain_partitions().';
 CREATE OR REPLACE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
+COMMENT ON FUNCTION app.expire_cards_batch(text) IS
+    'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 CREATE OR REPLACE FUNCTION app.expire_qrcodes_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_qrcodes_batch_wrapper';
+COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS
+    'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+COMMENT ON PROCEDURE app.expire_qrcodes() IS
+    'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.';
 CREATE OR REPLACE FUNCTION app.expire_recharges_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_recharges_batch_wrapper';
+COMMENT ON FUNCTION app.expire_recharges_batch(text) IS
+    'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+COMMENT ON PROCEDURE app.expire_recharges() IS
+    'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.';
 CREATE OR REPLACE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_keys_batch_wrapper';
+COMMENT ON FUNCTION app.expire_keys_batch(text) IS
+    'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+COMMENT ON PROCEDURE app.expire_keys() IS
+    'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago. Recharge order '
+    'ids and gateway trade numbers stay for ever.';
 CREATE OR REPLACE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
+COMMENT ON FUNCTION app.recompute_levels_batch(text) IS
+    'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 CREATE OR REPLACE FUNCTION app.migrate() RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
+COMMENT ON FUNCTION app.migrate() IS
+    'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version. For a '
+    'superuser. Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
 CREATE OR REPLACE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p_email text) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'register_signup_wrapper';
 CREATE OR REPLACE FUNCTION sec.on_signup() RETURNS trigger
@@ -1011,6 +1177,9 @@ BEGIN
     RETURN true;
 END
 $$;
+COMMENT ON FUNCTION app.enable_supabase_signup() IS
+    'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once. Returns whether '
+    'it was off. Errors: INVALID_ARGUMENT where there is no auth.users.';
 CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES
@@ -1083,11 +1252,64 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
         ('sec.on_signup', 'signup'),
         ('app.enable_supabase_signup', 'signup')
 $$;
+COMMENT ON FUNCTION sec.api_functions() IS
+    'Every function that a level may call; what is not here is internal. A backend may also call what a client may.';
+CREATE OR REPLACE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES
+        ('app.member_profiles', 'id, created_at, member_no, status, name, phone, email'),
+        ('app.personal_cards',
+        'id, member_id, replaced_by, created_at, expires_at, status, level, points, card_seq, last_posted_at, qr_expires_at, '
+        'balance, discount, card_no'),
+        ('app.enterprise_cards',
+        'id, created_at, expires_at, status, card_seq, last_posted_at, balance, fixed_discount, card_no, company_name'),
+        ('app.enterprise_card_bindings', 'enterprise_card_id, member_id, created_at, qr_expires_at, role'),
+        ('app.membership_levels', 'level, name, min_points, discount'),
+        ('app.merchants', 'id, active, created_at, code, name'),
+        ('app.merchant_users', 'merchant_id, user_id, created_at, role'),
+        ('app.transactions',
+        'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, '
+        'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
+        ('app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason'),
+        ('app.v_user_cards', NULL),
+        ('app.v_usage_logs', NULL),
+        ('app.error_codes', NULL)
+$$;
+COMMENT ON FUNCTION sec.api_columns() IS
+    'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a '
+    'whole view (NULL).';
 CREATE FUNCTION sec.backend_columns() RETURNS TABLE (tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('app.suspense_payments', 'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no')
+    VALUES ('app.suspense_payments',
+        'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, '
+        'resolved_by, resolved_role, note, credited_tx_no, out_refund_no')
 $$;
 COMMENT ON FUNCTION sec.backend_columns() IS 'As sec.api_columns(): what backend level alone may SELECT.';
+CREATE OR REPLACE FUNCTION sec.strip_grants(p_relation regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
+    LOOP
+        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+                                   CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END));
+    END LOOP;
+END
+$$;
+CREATE FUNCTION sec.strip_schema(p_schema regnamespace) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN SELECT DISTINCT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.oid = p_schema AND a.grantee <> n.nspowner LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', p_schema,
+                       CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.strip_schema(regnamespace) IS 'As sec.strip_grants(), for a new schema. Internal.';
 CREATE FUNCTION sec.levels_held() RETURNS TABLE (role regrole, level text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT a.grantee::regrole, t.attname::text
@@ -1103,7 +1325,8 @@ CREATE FUNCTION sec.levels_in_force() RETURNS TABLE (role regrole, level text)
     FROM sec.level_markers() m JOIN pg_proc p ON p.oid = to_regprocedure(m.marker), aclexplode(p.proacl) a
     WHERE a.privilege_type = 'EXECUTE' AND a.grantor = p.proowner AND a.grantee NOT IN (0, p.proowner)
 $$;
-COMMENT ON FUNCTION sec.levels_in_force() IS 'Which role may execute which level''s marker; that of clients is executed by backends, too. Internal.';
+COMMENT ON FUNCTION sec.levels_in_force() IS
+    'Which role may execute which level''s marker; that of clients is executed by backends, too. Internal.';
 CREATE FUNCTION sec.holders_are_known() RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- Every list begins with the owner. Where it is missing, the table came from a dump, and its privileges did not.
@@ -1120,7 +1343,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION sec.cluster() IS 'Which cluster this is: only there does the oid of a role mean that role. NULL where nobody may ask. Internal.';
+COMMENT ON FUNCTION sec.cluster() IS
+    'Which cluster this is: only there does the oid of a role mean that role. NULL where nobody may ask. Internal.';
 CREATE FUNCTION sec.noted_role(p_role_name text, p_role_oid oid, p_cluster text) RETURNS regrole
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT r.oid::regrole FROM pg_roles r
@@ -1154,7 +1378,8 @@ BEGIN
             CONSTRAINT never_a_row CHECK (false)
         );
         PERFORM sec.strip_grants('sec.level_holders');
-        COMMENT ON TABLE sec.level_holders IS 'Has no rows. Who may SELECT a column has the level of that name: sec.grant_api() and sec.revoke_api() keep it';
+        COMMENT ON TABLE sec.level_holders IS
+            'Has no rows. Who may SELECT a column has the level of that name: sec.grant_api() and sec.revoke_api() keep it';
         PERFORM sec.migrate_api_grants();
     ELSIF NOT sec.holders_are_known() THEN
         -- Nothing but notes came along. In their own cluster they say which role, elsewhere what it was called.
@@ -1174,12 +1399,16 @@ BEGIN
     COMMENT ON COLUMN sec.api_grants.role_name IS 'The role''s name when this was last noted.';
     COMMENT ON COLUMN sec.api_grants.role_oid IS 'The role, in its cluster; means nothing in another one.';
     COMMENT ON COLUMN sec.api_grants.cluster IS 'System identifier of the cluster whose oid it is.';
-    COMMENT ON COLUMN sec.api_grants.gone_at IS 'When it was noticed that no role has this level any more that had it by this name: dropped, or taken back by hand. Gives nobody anything.';
+    COMMENT ON COLUMN sec.api_grants.gone_at IS
+        'When it was noticed that no role has this level any more that had it by this name: dropped, or taken back by hand. Gives '
+        'nobody anything.';
     EXECUTE format('GRANT SELECT (client, backend, operator, signup) ON sec.level_holders TO %s',
                    (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = 'sec.level_holders'::regclass));
 END
 $$;
-COMMENT ON FUNCTION sec.install_grants() IS 'Makes sec.level_holders and sec.api_grants where they are missing, and fills the one from the other after a restore without privileges. Internal.';
+COMMENT ON FUNCTION sec.install_grants() IS
+    'Makes sec.level_holders and sec.api_grants where they are missing, and fills the one from the other after a restore without '
+    'privileges. Internal.';
 CREATE FUNCTION sec.migrate_api_grants() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1207,7 +1436,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_api_grants() IS
-    'Fills the new sec.level_holders from the list of names of 0.2.0 and older: a name counts only where its role was really granted the level. Internal: sec.install_grants() calls it.';
+    'Fills the new sec.level_holders from the list of names of 0.2.0 and older: a name counts only where its role was really '
+    'granted the level. Internal: sec.install_grants() calls it.';
 CREATE FUNCTION sec.note_grants() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1268,7 +1498,8 @@ CREATE OR REPLACE FUNCTION sec.apply_grants(p_role text, p_level text, p_grant b
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT sec.apply_level(r.oid::regrole, p_level, p_grant) FROM pg_roles r WHERE r.rolname = p_role
 $$;
-COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS 'As sec.apply_level(), by name. Here because dumps of 0.2.0 and older name it. Internal.';
+COMMENT ON FUNCTION sec.apply_grants(text, text, boolean) IS
+    'As sec.apply_level(), by name. Here because dumps of 0.2.0 and older name it. Internal.';
 CREATE FUNCTION sec.give_level(p_role regrole, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1286,7 +1517,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION sec.give_level(regrole, text) IS 'Gives a role a level, and records it if it did not have it. Internal: sec.grant_api() calls it.';
+COMMENT ON FUNCTION sec.give_level(regrole, text) IS
+    'Gives a role a level, and records it if it did not have it. Internal: sec.grant_api() calls it.';
 CREATE FUNCTION sec.grant_defaults() RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     -- Supabase's roles by their names, and the owner of its users, who may switch on that each of them becomes a member. Only at
@@ -1298,7 +1530,8 @@ CREATE FUNCTION sec.grant_defaults() RETURNS void
           SELECT r.oid::regrole, 'signup' FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
           WHERE c.oid = to_regclass('auth.users') AND NOT r.rolsuper AND r.oid <> sec.owner()) d
 $$;
-COMMENT ON FUNCTION sec.grant_defaults() IS 'Gives Supabase''s roles their levels. Internal: sec.install() calls it where nothing of mps was before.';
+COMMENT ON FUNCTION sec.grant_defaults() IS
+    'Gives Supabase''s roles their levels. Internal: sec.install() calls it where nothing of mps was before.';
 CREATE OR REPLACE FUNCTION sec.grant_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1318,7 +1551,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
-    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own server), operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own '
+    'server), operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called '
+    'later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
 CREATE OR REPLACE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1351,7 +1586,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.revoke_api(text, text) IS
-    'Takes back what sec.grant_api() gave, for good; audited. Also forgets a grant whose role is gone. For a superuser. Errors: INVALID_ARGUMENT.';
+    'Takes back what sec.grant_api() gave, for good; audited. Also forgets a grant whose role is gone. For a superuser. Errors: '
+    'INVALID_ARGUMENT.';
 CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
     -- Not in SQL: that would be planned at every call.
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
@@ -1440,7 +1676,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.careless_code() IS
-    'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a search_path of its own which ends in pg_temp. Internal.';
+    'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a '
+    'search_path of its own which ends in pg_temp. Internal.';
 CREATE FUNCTION sec.refuse_shadows() RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1453,13 +1690,15 @@ BEGIN
     IF v_what IS NOT NULL AND (EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema())
                                OR EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = pg_my_temp_schema())) THEN
         PERFORM sec.raise('STATUS_CONFLICT', format(
-            'this session has temporary tables or types, whose names could be taken for others by code on the tables of mps: %s. Give that function a search_path that ends in pg_temp, or DISCARD TEMP here', v_what));
+            'this session has temporary tables or types, whose names could be taken for others by code on the tables of mps: '
+            '%s. Give that function a search_path that ends in pg_temp, or DISCARD TEMP here', v_what));
     END IF;
     RETURN v_what IS NULL;
 END
 $$;
 COMMENT ON FUNCTION sec.refuse_shadows() IS
-    'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
+    'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it '
+    'certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
 CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
@@ -1669,77 +1908,6 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place
 $check$;
-CREATE OR REPLACE FUNCTION sec.install_books() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
-BEGIN
-    -- Where archived months go. Made here, because mps_owner may not make schemas.
-    IF to_regnamespace('mps_archive') IS NULL THEN
-        CREATE SCHEMA mps_archive;
-        PERFORM sec.strip_schema('mps_archive');
-        EXECUTE format('ALTER SCHEMA mps_archive OWNER TO %s', sec.owner());
-        COMMENT ON SCHEMA mps_archive IS 'MPS: the tables of archived months';
-    END IF;
-    IF to_regclass('audit.seals') IS NULL THEN
-        CREATE TABLE audit.seals (
-            seal_no     bigint      NOT NULL PRIMARY KEY,
-            first_id    bigint      NOT NULL,
-            last_id     bigint      NOT NULL,
-            events      integer     NOT NULL,
-            first_at    timestamptz NOT NULL,
-            last_at     timestamptz NOT NULL,
-            sealed_at   timestamptz NOT NULL,
-            ids         bigint[]    NOT NULL,
-            digests     bigint[]    NOT NULL,
-            events_hash bytea       NOT NULL,
-            prev_hash   bytea       NOT NULL,
-            hash        bytea       NOT NULL,
-            CHECK (cardinality(ids) = events AND cardinality(digests) = events AND events > 0 AND first_id <= last_id)
-        );
-        COMMENT ON TABLE audit.seals IS 'One seal per batch of up to 1000 audit events, each chained to the one before. Append-only. audit.verify() compares it with the log.';
-        COMMENT ON COLUMN audit.seals.first_at IS 'The earliest happened_at of its events; last_at the latest.';
-        COMMENT ON COLUMN audit.seals.ids IS 'The ids of its events, ascending.';
-        COMMENT ON COLUMN audit.seals.digests IS 'For each id the first 8 bytes of the SHA-256 of everything else in the event: names the event that was changed.';
-        COMMENT ON COLUMN audit.seals.events_hash IS 'SHA-256 over id (8 bytes, big-endian) and SHA-256 of each event in the order of ids.';
-        COMMENT ON COLUMN audit.seals.prev_hash IS 'hash of the seal before; 32 zero bytes in the first.';
-        COMMENT ON COLUMN audit.seals.hash IS 'SHA-256 over everything else in the row; see audit.seal_hash().';
-    END IF;
-    IF to_regclass('audit.seal_cut') IS NULL THEN
-        CREATE TABLE audit.seal_cut (
-            singleton boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
-            up_to     bigint      NOT NULL,
-            xid       xid8        NOT NULL,
-            noted_at  timestamptz NOT NULL
-        );
-        COMMENT ON TABLE audit.seal_cut IS 'How far audit.seal() goes next: every transaction that drew an event id up to up_to had an id of its own below xid. Worth nothing in another cluster, and noted anew there.';
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'audit.seals'::regclass AND g.tgname = 'append_only') THEN
-        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.seals
-            FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only();
-        ALTER TABLE audit.seals ENABLE ALWAYS TRIGGER append_only;
-    END IF;
-    IF to_regclass('app.v_reconciliation') IS NULL THEN
-        CREATE VIEW app.v_reconciliation WITH (security_invoker = true) AS
-            SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
-                   x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
-                   x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
-            FROM (SELECT (t.posted_at AT TIME ZONE 'UTC')::date AS day, t.merchant_id, t.payment_method::text AS payment_method,
-                         count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
-                         count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
-                         count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
-                         count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
-                  FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
-                 LEFT JOIN app.merchants m ON m.id = x.merchant_id;
-        COMMENT ON VIEW app.v_reconciliation IS 'Completed transactions by day, merchant and payment method: counts and totals in currency units, as far as the reader may see transactions. Archived months are not in it.';
-        COMMENT ON COLUMN app.v_reconciliation.day IS 'The UTC date of posted_at.';
-        COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
-        COMMENT ON COLUMN app.v_reconciliation.net IS 'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
-    END IF;
-END
-$install$;
 CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], finds text)
     LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $rules$
     -- Each query finds what breaks its checks: (check, what). They may read the two WITH queries of verify_books and
@@ -2075,8 +2243,9 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
         FROM app.external_orders o
         WHERE o.tx_id < 0 AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.id = -o.tx_id AND s.gateway_trade_no = o.order_id AND o.scope = 3)
         UNION ALL
-        SELECT 'pending', format('%s: %s', coalesce(t.tx_no, r.tx_id::text), CASE WHEN r.tx_id IS NULL THEN 'waits, but is not counted'
-                                                                             WHEN t.id IS NULL THEN 'is counted, but does not wait' ELSE 'is counted for another card' END)
+        SELECT 'pending', format('%s: %s', coalesce(t.tx_no, r.tx_id::text),
+                                 CASE WHEN r.tx_id IS NULL THEN 'waits, but is not counted'
+                                      WHEN t.id IS NULL THEN 'is counted, but does not wait' ELSE 'is counted for another card' END)
         FROM app.pending_recharges r FULL JOIN (SELECT t.* FROM app.transactions t WHERE t.status = 'processing') t ON t.id = r.tx_id
         WHERE r.tx_id IS NULL OR t.id IS NULL OR r.card_id <> t.card_id$q$)
     ) AS r (place, checks, finds)
@@ -2169,18 +2338,101 @@ CREATE OR REPLACE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, soun
                              AND (o.scope <> 1 OR t.merchant_id = o.scope_no)) IS NOT TRUE END) AS odd
             FROM app.transactions t LEFT JOIN orders o ON o.tx_id = t.id AND o.scope <> 3),
         traded AS (
-            SELECT count(o.tx_id) AS numbers, count(*) FILTER (WHERE (o.order_id = t.gateway_trade_no AND t.tx_type = 'recharge' AND o.scope_no = 0) IS NOT TRUE) AS odd
+            SELECT count(o.tx_id) AS numbers,
+                   count(*) FILTER (WHERE (o.order_id = t.gateway_trade_no AND t.tx_type = 'recharge' AND o.scope_no = 0) IS NOT TRUE) AS odd
             FROM app.transactions t LEFT JOIN orders o ON o.tx_id = t.id AND o.scope = 3 WHERE t.gateway_trade_no IS NOT NULL)
         SELECT met.odd = 0 AND met.orders = (SELECT count(*) FROM orders o WHERE o.scope <> 3)
            AND traded.odd = 0 AND traded.numbers = (SELECT count(*) FROM orders o WHERE o.scope = 3)
         FROM met, traded$q$)
     ) AS r (place, sound)
 $proofs$;
+COMMENT ON FUNCTION sec.books_proofs() IS
+    'For rules of sec.books_rules(), by place: a query that proves cheaply that nothing breaks them. Internal.';
+CREATE OR REPLACE FUNCTION sec.install_books() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    -- Where archived months go. Made here, because mps_owner may not make schemas.
+    IF to_regnamespace('mps_archive') IS NULL THEN
+        CREATE SCHEMA mps_archive;
+        PERFORM sec.strip_schema('mps_archive');
+        EXECUTE format('ALTER SCHEMA mps_archive OWNER TO %s', sec.owner());
+        COMMENT ON SCHEMA mps_archive IS 'MPS: the tables of archived months';
+    END IF;
+    IF to_regclass('audit.seals') IS NULL THEN
+        CREATE TABLE audit.seals (
+            seal_no     bigint      NOT NULL PRIMARY KEY,
+            first_id    bigint      NOT NULL,
+            last_id     bigint      NOT NULL,
+            events      integer     NOT NULL,
+            first_at    timestamptz NOT NULL,
+            last_at     timestamptz NOT NULL,
+            sealed_at   timestamptz NOT NULL,
+            ids         bigint[]    NOT NULL,
+            digests     bigint[]    NOT NULL,
+            events_hash bytea       NOT NULL,
+            prev_hash   bytea       NOT NULL,
+            hash        bytea       NOT NULL,
+            CHECK (cardinality(ids) = events AND cardinality(digests) = events AND events > 0 AND first_id <= last_id)
+        );
+        COMMENT ON TABLE audit.seals IS
+            'One seal per batch of up to 1000 audit events, each chained to the one before. Append-only. audit.verify() compares '
+            'it with the log.';
+        COMMENT ON COLUMN audit.seals.first_at IS 'The earliest happened_at of its events; last_at the latest.';
+        COMMENT ON COLUMN audit.seals.ids IS 'The ids of its events, ascending.';
+        COMMENT ON COLUMN audit.seals.digests IS
+            'For each id the first 8 bytes of the SHA-256 of everything else in the event: names the event that was changed.';
+        COMMENT ON COLUMN audit.seals.events_hash IS 'SHA-256 over id (8 bytes, big-endian) and SHA-256 of each event in the order of ids.';
+        COMMENT ON COLUMN audit.seals.prev_hash IS 'hash of the seal before; 32 zero bytes in the first.';
+        COMMENT ON COLUMN audit.seals.hash IS 'SHA-256 over everything else in the row; see audit.seal_hash().';
+    END IF;
+    IF to_regclass('audit.seal_cut') IS NULL THEN
+        CREATE TABLE audit.seal_cut (
+            singleton boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            up_to     bigint      NOT NULL,
+            xid       xid8        NOT NULL,
+            noted_at  timestamptz NOT NULL
+        );
+        COMMENT ON TABLE audit.seal_cut IS
+            'How far audit.seal() goes next: every transaction that drew an event id up to up_to had an id of its own below xid. '
+            'Worth nothing in another cluster, and noted anew there.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'audit.seals'::regclass AND g.tgname = 'append_only') THEN
+        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.seals
+            FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only();
+        ALTER TABLE audit.seals ENABLE ALWAYS TRIGGER append_only;
+    END IF;
+    IF to_regclass('app.v_reconciliation') IS NULL THEN
+        CREATE VIEW app.v_reconciliation WITH (security_invoker = true) AS
+            SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
+                   x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
+                   x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
+            FROM (SELECT (t.posted_at AT TIME ZONE 'UTC')::date AS day, t.merchant_id, t.payment_method::text AS payment_method,
+                         count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
+                         count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
+                         count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
+                         count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+                  FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+                 LEFT JOIN app.merchants m ON m.id = x.merchant_id;
+        COMMENT ON VIEW app.v_reconciliation IS
+            'Completed transactions by day, merchant and payment method: counts and totals in currency units, as far as the reader '
+            'may see transactions. Archived months are not in it.';
+        COMMENT ON COLUMN app.v_reconciliation.day IS 'The UTC date of posted_at.';
+        COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
+        COMMENT ON COLUMN app.v_reconciliation.net IS
+            'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
+    END IF;
+END
+$install$;
 CREATE OR REPLACE FUNCTION app.verify_books(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- STABLE: all checks see one moment, and it runs on a standby. Months are those of UTC. A sort of a million rows wants
     -- more memory than a charge.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
     SET enable_nestloop = on SET enable_mergejoin = on AS $verify$
 DECLARE
     v record;
@@ -2272,6 +2524,22 @@ BEGIN
         ORDER BY x.place, x.nth;
 END
 $verify$;
+COMMENT ON FUNCTION app.verify_books(timestamptz, timestamptz) IS
+    'Proves the books: one row per check, with up to ten cards or transactions that break it. Of transactions asked for '
+    '(created_at) from p_from to before p_to; NULL: everything that is not archived. A range reads its months only, so it compares '
+    'a card with its movements where the last one lies in it; of keys and orders it looks at those whose numbers lie between the '
+    'range''s. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
+COMMENT ON FUNCTION audit.event_digest() IS
+    'The SQL expression for the SHA-256 of an event e without its id: a JSON array of its columns, the time in microseconds since '
+    '1970. One text for sealing and verifying; inlined, because a call per event would cost more than the hash. Internal.';
+CREATE OR REPLACE FUNCTION audit.seal_hash(p_seal_no bigint, p_ids bigint[], p_digests bigint[], p_first_at timestamptz,
+    p_last_at timestamptz, p_sealed_at timestamptz, p_events_hash bytea, p_prev_hash bytea)
+    RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sha256(convert_to(jsonb_build_array('mps seal 1', p_seal_no, p_ids, p_digests,
+        (extract(epoch FROM p_first_at) * 1000000)::bigint, (extract(epoch FROM p_last_at) * 1000000)::bigint,
+        (extract(epoch FROM p_sealed_at) * 1000000)::bigint, encode(p_events_hash, 'hex'), encode(p_prev_hash, 'hex'))::text, 'UTF8'))
+$$;
 CREATE OR REPLACE FUNCTION audit.seal_note() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -2299,8 +2567,11 @@ BEGIN
     RETURN true;
 END
 $$;
+COMMENT ON FUNCTION audit.seal_ready() IS
+    'Whether every transaction has ended that could have drawn an event id up to the noted cut. Internal.';
 CREATE OR REPLACE FUNCTION audit.seal_batch() RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off AS $$
 DECLARE
     c_batch_events constant integer := 1000;
     v_up_to bigint;
@@ -2339,10 +2610,20 @@ BEGIN
     RETURN v.events;
 END
 $$;
+COMMENT ON PROCEDURE audit.seal() IS
+    'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals). Charges '
+    'neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.';
+COMMENT ON FUNCTION audit.head() IS
+    'The last seal: its number, its last event and its hash in hexadecimal. Keep the hash somewhere else: audit.verify(p_head => '
+    '...) proves later that nothing before it was changed, not even the seals. No row before the first seal.';
+COMMENT ON FUNCTION audit.intact_seals(int8range) IS
+    'Which of these seals have exactly their events between the end of the seal before and their own: the same ids with the same '
+    'contents, none more and none less. Internal.';
 CREATE OR REPLACE FUNCTION audit.verify(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_head text DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- Seals are few, but each stands for a thousand events to hash: worth several processes.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off
     SET min_parallel_table_scan_size = 0 AS $verify$
 DECLARE
     c_piece constant integer := 16;
@@ -2483,9 +2764,15 @@ BEGIN
     RETURN NEXT;
 END
 $verify$;
+COMMENT ON FUNCTION audit.verify(timestamptz, timestamptz, text) IS
+    'Compares the audit log with its seals: one row per check, with up to ten events or seals that break it. From p_from to before '
+    'p_to (happened_at); NULL: everything, archived months included. p_head: a hash of audit.head() that was kept elsewhere; '
+    'without it, whoever rewrote the log and all its seals, or took the last ones away, is not found. Events that are not sealed '
+    'yet are not looked at. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION sec.months_to_archive(p_older_than date) RETURNS TABLE (month date)
     -- The bounds are read as the server prints them, so in one zone and style.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
 DECLARE
     v record;
 BEGIN
@@ -2512,9 +2799,12 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON FUNCTION sec.months_to_archive(date) IS
+    'The months whose partitions end at or before 00:00 UTC of the day and are over. Internal. Errors: INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
 DECLARE
     v_month date;
     v_suffix text := to_char(p_month, 'YYYYMM');
@@ -2566,8 +2856,20 @@ BEGIN
     RETURN NULL;
 END
 $$;
+COMMENT ON FUNCTION app.archive_month_batch(date) IS
+    'Archives one month: notes it in app.archived_months, detaches its three tables and moves them to mps_archive. NULL: done; '
+    'busy: a lock was not to be had within half a second; else why the month stays. One batch of app.archive_partitions(). Errors: '
+    'INVALID_ARGUMENT, STATUS_CONFLICT.';
+COMMENT ON PROCEDURE app.archive_partitions(date) IS
+    'Detaches the months that ended at or before 00:00 UTC of p_older_than and moves them to the schema mps_archive; deletes '
+    'nothing. What is asked of them answers ARCHIVED from then on. A month with a recharge still processing or with unsealed audit '
+    'events stays, with a NOTICE that says so. Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+COMMENT ON FUNCTION sec.jobs() IS
+    'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by '
+    'hand. Internal.';
 CREATE OR REPLACE FUNCTION app.health() RETURNS TABLE (check_name text, ok boolean, detail text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off SET timezone = 'UTC' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' AS $$
 DECLARE
     -- A job may miss two runs before anybody is told.
     c_missed_runs constant integer := 3;
@@ -2628,13 +2930,26 @@ BEGIN
     -- After a takeover without their values the sequences begin again: numbers would repeat. The greatest of a padded number is
     -- found by its text, which is one probe of its index, and right up to 99,999,999.
     SELECT string_agg(format('%s gave %s, but %s is used', x.seq, x.given, x.used), '; ') AS behind INTO v
-    FROM (SELECT 'app.tx_no_seq' AS seq, (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.tx_no_seq q) AS given, (SELECT max(t.id) % 100000000000 FROM app.transactions t) AS used
-          UNION ALL SELECT 'audit.event_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM audit.event_id_seq q), greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
-          UNION ALL SELECT 'app.suspense_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.suspense_id_seq q), (SELECT max(s.id) FROM app.suspense_payments s)
-          UNION ALL SELECT 'app.merchant_id_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.merchant_id_seq q), (SELECT max(m.id) FROM app.merchants m)
-          UNION ALL SELECT 'app.member_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.member_no_seq q), (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
-          UNION ALL SELECT 'app.personal_card_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.personal_card_no_seq q), (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
-          UNION ALL SELECT 'app.enterprise_card_no_seq', (SELECT CASE WHEN q.is_called THEN q.last_value ELSE q.last_value - 1 END FROM app.enterprise_card_no_seq q), (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
+    FROM (SELECT 'app.tx_no_seq' AS seq, (SELECT q.last_value - (NOT q.is_called)::integer FROM app.tx_no_seq q) AS given,
+                 (SELECT max(t.id) % 100000000000 FROM app.transactions t) AS used
+          UNION ALL
+          SELECT 'audit.event_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM audit.event_id_seq q),
+                 greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
+          UNION ALL
+          SELECT 'app.suspense_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.suspense_id_seq q),
+                 (SELECT max(s.id) FROM app.suspense_payments s)
+          UNION ALL
+          SELECT 'app.merchant_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.merchant_id_seq q),
+                 (SELECT max(m.id) FROM app.merchants m)
+          UNION ALL
+          SELECT 'app.member_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.member_no_seq q),
+                 (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
+          UNION ALL
+          SELECT 'app.personal_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.personal_card_no_seq q),
+                 (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
+          UNION ALL
+          SELECT 'app.enterprise_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.enterprise_card_no_seq q),
+                 (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
     WHERE x.used > x.given;
     RETURN QUERY SELECT 'sequences'::text, v.behind IS NULL, coalesce(v.behind || ': setval() them before anybody writes', 'none is behind its table');
 
@@ -2652,7 +2967,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.health() IS
-    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a standby.';
+    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were '
+    'credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For '
+    'operators, also on a standby.';
+COMMENT ON FUNCTION app.schedule_jobs() IS
+    'Registers the maintenance procedures with pg_cron, as jobs of the caller, if it is in this database; else returns the '
+    'commands to run in the database that has it. Again: changes only what differs. For operators.';
+COMMENT ON FUNCTION sec.what_there_is() IS
+    'In words, what sec.destroy_everything() would destroy at this moment, archived months included. Internal.';
 CREATE OR REPLACE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement text, remark text)
     -- SECURITY INVOKER: mps_owner may neither drop what is another's nor be the one who did this. Whoever works in the tables
     -- is not kept waiting for long.
@@ -2753,12 +3075,18 @@ BEGIN
                                              ELSE 'not as long as other databases use it: ' || v_elsewhere END);
 END
 $$;
+COMMENT ON FUNCTION sec.destroy_everything(text) IS
+    'Destroys every card, transaction, setting and audit event of this database, archived months included, for good; returns what '
+    'is left to be run by hand. p_confirm is a sentence that says how much there is at this moment: any other text is refused with '
+    'the sentence in the detail. Refused also while anything that is not of mps depends on it. The server''s log gets a line. For '
+    'a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT.';
 CREATE FUNCTION sec.superseded_functions() RETURNS TABLE (was text, now text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.confirm_recharge(text,numeric,text,jsonb)', 'app.confirm_recharge(text,numeric,text,jsonb,text)')
 $$;
 COMMENT ON FUNCTION sec.superseded_functions() IS
-    'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by name and type. Internal.';
+    'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by '
+    'name and type. Internal.';
 CREATE FUNCTION sec.install_compat() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -2785,7 +3113,8 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION sec.install_compat() IS 'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it. Internal.';
+COMMENT ON FUNCTION sec.install_compat() IS
+    'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it. Internal.';
 CREATE FUNCTION sec.forward_function(p_schema text, p_arguments text, p_types text[], p_like oid, p_to oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -2808,11 +3137,13 @@ BEGIN
                    CASE WHEN v_columns IS NULL THEN format('SELECT %s(%s)', v_to, v_arguments)
                         ELSE format('SELECT %s FROM %s(%s) r', v_columns, v_to, v_arguments) END);
     EXECUTE format('COMMENT ON FUNCTION %I.%I(%s) IS %L', p_schema, v_like.proname, array_to_string(p_types, ','),
-                   format('As %s was in an earlier release; calls the one of now. For views and functions made before; to be dropped when nothing uses it.', v_to));
+                   format('As %s was in an earlier release; calls the one of now. For views and functions made before; '
+                          'to be dropped when nothing uses it.', v_to));
 END
 $$;
 COMMENT ON FUNCTION sec.forward_function(text, text, text[], oid, oid) IS
-    'Makes or replaces a function that does nothing but call p_to: with the arguments given and the name, result and argument names of p_like. Internal.';
+    'Makes or replaces a function that does nothing but call p_to: with the arguments given and the name, result and argument '
+    'names of p_like. Internal.';
 CREATE FUNCTION sec.copy_execute(p_from oid, p_to oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -2893,7 +3224,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.supersede_functions() IS
-    'Drops the functions of earlier releases that got other arguments; one that somebody''s view or function still uses moves to mps_compat instead, where it calls the one of now. Grants on the old one are made on the new one. Internal: ALTER EXTENSION UPDATE and app.migrate() call it.';
+    'Drops the functions of earlier releases that got other arguments; one that somebody''s view or function still uses moves to '
+    'mps_compat instead, where it calls the one of now. Grants on the old one are made on the new one. Internal: ALTER EXTENSION '
+    'UPDATE and app.migrate() call it.';
 CREATE FUNCTION sec.stand_in_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -2901,8 +3234,11 @@ DECLARE
 BEGIN
     FOR v IN
         SELECT p.oid::regprocedure AS func, p.proname, pg_get_function_result(p.oid) AS result,
-               (SELECT string_agg(concat_ws(' DEFAULT ', format('%I %s', a.name, a.type), pg_get_function_arg_default(p.oid, a.n::integer)), ', ' ORDER BY a.n)
-                FROM unnest(p.proargnames, string_to_array(substring(s.was from '\((.*)\)$'), ',')) WITH ORDINALITY a (name, type, n) WHERE a.type IS NOT NULL) AS arguments
+               (SELECT string_agg(concat_ws(' DEFAULT ', format('%I %s', a.name, a.type),
+                                            pg_get_function_arg_default(p.oid, a.n::integer)), ', ' ORDER BY a.n)
+                FROM unnest(p.proargnames, string_to_array(substring(s.was from '\((.*)\)$'), ','))
+                         WITH ORDINALITY a (name, type, n)
+                WHERE a.type IS NOT NULL) AS arguments
         FROM sec.superseded_functions() s JOIN pg_proc p ON p.oid = s.now::regprocedure
     LOOP
         -- Out of the way: beside it, a call of the old one would be ambiguous.
@@ -2914,7 +3250,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.stand_in_functions() IS
-    'While the dump of an older release is being restored: makes the functions that it uses and grants on and that are no more, in place of those of now, which wait in the schema sec until app.migrate(). Internal.';
+    'While the dump of an older release is being restored: makes the functions that it uses and grants on and that are no more, in '
+    'place of those of now, which wait in the schema sec until app.migrate(). Internal.';
 CREATE OR REPLACE FUNCTION sec.settle_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -2940,7 +3277,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.settle_functions() IS
-    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE '
+    'EXTENSION and ALTER EXTENSION UPDATE call it.';
 CREATE OR REPLACE FUNCTION sec.disown_data() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -2976,6 +3314,9 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON FUNCTION sec.disown_data() IS
+    'Takes tables, sequences, views, types and schemas out of the extension, so that nothing takes a row with it. Internal: CREATE '
+    'EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 -- End of the functions --
 

@@ -20,11 +20,16 @@ pgrx::extension_sql_file!("../sql/00_preflight.sql", name = "preflight", bootstr
 pgrx::extension_sql_file!("../sql/10_security.sql", name = "security");
 pgrx::extension_sql_file!("../sql/20_rpcs.sql", name = "rpcs", requires = ["security"]);
 pgrx::extension_sql_file!("../sql/30_install.sql", name = "install", requires = ["rpcs"]);
-pgrx::extension_sql_file!("../sql/40_procedures.sql", name = "procedures", requires = ["install"]);
+pgrx::extension_sql_file!("../sql/32_attachments.sql", name = "attachments", requires = ["install"]);
+pgrx::extension_sql_file!("../sql/34_migrate_tables.sql", name = "migrate_tables", requires = ["attachments"]);
+pgrx::extension_sql_file!("../sql/36_months.sql", name = "months", requires = ["migrate_tables"]);
+pgrx::extension_sql_file!("../sql/40_procedures.sql", name = "procedures", requires = ["months"]);
 pgrx::extension_sql_file!("../sql/50_grants.sql", name = "grants", requires = ["procedures"]);
 pgrx::extension_sql_file!("../sql/60_checks.sql", name = "checks", requires = ["grants"]);
-pgrx::extension_sql_file!("../sql/70_books.sql", name = "books", requires = ["checks"]);
-pgrx::extension_sql_file!("../sql/80_operation.sql", name = "operation", requires = ["books"]);
+pgrx::extension_sql_file!("../sql/70_books_rules.sql", name = "books_rules", requires = ["checks"]);
+pgrx::extension_sql_file!("../sql/72_books.sql", name = "books", requires = ["books_rules"]);
+pgrx::extension_sql_file!("../sql/75_seals.sql", name = "seals", requires = ["books"]);
+pgrx::extension_sql_file!("../sql/80_operation.sql", name = "operation", requires = ["seals"]);
 pgrx::extension_sql_file!("../sql/85_upgrade.sql", name = "upgrade", requires = ["operation"]);
 pgrx::extension_sql_file!("../sql/90_finish.sql", name = "finish", finalize);
 

@@ -42,7 +42,13 @@ fn set_card_expiry(
             "card.expiry_set",
             "card",
             &card.card_no,
-            json!({ "status": status.label(), "was": was.label(), "expires_at": expires_at.map(|t| month::iso(t.0)), "expired_at": expired_at.map(|t| month::iso(t.0)), "reason": reason }),
+            json!({
+                "status": status.label(),
+                "was": was.label(),
+                "expires_at": expires_at.map(|t| month::iso(t.0)),
+                "expired_at": expired_at.map(|t| month::iso(t.0)),
+                "reason": reason,
+            }),
         );
         Ok(true)
     })

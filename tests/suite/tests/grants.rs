@@ -576,7 +576,8 @@ fn the_owner_is_the_role_and_not_its_name() {
     }
     assert_eq!(s.value("select to_regclass('mps_archive.transactions_200101') is not null"), "t");
     let owners = s.column(
-        "select distinct pg_get_userbyid(x.owner)::text from (select relowner from pg_class c where relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive') \
+        "select distinct pg_get_userbyid(x.owner)::text from ( \
+         select relowner from pg_class c where relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive') \
          union all select proowner from pg_proc where pronamespace::regnamespace::text in ('app', 'audit', 'sec') \
          union all select nspowner from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_archive')) x (owner)",
     );

@@ -187,7 +187,8 @@ fn what_maintenance_evaluates_writes_nothing_and_reads_as_the_owner_of_the_table
                 for answer in answers {
                     let expected = match owner {
                         "stranger" => {
-                            "permission denied for schema app, permission denied for schema app, permission denied for schema app, permission denied for schema sec"
+                            "permission denied for schema app, permission denied for schema app, \
+                             permission denied for schema app, permission denied for schema sec"
                         }
                         "app_role" => {
                             "NOT_ALLOWED, permission denied for function adjust_points, permission denied for function get_settings, nobody"

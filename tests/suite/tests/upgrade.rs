@@ -144,8 +144,11 @@ const SCHEMA: &[&str] = &[
      where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
     "select 'granted ' || p.oid::regprocedure || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_proc p, aclexplode(p.proacl) a where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec') and a.grantee <> p.proowner",
     "select 'public ' || p.oid::regprocedure from pg_proc p where p.proacl is null and p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')",
-    "select 'schema ' || n.nspname || ' owner ' || pg_get_userbyid(n.nspowner) || ' says ' || coalesce(obj_description(n.oid, 'pg_namespace'), '-') from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')",
-    "select 'schema ' || n.nspname || ' to ' || a.grantee::regrole || ' ' || a.privilege_type from pg_namespace n, aclexplode(n.nspacl) a where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and a.grantee <> n.nspowner",
+    "select 'schema ' || n.nspname || ' owner ' || pg_get_userbyid(n.nspowner) || ' says ' || coalesce(obj_description(n.oid, 'pg_namespace'), '-') \
+     from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')",
+    "select 'schema ' || n.nspname || ' to ' || a.grantee::regrole || ' ' || a.privilege_type \
+     from pg_namespace n, aclexplode(n.nspacl) a \
+     where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and a.grantee <> n.nspowner",
     "select 'member ' || pg_describe_object(d.classid, d.objid, d.objsubid) from pg_depend d join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid where e.extname = 'mps' and d.deptype = 'e'",
     "select 'initial privileges ' || i.classoid::regclass || i.objoid from pg_init_privs i where i.privtype = 'e'",
     "select 'extension ' || extversion || ' in ' || extnamespace::regnamespace || extrelocatable from pg_extension where extname = 'mps'",
@@ -501,7 +504,8 @@ const RIGHTS: &str = "\
     select o.kind || ' ' || o.oid || ' ' || o.col || ' ' || a.grantor::regrole || ' to ' || a.grantee::regrole || ' ' || a.privilege_type || a.is_grantable \
     from (select 'schema' as kind, s.oid, '' as col, s.nspacl as acl from spaces s \
           union all select 'relation', c.oid, '', c.relacl from pg_class c join spaces s on s.oid = c.relnamespace \
-          union all select 'column', c.oid, t.attname::text, t.attacl from pg_attribute t join pg_class c on c.oid = t.attrelid join spaces s on s.oid = c.relnamespace \
+          union all select 'column', c.oid, t.attname::text, t.attacl \
+              from pg_attribute t join pg_class c on c.oid = t.attrelid join spaces s on s.oid = c.relnamespace \
           union all select 'function', p.oid, '', p.proacl from pg_proc p join spaces s on s.oid = p.pronamespace) o, aclexplode(o.acl) a";
 
 /// Three roles; each has given what it may to the next, down to every column.
@@ -516,11 +520,14 @@ impl Chain {
                 s.run(&format!("set role {}", roles[n - 1]));
             }
             for grant in s.column(&format!(
-                "select format('grant all on schema %I to {role} with grant option', n.nspname) from pg_namespace n where n.nspname in ('app', 'audit', 'sec') \
-                 union all select format('grant all on %s %s to {role} with grant option', case c.relkind when 'S' then 'sequence' else 'table' end, c.oid::regclass) \
+                "select format('grant all on schema %I to {role} with grant option', n.nspname) \
+                    from pg_namespace n where n.nspname in ('app', 'audit', 'sec') \
+                 union all select format('grant all on %s %s to {role} with grant option', \
+                        case c.relkind when 'S' then 'sequence' else 'table' end, c.oid::regclass) \
                     from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec') and c.relkind in ('r', 'p', 'v', 'S') \
                  union all select format('grant select (%I) on %s to {role} with grant option', t.attname, c.oid::regclass) \
-                    from pg_class c join pg_attribute t on t.attrelid = c.oid and t.attnum > 0 where c.relnamespace::regnamespace::text in ('app', 'audit') and c.relkind in ('r', 'p') \
+                    from pg_class c join pg_attribute t on t.attrelid = c.oid and t.attnum > 0 \
+                    where c.relnamespace::regnamespace::text in ('app', 'audit') and c.relkind in ('r', 'p') \
                  union all select format('grant execute on routine %s to {role} with grant option', p.oid::regprocedure) \
                     from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')"
             )) {

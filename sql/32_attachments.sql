@@ -1,0 +1,101 @@
+-- What hangs on the tables and calls functions of the extension: DROP EXTENSION ... CASCADE takes these along, so they are
+-- looked for one by one.
+CREATE FUNCTION sec.install_attachments() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT * FROM (VALUES
+            ('app.member_profiles', 'own_profile', 'id = (SELECT sec.uid())'),
+            ('app.personal_cards', 'own_card', 'member_id = (SELECT sec.uid())'),
+            ('app.enterprise_cards', 'bound_card',
+             'id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid()))'),
+            ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
+             'member_id = (SELECT sec.uid()) OR enterprise_card_id IN (SELECT sec.admin_card_ids())'),
+            ('app.membership_levels', 'everyone', 'true'),
+            ('app.merchants', 'operated_merchant', 'id IN (SELECT sec.merchant_ids())'),
+            ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_id IN (SELECT sec.merchant_ids())'),
+            -- With the balance of a company card in them, only as long as one is bound to it.
+            ('app.transactions', 'own_transaction',
+             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
+            -- Clients see nothing of it.
+            ('app.suspense_payments', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))'),
+            ('app.point_ledger', 'points_of_own_card',
+             'card_id IN (SELECT c.id FROM app.personal_cards c WHERE c.member_id = (SELECT sec.uid()))')
+        ) AS p (tab, policy, condition)
+        WHERE NOT EXISTS (SELECT FROM pg_policy q WHERE q.polrelid = p.tab::regclass AND q.polname = p.policy)
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON %s FOR SELECT USING (%s)', v.policy, v.tab, v.condition);
+    END LOOP;
+
+    FOR v IN
+        SELECT * FROM (VALUES
+            ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            -- What a subscription applies fires triggers for rows only.
+            ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+            ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+            ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
+        ) AS t (tab, trig, events, each, func)
+        UNION ALL
+        SELECT i.inhrelid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
+        FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = v.tab::regclass AND g.tgname = v.trig) THEN
+            EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', v.trig, v.events, v.tab, v.each, v.func);
+            -- ALWAYS: session_replication_role = replica must not open the log.
+            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', v.tab, v.trig);
+        END IF;
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'app.membership_levels'::regclass AND g.tgname = 'audited') THEN
+        -- Not ALWAYS: what a replica applies was recorded where it was done.
+        CREATE TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON app.membership_levels
+            FOR EACH ROW EXECUTE FUNCTION sec.level_changed();
+        CREATE TRIGGER audited_truncate AFTER TRUNCATE ON app.membership_levels
+            FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed();
+    END IF;
+
+    IF to_regclass('app.error_codes') IS NULL THEN
+        CREATE VIEW app.error_codes WITH (security_invoker = true) AS
+            SELECT e.token, e.sqlstate, e.http_status, e.message_en, e.message_zh FROM app.error_list() e;
+        COMMENT ON VIEW app.error_codes IS
+            'The closed list of errors: MESSAGE is the token, SQLSTATE PTnnn becomes HTTP nnn behind PostgREST';
+    END IF;
+    IF to_regclass('app.v_user_cards') IS NULL THEN
+        CREATE VIEW app.v_user_cards WITH (security_invoker = true) AS
+            SELECT 'personal'::text AS card_type, c.id AS card_id, c.card_no, c.balance, c.points, c.level::integer AS level,
+                   l.name AS level_name, c.discount, c.status::text AS status, c.expires_at, c.qr_expires_at,
+                   'owner'::text AS role, NULL::text AS company_name, c.member_id
+            FROM app.personal_cards c LEFT JOIN app.membership_levels l ON l.level = c.level
+            WHERE c.member_id = (SELECT sec.uid())
+            UNION ALL
+            SELECT 'enterprise', e.id, e.card_no, e.balance, NULL, NULL, NULL, e.fixed_discount, e.status::text, e.expires_at,
+                   b.qr_expires_at, b.role::text, e.company_name, b.member_id
+            FROM app.enterprise_card_bindings b JOIN app.enterprise_cards e ON e.id = b.enterprise_card_id
+            WHERE b.member_id = (SELECT sec.uid());
+        COMMENT ON VIEW app.v_user_cards IS 'The cards of the signed-in user: the personal one and the enterprise cards it is bound to';
+    END IF;
+    IF to_regclass('app.v_usage_logs') IS NULL THEN
+        CREATE VIEW app.v_usage_logs WITH (security_invoker = true) AS
+            SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
+                   t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
+                   t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
+                   t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
+            FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+        COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
+        COMMENT ON VIEW app.v_usage_logs IS
+            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
+            'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
+            'archived; a condition on created_at leaves the other months out.';
+    END IF;
+    FOR v IN SELECT c.oid::regclass AS view
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND c.relowner <> sec.owner()
+    LOOP
+        PERFORM sec.strip_grants(v.view);
+        EXECUTE format('ALTER VIEW %s OWNER TO %s', v.view, sec.owner());
+    END LOOP;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_attachments() IS 'The policies, triggers and views of mps that are missing. Internal.';

@@ -1,0 +1,188 @@
+-- Proof that the books hold: app.verify_books(), and what it, the seals and the archive need in tables.
+
+-- Tables, trigger and view of books, seals and archive that are missing; sec.install() calls it before it hands out ownership and
+-- row-level security. What DROP EXTENSION ... CASCADE takes (the trigger) is looked for by itself.
+CREATE FUNCTION sec.install_books() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    -- Where archived months go. Made here, because mps_owner may not make schemas.
+    IF to_regnamespace('mps_archive') IS NULL THEN
+        CREATE SCHEMA mps_archive;
+        PERFORM sec.strip_schema('mps_archive');
+        EXECUTE format('ALTER SCHEMA mps_archive OWNER TO %s', sec.owner());
+        COMMENT ON SCHEMA mps_archive IS 'MPS: the tables of archived months';
+    END IF;
+    IF to_regclass('audit.seals') IS NULL THEN
+        CREATE TABLE audit.seals (
+            seal_no     bigint      NOT NULL PRIMARY KEY,
+            first_id    bigint      NOT NULL,
+            last_id     bigint      NOT NULL,
+            events      integer     NOT NULL,
+            first_at    timestamptz NOT NULL,
+            last_at     timestamptz NOT NULL,
+            sealed_at   timestamptz NOT NULL,
+            ids         bigint[]    NOT NULL,
+            digests     bigint[]    NOT NULL,
+            events_hash bytea       NOT NULL,
+            prev_hash   bytea       NOT NULL,
+            hash        bytea       NOT NULL,
+            CHECK (cardinality(ids) = events AND cardinality(digests) = events AND events > 0 AND first_id <= last_id)
+        );
+        COMMENT ON TABLE audit.seals IS
+            'One seal per batch of up to 1000 audit events, each chained to the one before. Append-only. audit.verify() compares '
+            'it with the log.';
+        COMMENT ON COLUMN audit.seals.first_at IS 'The earliest happened_at of its events; last_at the latest.';
+        COMMENT ON COLUMN audit.seals.ids IS 'The ids of its events, ascending.';
+        COMMENT ON COLUMN audit.seals.digests IS
+            'For each id the first 8 bytes of the SHA-256 of everything else in the event: names the event that was changed.';
+        COMMENT ON COLUMN audit.seals.events_hash IS 'SHA-256 over id (8 bytes, big-endian) and SHA-256 of each event in the order of ids.';
+        COMMENT ON COLUMN audit.seals.prev_hash IS 'hash of the seal before; 32 zero bytes in the first.';
+        COMMENT ON COLUMN audit.seals.hash IS 'SHA-256 over everything else in the row; see audit.seal_hash().';
+    END IF;
+    IF to_regclass('audit.seal_cut') IS NULL THEN
+        CREATE TABLE audit.seal_cut (
+            singleton boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            up_to     bigint      NOT NULL,
+            xid       xid8        NOT NULL,
+            noted_at  timestamptz NOT NULL
+        );
+        COMMENT ON TABLE audit.seal_cut IS
+            'How far audit.seal() goes next: every transaction that drew an event id up to up_to had an id of its own below xid. '
+            'Worth nothing in another cluster, and noted anew there.';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'audit.seals'::regclass AND g.tgname = 'append_only') THEN
+        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.seals
+            FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only();
+        ALTER TABLE audit.seals ENABLE ALWAYS TRIGGER append_only;
+    END IF;
+    IF to_regclass('app.v_reconciliation') IS NULL THEN
+        CREATE VIEW app.v_reconciliation WITH (security_invoker = true) AS
+            SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
+                   x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
+                   x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
+            FROM (SELECT (t.posted_at AT TIME ZONE 'UTC')::date AS day, t.merchant_id, t.payment_method::text AS payment_method,
+                         count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
+                         count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
+                         count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
+                         count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
+                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+                  FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+                 LEFT JOIN app.merchants m ON m.id = x.merchant_id;
+        COMMENT ON VIEW app.v_reconciliation IS
+            'Completed transactions by day, merchant and payment method: counts and totals in currency units, as far as the reader '
+            'may see transactions. Archived months are not in it.';
+        COMMENT ON COLUMN app.v_reconciliation.day IS 'The UTC date of posted_at.';
+        COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
+        COMMENT ON COLUMN app.v_reconciliation.net IS
+            'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_books() IS
+    'Makes what app.verify_books(), audit.seal() and app.archive_partitions() need, where it is missing. Internal: sec.install() calls it.';
+
+CREATE FUNCTION app.verify_books(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL)
+    RETURNS TABLE (check_name text, ok boolean, detail text)
+    -- STABLE: all checks see one moment, and it runs on a standby. Months are those of UTC. A sort of a million rows wants
+    -- more memory than a charge.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' SET work_mem = '128MB' SET jit = off
+    SET enable_nestloop = on SET enable_mergejoin = on AS $verify$
+DECLARE
+    v record;
+    v_from timestamptz := coalesce(p_from, '-infinity');
+    v_to timestamptz := coalesce(p_to, 'infinity');
+    v_months_from timestamptz := date_trunc('month', v_from);
+    v_months_to timestamptz := CASE WHEN isfinite(v_to) THEN date_trunc('month', v_to - interval '1 microsecond') + interval '1 month' ELSE v_to END;
+    v_everything boolean := p_from IS NULL AND p_to IS NULL;
+    v_archived bigint[];
+    v_sound boolean;
+    v_numbered boolean := false;
+    v_found text[];
+    v_places integer[] := '{}';
+    v_names text[] := '{}';
+    v_details text[] := '{}';
+    v_events_before timestamptz := 'infinity';
+    -- Keys of these months are remembered whatever settings.key_retention_days was in the meantime: 90 days is its least.
+    v_keys_from bigint := to_char(now() - interval '90 days', 'YYMM')::bigint * 100000000000;
+    v_month_ids_from bigint := CASE WHEN isfinite(v_months_from) THEN to_char(v_months_from, 'YYMM')::bigint * 100000000000 ELSE (-1)::bigint << 62 END;
+    v_month_ids_to bigint := CASE WHEN isfinite(v_months_to) THEN to_char(v_months_to, 'YYMM')::bigint * 100000000000 ELSE 1::bigint << 62 END;
+    v_ids_from bigint := v_month_ids_from;
+    v_ids_to bigint := v_month_ids_to;
+    v_with text := $w$
+        WITH cards AS (
+            SELECT c.id, c.card_no, c.balance, c.card_seq, c.last_tx_id, c.last_posted_at FROM app.personal_cards c
+            UNION ALL
+            SELECT c.id, c.card_no, c.balance, c.card_seq, c.last_tx_id, c.last_posted_at FROM app.enterprise_cards c),
+        moved AS NOT MATERIALIZED (
+            SELECT t.id, t.tx_no, t.tx_type, t.card_id, t.card_seq, t.prev_tx_id, t.skip_tx_id, t.posted_at, t.balance_after,
+                   CASE t.tx_type WHEN 'payment' THEN -t.final_amount ELSE t.final_amount END AS change
+            FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2)$w$;
+BEGIN
+    IF v_from >= v_to THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
+    END IF;
+    SELECT coalesce(array_agg(to_char(a.month, 'YYMM')::bigint), '{}') INTO v_archived FROM app.archived_months a;
+    IF isfinite(v_to) THEN
+        -- A recharge is audited when it is confirmed, which may be long after it was asked for.
+        SELECT greatest(v_to, max(t.posted_at)) + interval '1 hour' INTO v_events_before
+        FROM app.transactions t WHERE t.created_at >= v_from AND t.created_at < v_to;
+    END IF;
+    IF v_everything THEN
+        -- Autovacuum makes no statistics of partitioned tables. Without them the planner takes a million rows for a few, and
+        -- would look each of them up.
+        PERFORM set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true);
+    ELSE
+        -- Within a month, keys and orders know no time, but numbers: those between the lowest and the highest of the range.
+        SELECT CASE WHEN v_from = v_months_from THEN v_month_ids_from ELSE coalesce(min(t.id), 0) END,
+               CASE WHEN v_to = v_months_to THEN v_month_ids_to ELSE coalesce(max(t.id) + 1, 0) END
+        INTO v_ids_from, v_ids_to
+        FROM app.transactions t WHERE t.created_at >= v_from AND t.created_at < v_to;
+    END IF;
+    -- Numbers first: on them the short proofs build.
+    FOR v IN SELECT r.place, r.checks, r.finds, p.sound, 'numbers' = ANY (r.checks) AS is_numbers
+             FROM sec.books_rules() r LEFT JOIN sec.books_proofs() p ON p.place = r.place ORDER BY 5 DESC, 1 LOOP
+        v_sound := false;
+        IF v.sound IS NOT NULL AND v_everything AND v_numbered THEN
+            EXECUTE v_with || v.sound INTO v_sound
+                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from;
+            IF v_sound IS NOT TRUE THEN
+                RAISE DEBUG 'no short proof of %', v.checks;
+            END IF;
+        END IF;
+        IF v_sound THEN
+            v_found := array_fill('ok'::text, ARRAY[cardinality(v.checks)]);
+        ELSE
+            EXECUTE
+                'SELECT array_agg(y.detail ORDER BY y.place) FROM ('
+                || 'SELECT c.place, CASE WHEN count(f.what) = 0 THEN ''ok'' ELSE string_agg(f.what, ''; '' ORDER BY f.what) '
+                || '            || CASE WHEN max(f.found) > 10 THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
+                || 'FROM unnest($9::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
+                || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, count(*) OVER (PARTITION BY x.name) AS found FROM ('
+                || v_with
+                || regexp_replace(v.finds, '\{month ([^}]+)\}',
+                       'CASE WHEN (\1) / 10000000000000 BETWEEN 0 AND 99 AND (\1) / 100000000000 % 100 BETWEEN 1 AND 12 '
+                       || 'THEN make_timestamptz((2000 + (\1) / 10000000000000)::integer, ((\1) / 100000000000 % 100)::integer, 1, 0, 0, 0) END', 'g')
+                || ') x (name, what)) f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name) y'
+                INTO v_found
+                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from, v.checks,
+                      v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to;
+        END IF;
+        v_numbered := v_numbered OR (v.is_numbers AND v_found = array_fill('ok'::text, ARRAY[cardinality(v.checks)]));
+        v_places := v_places || array_fill(v.place, ARRAY[cardinality(v.checks)]);
+        v_names := v_names || v.checks;
+        v_details := v_details || v_found;
+    END LOOP;
+    RETURN QUERY
+        SELECT x.name, x.detail = 'ok', x.detail FROM unnest(v_places, v_names, v_details) WITH ORDINALITY x (place, name, detail, nth)
+        ORDER BY x.place, x.nth;
+END
+$verify$;
+COMMENT ON FUNCTION app.verify_books(timestamptz, timestamptz) IS
+    'Proves the books: one row per check, with up to ten cards or transactions that break it. Of transactions asked for '
+    '(created_at) from p_from to before p_to; NULL: everything that is not archived. A range reads its months only, so it compares '
+    'a card with its movements where the last one lies in it; of keys and orders it looks at those whose numbers lie between the '
+    'range''s. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
