@@ -6,12 +6,14 @@ PG_CONFIG := $(shell tools/postgres $(PG))
 endif
 export PG PG_CONFIG
 
-.PHONY: help setup install demo test psql storm bench check clean
+.PHONY: help setup install demo test psql api api-stop storm bench check clean
 
 help:
 	@echo "make demo      set up what is missing, build, and play one day of a shop"
 	@echo "make test      set up what is missing, then every test"
 	@echo "make psql      open the kept cluster (the demo's database is mps)"
+	@echo "make api       serve the kept cluster to supabase-js; prints URL, keys and a snippet (PORT=3333, PGRST_JWT_SECRET=...)"
+	@echo "make api-stop  end that"
 	@echo "make install PG_CONFIG=/path/to/pg_config    build in release and install into that Postgres"
 	@echo "make storm SECONDS=600 [CLIENTS=8] [SEED=1]  the long storm"
 	@echo "make bench [QUICK=1]                         the benchmark; writes bench/RESULTS.md"
@@ -38,6 +40,13 @@ psql:
 	  psql -Xqtc "select 1 from pg_database where datname = '"'mps'"'" | grep -q 1 || { createdb mps; psql -Xqd mps -c "create extension mps"; }; \
 	  exec psql -d mps'
 
+PORT ?= 3333
+api: setup install
+	@bash -c 'set -e; eval "$$(tools/cluster start kept)"; PORT=$(PORT) tools/api start'
+
+api-stop:
+	@bash -c 'environment=$$(tools/cluster env kept) || exit 0; eval "$$environment"; tools/api stop'
+
 SECONDS ?= 600
 CLIENTS ?= 8
 SEED ?= 1
@@ -51,5 +60,5 @@ bench: setup install
 check:
 	@MPS_TEST_ONLY="format lint unit" tools/test
 
-clean:
+clean: api-stop
 	@tools/cluster destroy kept; tools/cluster destroy storm; tools/cluster destroy test

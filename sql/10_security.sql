@@ -3,8 +3,8 @@
 CREATE FUNCTION sec.uid() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
-    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in '
-    'what maintenance evaluates, whatever the claims).';
+    E'The signed-in user: the sub of request.jwt.claims as a uuid.\n'
+    'NULL without claims, without a sub, where the sub is no uuid, and in what maintenance evaluates, whatever the claims.';
 
 -- Marker functions: whoever may execute one has that level. They do nothing.
 CREATE FUNCTION sec.level_client() RETURNS void

@@ -4,7 +4,10 @@
 
 CREATE FUNCTION app.error_list() RETURNS TABLE (token text, sqlstate text, http_status integer, message_en text, message_zh text)
     LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'error_list_wrapper';
-COMMENT ON FUNCTION app.error_list() IS 'What app.error_codes shows.';
+COMMENT ON FUNCTION app.error_list() IS
+    E'The closed list of errors: what app.error_codes shows.\n'
+    'Results: token (the message of an error), sqlstate (PTnnn), http_status (the nnn), message_en, message_zh (what to tell a '
+    'person).';
 
 CREATE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -36,7 +39,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS
-    'Makes the month that is p_ahead months from now, if it is missing. One batch of app.maintain_partitions().';
+    E'Makes the month that is p_ahead months from now, if it is missing.\n'
+    'One batch of app.maintain_partitions().';
 
 CREATE PROCEDURE app.maintain_partitions(p_months_ahead integer DEFAULT 3)
     LANGUAGE plpgsql AS $$
@@ -56,7 +60,8 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
-    'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing. Charges go on meanwhile.';
+    E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
+    'Charges go on meanwhile.';
 
 CREATE FUNCTION sec.check_months_ahead(p_months_ahead integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -165,8 +170,8 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE app.expire_keys() IS
-    'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago. Recharge order '
-    'ids and gateway trade numbers stay for ever.';
+    E'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago.\n'
+    'Recharge order ids and gateway trade numbers stay for ever.';
 
 CREATE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
@@ -195,8 +200,9 @@ COMMENT ON PROCEDURE app.recompute_levels() IS 'Applies app.membership_levels to
 CREATE FUNCTION app.migrate() RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
 COMMENT ON FUNCTION app.migrate() IS
-    'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version. For a '
-    'superuser. Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
+    E'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version.\n'
+    'For a superuser.\n'
+    'Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
 
 -- Supabase: every new user a member ---------------------------------------------------------------------------------------
 
@@ -250,5 +256,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.enable_supabase_signup() IS
-    'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once. Returns whether '
-    'it was off. Errors: INVALID_ARGUMENT where there is no auth.users.';
+    E'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once.\n'
+    'Returns whether it was off.\n'
+    'Errors: INVALID_ARGUMENT where there is no auth.users.';

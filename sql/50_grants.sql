@@ -397,9 +397,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
-    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own '
-    'server), operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called '
-    'later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+    E'Gives a role everything it needs at a level.\n'
+    'p_level: client (behind PostgREST or one''s own server), backend (the shop''s own server), operator (maintenance), signup '
+    '(app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; '
+    'audited. For a superuser.\n'
+    'Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
 
 CREATE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -433,5 +435,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.revoke_api(text, text) IS
-    'Takes back what sec.grant_api() gave, for good; audited. Also forgets a grant whose role is gone. For a superuser. Errors: '
-    'INVALID_ARGUMENT.';
+    E'Takes back what sec.grant_api() gave, for good; audited.\n'
+    'p_level: client, backend, operator, signup. Also forgets a grant whose role is gone. For a superuser.\n'
+    'Errors: INVALID_ARGUMENT.';

@@ -326,4 +326,6 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place
 $check$;
 COMMENT ON FUNCTION sec.security_check() IS
-    'One row per rule of the security model: whether it holds, and what breaks it. For operators.';
+    E'One row per rule of the security model: whether it holds, and what breaks it.\n'
+    'For operators.\n'
+    'Results: rule, ok (whether it holds), detail (what breaks it).';

@@ -182,7 +182,9 @@ BEGIN
 END
 $verify$;
 COMMENT ON FUNCTION app.verify_books(timestamptz, timestamptz) IS
-    'Proves the books: one row per check, with up to ten cards or transactions that break it. Of transactions asked for '
-    '(created_at) from p_from to before p_to; NULL: everything that is not archived. A range reads its months only, so it compares '
-    'a card with its movements where the last one lies in it; of keys and orders it looks at those whose numbers lie between the '
-    'range''s. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
+    E'Proves the books: one row per check, with up to ten cards or transactions that break it.\n'
+    'Of transactions asked for (created_at) from p_from to before p_to; NULL: everything that is not archived. A range reads its '
+    'months only, so it compares a card with its movements where the last one lies in it; of keys and orders it looks at those '
+    'whose numbers lie between the range''s. For operators, also on a standby.\n'
+    'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
+    'Errors: INVALID_ARGUMENT.';

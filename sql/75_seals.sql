@@ -6,8 +6,9 @@ CREATE FUNCTION audit.event_digest() RETURNS text
         || 'e.action, e.object_type, e.object_id, e.context)::text, ''UTF8''))'
 $$;
 COMMENT ON FUNCTION audit.event_digest() IS
-    'The SQL expression for the SHA-256 of an event e without its id: a JSON array of its columns, the time in microseconds since '
-    '1970. One text for sealing and verifying; inlined, because a call per event would cost more than the hash. Internal.';
+    E'The SQL expression for the SHA-256 of an event e without its id: a JSON array of its columns, the time in microseconds since '
+    '1970.\n'
+    'One text for sealing and verifying; inlined, because a call per event would cost more than the hash. Internal.';
 
 CREATE FUNCTION audit.seal_hash(p_seal_no bigint, p_ids bigint[], p_digests bigint[], p_first_at timestamptz,
     p_last_at timestamptz, p_sealed_at timestamptz, p_events_hash bytea, p_prev_hash bytea)
@@ -18,7 +19,8 @@ CREATE FUNCTION audit.seal_hash(p_seal_no bigint, p_ids bigint[], p_digests bigi
         (extract(epoch FROM p_sealed_at) * 1000000)::bigint, encode(p_events_hash, 'hex'), encode(p_prev_hash, 'hex'))::text, 'UTF8'))
 $$;
 COMMENT ON FUNCTION audit.seal_hash(bigint, bigint[], bigint[], timestamptz, timestamptz, timestamptz, bytea, bytea) IS
-    'The hash of a seal: SHA-256 over a JSON array of everything in it and the hash of the seal before. Internal.';
+    E'The hash of a seal: SHA-256 over a JSON array of everything in it and the hash of the seal before.\n'
+    'Internal.';
 
 CREATE FUNCTION audit.seal_note() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -48,14 +50,16 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION audit.seal_note() IS
-    'Notes how far audit.seal() may go, unless that is noted already; returns whether it did. Internal. Errors: STATUS_CONFLICT.';
+    E'Notes how far audit.seal() may go, unless that is noted already; returns whether it did.\n'
+    'Internal. Errors: STATUS_CONFLICT.';
 
 CREATE FUNCTION audit.seal_ready() RETURNS boolean
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid)
 $$;
 COMMENT ON FUNCTION audit.seal_ready() IS
-    'Whether every transaction has ended that could have drawn an event id up to the noted cut. Internal.';
+    E'Whether every transaction has ended that could have drawn an event id up to the noted cut.\n'
+    'Internal.';
 
 CREATE FUNCTION audit.seal_batch() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -99,7 +103,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION audit.seal_batch() IS
-    'Seals the next 1000 events up to the noted cut, if that is ready; returns how many. One batch of audit.seal().';
+    E'Seals the next 1000 events up to the noted cut, if that is ready; returns how many.\n'
+    'One batch of audit.seal().';
 
 CREATE PROCEDURE audit.seal()
     LANGUAGE plpgsql AS $$
@@ -144,16 +149,18 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE audit.seal() IS
-    'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals). Charges '
-    'neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.';
+    E'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals).\n'
+    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.';
 
 CREATE FUNCTION audit.head() RETURNS TABLE (seal_no bigint, last_event_id bigint, hash text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT s.seal_no, s.last_id, encode(s.hash, 'hex') FROM audit.seals s ORDER BY s.seal_no DESC LIMIT 1
 $$;
 COMMENT ON FUNCTION audit.head() IS
-    'The last seal: its number, its last event and its hash in hexadecimal. Keep the hash somewhere else: audit.verify(p_head => '
-    '...) proves later that nothing before it was changed, not even the seals. No row before the first seal.';
+    E'The last seal: its number, its last event and its hash in hexadecimal.\n'
+    'Keep the hash somewhere else: audit.verify(p_head => ...) proves later that nothing before it was changed, not even the '
+    'seals. No row before the first seal.\n'
+    'Results: seal_no, last_event_id (the last event it covers), hash (64 digits).';
 
 CREATE FUNCTION sec.first_ten(p_findings text[]) RETURNS text
     LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -169,7 +176,9 @@ CREATE FUNCTION audit.event_logs() RETURNS text
     FROM app.archived_months a, LATERAL (SELECT to_regclass('mps_archive.event_log_' || to_char(a.month, 'YYYYMM')) AS log) x
     WHERE x.log IS NOT NULL
 $$;
-COMMENT ON FUNCTION audit.event_logs() IS 'The query for every event that is in this database, archived months included. Internal.';
+COMMENT ON FUNCTION audit.event_logs() IS
+    E'The query for every event that is in this database, archived months included.\n'
+    'Internal.';
 
 CREATE FUNCTION audit.intact_seals(p_seals int8range) RETURNS int8multirange
     -- Joining each seal to a subquery of its own would do without this function, but such a join is never shared among processes.
@@ -189,8 +198,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION audit.intact_seals(int8range) IS
-    'Which of these seals have exactly their events between the end of the seal before and their own: the same ids with the same '
-    'contents, none more and none less. Internal.';
+    E'Which of these seals have exactly their events between the end of the seal before and their own: the same ids with the same '
+    'contents, none more and none less.\n'
+    'Internal.';
 
 CREATE FUNCTION audit.verify(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_head text DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
@@ -338,7 +348,9 @@ BEGIN
 END
 $verify$;
 COMMENT ON FUNCTION audit.verify(timestamptz, timestamptz, text) IS
-    'Compares the audit log with its seals: one row per check, with up to ten events or seals that break it. From p_from to before '
-    'p_to (happened_at); NULL: everything, archived months included. p_head: a hash of audit.head() that was kept elsewhere; '
-    'without it, whoever rewrote the log and all its seals, or took the last ones away, is not found. Events that are not sealed '
-    'yet are not looked at. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
+    E'Compares the audit log with its seals: one row per check, with up to ten events or seals that break it.\n'
+    'From p_from to before p_to (happened_at); NULL: everything, archived months included. p_head: a hash of audit.head() that '
+    'was kept elsewhere; without it, whoever rewrote the log and all its seals, or took the last ones away, is not found. Events '
+    'that are not sealed yet are not looked at. For operators, also on a standby.\n'
+    'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
+    'Errors: INVALID_ARGUMENT.';

@@ -92,9 +92,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.archive_month_batch(date) IS
-    'Archives one month: notes it in app.archived_months, detaches its three tables and moves them to mps_archive. NULL: done; '
-    'busy: a lock was not to be had within half a second; else why the month stays. One batch of app.archive_partitions(). Errors: '
-    'INVALID_ARGUMENT, STATUS_CONFLICT.';
+    E'Archives one month: notes it in app.archived_months, detaches its three tables and moves them to mps_archive.\n'
+    'NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of '
+    'app.archive_partitions().\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
 
 CREATE PROCEDURE app.archive_partitions(p_older_than date)
     LANGUAGE plpgsql AS $$
@@ -132,9 +133,10 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE app.archive_partitions(date) IS
-    'Detaches the months that ended at or before 00:00 UTC of p_older_than and moves them to the schema mps_archive; deletes '
-    'nothing. What is asked of them answers ARCHIVED from then on. A month with a recharge still processing or with unsealed audit '
-    'events stays, with a NOTICE that says so. Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+    E'Detaches the months that ended at or before 00:00 UTC of p_older_than; deletes nothing.\n'
+    'They move to the schema mps_archive. What is asked of them answers ARCHIVED from then on. A month with a recharge still '
+    'processing or with unsealed audit events stays, with a NOTICE that says so.\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
 
 -- Jobs and health ---------------------------------------------------------------------------------------------------------
 
@@ -172,7 +174,13 @@ BEGIN
         GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
     END;
     IF v_answer = 'SCHEMA_OUTDATED' THEN
-        RETURN QUERY SELECT 'schema_version'::text, false, v_message || ': SELECT app.migrate()';
+        -- app.migrate() helps where the tables are the older ones, and nowhere else.
+        RETURN QUERY
+            SELECT 'schema_version'::text, false, v_message || CASE
+                WHEN s.versions[1]::integer < s.versions[2]::integer THEN ': SELECT app.migrate()'
+                WHEN s.versions IS NOT NULL THEN ': install the release of mps that they are of, then ALTER EXTENSION mps UPDATE'
+                ELSE ': nothing works before their rows and keys are there; docs/operations.md, Backup and restore' END
+            FROM (SELECT regexp_match(v_message, 'version (\d+), the library (\d+)') AS versions) s;
         RETURN;
     END IF;
 
@@ -240,7 +248,7 @@ BEGIN
     RETURN QUERY
         SELECT 'job ' || coalesce(j.job, r.job),
                coalesce(coalesce(r.finished_at, r.started_at) > now() - c_missed_runs * j.every, r.job IS NOT NULL AND j.job IS NULL),
-               CASE WHEN r.job IS NULL THEN 'has never run: SELECT * FROM app.schedule_jobs()'
+               CASE WHEN r.job IS NULL THEN format('has never run: %s, by pg_cron (app.schedule_jobs()) or by the system''s cron, %s', j.command, j.schedule)
                     ELSE format('%s %s ago, %s rows', CASE WHEN r.finished_at IS NULL THEN 'began, but has not finished,' ELSE 'finished' END,
                                 date_trunc('second', greatest(clock_timestamp() - coalesce(r.finished_at, r.started_at), interval '0')), r.rows_done) END
         FROM sec.jobs() j FULL JOIN app.job_runs r ON r.job = j.job ORDER BY j.job IS NULL, 1;
@@ -251,9 +259,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.health() IS
-    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were '
-    'credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For '
-    'operators, also on a standby.';
+    E'One row per thing to watch.\n'
+    'Months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, gateway money in '
+    'suspense, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a '
+    'standby.\n'
+    'Results: check_name, ok (whether nothing has to be done), detail.';
 
 CREATE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
     -- SECURITY INVOKER: a job belongs to, and runs as, who schedules it.
@@ -268,7 +278,8 @@ BEGIN
         IF NOT v_cron THEN
             -- Names are per database, so that several with mps can be served by one pg_cron.
             command := format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', v.name || '_' || current_database(), v.schedule, v.command, current_database());
-            done := 'nothing: pg_cron is not in this database; run the command, as the role the job is to run as, in the one that has it';
+            done := format('nothing: pg_cron is not in this database; run the command, as the role the job is to run as, in the one that has '
+                           'it, or let the system''s cron run: %s', v.command);
         ELSE
             EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user AND j.database = current_database()'
                 INTO v_known USING v.name;
@@ -284,8 +295,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.schedule_jobs() IS
-    'Registers the maintenance procedures with pg_cron, as jobs of the caller, if it is in this database; else returns the '
-    'commands to run in the database that has it. Again: changes only what differs. For operators.';
+    E'Registers the maintenance procedures with pg_cron, or says how to.\n'
+    'As jobs of the caller, if pg_cron is in this database; else it returns the commands to run in the database that has it. '
+    'Again: changes only what differs. Without pg_cron the system''s cron does as well: six CALLs, docs/operations.md has them. '
+    'For operators.\n'
+    'Results: job (its name), schedule (as of cron), command, done (what was done, or is to be done).';
 
 -- The end ------------------------------------------------------------------------------------------------------------------
 
@@ -418,7 +432,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.destroy_everything(text) IS
-    'Destroys every card, transaction, setting and audit event of this database, archived months included, for good; returns what '
-    'is left to be run by hand. p_confirm is a sentence that says how much there is at this moment: any other text is refused with '
-    'the sentence in the detail. Refused also while anything that is not of mps depends on it. The server''s log gets a line. For '
-    'a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT.';
+    E'Destroys every card, transaction, setting and audit event of this database for good.\n'
+    'Archived months included. p_confirm is a sentence that says how much there is at this moment: any other text is refused '
+    'with the sentence in the detail. Refused also while anything that is not of mps depends on it. The server''s log gets a '
+    'line. For a superuser.\n'
+    'Results: statement, remark (what is left to be run by hand, and why).\n'
+    'Errors: INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT.';
