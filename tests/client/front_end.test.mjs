@@ -1,0 +1,92 @@
+// docs/front-end.md and its Chinese twin, executed: every block of code, in its order, as one program. What stands in a `text`
+// block below it must be what it printed (`…` stands for anything).
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'node:test';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const guides = ['front-end.md', 'front-end.zh-CN.md'];
+
+function blocksOf(guide) {
+  const text = readFileSync(join(here, '../../docs', guide), 'utf8');
+  const fence = /(?:<!-- test: (\w+) -->\n)?```js\n([^]*?)```\n(?:\n```text\n([^]*?)```\n)?/g;
+  const blocks = [...text.matchAll(fence)].map(([, note, code, printed]) => ({ note, code, printed }));
+  assert.equal(text.match(/^```/gm).length, 2 * (blocks.length + blocks.filter((b) => b.printed).length), `${guide}: another block`);
+  return blocks;
+}
+
+const freePort = () =>
+  new Promise((done) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+
+/** `make api` in a database of its own, for as long as `work` takes. */
+async function withApi(name, work) {
+  const directory = mkdtempSync(join(tmpdir(), 'mps-guide-'));
+  const database = `${process.env.MPS_TEST_DB}_${name}`;
+  const environment = { ...process.env, PORT: String(await freePort()), PGRST_JWT_SECRET: '' };
+  const api = (verb) => execFileSync(join(here, '../../tools/api'), [verb, database, directory], { env: environment, encoding: 'utf8' });
+  const printed = api('start');
+  const restUrl = `http://127.0.0.1:${/server-port = (\d+)/.exec(readFileSync(join(directory, 'postgrest.conf'), 'utf8'))[1]}`;
+  try {
+    await work((of) => (of === 'restUrl' ? restUrl : new RegExp(`^${of} +(\\S+)$`, 'm').exec(printed)[1]));
+    const wrong = ['-XqAt', '-d', database, '-c', 'SELECT check_name, detail FROM app.verify_books() WHERE NOT ok'];
+    assert.equal(execFileSync('psql', wrong, { encoding: 'utf8' }), '');
+  } finally {
+    api('stop');
+    rmSync(directory, { recursive: true });
+    execFileSync('psql', ['-Xq', '-d', 'postgres', '-c', `DROP DATABASE ${database} WITH (FORCE)`]);
+  }
+}
+
+/** Runs a program where supabase-js is; what it printed. */
+function run(program) {
+  const file = join(here, `.guide-${process.pid}.mjs`);
+  writeFileSync(file, program);
+  try {
+    return execFileSync('node', [file], { encoding: 'utf8', env: { PATH: process.env.PATH } });
+  } finally {
+    rmSync(file);
+  }
+}
+
+function mustBe(printed, expected, where) {
+  const pattern = expected.trim().split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  assert.match(printed.trim(), new RegExp(`^${pattern.join('[^]*')}$`), where);
+}
+
+for (const [number, guide] of guides.entries()) {
+  test(`${guide}: every block runs and prints what it says`, async () => {
+    const blocks = blocksOf(guide);
+    assert.ok(blocks.length >= 15, `${blocks.length}`);
+    await withApi(`guide${number}`, (of) => {
+      const filled = (code) =>
+        code
+          .replace("'http://127.0.0.1:3333'", `'${of('URL')}'`)
+          .replace(/(memberKey = )'.*'/, `$1'${of('member')}'`)
+          .replace(/(tillKey = )'.*'/, `$1'${of('operator')}'`)
+          .replace(/(serviceKey = )'.*'/, `$1'${of('service_role')}'`);
+      const MARK = '-- end of block --';
+      const together = blocks.filter((b) => !b.note);
+      const parts = run(together.map((b) => `${filled(b.code)}\nconsole.log('${MARK}')`).join('\n')).split(`${MARK}\n`);
+      for (const [n, block] of together.entries()) mustBe(parts[n], block.printed ?? '', `${guide}: ${block.code}`);
+      for (const block of blocks.filter((b) => b.note)) {
+        const given = `const restUrl = '${of('restUrl')}', memberKey = '${of('member')}'\n`;
+        mustBe(run(given + block.code), block.printed, `${guide}: ${block.code}`);
+      }
+    });
+  });
+}
+
+test('both guides have the same code', () => {
+  const bare = (guide) => blocksOf(guide).map((b) => b.code.replace(/ *\/\/.*$/gm, '').replace(/(Key = )'.*'/g, "$1''"));
+  assert.deepEqual(bare(guides[1]), bare(guides[0]));
+});
