@@ -3,6 +3,7 @@
 //! - [`Db`]: a fresh database for one test, cloned from a template; given up, its books are checked and it is dropped
 //! - [`Session`]: one connection in the shoes of somebody: superuser, backend, signed-in user, stranger
 //! - [`Shop`]: a merchant with a cashier, and short names for what happens at the till
+//! - [`manual`]: documents whose commands are run
 //! - [`books`]: what must hold of the tables after whatever happened
 //!
 //! The server is the one that PGHOST, PGPORT and PGUSER (a superuser) name; the roles below must be able to log in
@@ -11,6 +12,7 @@
 mod books;
 mod cluster;
 mod db;
+pub mod manual;
 mod meter;
 mod race;
 mod session;

@@ -55,7 +55,10 @@ fn what_an_argument_may_be_is_said_and_nothing_is_said_by_pointing_elsewhere() {
                      union all select 'p_payment_method', unnest(array['wechat', 'alipay', 'cash'])) l \
                   where l.name = any (f.proargnames) and f.says !~ ('\\m' || l.label || '\\M') order by 1";
     assert_eq!(s.column(&labels.replace("PUBLIC", PUBLIC)), NOTHING);
-    assert_eq!(of_public(&s, "name", "says ~ 'Errors: (as|those)' or says ~ '[:,.] as (set|user|merchant|enterprise)_'"), NOTHING);
+    assert_eq!(
+        of_public(&s, "name", "says ~ 'Errors: (as|those)' or says ~ '[:,.] as (set|user|merchant|enterprise)_'"),
+        NOTHING
+    );
 }
 
 /// PostgREST shows the verbs of writing on what could be written to, whoever may.

@@ -6,13 +6,13 @@
 //! `<!-- test: ... -->` above a block says where it runs and what is to become of it. `console` is shown, not run; which, and
 //! why, is in [`NOT_RUN`].
 
+use mps_tests::manual::{Block, commands_of, feed, is_name, library_of_the_release_before, matches, path_of_document};
 use mps_tests::{Cluster, Member, NULL, Row, SHOP, Session, Till, nobody, program, q, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,86 +27,6 @@ const NOT_RUN: &[(&str, &str)] = &[
 
 /// How long an answer may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-// The manual ------------------------------------------------------------------------------------------------------------------
-
-#[derive(Default)]
-struct Block {
-    heading: String,
-    line: usize,
-    language: String,
-    body: String,
-    /// What the comment above it says: `on SERVER[/DATABASE]`, `as ROLE`, `fails`, `until`, `needs pg_cron`.
-    notes: Vec<String>,
-    answer: Option<String>,
-}
-
-impl Block {
-    fn note(&self, name: &str) -> Option<&str> {
-        self.notes.iter().find_map(|n| n.strip_prefix(name)).map(str::trim)
-    }
-
-    fn at(&self) -> String {
-        format!("docs/operations.md:{} ({})", self.line, self.heading)
-    }
-}
-
-fn path_of_manual() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "..", "..", "docs", "operations.md"].iter().collect()
-}
-
-fn manual() -> Vec<Block> {
-    let text = fs::read_to_string(path_of_manual()).expect("the manual is there");
-    let (mut blocks, mut heading, mut notes) = (Vec::<Block>::new(), String::new(), Vec::new());
-    let mut lines = text.lines().enumerate();
-    // Where the block before ended, if nothing but empty lines came since: its answer may follow.
-    let mut just_ended = false;
-    while let Some((number, line)) = lines.next() {
-        if let Some(said) = line.strip_prefix("<!-- test:").and_then(|l| l.strip_suffix("-->")) {
-            notes = said.split(',').map(|n| n.trim().to_owned()).collect();
-        } else if let Some(language) = line.strip_prefix("```") {
-            let mut body = String::new();
-            let mut closed = false;
-            for (_, line) in lines.by_ref() {
-                if line == "```" {
-                    closed = true;
-                    break;
-                }
-                body += line;
-                body.push('\n');
-            }
-            assert!(closed, "docs/operations.md:{}: a block that does not end", number + 1);
-            if language == "text" {
-                assert!(just_ended, "docs/operations.md:{}: an answer to no command", number + 1);
-                blocks.last_mut().expect("there is one").answer = Some(body);
-                just_ended = false;
-                continue;
-            }
-            let notes = std::mem::take(&mut notes);
-            blocks.push(Block {
-                heading: heading.clone(),
-                line: number + 1,
-                language: language.into(),
-                body,
-                notes,
-                answer: None,
-            });
-            just_ended = true;
-        } else if !line.is_empty() {
-            just_ended = false;
-            assert!(notes.is_empty(), "docs/operations.md:{}: a comment that is above no block", number + 1);
-            assert!(
-                !line.trim_start().starts_with("```") && !line.starts_with("~~~"),
-                "docs/operations.md:{}",
-                number + 1
-            );
-            if line.starts_with('#') {
-                heading = line.trim_start_matches(['#', ' ']).into();
-            }
-        }
-    }
-    blocks
-}
 
 // What it is run against --------------------------------------------------------------------------------------------------------
 
@@ -320,69 +240,7 @@ impl Drop for World {
     }
 }
 
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-}
-
-fn feed(command: &mut Command, input: &str) -> Output {
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("reads its input");
-    child.wait_with_output().expect("ends")
-}
-
-/// Whether an answer is the one of the manual, which may leave out with `…` a part of a line, or lines.
-fn matches(wanted: &str, found: &str) -> bool {
-    let (wanted, found) = (rows(wanted), rows(found));
-    fits(&wanted, &found, |w, f| w == "…" || line_fits(w, f), |w| w == "…")
-}
-
-fn line_fits(wanted: &str, found: &str) -> bool {
-    let (wanted, found): (Vec<char>, Vec<char>) = (wanted.chars().collect(), found.chars().collect());
-    fits(&wanted, &found, |w, f| w == f || *w == '…', |w| *w == '…')
-}
-
-/// Whether a pattern with parts that stand for any number of items covers all items.
-fn fits<T>(wanted: &[T], found: &[T], same: impl Fn(&T, &T) -> bool, any: impl Fn(&T) -> bool) -> bool {
-    // From the end: whether the rest of the pattern covers the rest of the items.
-    let mut after = vec![false; found.len() + 1];
-    after[found.len()] = true;
-    for w in wanted.iter().rev() {
-        let mut here = vec![false; found.len() + 1];
-        for n in (0..=found.len()).rev() {
-            let next = n < found.len();
-            here[n] =
-                if any(w) { after[n] || (next && here[n + 1]) } else { next && same(w, &found[n]) && after[n + 1] };
-        }
-        after = here;
-    }
-    after[0]
-}
-
-/// The lines of an answer without what depends on the widths of columns.
-fn rows(text: &str) -> Vec<String> {
-    text.lines()
-        .filter(|l| !l.trim().is_empty() && !l.chars().all(|c| "-+ ".contains(c)))
-        .map(|l| l.split('|').map(str::trim).collect::<Vec<_>>().join("|"))
-        .collect()
-}
-
 // The scenes -------------------------------------------------------------------------------------------------------------------
-
-/// Where the library of 0.2.0 is; `None`, said aloud, where the repository's history does not reach back to it.
-fn library_of_the_release_before() -> Option<String> {
-    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/released-library");
-    let config = program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config";
-    let out = Command::new(tool).arg("0.2.0").env("PG_CONFIG", config).output().expect("tools/released-library runs");
-    match out.status.code() {
-        Some(0) => Some(String::from_utf8_lossy(&out.stdout).trim().to_owned()),
-        Some(3) => {
-            eprintln!("SKIPPED: the upgrade starts from this release, there is no history of 0.2.0");
-            None
-        }
-        _ => panic!("{}", String::from_utf8_lossy(&out.stderr)),
-    }
-}
 
 /// What has happened before the commands below a heading are run, and what must hold after them.
 struct Scene {
@@ -812,7 +670,7 @@ impl World {
 
 #[test]
 fn every_command_of_the_manual_works_and_answers_as_it_says() {
-    let blocks = manual();
+    let blocks = commands_of("operations.md");
     let mut world = World::open();
     for section in blocks.chunk_by(|a, b| a.heading == b.heading) {
         // Its scene begins with the release before, which cannot be installed on PostgreSQL 17 and newer.
@@ -849,7 +707,7 @@ fn every_command_of_the_manual_works_and_answers_as_it_says() {
 
 #[test]
 fn every_block_is_of_a_known_kind_and_every_link_leads_somewhere() {
-    let blocks = manual();
+    let blocks = commands_of("operations.md");
     let (mut headings, mut shown) = (BTreeSet::new(), BTreeSet::new());
     for block in &blocks {
         headings.insert(block.heading.as_str());
@@ -869,7 +727,7 @@ fn every_block_is_of_a_known_kind_and_every_link_leads_somewhere() {
         assert!(headings.contains(scene.heading), "no commands below {:?}: is the scene out of date?", scene.heading);
     }
 
-    let text = fs::read_to_string(path_of_manual()).expect("the manual is there");
+    let text = fs::read_to_string(path_of_document("operations.md")).expect("the manual is there");
     let fences = text.lines().filter(|l| l.trim_start().starts_with("```")).count();
     let answers = blocks.iter().filter(|b| b.answer.is_some()).count();
     assert_eq!((blocks.len() + answers) * 2, fences, "a block that was not read");
@@ -885,20 +743,9 @@ fn every_block_is_of_a_known_kind_and_every_link_leads_somewhere() {
         match link.split_once('#') {
             Some(("", name)) => assert!(anchors.contains(name), "no section {name}"),
             _ => {
-                let file = path_of_manual().with_file_name(link.split('#').next().unwrap_or_default());
+                let file = path_of_document("operations.md").with_file_name(link.split('#').next().unwrap_or_default());
                 assert!(file.exists(), "no file {link}");
             }
         }
-    }
-}
-
-#[test]
-fn an_answer_is_compared_but_for_what_is_left_out() {
-    let table = " a | b\n---+---\n 1 | x\n(1 row)\n";
-    assert!(matches(table, "  a  | b\n-----+---\n  1  | x \n(1 row)\n\n"));
-    assert!(matches(" a | b\n---\n … | x\n(… row)\n", table));
-    assert!(matches("…\n(1 row)", table) && matches("…", table) && matches("…", ""));
-    for wrong in [" a | b\n 2 | x\n(1 row)\n", " a | b\n 1 | x\n", "…\n(2 rows)", "a | b\n…\n1 | y\n…", ""] {
-        assert!(!matches(wrong, table), "{wrong}");
     }
 }

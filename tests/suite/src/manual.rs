@@ -1,0 +1,166 @@
+//! Documents whose commands are run: reading them, and comparing what comes back.
+
+use crate::cluster::program;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// A command of a document, or several.
+#[derive(Default)]
+pub struct Block {
+    /// The document.
+    pub file: String,
+    /// What it stands under.
+    pub heading: String,
+    pub line: usize,
+    pub language: String,
+    pub body: String,
+    /// What the comment above it says (`<!-- test: ... -->`), each thing for itself.
+    pub notes: Vec<String>,
+    /// What must come back.
+    pub answer: Option<String>,
+}
+
+impl Block {
+    /// What follows the name of a note; `None` if there is none such.
+    pub fn note(&self, name: &str) -> Option<&str> {
+        self.notes.iter().find_map(|n| n.strip_prefix(name)).map(str::trim)
+    }
+
+    /// Where it stands.
+    pub fn at(&self) -> String {
+        format!("docs/{}:{} ({})", self.file, self.line, self.heading)
+    }
+}
+
+/// Where a file of docs/ is.
+pub fn path_of_document(file: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", "..", "docs", file].iter().collect()
+}
+
+/// The commands of a file of docs/, in their order.
+pub fn commands_of(file: &str) -> Vec<Block> {
+    let text = fs::read_to_string(path_of_document(file)).expect("the document is there");
+    let (mut blocks, mut heading, mut notes) = (Vec::<Block>::new(), String::new(), Vec::new());
+    let mut lines = text.lines().enumerate();
+    // Where the block before ended, if nothing but empty lines came since: its answer may follow.
+    let mut just_ended = false;
+    while let Some((number, line)) = lines.next() {
+        if let Some(said) = line.strip_prefix("<!-- test:").and_then(|l| l.strip_suffix("-->")) {
+            notes = said.split(',').map(|n| n.trim().to_owned()).collect();
+        } else if let Some(language) = line.strip_prefix("```") {
+            let mut body = String::new();
+            let mut closed = false;
+            for (_, line) in lines.by_ref() {
+                if line == "```" {
+                    closed = true;
+                    break;
+                }
+                body += line;
+                body.push('\n');
+            }
+            assert!(closed, "docs/{file}:{}: a block that does not end", number + 1);
+            if language == "text" {
+                assert!(just_ended, "docs/{file}:{}: an answer to no command", number + 1);
+                blocks.last_mut().expect("there is one").answer = Some(body);
+                just_ended = false;
+                continue;
+            }
+            let notes = std::mem::take(&mut notes);
+            blocks.push(Block {
+                file: file.into(),
+                heading: heading.clone(),
+                line: number + 1,
+                language: language.into(),
+                body,
+                notes,
+                answer: None,
+            });
+            just_ended = true;
+        } else if !line.is_empty() {
+            just_ended = false;
+            assert!(notes.is_empty(), "docs/{file}:{}: a comment that is above no block", number + 1);
+            assert!(!line.trim_start().starts_with("```") && !line.starts_with("~~~"), "docs/{file}:{}", number + 1);
+            if line.starts_with('#') {
+                heading = line.trim_start_matches(['#', ' ']).into();
+            }
+        }
+    }
+    blocks
+}
+
+/// Whether a shell's variable of ours is called so.
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}
+
+/// Runs a program with something on its standard input.
+pub fn feed(command: &mut Command, input: &str) -> Output {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("reads its input");
+    child.wait_with_output().expect("ends")
+}
+
+/// Whether an answer is the one of the document, which may leave out with `…` a part of a line, or lines.
+pub fn matches(wanted: &str, found: &str) -> bool {
+    let (wanted, found) = (rows(wanted), rows(found));
+    fits(&wanted, &found, |w, f| w == "…" || line_fits(w, f), |w| w == "…")
+}
+
+fn line_fits(wanted: &str, found: &str) -> bool {
+    let (wanted, found): (Vec<char>, Vec<char>) = (wanted.chars().collect(), found.chars().collect());
+    fits(&wanted, &found, |w, f| w == f || *w == '…', |w| *w == '…')
+}
+
+/// Whether a pattern with parts that stand for any number of items covers all items.
+fn fits<T>(wanted: &[T], found: &[T], same: impl Fn(&T, &T) -> bool, any: impl Fn(&T) -> bool) -> bool {
+    // From the end: whether the rest of the pattern covers the rest of the items.
+    let mut after = vec![false; found.len() + 1];
+    after[found.len()] = true;
+    for w in wanted.iter().rev() {
+        let mut here = vec![false; found.len() + 1];
+        for n in (0..=found.len()).rev() {
+            let next = n < found.len();
+            here[n] =
+                if any(w) { after[n] || (next && here[n + 1]) } else { next && same(w, &found[n]) && after[n + 1] };
+        }
+        after = here;
+    }
+    after[0]
+}
+
+/// The lines of an answer without what depends on the widths of columns.
+fn rows(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|l| !l.trim().is_empty() && !l.chars().all(|c| "-+ ".contains(c)))
+        .map(|l| l.split('|').map(str::trim).collect::<Vec<_>>().join("|"))
+        .collect()
+}
+
+/// Where the library of 0.2.0 is; `None`, said aloud, where the repository's history does not reach back to it.
+pub fn library_of_the_release_before() -> Option<String> {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/released-library");
+    let config = program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config";
+    let out = Command::new(tool).arg("0.2.0").env("PG_CONFIG", config).output().expect("tools/released-library runs");
+    match out.status.code() {
+        Some(0) => Some(String::from_utf8_lossy(&out.stdout).trim().to_owned()),
+        Some(3) => {
+            eprintln!("SKIPPED: the upgrade starts from this release, there is no history of 0.2.0");
+            None
+        }
+        _ => panic!("{}", String::from_utf8_lossy(&out.stderr)),
+    }
+}
+
+#[test]
+fn an_answer_is_compared_but_for_what_is_left_out() {
+    let table = " a | b\n---+---\n 1 | x\n(1 row)\n";
+    assert!(matches(table, "  a  | b\n-----+---\n  1  | x \n(1 row)\n\n"));
+    assert!(matches(" a | b\n---\n … | x\n(… row)\n", table));
+    assert!(matches("…\n(1 row)", table) && matches("…", table) && matches("…", ""));
+    for wrong in [" a | b\n 2 | x\n(1 row)\n", " a | b\n 1 | x\n", "…\n(2 rows)", "a | b\n…\n1 | y\n…", ""] {
+        assert!(!matches(wrong, table), "{wrong}");
+    }
+}
