@@ -26,7 +26,7 @@ setup:
 
 # Builds in release and installs library, control file and SQL into the Postgres of PG_CONFIG, like any extension.
 install:
-	@[ -x "$(PG_CONFIG)" ] && command -v cargo-pgrx >/dev/null || tools/setup
+	@[ -x "$(PG_CONFIG)" ] && command -v cargo-pgrx >/dev/null || tools/setup build
 	@tools/install
 
 demo: setup install
