@@ -37,7 +37,7 @@ async function withApi(name, work) {
   const printed = api('start');
   const restUrl = `http://127.0.0.1:${/server-port = (\d+)/.exec(readFileSync(join(directory, 'postgrest.conf'), 'utf8'))[1]}`;
   try {
-    await work((of) => (of === 'restUrl' ? restUrl : new RegExp(`^${of} +(\\S+)$`, 'm').exec(printed)[1]));
+    await work((of) => (of === 'restUrl' ? restUrl : new RegExp(`^${of} +(\\S+)$`, 'm').exec(printed)[1]), database);
     const wrong = ['-XqAt', '-d', database, '-c', 'SELECT check_name, detail FROM app.verify_books() WHERE NOT ok'];
     assert.equal(execFileSync('psql', wrong, { encoding: 'utf8' }), '');
   } finally {
@@ -85,6 +85,30 @@ for (const [number, guide] of guides.entries()) {
     });
   });
 }
+
+test('the snippet of both READMEs runs', async () => {
+  await withApi('readme', (of, database) => {
+    const sql = `SELECT app.create_merchant('SHOP-001', 'Corner Coffee'), app.set_merchant_user('SHOP-001', '22222222-2222-4222-8222-222222222222')`;
+    execFileSync('psql', ['-Xq', '-v', 'ON_ERROR_STOP=1', '-d', database, '-c', sql], { stdio: 'ignore' });
+    const as = (name) =>
+      `createClient('${of('URL')}', '${of(name)}', { db: { schema: 'app' }, auth: { persistSession: false }, realtime: { transport: class {} } })`;
+    const before = `import { createClient } from '@supabase/supabase-js'
+const supabase = ${as('operator')}, phone = ${as('member')}, server = ${as('service_role')}
+const me = (await phone.rpc('register_member', { p_name: 'Li Lei' }).single()).data
+await server.rpc('user_recharge_personal_card', { p_personal_card_id: me.card_id, p_amount: 100, p_payment_method: 'cash' })
+const qrValue = (await phone.rpc('rotate_card_qr', { p_card_id: me.card_id }).single()).data.qr_plain
+`;
+    for (const [n, readme] of ['README.md', 'README.zh-CN.md'].entries()) {
+      const text = readFileSync(join(here, '../..', readme), 'utf8');
+      const snippet = text.split('```ts\n').map((part) => part.split('```')[0]).find((part) => part.includes('merchant_charge_by_qr'));
+      // The second has another key: the first is used.
+      const own = snippet.replace('order-2025-0001', `order-${n}`);
+      assert.match(run(before + own), /^ZF\d+ 52$/m, readme);
+      const broke = run(before + own.replace('52.0,', '5200.0,').replace(`order-${n}`, `broke-${n}`));
+      assert.match(broke, /^PT402 INSUFFICIENT_BALANCE$/m, readme);
+    }
+  });
+});
 
 test('both guides have the same code', () => {
   const bare = (guide) => blocksOf(guide).map((b) => b.code.replace(/ *\/\/.*$/gm, '').replace(/(Key = )'.*'/g, "$1''"));
