@@ -174,12 +174,13 @@ BEGIN
         GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
     END;
     IF v_answer = 'SCHEMA_OUTDATED' THEN
-        -- app.migrate() helps where the tables are the older ones, and nowhere else.
+        -- app.migrate() helps where the tables are older, or without rows. Where they are newer it answers SCHEMA_OUTDATED itself.
         RETURN QUERY
             SELECT 'schema_version'::text, false, v_message || CASE
                 WHEN s.versions[1]::integer < s.versions[2]::integer THEN ': SELECT app.migrate()'
                 WHEN s.versions IS NOT NULL THEN ': install the release of mps that they are of, then ALTER EXTENSION mps UPDATE'
-                ELSE ': nothing works before their rows and keys are there; docs/operations.md, Backup and restore' END
+                WHEN NOT EXISTS (SELECT FROM app.settings) THEN ': load it, or SELECT app.migrate() to begin with default settings'
+                ELSE ': when that has ended, they work' END
             FROM (SELECT regexp_match(v_message, 'version (\d+), the library (\d+)') AS versions) s;
         RETURN;
     END IF;
