@@ -181,7 +181,7 @@ test('roles that came after the extension: permission denied, until they have a 
     psql(`SELECT sec.grant_api('${late}', 'client')`);
     assert.equal((await api.rpc(claims, 'register_member', { p_name: 'Li Lei' })).status, 200);
   } finally {
-    psql(`DROP OWNED BY ${late}; DROP ROLE ${late}`);
+    psql(`SELECT sec.revoke_api('${late}', 'client'); DROP OWNED BY ${late}; DROP ROLE ${late}`);
   }
 });
 

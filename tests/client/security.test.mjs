@@ -18,7 +18,7 @@ const backendRpcs = [
   'get_settings', 'replace_card', 'resolve_suspense', 'set_card_expiry', 'set_member_status', 'set_merchant_status', 'update_settings',
 ];
 const views = ['error_codes', 'v_usage_logs', 'v_user_cards'];
-const readOnlyViews = ['error_codes', 'v_reconciliation', 'v_user_cards'];
+const readOnlyViews = ['error_codes', 'v_reconciliation', 'v_usage_logs', 'v_user_cards'];
 const readableTables = [
   'enterprise_card_bindings', 'enterprise_cards', 'member_profiles', 'membership_levels', 'merchant_users', 'merchants',
   'personal_cards', 'point_ledger', 'transactions',
