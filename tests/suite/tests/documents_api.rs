@@ -1,0 +1,167 @@
+//! docs/rpc.md and the READMEs against the catalog: every RPC with its arguments, result and errors, every setting, every error.
+
+use mps_tests::{Db, NULL, Session};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+const NOTHING: [&str; 0] = [];
+
+/// What docs/rpc.md says once for all, in its conventions.
+const COMMON: [&str; 6] =
+    ["INVALID_ARGUMENT", "NOT_AUTHENTICATED", "ARCHIVED", "SCHEMA_OUTDATED", "STATUS_CONFLICT", "NOT_ALLOWED"];
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+/// Sections of docs/rpc.md by the RPC that they are about.
+fn sections() -> BTreeMap<String, String> {
+    let text = read("docs/rpc.md");
+    let parts = text.split("\n### ").skip(1);
+    parts
+        .filter_map(|part| {
+            let (name, body) = part.split_once('\n')?;
+            Some((name.trim().to_owned(), body.split("\n## ").next().unwrap_or_default().to_owned()))
+        })
+        .collect()
+}
+
+/// What clients and backends may call.
+fn rpcs(s: &Session) -> Vec<String> {
+    s.column(
+        "select substr(func, 5) from sec.api_functions() where func ~ '^app[.]' and level in ('client', 'backend') \
+         and func <> 'app.error_list' order by 1",
+    )
+}
+
+/// Upper-case words with an underscore, or one of the closed list's.
+fn tokens(text: &str, known: &BTreeSet<String>) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
+    words.filter(|w| known.contains(*w)).map(Into::into).collect()
+}
+
+fn known_tokens(s: &Session) -> BTreeSet<String> {
+    s.column("select token from app.error_codes").into_iter().collect()
+}
+
+#[test]
+fn the_reference_has_every_rpc_with_its_arguments_and_result() {
+    let db = Db::new();
+    let s = db.superuser();
+    let sections = sections();
+    let (names, written): (BTreeSet<String>, BTreeSet<String>) =
+        (rpcs(&s).into_iter().collect(), sections.keys().cloned().collect());
+    assert_eq!(names.symmetric_difference(&written).collect::<Vec<_>>(), Vec::<&String>::new());
+    let spoken = "select string_agg(a.name || ' ' || format_type(a.type, null) || coalesce(' = ' || case when d.value ~ '^NULL' then 'NULL' \
+                    else regexp_replace(d.value, '::[a-z ]+$', '') end, ''), ', ' order by a.n) \
+                  from pg_proc p, unnest(p.proargnames, p.proargtypes::oid[]) with ordinality a (name, type, n), \
+                       lateral (select pg_get_function_arg_default(p.oid, a.n::int) as value) d \
+                  where p.oid = 'app.NAME'::regproc and a.type is not null";
+    for name in &names {
+        let section = &sections[name];
+        let flat = section.split_whitespace().collect::<Vec<_>>().join(" ").replace("'timestamp with time zone'", "");
+        // One is described by another.
+        if section.contains("(p_enterprise_card_id uuid, ...)") {
+            continue;
+        }
+        let arguments = s.value(&spoken.replace("NAME", name)).replace("timestamp with time zone", "timestamptz");
+        let arguments = if arguments == NULL { String::new() } else { arguments };
+        assert!(flat.contains(&format!("`{name}({arguments})`")), "{name}({arguments})\n{section}");
+        let result = s.value(&format!("select pg_get_function_result('app.{name}'::regproc)"));
+        let result = result.replace("timestamp with time zone", "timestamptz");
+        let result = result.strip_prefix("TABLE(").and_then(|r| r.strip_suffix(')')).unwrap_or(&result);
+        let said = flat.to_lowercase();
+        assert!(said.contains(&format!("returns `{}`", result.to_lowercase())), "{name} returns {result}\n{section}");
+    }
+}
+
+#[test]
+fn the_reference_and_the_comments_name_the_same_errors() {
+    let db = Db::new();
+    let s = db.superuser();
+    let known = known_tokens(&s);
+    let mut wrong = Vec::new();
+    for (name, section) in sections() {
+        let says = s.value(&format!("select obj_description('app.{name}'::regproc, 'pg_proc')"));
+        let errors = says.split("\nErrors: ").nth(1).unwrap_or_default();
+        let listed = section.split("\n\n").filter(|p| p.contains("rrors: ") || p.starts_with("Who and errors"));
+        let listed: String = listed.map(|p| p.split("rrors: ").nth(1).unwrap_or(p)).collect();
+        if listed.trim_start().starts_with("as `")
+            || listed.contains("those, and")
+            || section.contains("Who and errors")
+        {
+            continue;
+        }
+        let without = |set: BTreeSet<String>| -> BTreeSet<String> {
+            set.into_iter().filter(|t| !COMMON.contains(&t.as_str())).collect()
+        };
+        let (comment, document) = (without(tokens(errors, &known)), without(tokens(&listed, &known)));
+        for token in comment.symmetric_difference(&document) {
+            let missing = if comment.contains(token) { "docs/rpc.md" } else { "the comment" };
+            wrong.push(format!("{name}: {token} is not in {missing}"));
+        }
+    }
+    assert_eq!(wrong, NOTHING);
+}
+
+/// Rows of the tables of a document, cell by cell.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let lines = text.lines().filter(|l| l.starts_with("| `"));
+    lines.map(|l| l.trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect()).collect()
+}
+
+fn code(cell: &str) -> String {
+    cell.split('`').nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_readmes_have_every_rpc_setting_and_error() {
+    let db = Db::new();
+    let s = db.superuser();
+    let settings: BTreeMap<String, String> = s
+        .rows("select key, value from jsonb_each_text(app.get_settings())")
+        .into_iter()
+        .map(|r| (r["key"].into(), r["value"].into()))
+        .collect();
+    let errors: BTreeMap<String, String> = s
+        .rows("select token, http_status::text as status from app.error_codes")
+        .into_iter()
+        .map(|r| (r["token"].into(), r["status"].into()))
+        .collect();
+    for file in ["README.md", "README.zh-CN.md"] {
+        let rows = rows(&read(file));
+        let of = |name: &str| {
+            rows.iter().find(|r| r[0].contains(&format!("`{name}`"))).unwrap_or_else(|| panic!("{file} has no {name}"))
+        };
+        for (name, value) in &settings {
+            let default = of(name)[1].trim_matches('`').to_owned();
+            let number = |text: &str| text.parse::<f64>().map_or(text.to_owned(), |n| n.to_string());
+            assert_eq!(number(&default), number(value), "{file}: {name}");
+        }
+        for (token, status) in &errors {
+            assert_eq!(&of(token)[1], status, "{file}: {token}");
+        }
+        for name in rpcs(&s) {
+            if of(&name)[0].matches('`').count() > 2 {
+                // Two of them in one row.
+                continue;
+            }
+            let says = code(&of(&name)[1]);
+            let sql = format!(
+                "select string_agg(a.name, ', ' order by a.n) from pg_proc p, \
+                 unnest(p.proargnames[1:p.pronargs]) with ordinality a (name, n) where p.oid = 'app.{name}'::regproc"
+            );
+            let arguments = s.value(&sql);
+            let arguments = if arguments == NULL { String::new() } else { arguments };
+            let said =
+                says.split(", ").map(|a| a.split(" = ").next().unwrap_or_default()).collect::<Vec<_>>().join(", ");
+            if !said.contains("p_") && !arguments.is_empty() {
+                // "then the same".
+                continue;
+            }
+            assert!(said == arguments || arguments.starts_with(&said), "{file}: {name}: {said} / {arguments}");
+        }
+    }
+}
