@@ -2,6 +2,7 @@
 //! Everything here is a pure function of its arguments and is tested by plain `cargo test`.
 #![forbid(unsafe_code)]
 
+pub mod bucket;
 pub mod card;
 pub mod jsonb;
 pub mod limits;
@@ -12,3 +13,4 @@ pub mod pay_code;
 pub mod refund;
 pub mod tier;
 pub mod tx_no;
+pub mod typed;

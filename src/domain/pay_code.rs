@@ -1,6 +1,7 @@
 //! Pay codes: what a QR shows. A code names the place to look (card, and for a company card the member), and carries
 //! 128 random bits. Only the SHA-256 of the whole text is ever stored.
 
+use crate::typed;
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -11,7 +12,8 @@ pub type Hash = [u8; 32];
 
 /// The longest text worth looking at; anything longer is not one of our codes.
 pub const MAX_CHARS: usize = 120;
-/// Upper-case letters and digits only, so that QR encoders use their compact alphanumeric mode.
+/// Upper-case letters and digits only, so that QR encoders use their compact alphanumeric mode. No two of them differ by case
+/// alone, so that a code that comes back in lower case is still the same one.
 const PREFIX: &str = "MPS";
 const PERSONAL: u8 = 1;
 const ENTERPRISE: u8 = 2;
@@ -42,9 +44,13 @@ pub fn encode(place: &Place, secret: &Secret) -> String {
 }
 
 /// Where a code points, and its hash; `None` for anything that is not the form of a code. White space around the
-/// code, as scanners add it, does not count.
+/// code, its case and the width of its characters, which scanners and keyboards change, do not count.
 pub fn read(text: &str) -> Option<(Place, Hash)> {
-    let text = text.trim_ascii();
+    // However long: not looked through.
+    if typed::trimmed(text).len() > MAX_CHARS * typed::MOST_BYTES {
+        return None;
+    }
+    let text = &*typed::number(text);
     if text.len() > MAX_CHARS {
         return None;
     }
@@ -103,6 +109,7 @@ mod tests {
             let code = encode(&place, &secret);
             prop_assert_eq!(read(&code), Some((place, hash(&code))));
             prop_assert_eq!(read(&format!(" {code}\r\n")), Some((place, hash(&code))));
+            prop_assert_eq!(read(&format!("\u{3000}{}\u{a0}", code.to_lowercase())), Some((place, hash(&code))));
             prop_assert!(code.len() <= MAX_CHARS);
         }
 

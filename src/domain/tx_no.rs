@@ -1,13 +1,27 @@
 //! Transaction numbers: `ZF2611000123` is the payment of row id 261100000000123, in the partition of November 2026.
 //! The number and the id carry the same facts, so that a number finds its row by one probe of one primary key.
+//!
+//! The running number has up to 11 digits. One machine counts up to 35,000,000,000, through all months: a million transactions a
+//! day for 95 years. From 36,000,000,001 on, by the month, are those of many machines: of eleven digits the first two, 36 to 99,
+//! are the mark and 35 more than the bucket, and nine are the bucket's own running number of that month. So no number of one
+//! machine looks like one of theirs, and the id stays below 2^53.
 
+use crate::bucket::Bucket;
 use crate::month::Month;
+use crate::typed;
 
 /// Room for the running number inside an id. Ids stay below 2^53, so that JavaScript reads them exactly.
 const NUMBERS: i64 = 100_000_000_000;
 /// Numbers are shown with at least this many digits.
 const MIN_DIGITS: usize = 6;
 const MAX_DIGITS: usize = 11;
+/// How many numbers one machine gives. Well below those of many machines, so that it ends by itself and not in theirs.
+pub const ONE_MACHINE: i64 = 35_000_000_000;
+/// Room for the running number of one bucket in one month.
+const OF_A_BUCKET: i64 = 1_000_000_000;
+/// What the first two digits are more than the bucket that they carry.
+const BUCKET_MARK: i64 = 35;
+const _: () = assert!(ONE_MACHINE <= (BUCKET_MARK + 1) * OF_A_BUCKET);
 
 /// What a transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +139,18 @@ impl TxId {
         i64::from(month.yymm()) * NUMBERS
     }
 
+    /// Whether it is one of those that one machine gives.
+    pub fn is_of_one_machine(self) -> bool {
+        self.0 % NUMBERS <= ONE_MACHINE
+    }
+
+    /// The bucket that it carries; `None` for one of one machine.
+    pub fn bucket(self) -> Option<Bucket> {
+        let number = self.0 % NUMBERS;
+        let bucket = u8::try_from(number / OF_A_BUCKET - BUCKET_MARK).ok().and_then(Bucket::new);
+        bucket.filter(|_| number % OF_A_BUCKET != 0)
+    }
+
     pub fn number_for(self, tx_type: TxType) -> String {
         format!("{}{:04}{:06}", tx_type.prefix(), self.month().yymm(), self.0 % NUMBERS)
     }
@@ -143,6 +169,11 @@ pub fn parse(text: &str) -> Option<(TxType, TxId)> {
     }
     let month = Month::from_yymm(digits[..4].parse().ok()?)?;
     Some((tx_type, TxId::new(month, number.parse().ok()?)?))
+}
+
+/// As [`parse`], of a number that a person typed.
+pub fn read(text: &str) -> Option<(TxType, TxId)> {
+    parse(&typed::number(text))
 }
 
 #[cfg(test)]
@@ -177,6 +208,37 @@ mod tests {
             "ZF2611999999999999",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn reads_what_people_type() {
+        for typed in ["zf2611000123", " ZF2611000123\r\n", "ｚｆ２６１１０００１２３", "\u{3000}zF2611000123\u{a0}"]
+        {
+            assert_eq!(read(typed), parse("ZF2611000123"), "{typed:?}");
+        }
+        // Leading zeros are part of it, white space inside is not skipped.
+        for bad in ["zf26110000123", "zf261100123", "ZF 2611000123", "ZF2611 000123", ""] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_number_of_one_machine_looks_like_one_of_many() {
+        let id = |number| TxId::new(Month::from_yymm(2611).unwrap(), number).unwrap();
+        for number in [1, 123, 999_999_999, ONE_MACHINE] {
+            assert_eq!((id(number).bucket(), id(number).is_of_one_machine()), (None, true), "{number}");
+        }
+        for number in [ONE_MACHINE + 1, 35_999_999_999, 36_000_000_000] {
+            assert_eq!((id(number).bucket(), id(number).is_of_one_machine()), (None, false), "{number}");
+        }
+        for bucket in 1..=64 {
+            for serial in [1, 999_999_999] {
+                let id = id((i64::from(bucket) + 35) * 1_000_000_000 + serial);
+                assert_eq!((id.bucket(), id.is_of_one_machine()), (Bucket::new(bucket), false));
+                assert!(id.raw() < 1 << 53);
+                assert_eq!(parse(&id.number_for(TxType::Payment)), Some((TxType::Payment, id)));
+            }
         }
     }
 
