@@ -8,8 +8,8 @@ CREATE FUNCTION app.register_member(p_name text, p_phone text DEFAULT NULL, p_em
     AS 'MODULE_PATHNAME', 'register_member_wrapper';
 COMMENT ON FUNCTION app.register_member IS
     E'Registers a member and issues its personal card.\n'
-    'Called again for the same user it returns the same member unchanged. A signed-in user registers itself; a backend may name '
-    'any p_user_id, or none for a new id.\n'
+    'Called again for the same user it returns the same member unchanged. A signed-in user registers itself (one who is signed in '
+    'anonymously only where settings.signup_anonymous is on); a backend may name any p_user_id, or none for a new id.\n'
     'Results: member_id (the user''s id), member_no (M and eight digits), card_id and card_no (VIP and eight digits) of the '
     'personal card.\n'
     'Errors: NOT_AUTHENTICATED, NOT_ALLOWED, INVALID_ARGUMENT.';
@@ -233,16 +233,18 @@ COMMENT ON FUNCTION app.set_card_status IS
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: CARD_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 
-CREATE FUNCTION app.set_card_expiry(p_card_id uuid, p_card_type text, p_expires_at timestamptz, p_reason text)
+CREATE FUNCTION app.set_card_expiry(p_card_id uuid, p_card_type text, p_expires_at timestamptz, p_reason text,
+    p_expires_on date DEFAULT NULL)
     RETURNS boolean
     LANGUAGE c VOLATILE
-    AS 'MODULE_PATHNAME', 'set_card_expiry_wrapper';
+    AS 'MODULE_PATHNAME', 'set_card_expiry_v3_wrapper';
 COMMENT ON FUNCTION app.set_card_expiry IS
-    E'Sets when a card expires (NULL: never).\n'
-    'By a backend. p_card_type: personal, enterprise. A later expiry makes an expired card active again; one in the past expires '
-    'an active card at once.\n'
+    E'Sets when a card expires: at a moment, at the end of a day, or never.\n'
+    'By a backend. p_card_type: personal, enterprise. p_expires_at: the moment; p_expires_on: the business day (2000 to 9999) to '
+    'whose end it is good; both null: never. A later expiry makes an expired card active again; one in the past expires an active '
+    'card at once.\n'
     'Results: true if anything changed, false if all was so already.\n'
-    'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (closed), INVALID_ARGUMENT.';
+    'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (closed), INVALID_ARGUMENT (both given, too).';
 
 CREATE FUNCTION app.replace_card(p_card_id uuid, p_reason text)
     RETURNS TABLE (card_id uuid, card_no text)
@@ -364,3 +366,33 @@ COMMENT ON FUNCTION app.tx_by_no IS
     'belongs to), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as '
     'sec.shown_tag() says), created_at, posted_at (when it moved the balance).\n'
     'Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, NOT_AUTHENTICATED.';
+
+-- Buckets: which of 64 parts of the whole a card belongs to. They look at nothing but their argument.
+
+CREATE FUNCTION app.bucket_of_card(p_card_id uuid)
+    RETURNS integer
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'bucket_of_card_wrapper';
+COMMENT ON FUNCTION app.bucket_of_card IS
+    E'The bucket that a card''s id carries.\n'
+    'Of a personal card its member''s, (get_byte(sha256(uuid_send(member_id)), 0) & 63) + 1; of an enterprise card its first '
+    'admin''s, or any. IMMUTABLE.\n'
+    'Results: 1 to 64; null for the id of a card that was issued before 0.3.0, and for anything else.';
+
+CREATE FUNCTION app.bucket_of_code(p_qr_plain text)
+    RETURNS integer
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'bucket_of_code_wrapper';
+COMMENT ON FUNCTION app.bucket_of_code IS
+    E'The bucket of the card that a pay code names.\n'
+    'As bucket_of_card, whether or not there is such a card. IMMUTABLE.\n'
+    'Results: 1 to 64; null for anything that is no code of a card with a bucket.';
+
+CREATE FUNCTION app.bucket_of_tx(p_tx_no text)
+    RETURNS integer
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'bucket_of_tx_wrapper';
+COMMENT ON FUNCTION app.bucket_of_tx IS
+    E'The bucket that a transaction number carries.\n'
+    'Only the numbers of many machines carry one. IMMUTABLE.\n'
+    'Results: 1 to 64; null for the numbers of one machine, which are all that there are yet, and for anything else.';

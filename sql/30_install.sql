@@ -72,7 +72,8 @@ BEGIN
             recharge_ttl_minutes  integer       NOT NULL DEFAULT 1440 CHECK (recharge_ttl_minutes BETWEEN 5 AND 43200),
             key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
             CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
-            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000)
+            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000),
+            signup_anonymous      boolean       NOT NULL DEFAULT false
         );
         COMMENT ON TABLE app.settings IS
             'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
@@ -88,6 +89,8 @@ BEGIN
         COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS
             'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
         COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
+        COMMENT ON COLUMN app.settings.signup_anonymous IS
+            'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN

@@ -26,6 +26,7 @@ BEGIN
         -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
         PERFORM sec.migrate_recharges();
+        PERFORM sec.migrate_signup();
         PERFORM sec.migrate_views_3();
         PERFORM sec.migrate_comments_3();
     END IF;
@@ -74,6 +75,26 @@ $$;
 COMMENT ON FUNCTION sec.migrate_recharges() IS
     'The step to schema version 3 of what recharges claim: trade numbers, order ids, pending ones. Internal: sec.migrate_tables() '
     'calls it.';
+
+CREATE FUNCTION sec.migrate_signup() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+BEGIN
+    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS signup_anonymous boolean NOT NULL DEFAULT false;
+    COMMENT ON COLUMN app.settings.signup_anonymous IS
+        'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
+    IF NOT sec.signup_is_whole() THEN
+        -- Whose table it is may be another's, and it may be busy: the upgrade does not fail for it. app.health() goes on saying so.
+        BEGIN
+            PERFORM app.enable_supabase_signup();
+        EXCEPTION WHEN OTHERS THEN
+            RAISE NOTICE 'mps: anonymous users who get an identity become no members by themselves (%): SELECT app.enable_supabase_signup()', SQLERRM;
+        END;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_signup() IS
+    'The step to schema version 3 of sign-ups: the setting, and the trigger for those who get an identity where sign-up is on. '
+    'Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

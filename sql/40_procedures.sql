@@ -204,6 +204,14 @@ COMMENT ON FUNCTION app.migrate() IS
     'For a superuser.\n'
     'Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
 
+-- Business days ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION sec.end_of_business_day(p_day date) RETURNS timestamptz
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (p_day + 1)::timestamp AT TIME ZONE 'UTC'
+$$;
+COMMENT ON FUNCTION sec.end_of_business_day(date) IS 'The moment at which a business day is over. Internal: app.set_card_expiry() calls it.';
+
 -- Supabase: every new user a member ---------------------------------------------------------------------------------------
 
 CREATE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p_email text) RETURNS void
@@ -219,13 +227,17 @@ DECLARE
     v_name text;
 BEGIN
     -- A sign-up must never fail because of us: whatever goes wrong is a warning, and the app's own register_member mends it.
+    -- An anonymous user becomes no member; the trigger of app.enable_supabase_signup() calls again once it has an identity.
     BEGIN
         -- Only what is of the server's own types: to make text or JSON of another, its owner's functions would run as ours.
         SELECT string_agg(format('%L, ($1).%I', a.attname, a.attname), ', ') INTO v_columns
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-        WHERE a.attrelid = TG_RELID AND a.attname IN ('id', 'email', 'phone', 'raw_user_meta_data')
+        WHERE a.attrelid = TG_RELID AND a.attname IN ('id', 'email', 'phone', 'raw_user_meta_data', 'is_anonymous')
           AND t.typnamespace = 'pg_catalog'::regnamespace;
         EXECUTE format('SELECT jsonb_build_object(%s)', v_columns) INTO v_row USING NEW;
+        IF v_row ->> 'is_anonymous' = 'true' AND NOT (SELECT s.signup_anonymous FROM app.settings s) THEN
+            RETURN NULL;
+        END IF;
         -- A name is a string. Whoever signs up writes there what they like, and a list of short numbers can be half a gigabyte as text.
         FOREACH v_said IN ARRAY ARRAY[v_row #> '{raw_user_meta_data,name}', v_row #> '{raw_user_meta_data,full_name}'] LOOP
             IF v_name IS NULL AND jsonb_typeof(v_said) = 'string' THEN
@@ -239,23 +251,58 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION sec.on_signup() IS 'Trigger on auth.users: registers the new user as a member; never blocks the sign-up. Internal.';
+COMMENT ON FUNCTION sec.on_signup() IS
+    'Trigger on auth.users: registers as a member who is new, or was anonymous and is no more; never blocks the sign-up. Internal.';
+
+CREATE FUNCTION sec.signup_triggers() RETURNS TABLE (name text, missing boolean, wanted boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- From the catalog: who asks may have no right to look a name up in that schema.
+    WITH users AS (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'auth' AND c.relname = 'users'
+    )
+    SELECT t.name,
+           NOT EXISTS (SELECT FROM users u JOIN pg_trigger g ON g.tgrelid = u.oid JOIN pg_proc p ON p.oid = g.tgfoid
+                       WHERE g.tgname = t.name AND p.proname = 'on_signup' AND p.pronamespace::regnamespace::text = 'sec'),
+           EXISTS (SELECT FROM users u
+                   WHERE t.name <> 'mps_signup_identity'
+                      OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = u.oid AND a.attname = 'is_anonymous'
+                                   AND a.atttypid = 'boolean'::regtype AND NOT a.attisdropped))
+    FROM (VALUES ('mps_signup'), ('mps_signup_identity')) t (name)
+$$;
+COMMENT ON FUNCTION sec.signup_triggers() IS
+    'The triggers of app.enable_supabase_signup() on auth.users: which are missing, and which that table can have (an older one has no '
+    'is_anonymous). Internal.';
+
+CREATE FUNCTION sec.signup_is_whole() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT bool_and(t.missing) OR NOT bool_or(t.missing AND t.wanted) FROM sec.signup_triggers() t
+$$;
+COMMENT ON FUNCTION sec.signup_is_whole() IS
+    'Whether registering new users is off, or has all of its triggers. Internal: app.health() and sec.migrate_signup() ask it.';
 
 CREATE FUNCTION app.enable_supabase_signup() RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_made boolean := false;
+    v_name text;
 BEGIN
     IF to_regclass('auth.users') IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'there is no table auth.users in this database');
     END IF;
-    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('auth.users') AND t.tgname = 'mps_signup'
-                 AND t.tgfoid = 'sec.on_signup()'::regprocedure) THEN
-        RETURN false;
-    END IF;
-    CREATE TRIGGER mps_signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION sec.on_signup();
-    RETURN true;
+    FOR v_name IN SELECT t.name FROM sec.signup_triggers() t WHERE t.missing AND t.wanted LOOP
+        CASE v_name
+            WHEN 'mps_signup' THEN
+                CREATE TRIGGER mps_signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION sec.on_signup();
+            WHEN 'mps_signup_identity' THEN
+                CREATE TRIGGER mps_signup_identity AFTER UPDATE ON auth.users FOR EACH ROW
+                    WHEN (OLD.is_anonymous AND NOT NEW.is_anonymous) EXECUTE FUNCTION sec.on_signup();
+        END CASE;
+        v_made := true;
+    END LOOP;
+    RETURN v_made;
 END
 $$;
 COMMENT ON FUNCTION app.enable_supabase_signup() IS
     E'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once.\n'
-    'Returns whether it was off.\n'
+    'An anonymous one (unless settings.signup_anonymous is on) once it has an identity. Returns whether anything of it was off.\n'
     'Errors: INVALID_ARGUMENT where there is no auth.users.';

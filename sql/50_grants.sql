@@ -39,6 +39,9 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
         ('app.merchant_statement', 'client'),
         ('app.balance_as_of', 'client'),
         ('app.tx_by_no', 'client'),
+        ('app.bucket_of_card', 'client'),
+        ('app.bucket_of_code', 'client'),
+        ('app.bucket_of_tx', 'client'),
         ('sec.job_batch', 'operator'),
         ('sec.check_months_ahead', 'operator'),
         ('sec.raise', 'operator'),
@@ -70,6 +73,7 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
         ('audit.head', 'operator'),
         ('sec.raise', 'signup'),
         ('sec.on_signup', 'signup'),
+        ('sec.signup_triggers', 'signup'),
         ('app.enable_supabase_signup', 'signup')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS

@@ -162,6 +162,9 @@ DECLARE
     c_unsealed_age constant interval := '1 hour';
     -- expire_recharges cancels what is due; between its runs something always is.
     c_recharge_grace constant interval := '1 hour';
+    -- What the library refuses to go beyond, and the part of it from which on somebody is told.
+    c_tx_numbers constant bigint := 35000000000;
+    c_numbers_alarm constant numeric := 0.8;
     v record;
     v_answer text;
     v_message text;
@@ -245,6 +248,15 @@ BEGIN
                  (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
     WHERE x.used > x.given;
     RETURN QUERY SELECT 'sequences'::text, v.behind IS NULL, coalesce(v.behind || ': setval() them before anybody writes', 'none is behind its table');
+
+    -- One sequence for all months, which ends (see docs/decisions.md): that is known long before.
+    SELECT q.last_value - (NOT q.is_called)::integer AS given INTO v FROM app.tx_no_seq q;
+    RETURN QUERY SELECT 'transaction_numbers'::text, v.given < c_tx_numbers * c_numbers_alarm,
+                        format('%s of %s are given (%s %%)', v.given, c_tx_numbers, round(100.0 * v.given / c_tx_numbers, 1));
+
+    RETURN QUERY SELECT 'signup'::text, sec.signup_is_whole(),
+                        CASE WHEN sec.signup_is_whole() THEN 'whole, or off'
+                             ELSE 'auth.users has no trigger for anonymous users who get an identity: SELECT app.enable_supabase_signup()' END;
 
     RETURN QUERY
         SELECT 'job ' || coalesce(j.job, r.job),

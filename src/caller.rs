@@ -3,12 +3,13 @@
 //! level is the least of theirs, so that nobody gains by standing behind somebody else; it never comes from a setting. Only the
 //! user id of a client is taken from the claims that PostgREST (or the shop's own server) set.
 
-use crate::error::{Error, Result, Token, ensure};
+use crate::error::{Error, Result, Token};
 use crate::store::cache::{self, Levels};
 use crate::store::server;
 use crate::store::types::Uuid;
 use pgrx::pg_sys::Oid;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// What a role may do.
@@ -100,12 +101,12 @@ impl Caller {
     /// The signed-in user.
     pub fn signed_in(&self) -> Result<Uuid> {
         self.require_level()?;
-        self.uid.ok_or_else(|| Token::NotAuthenticated.into())
+        self.uid.ok_or_else(not_signed_in)
     }
 
     /// Refuses everybody but backends. EXECUTE is not granted to others; this is the second lock on the same door.
     pub fn require_backend(&self) -> Result<()> {
-        ensure(self.is_backend, Token::NotAllowed)
+        if self.is_backend { Ok(()) } else { Err(Error::new(Token::NotAllowed, "for backends only")) }
     }
 
     /// The user, for a client; `None` for a backend.
@@ -165,10 +166,35 @@ pub fn uid() -> Option<Uuid> {
     if server::in_restricted_operation() {
         return None;
     }
-    // An object, that is: serde would read the fields of a struct from an array as well.
-    let claims = server::jwt_claims().filter(|c| c.trim_ascii_start().starts_with('{'))?;
+    let claims = claims()?;
     let claims: Claims = serde_json::from_str(&claims).ok()?;
     parse_uuid(claims.sub.as_deref()?)
+}
+
+/// The text of the claims. An object, that is: serde would read the fields of a struct from an array as well.
+fn claims() -> Option<String> {
+    server::jwt_claims().filter(|c| c.trim_ascii_start().starts_with('{'))
+}
+
+/// Any of the claims, for questions that few calls ask.
+fn claim(name: &str) -> Option<Value> {
+    serde_json::from_str::<Map<String, Value>>(&claims()?).ok()?.remove(name)
+}
+
+/// Whether the signed-in user has no identity yet, as `signInAnonymously()` makes them.
+pub fn is_anonymous() -> bool {
+    claim("is_anonymous") == Some(Value::Bool(true))
+}
+
+/// Nobody is signed in, or somebody whom we cannot know.
+fn not_signed_in() -> Error {
+    match claim("sub") {
+        Some(Value::String(sub)) if !sub.is_empty() && parse_uuid(&sub).is_none() => Error::new(
+            Token::NotAuthenticated,
+            "the claim sub is no UUID: a sign-in service of another kind needs a mapping of its users to UUIDs",
+        ),
+        _ => Token::NotAuthenticated.into(),
+    }
 }
 
 /// A uuid in its usual form, with or without hyphens.

@@ -42,10 +42,10 @@ tokens! {
         "金额无效。请传入正数、最多两位小数且不超过系统上限的金额。";
     InvalidArgument "INVALID_ARGUMENT" 400
         "An argument is missing, too long or not one of the allowed values. See the detail for which one."
-        "参数缺失、过长或不在允许范围内。请查看详细信息。";
+        "参数缺失、过长或不在允许范围内。详细信息说明了是哪个参数。";
     InvalidPaymentMethod "INVALID_PAYMENT_METHOD" 400
         "This payment method cannot be used here. Members recharge with wechat or alipay; cash is for backends."
-        "此处不能使用该支付方式。会员充值可用 wechat 或 alipay,现金仅限后台。";
+        "此处不能使用该支付方式。会员充值可用 wechat 或 alipay，现金仅限后台。";
     NotAuthenticated "NOT_AUTHENTICATED" 401
         "Nobody is signed in. Sign in and repeat the request."
         "尚未登录。请登录后重试。";
@@ -62,8 +62,8 @@ tokens! {
         "Only an admin of this enterprise card may do this. Ask one of its admins."
         "仅企业卡管理员可执行此操作。";
     NotAllowed "NOT_ALLOWED" 403
-        "The caller may not do this. See the detail for who may."
-        "无权执行此操作。";
+        "The caller may not do this. See the detail for the reason."
+        "无权执行此操作。详细信息说明了原因。";
     MerchantNotFound "MERCHANT_NOT_FOUND" 404
         "There is no such merchant. Check the merchant code."
         "商户不存在。请检查商户代码。";
@@ -78,16 +78,16 @@ tokens! {
         "交易不存在或无权查看。请检查交易号。";
     MerchantInactive "MERCHANT_INACTIVE" 409
         "The merchant is inactive. A backend can activate it, and can still refund its payments."
-        "商户已停用。后台可重新启用,也可为其交易退款。";
+        "商户已停用。后台可重新启用，也可为其交易退款。";
     CardNotActive "CARD_NOT_ACTIVE" 409
         "The card is not active: frozen, lost or closed. A backend can thaw a frozen card and replace a lost one."
-        "卡未处于可用状态(已冻结、挂失或关闭)。";
+        "卡未处于可用状态（已冻结、挂失或注销）。后台可解冻，挂失的卡可补办。";
     CardExpired "CARD_EXPIRED" 409
         "The card has expired. A backend can set a new expiry."
         "卡已过期。后台可设置新的有效期。";
     CardNotEmpty "CARD_NOT_EMPTY" 409
         "A card is closed only with a balance of 0 and no pending recharge. Refund or correct the balance and settle the recharge first."
-        "仅当余额为零且没有待确认充值时才能关闭卡。";
+        "仅当余额为零且没有待确认充值时才能注销卡。";
     MemberNotActive "MEMBER_NOT_ACTIVE" 409
         "The member is suspended or closed. A backend can make a suspended member active again."
         "会员已被暂停或注销。";
@@ -98,17 +98,17 @@ tokens! {
         "Only a completed payment can be refunded. Send the number of the payment (ZF...)."
         "只有已完成的支付可以退款。";
     RefundExceedsRemaining "REFUND_EXCEEDS_REMAINING" 409
-        "The refund is more than what is left of the payment. Refund at most what is left; app.tx_by_no shows it."
+        "The refund is more than what is left of the payment. Refund at most what is left; the payment itself shows it."
         "退款金额超过可退余额。";
     RechargeNotPending "RECHARGE_NOT_PENDING" 409
-        "The recharge does not wait for its payment any more. Look at it with app.tx_by_no and compare with the gateway."
+        "The recharge does not wait for its payment any more. Look it up by its number and compare with the gateway."
         "该充值已不在待支付状态。请查询该交易并与支付渠道核对。";
     TooManyPending "TOO_MANY_PENDING" 409
         "Too many recharges of this card wait for their payment. Pay or cancel one of them, or wait until they end by themselves."
-        "该卡待支付的充值过多。请先完成或取消其中一笔,或等待其自动取消。";
+        "该卡待支付的充值过多。请先完成或取消其中一笔，或等待其自动取消。";
     AmountMismatch "AMOUNT_MISMATCH" 409
         "The confirmed amount is not the one that was asked for, and nothing was credited. Compare with the gateway."
-        "确认金额与申请金额不一致,未入账。请与支付渠道核对。";
+        "确认金额与申请金额不一致，未入账。请与支付渠道核对。";
     ExternalOrderConflict "EXTERNAL_ORDER_CONFLICT" 409
         "This order id or gateway trade number belongs to another transaction, or to money in suspense. Use one of its own for each order."
         "该订单号或渠道流水号已被其他交易或挂账款项占用。请为每笔订单使用各自的编号。";
@@ -116,20 +116,20 @@ tokens! {
         "The balance would pass the configured limit. Use a smaller amount, or have a backend raise max_balance."
         "余额将超过系统上限。";
     StatusConflict "STATUS_CONFLICT" 409
-        "The present state does not allow this change. See the detail for the state."
-        "当前状态不允许此变更。";
+        "The present state does not allow this change. See the detail for the reason."
+        "当前状态不允许此变更。详细信息说明了原因。";
     Archived "ARCHIVED" 409
         "The month of this transaction is archived. Ask the database administrator."
         "该交易所在月份已归档。请联系数据库管理员。";
     SchemaOutdated "SCHEMA_OUTDATED" 409
-        "The tables are of another release than the library. A superuser runs ALTER EXTENSION mps UPDATE, or app.migrate() after a restore."
-        "数据表与程序库版本不一致。请由超级用户执行 ALTER EXTENSION mps UPDATE,恢复备份后则执行 app.migrate()。";
+        "The payment system is being updated or restored and takes no requests. Try again in a few minutes; whoever runs it sees the cause in its health report."
+        "支付系统正在升级或恢复，暂时无法处理请求。请几分钟后重试；系统管理员可在健康检查中查看原因。";
     QrExpiredOrInvalid "QR_EXPIRED_OR_INVALID" 410
         "The pay code is not valid: expired, used up or wrong. Ask the customer for a new one."
         "付款码无效、已使用或已过期。请顾客刷新付款码。";
     IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" 422
         "This key was used for another request. Use a new key for a new request, the same arguments for a retry."
-        "该幂等键已用于其他请求。新请求请使用新键,重试请保持参数一致。";
+        "该幂等键已用于其他请求。新请求请使用新键，重试请保持参数一致。";
 }
 
 impl Token {
@@ -188,6 +188,11 @@ pub fn bad_amount(argument: &'static str, why: NotExact) -> Error {
         NotExact::TooLarge | NotExact::Malformed => "is out of range",
     };
     Error::new(Token::InvalidAmount, format!("{argument} {why}"))
+}
+
+/// An argument that was refused, and why.
+pub fn invalid(argument: &str, why: &str) -> Error {
+    Error::new(Token::InvalidArgument, format!("{argument} {why}"))
 }
 
 /// Why a text was refused, as an error that names the argument.

@@ -16,7 +16,7 @@ fn balance_as_of(p_card_id: Option<Uuid>, p_at: Option<Timestamp>, p_card_type: 
     let balance = read(|call| {
         call.caller.client()?;
         let id = args::required(p_card_id, "p_card_id")?;
-        let card = visible_card(call, args::card_type(p_card_type)?, id)?;
+        let card = visible_card(call, args::card_type_or_personal(p_card_type)?, id)?;
         let at = args::required(p_at, "p_at")?;
         if card.last_posted_at.is_none_or(|t| t <= at) {
             return Ok(card.balance);

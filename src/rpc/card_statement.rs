@@ -44,12 +44,11 @@ fn card_statement(
     let rows = read(|call| {
         call.caller.client()?;
         let id = args::required(p_card_id, "p_card_id")?;
-        let card = visible_card(call, args::card_type(p_card_type)?, id)?;
+        let card = visible_card(call, args::card_type_or_personal(p_card_type)?, id)?;
         let limit = args::page_rows(p_limit)?;
-        let newest = match p_before {
+        let newest = match args::optional_tx_number(p_before, "p_before")? {
             None => card.last_tx_id.map(stored_id),
-            Some(before) => {
-                let (tx_type, before) = args::tx_number(Some(before), "p_before")?;
+            Some((tx_type, before)) => {
                 ensure(months::readable(call.db, before.month())?, Token::TxNotFound)?;
                 transactions::find(call.db, before)
                     .filter(|tx| tx.tx_type == tx_type && tx.card_id == card.id && tx.card_seq.is_some())

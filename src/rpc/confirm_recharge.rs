@@ -1,6 +1,5 @@
 //! `app.confirm_recharge`: the gateway has the money, so the card gets it.
 
-use super::args::Given;
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::keys::{self, Claim, OrderScope, TradeOwner};
@@ -53,7 +52,7 @@ fn confirm_recharge_v3(
             amount: args::amount(p_amount, "p_amount")?,
             trade_no: args::key(p_gateway_trade_no, "p_gateway_trade_no")?,
             payload: args::object(p_payload, "p_payload")?,
-            method: p_payment_method.given().map(paid_by).transpose()?,
+            method: args::said(p_payment_method).map(paid_by).transpose()?,
         };
         confirm(call, find_recharge(call, tx_type, id)?, word)
     });

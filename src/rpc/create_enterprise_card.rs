@@ -5,7 +5,7 @@ use crate::error::{Error, Token, ensure};
 use crate::store::members::{self, MemberStatus};
 use crate::store::types::{NumericArg, Text, Uuid};
 use crate::store::{cards, server};
-use mps_domain::limits;
+use mps_domain::bucket::Bucket;
 use mps_domain::money::{DISCOUNT_SCALE, Discount};
 use pgrx::prelude::*;
 use serde_json::json;
@@ -18,7 +18,7 @@ fn create_enterprise_card(
 ) -> TableIterator<'static, (name!(card_id, Uuid), name!(card_no, String))> {
     let issued = write(|call| {
         call.caller.require_backend()?;
-        let company = args::text(p_company_name, "p_company_name", limits::TEXT_CHARS)?;
+        let company = args::name(p_company_name, "p_company_name")?;
         let discount = args::required(p_fixed_discount, "p_fixed_discount")?
             .units(DISCOUNT_SCALE)
             .ok()
@@ -34,7 +34,11 @@ fn create_enterprise_card(
             ensure(status == MemberStatus::Active, Token::MemberNotActive)?;
         }
         call.open_month()?;
-        let id = server::new_id(call.at);
+        let bucket = match p_admin_member_id {
+            Some(admin) => Bucket::of_member(admin.as_bytes()),
+            None => Bucket::of_byte(server::random::<1>()[0]),
+        };
+        let id = server::new_card_id(call.at, bucket);
         let card_no = cards::create_enterprise(call.db, call.at, id, company, discount);
         if let Some(admin) = p_admin_member_id {
             members::bind(call.db, call.at, id, admin, true);

@@ -4,7 +4,7 @@ use super::{args, write};
 use crate::error::{Error, Token};
 use crate::store::merchants;
 use crate::store::types::Text;
-use mps_domain::limits;
+use mps_domain::typed;
 use pgrx::prelude::*;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn create_merchant(
     let made = write(|call| {
         call.caller.require_backend()?;
         let code = args::code(p_code, "p_code")?;
-        let name = args::text(p_name, "p_name", limits::TEXT_CHARS)?;
+        let name = args::name(p_name, "p_name")?;
         call.open_month()?;
         let created = merchants::create(call.db, call.at, code, name);
         call.after_waiting()?;
@@ -25,7 +25,8 @@ fn create_merchant(
             return Ok((id, code.to_owned()));
         }
         match merchants::find(call.db, code, None) {
-            Some(known) if known.name == name => Ok((known.id, code.to_owned())),
+            // One that an older release made may have white space around it.
+            Some(known) if typed::trimmed(&known.name) == name => Ok((known.id, code.to_owned())),
             _ => Err(Error::new(Token::StatusConflict, "the code belongs to another merchant")),
         }
     });

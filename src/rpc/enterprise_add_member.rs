@@ -15,10 +15,10 @@ use serde_json::json;
 fn enterprise_add_member(p_card_no: Option<Text>, p_member_id: Option<Uuid>, p_role: Option<Text>) -> bool {
     write(|call| {
         call.caller.client()?;
-        let card_no = args::key(p_card_no, "p_card_no")?;
-        let seen = admin_or_backend(call, cards::enterprise_by_no(call.db, card_no))?;
+        let card_no = args::card_number(p_card_no, "p_card_no")?;
+        let seen = admin_or_backend(call, cards::enterprise_by_no(call.db, &card_no))?;
         let member = args::required(p_member_id, "p_member_id")?;
-        let role = args::label(p_role, "p_role")?;
+        let role = args::label_or(p_role, "p_role", "member")?;
         let admin = match role {
             "admin" => true,
             "member" => false,

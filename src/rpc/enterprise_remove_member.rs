@@ -13,10 +13,10 @@ use serde_json::json;
 fn enterprise_remove_member(p_card_no: Option<Text>, p_member_id: Option<Uuid>) -> bool {
     write(|call| {
         let user = call.caller.client()?;
-        let card_no = args::key(p_card_no, "p_card_no")?;
+        let card_no = args::card_number(p_card_no, "p_card_no")?;
         let member = args::required(p_member_id, "p_member_id")?;
         let leaves_itself = user == Some(member);
-        let seen = cards::enterprise_by_no(call.db, card_no);
+        let seen = cards::enterprise_by_no(call.db, &card_no);
         let seen = match seen {
             Some(card) if leaves_itself && members::binding(call.db, card.id, member).is_some() => card,
             other => admin_or_backend(call, other)?,

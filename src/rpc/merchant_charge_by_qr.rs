@@ -55,7 +55,7 @@ fn merchant_charge_by_qr(
             order: args::optional_key(p_external_order_id, "p_external_order_id")?
                 .map(|o| (OrderScope::payment(merchant.id), o)),
         };
-        let shown = pay_code::read(args::label(p_qr_plain, "p_qr_plain")?);
+        let shown = pay_code::read(args::typed(p_qr_plain, "p_qr_plain")?);
 
         let first = dedupe.claim(call, |tx| {
             shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment

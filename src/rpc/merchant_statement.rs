@@ -51,10 +51,9 @@ fn merchant_statement(
         if from > to {
             return Err(Error::new(Token::InvalidArgument, "p_from is after p_to"));
         }
-        let before = match p_before {
+        let before = match args::optional_tx_number(p_before, "p_before")? {
             None => None,
-            Some(before) => {
-                let (tx_type, id) = args::tx_number(Some(before), "p_before")?;
+            Some((tx_type, id)) => {
                 ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
                 let tx = transactions::find(call.db, id)
                     .filter(|tx| tx.tx_type == tx_type && tx.merchant_id == Some(merchant.id))

@@ -9,6 +9,7 @@ mod statement;
 
 mod adjust_points;
 mod balance_as_of;
+mod bucket_of;
 mod card_statement;
 mod compensate_tx;
 mod confirm_recharge;

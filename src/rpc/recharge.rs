@@ -64,10 +64,15 @@ pub fn record(
     authorise: impl Fn(&Call, Option<Card>) -> Result<Card>,
 ) -> Result<(Tx, Uuid, bool)> {
     call.caller.client()?;
-    let card_id = args::required(request.card_id, "the card's id")?;
+    let argument = match request.card_type {
+        CardType::Personal => "p_personal_card_id",
+        CardType::Enterprise => "p_enterprise_card_id",
+    };
+    let card_id = args::required(request.card_id, argument)?;
     let seen = authorise(call, cards::find(call.db, request.card_type, card_id))?;
-    call.caller.only_backend_gives(request.merchant_code.is_some(), "p_merchant_code")?;
-    let merchant = match request.merchant_code {
+    let merchant_code = args::said(request.merchant_code);
+    call.caller.only_backend_gives(merchant_code.is_some(), "p_merchant_code")?;
+    let merchant = match merchant_code {
         Some(code) => Some(operated_merchant(call, Some(code))?),
         None => None,
     };
@@ -120,7 +125,7 @@ pub fn record(
     call.after_waiting()?;
     if call.has_waited() {
         card = authorise(call, Some(card))?;
-        if let Some(code) = request.merchant_code {
+        if let Some(code) = merchant_code {
             ensure(operated_merchant(call, Some(code))?.active, Token::MerchantInactive)?;
         }
         args::within_limit(amount, "p_amount", &call.config())?;
@@ -162,7 +167,9 @@ pub fn record(
 
 fn payment_method<'a>(call: &Call, label: impl Given<'a>) -> Result<PayMethod> {
     let refused = |why: &'static str| Error::new(Token::InvalidPaymentMethod, why);
-    match label.given().and_then(PayMethod::from_label) {
+    // Left out, or empty, it is the one of the declaration.
+    let label = label.given().map(|label| if label.is_empty() { PayMethod::Wechat.label() } else { label });
+    match label.and_then(PayMethod::from_label) {
         None => Err(refused("p_payment_method is wechat, alipay or (for backends) cash")),
         Some(PayMethod::Balance) => Err(refused("a balance cannot recharge itself")),
         Some(PayMethod::Cash) if !call.caller.is_backend => Err(refused("cash is for backends")),

@@ -2,10 +2,12 @@
 
 use super::args::Given;
 use super::{Call, args, write};
+use crate::caller;
 use crate::error::{Error, Result, Token};
 use crate::store::members::{self, MemberStatus, NewMember};
 use crate::store::types::{Text, Uuid};
 use crate::store::{cards, kept_from_being_written, server};
+use mps_domain::bucket::Bucket;
 use mps_domain::card::CardStatus;
 use mps_domain::limits;
 use mps_domain::tier::level_for;
@@ -28,6 +30,7 @@ fn register_member(
                 if p_user_id.is_some_and(|asked| asked != user) {
                     return Err(Error::new(Token::NotAllowed, "p_user_id is for backends"));
                 }
+                ensure_may_register(call, user)?;
                 user
             }
             None => p_user_id.unwrap_or_else(|| server::new_id(call.at)),
@@ -61,9 +64,9 @@ fn register<'a>(
 ) -> Result<(Uuid, String, Uuid, String)> {
     let member = NewMember {
         id,
-        name: args::text(name, "p_name", limits::TEXT_CHARS)?,
-        phone: args::optional_text(phone, "p_phone", limits::PHONE_CHARS)?,
-        email: args::optional_text(email, "p_email", limits::EMAIL_CHARS)?,
+        name: args::name(name, "p_name")?,
+        phone: args::contact(phone, "p_phone", limits::PHONE_CHARS)?,
+        email: args::contact(email, "p_email", limits::EMAIL_CHARS)?,
     };
     call.open_month()?;
     let created = members::create(call.db, call.at, &member);
@@ -96,8 +99,19 @@ fn register<'a>(
     Ok((id, member_no, card.id, card.card_no))
 }
 
+/// Who is signed in without an identity becomes no member, unless the settings say so; one that is a member already stays one.
+fn ensure_may_register(call: &Call, user: Uuid) -> Result<()> {
+    if !caller::is_anonymous() || call.config().signup_anonymous || members::status(call.db, user).is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Token::NotAllowed,
+        "an anonymous sign-in becomes no member: the user links an e-mail, phone or other identity first, and refreshes the session",
+    ))
+}
+
 fn issue_card(call: &Call, member: Uuid) -> (Uuid, String) {
-    let id = server::new_id(call.at);
+    let id = server::new_card_id(call.at, Bucket::of_member(member.as_bytes()));
     let card_no = cards::create_personal(call.db, call.at, id, member, None, level_for(&call.config().levels, 0));
     (id, card_no)
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result, Token};
 use crate::store::cards::{self, Card};
 use crate::store::types::{Text, Uuid};
 use crate::store::{members, server, transactions};
+use mps_domain::bucket::{self, Bucket};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::tier::level_for;
 use mps_domain::tx_no::TxType;
@@ -38,7 +39,9 @@ fn replace_card(
             ));
         }
         let member = old.member_id.expect("personal cards have a member");
-        let new_id = server::new_id(call.at);
+        // A card of before there were buckets gives its member's.
+        let bucket = bucket::of_card(id.as_bytes()).unwrap_or_else(|| Bucket::of_member(member.as_bytes()));
+        let new_id = server::new_card_id(call.at, bucket);
         // The old card is closed first: a member has one open card.
         cards::set_status(call.db, &mut old, CardStatus::Closed)?;
         let new_no = cards::create_personal(
@@ -72,7 +75,7 @@ fn take_over(call: &Call, from: &mut Card, new_id: Uuid, reason: &str) -> Result
     let (balance, points) = (from.balance, from.points);
     let (mut out_no, mut into_no) = (None, None);
     if !balance.is_zero() {
-        let (out_id, into_id) = (transactions::new_id(call.month), transactions::new_id(call.month));
+        let (out_id, into_id) = (transactions::new_id(call.month)?, transactions::new_id(call.month)?);
         let mut out = books::new_tx(call, out_id, TxType::Adjustment, from, balance.negated(), balance.negated());
         let mut into = books::new_tx(call, into_id, TxType::Adjustment, &new_card()?, balance, balance);
         (out_no, into_no) = (Some(out.tx_no()), Some(into.tx_no()));

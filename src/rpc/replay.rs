@@ -42,12 +42,15 @@ impl Dedupe<'_> {
         ended: impl Fn(&Tx) -> bool,
     ) -> Result<First> {
         let first = self.take_or_find(call, same, ended)?;
+        if let First::Time(id) = first {
+            transactions::ensure_given(id)?;
+        }
         call.after_waiting()?;
         Ok(first)
     }
 
     fn take_or_find(&self, call: &Call, same: impl Fn(&Tx) -> bool, ended: impl Fn(&Tx) -> bool) -> Result<First> {
-        let id = transactions::new_id(call.month);
+        let id = transactions::next_id(call.month);
         if let Some((scope, key)) = self.key
             && let Claim::Known(known) = keys::claim_key(call.db, scope, key, id.raw())
         {

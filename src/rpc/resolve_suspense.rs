@@ -195,7 +195,7 @@ fn credit(call: &Call, kept: &mut Suspense, request: &Request) -> Result<()> {
         .ok_or(Token::CardNotFound)?;
     let mut card = books::lock_successor(call, card_type, named)?;
     ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
-    let id = transactions::new_id(call.month);
+    let id = transactions::new_id(call.month)?;
     let mut tx = books::new_tx(call, id, TxType::Recharge, &card, kept.amount, kept.amount);
     tx.payment_method = kept.payment_method;
     tx.gateway_trade_no = Some(kept.gateway_trade_no.clone());

@@ -23,7 +23,7 @@ fn rotate_card_qr(
     let shown = write(|call| {
         let user = call.caller.client()?;
         let card_id = args::required(p_card_id, "p_card_id")?;
-        let card_type = args::card_type(p_card_type)?;
+        let card_type = args::card_type_or_personal(p_card_type)?;
         if user.is_some() && p_member_id.is_some() && p_member_id != user {
             return Err(Error::new(Token::NotAllowed, "p_member_id is for backends"));
         }

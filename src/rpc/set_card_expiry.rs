@@ -1,32 +1,41 @@
 //! `app.set_card_expiry`: when a card expires, or that it does not.
 
 use super::{args, write};
-use crate::error::{Token, ensure};
-use crate::store::types::{Text, Timestamp, Uuid};
-use crate::store::{cards, server};
+use crate::error::{Error, Token, invalid};
+use crate::store::types::{Day, Text, Timestamp, Uuid};
+use crate::store::{cards, server, settings};
 use mps_domain::card::CardStatus;
 use mps_domain::month;
 use pgrx::prelude::*;
 use serde_json::json;
 
 #[pg_extern(sql = false)]
-fn set_card_expiry(
+fn set_card_expiry_v3(
     p_card_id: Option<Uuid>,
     p_card_type: Option<Text>,
     p_expires_at: Option<Timestamp>,
     p_reason: Option<Text>,
+    p_expires_on: Option<Day>,
 ) -> bool {
     write(|call| {
         call.caller.require_backend()?;
         let id = args::required(p_card_id, "p_card_id")?;
         let card_type = args::card_type(p_card_type)?;
-        let expires_at = p_expires_at.map(|t| args::moment(t, "p_expires_at")).transpose()?;
+        let expires_at = match (p_expires_at, p_expires_on) {
+            (Some(_), Some(_)) => {
+                return Err(invalid("p_expires_at and p_expires_on", "are two ways to say when: give one"));
+            }
+            (at, None) => at.map(|t| args::moment(t, "p_expires_at")).transpose()?,
+            (None, Some(day)) => Some(settings::end_of_business_day(call.db, args::day(day, "p_expires_on")?)),
+        };
         let reason = args::reason(p_reason)?;
         call.open_month()?;
 
         let mut card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;
-        ensure(card.status != CardStatus::Closed, Token::StatusConflict)?;
+        if card.status == CardStatus::Closed {
+            return Err(Error::new(Token::StatusConflict, "the card is closed, which is final"));
+        }
         let has_passed = expires_at.is_some_and(|t| t <= server::now());
         let status = match card.status {
             CardStatus::Expired if !has_passed => CardStatus::Active,

@@ -2,7 +2,7 @@
 
 use super::set_card_status::{change_status, ensure_empty};
 use super::{args, write};
-use crate::error::{Error, Token, ensure};
+use crate::error::{Error, Token};
 use crate::store::cards;
 use crate::store::members::{self, MemberStatus};
 use crate::store::types::{Text, Uuid};
@@ -41,7 +41,9 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<Text>, p_reason
         if before == status {
             return Ok(false);
         }
-        ensure(before != MemberStatus::Closed, Token::StatusConflict)?;
+        if before == MemberStatus::Closed {
+            return Err(Error::new(Token::StatusConflict, "the member is closed, which is final"));
+        }
         let open_card = personal.filter(|c| status == MemberStatus::Closed && c.status != CardStatus::Closed);
         if let Some(mut card) = open_card {
             ensure_empty(call, &card)?;

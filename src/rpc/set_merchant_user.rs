@@ -3,7 +3,7 @@
 use super::args::Given;
 use super::merchant_charge_by_qr::operated_merchant;
 use super::{Call, args, write};
-use crate::error::{Error, Result, Token, ensure};
+use crate::error::{Error, Result, Token};
 use crate::store::merchants::{self, MerchantRole};
 use crate::store::types::{Text, Uuid};
 use pgrx::prelude::*;
@@ -14,7 +14,7 @@ fn set_merchant_user(p_merchant_code: Option<Text>, p_user_id: Option<Uuid>, p_r
     write(|call| {
         let (merchant, code) = managed_merchant(call, p_merchant_code)?;
         let user = args::required(p_user_id, "p_user_id")?;
-        let role = MerchantRole::from_label(args::label(p_role, "p_role")?)
+        let role = MerchantRole::from_label(args::label_or(p_role, "p_role", MerchantRole::Cashier.label())?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_role is owner, admin or cashier"))?;
         call.open_month()?;
         let before = lock_user(call, merchant, user)?;
@@ -38,8 +38,10 @@ fn set_merchant_user(p_merchant_code: Option<Text>, p_user_id: Option<Uuid>, p_r
 pub(super) fn managed_merchant<'a>(call: &Call, code: impl Given<'a>) -> Result<(i32, &'a str)> {
     let code = code.given();
     let merchant = operated_merchant(call, code)?;
-    ensure(call.caller.is_backend || merchant.role != Some(MerchantRole::Cashier), Token::NotAllowed)?;
-    Ok((merchant.id, code.unwrap_or_default()))
+    if !call.caller.is_backend && merchant.role == Some(MerchantRole::Cashier) {
+        return Err(no_manager());
+    }
+    Ok((merchant.id, args::merchant_code(code)?))
 }
 
 /// Locks the merchant's operators and returns the role that a user has among them.
@@ -57,8 +59,15 @@ pub(super) fn ensure_may_touch(call: &Call, merchant: i32, role: Option<Merchant
     };
     match merchants::role_of(call.db, merchant, user) {
         Some(MerchantRole::Owner) => Ok(()),
-        Some(MerchantRole::Admin) => ensure(role != Some(MerchantRole::Owner), Token::NotAllowed),
-        Some(MerchantRole::Cashier) => Err(Token::NotAllowed.into()),
+        Some(MerchantRole::Admin) if role == Some(MerchantRole::Owner) => {
+            Err(Error::new(Token::NotAllowed, "an owner is made, changed and removed by an owner or a backend"))
+        }
+        Some(MerchantRole::Admin) => Ok(()),
+        Some(MerchantRole::Cashier) => Err(no_manager()),
         None => Err(Token::NotMerchantUser.into()),
     }
+}
+
+fn no_manager() -> Error {
+    Error::new(Token::NotAllowed, "operators are managed by an owner or an admin of the merchant, or a backend")
 }

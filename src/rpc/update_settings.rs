@@ -22,6 +22,9 @@ const POINTS_PER_UNIT_SCALE: u32 = 4;
 const MAX_AMOUNT: RangeInclusive<i64> = 1..=1_000_000_000_000;
 const MAX_BALANCE: RangeInclusive<i64> = 1..=10_000_000_000_000;
 
+/// How much of an unknown name is told.
+const SHOWN_CHARS: usize = 64;
+
 #[pg_extern(sql = false)]
 fn update_settings(p_settings: Option<JsonbArg>) -> RawJsonb {
     write(|call| {
@@ -72,11 +75,21 @@ fn read_changes(given: &Map<String, Value>) -> Result<Changes> {
             }
             "recharge_ttl_minutes" => changes.recharge_ttl_minutes = Some(whole(name, value, RECHARGE_TTL_MINUTES)?),
             "key_retention_days" => changes.key_retention_days = Some(whole(name, value, KEY_RETENTION_DAYS)?),
+            "signup_anonymous" => {
+                changes.signup_anonymous = Some(value.as_bool().ok_or_else(|| refused(name, "is true or false"))?)
+            }
             "max_pending_recharges" => changes.max_pending_recharges = Some(whole(name, value, MAX_PENDING_RECHARGES)?),
-            _ => return Err(Error::new(Token::InvalidArgument, "p_settings names a setting that does not exist")),
+            _ => return Err(unknown(name)),
         }
     }
     Ok(changes)
+}
+
+/// The name as it was given, or the beginning of it.
+fn unknown(name: &str) -> Error {
+    let shown: String = name.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    let more = if name.chars().nth(SHOWN_CHARS).is_some() { "..." } else { "" };
+    Error::new(Token::InvalidArgument, format!("p_settings: there is no setting {shown}{more}"))
 }
 
 fn refused(name: &str, why: &str) -> Error {

@@ -72,8 +72,12 @@ pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
     db.find(&BY_ID, None, &[p(id)], status_of)
 }
 
-/// Inserts a member and returns its number; `None` if it is registered already.
+/// Inserts a member and returns its number; `None` if it is registered already. Then no number is drawn; only who registers in
+/// the same instant as an equal request, and has to wait for that, has drawn one for nothing.
 pub fn create(db: &Db, at: Timestamp, m: &NewMember) -> Option<String> {
+    if status(db, m.id).is_some() {
+        return None;
+    }
     let serial: i64 = db.row("SELECT pg_catalog.nextval('app.member_no_seq')", &[], |r| r.get(1)).expect("one row");
     db.row(
         "INSERT INTO app.member_profiles (id, created_at, member_no, name, phone, email) \

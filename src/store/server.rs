@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::types::{Timestamp, Uuid};
+use mps_domain::bucket::{self, Bucket};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, CString, c_char, c_int};
 
@@ -29,6 +30,11 @@ pub fn new_id(now: Timestamp) -> Uuid {
     bytes[6] = (bytes[6] & 0x0F) | 0x70;
     bytes[8] = (bytes[8] & 0x3F) | 0x80;
     Uuid::from_bytes(bytes)
+}
+
+/// As [`new_id`], of a card, which carries its bucket.
+pub fn new_card_id(now: Timestamp, bucket: Bucket) -> Uuid {
+    Uuid::from_bytes(bucket::card_id(*new_id(now).as_bytes(), bucket))
 }
 
 /// The role that the server runs the session under, outside every SECURITY DEFINER function: what SET ROLE or the login

@@ -1,7 +1,7 @@
 //! `app.settings` and `app.membership_levels`.
 
 use super::spi::{Db, p};
-use super::types::RawJsonb;
+use super::types::{Day, RawJsonb, Timestamp};
 use super::{cache, server};
 use crate::error::{Error, Result, Token};
 use mps_domain::money::{Discount, Money};
@@ -26,6 +26,7 @@ pub struct Config {
     pub recharge_ttl_minutes: i32,
     pub key_retention_days: i32,
     pub max_pending_recharges: i32,
+    pub signup_anonymous: bool,
     pub levels: Vec<Level>,
 }
 
@@ -62,7 +63,8 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
     let mut config = db
         .row(
             "SELECT s.qr_ttl_seconds, s.qr_single_use, s.points_per_unit, s.max_amount, s.max_balance, \
-                    s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days, s.max_pending_recharges FROM app.settings s",
+                    s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days, s.max_pending_recharges, \
+                    s.signup_anonymous FROM app.settings s",
             &[],
             |r| Config {
                 qr_ttl_seconds: r.get(1),
@@ -77,6 +79,7 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
                 recharge_ttl_minutes: r.get(7),
                 key_retention_days: r.get(8),
                 max_pending_recharges: r.get(9),
+                signup_anonymous: r.get(10),
                 levels: Vec::new(),
             },
         )
@@ -88,6 +91,11 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
         cache::remember_config(&config, read_at);
     }
     Ok(config)
+}
+
+/// The moment at which a business day is over.
+pub fn end_of_business_day(db: &Db, day: Day) -> Timestamp {
+    db.row("SELECT sec.end_of_business_day($1)", &[p(day)], |r| r.get(1)).expect("one row")
 }
 
 /// Locks the settings against other changes of them.
@@ -113,6 +121,7 @@ pub struct Changes {
     pub recharge_ttl_minutes: Option<i32>,
     pub key_retention_days: Option<i32>,
     pub max_pending_recharges: Option<i32>,
+    pub signup_anonymous: Option<bool>,
 }
 
 /// Under a stricter isolation level: fails to serialise if the settings have changed since the snapshot.
@@ -129,7 +138,8 @@ pub fn update(db: &Db, c: Changes) {
                 points_per_unit = coalesce($3::numeric, points_per_unit), max_amount = coalesce($4, max_amount), \
                 max_balance = coalesce($5, max_balance), recharge_confirmation = coalesce($6, recharge_confirmation), \
                 recharge_ttl_minutes = coalesce($7, recharge_ttl_minutes), key_retention_days = coalesce($8, key_retention_days), \
-                max_pending_recharges = coalesce($9, max_pending_recharges)",
+                max_pending_recharges = coalesce($9, max_pending_recharges), \
+                signup_anonymous = coalesce($10, signup_anonymous)",
         &[
             p(c.qr_ttl_seconds),
             p(c.qr_single_use),
@@ -140,6 +150,7 @@ pub fn update(db: &Db, c: Changes) {
             p(c.recharge_ttl_minutes),
             p(c.key_retention_days),
             p(c.max_pending_recharges),
+            p(c.signup_anonymous),
         ],
     );
 }

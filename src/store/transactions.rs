@@ -7,11 +7,11 @@ use super::labels;
 use super::row::{Row, RowVersion};
 use super::spi::{Db, Param, kept_from_being_written, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
-use crate::error::Result;
+use crate::error::{Error, Result, Token};
 use mps_domain::card::CardType;
 use mps_domain::money::{Discount, Money};
 use mps_domain::month::Month;
-use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
+use mps_domain::tx_no::{ONE_MACHINE, PayMethod, TxId, TxStatus, TxType};
 
 /// One transaction.
 #[derive(Debug, Clone)]
@@ -62,9 +62,24 @@ impl Tx {
     }
 }
 
-/// The id of a new transaction of a month.
-pub fn new_id(month: Month) -> TxId {
+/// The id of a new transaction of a month. Error: `STATUS_CONFLICT`, all that one machine gives are given.
+pub fn new_id(month: Month) -> Result<TxId> {
+    let id = next_id(month);
+    ensure_given(id)?;
+    Ok(id)
+}
+
+/// As [`new_id`], for a request that may turn out to be a repetition, which needs none; else [`ensure_given`] is asked.
+pub fn next_id(month: Month) -> TxId {
     TxId::new(month, cache::next(Sequence::TxNo)).expect("the sequence ends before its digits do")
+}
+
+/// Refuses the numbers after the last one that one machine gives.
+pub fn ensure_given(id: TxId) -> Result<()> {
+    if id.is_of_one_machine() {
+        return Ok(());
+    }
+    Err(Error::new(Token::StatusConflict, format!("all {ONE_MACHINE} transaction numbers of this database are given")))
 }
 
 /// The columns of `app.transactions`, in its order, for the macro that is named.

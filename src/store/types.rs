@@ -39,6 +39,36 @@ impl IntoDatum for Timestamp {
 
 impl_sql_translatable!(Timestamp, "timestamp with time zone");
 
+/// A day of the calendar, in no zone: days since 2000-01-01, as the server keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day(i32);
+
+impl Day {
+    /// Whether it is one of the years 2000 to 9999.
+    pub const fn is_of_these_times(self) -> bool {
+        const DAYS_IN_400_YEARS: i32 = 146_097;
+        0 <= self.0 && self.0 < 20 * DAYS_IN_400_YEARS
+    }
+}
+
+impl FromDatum for Day {
+    unsafe fn from_polymorphic_datum(datum: Datum, is_null: bool, _: Oid) -> Option<Self> {
+        (!is_null).then(|| Day(datum.value() as i32))
+    }
+}
+
+impl IntoDatum for Day {
+    fn into_datum(self) -> Option<Datum> {
+        Some(Datum::from(self.0))
+    }
+
+    fn type_oid() -> Oid {
+        pg_sys::DATEOID
+    }
+}
+
+impl_sql_translatable!(Day, "date");
+
 /// An argument of type numeric, not yet looked at: the digits as stored.
 #[derive(Debug)]
 pub struct NumericArg(Vec<u8>);
@@ -119,7 +149,7 @@ macro_rules! from_columns {
     )*};
 }
 
-to_columns!(bool, i16, i32, i64, &str, String, &[u8], Uuid, Timestamp, RawJsonb);
+to_columns!(bool, i16, i32, i64, &str, String, &[u8], Uuid, Timestamp, Day, RawJsonb);
 from_columns!(bool, i16, i32, i64, Oid, String, Vec<u8>, Uuid, Timestamp, NumericArg, RawJsonb);
 
 impl<T: ToColumn> ToColumn for Option<T> {
@@ -365,7 +395,7 @@ macro_rules! results {
     )*};
 }
 
-arguments!(Timestamp, NumericArg, RawJsonb, JsonbArg, Text<'fcx>);
+arguments!(Timestamp, Day, NumericArg, RawJsonb, JsonbArg, Text<'fcx>);
 results!(Timestamp, NumericOut, RawJsonb);
 
 /// Copies the content of a varlena, detoasted.
