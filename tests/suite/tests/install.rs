@@ -77,7 +77,7 @@ const RPCS: &[(&str, &str)] = &[
     ("create_enterprise_card", "p_company_name p_fixed_discount? p_admin_member_id?"),
     ("set_member_status", "p_member_id p_status p_reason"),
     ("set_card_status", "p_card_id p_card_type p_status p_reason"),
-    ("set_card_expiry", "p_card_id p_card_type p_expires_at p_reason"),
+    ("set_card_expiry", "p_card_id p_card_type p_expires_at p_reason p_expires_on?"),
     ("replace_card", "p_card_id p_reason"),
     ("adjust_points", "p_card_id p_change p_reason p_idempotency_key?"),
     ("compensate_tx", "p_tx_no p_amount p_reason p_idempotency_key?"),

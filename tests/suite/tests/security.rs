@@ -20,6 +20,9 @@ const CLIENT: &[&str] = &[
     "app.merchant_statement",
     "app.balance_as_of",
     "app.tx_by_no",
+    "app.bucket_of_card",
+    "app.bucket_of_code",
+    "app.bucket_of_tx",
     // What policies and views ask, and the list of errors.
     "app.error_list",
     "sec.uid",

@@ -3,7 +3,7 @@
 use mps_tests::{Db, NULL, Shop, TOKENS};
 
 const DEFAULTS: &str = "{\"max_amount\": 50000.00, \"max_balance\": 1000000.00, \"qr_single_use\": true, \"qr_ttl_seconds\": 900, \
-\"points_per_unit\": 1.0000, \"key_retention_days\": 90, \"recharge_ttl_minutes\": 1440, \
+\"points_per_unit\": 1.0000, \"signup_anonymous\": false, \"key_retention_days\": 90, \"recharge_ttl_minutes\": 1440, \
 \"max_pending_recharges\": 20, \"recharge_confirmation\": \"gateway\"}";
 
 #[test]
@@ -56,6 +56,7 @@ fn settings_change_together_or_not_at_all() {
         r#"{"recharge_confirmation": "none"}"#,
         r#"{"recharge_confirmation": 1}"#,
         r#"{"recharge_ttl_minutes": 4}"#,
+        r#"{"signup_anonymous": "true"}"#,
         r#"{"key_retention_days": 89}"#,
         r#"{"schema_version": 2}"#,
         r#"{"singleton": false}"#,
