@@ -77,24 +77,31 @@ COMMENT ON FUNCTION sec.migrate_recharges() IS
     'calls it.';
 
 CREATE FUNCTION sec.migrate_signup() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS signup_anonymous boolean NOT NULL DEFAULT false;
     COMMENT ON COLUMN app.settings.signup_anonymous IS
         'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
-    IF NOT sec.signup_is_whole() THEN
-        -- Whose table it is may be another's, and it may be busy: the upgrade does not fail for it. app.health() goes on saying so.
-        BEGIN
-            PERFORM app.enable_supabase_signup();
-        EXCEPTION WHEN OTHERS THEN
-            RAISE NOTICE 'mps: anonymous users who get an identity become no members by themselves (%): SELECT app.enable_supabase_signup()', SQLERRM;
-        END;
-    END IF;
+    PERFORM sec.mend_signup();
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_signup() IS
     'The step to schema version 3 of sign-ups: the setting, and the trigger for those who get an identity where sign-up is on. '
     'Internal: sec.migrate_tables() calls it.';
+
+CREATE FUNCTION sec.mend_signup() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+BEGIN
+    IF NOT sec.signup_is_whole() THEN
+        PERFORM app.enable_supabase_signup();
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    -- Whose table it is may be another's, and it may be busy: an upgrade does not fail for it. app.health() goes on saying so.
+    RAISE NOTICE 'mps: anonymous users who get an identity become no members (%): SELECT app.enable_supabase_signup()', SQLERRM;
+END
+$$;
+COMMENT ON FUNCTION sec.mend_signup() IS
+    'Adds the trigger that sign-up of an older release lacks, if it can be had within two seconds. Internal: sec.migrate_signup() calls it.';
 
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -210,7 +210,8 @@ CREATE FUNCTION sec.end_of_business_day(p_day date) RETURNS timestamptz
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT (p_day + 1)::timestamp AT TIME ZONE 'UTC'
 $$;
-COMMENT ON FUNCTION sec.end_of_business_day(date) IS 'The moment at which a business day is over. Internal: app.set_card_expiry() calls it.';
+COMMENT ON FUNCTION sec.end_of_business_day(date) IS
+    'The moment at which a business day is over. Internal: app.set_card_expiry() calls it.';
 
 -- Supabase: every new user a member ---------------------------------------------------------------------------------------
 

@@ -256,7 +256,7 @@ BEGIN
 
     RETURN QUERY SELECT 'signup'::text, sec.signup_is_whole(),
                         CASE WHEN sec.signup_is_whole() THEN 'whole, or off'
-                             ELSE 'auth.users has no trigger for anonymous users who get an identity: SELECT app.enable_supabase_signup()' END;
+                             ELSE 'no trigger for anonymous users who get an identity: SELECT app.enable_supabase_signup()' END;
 
     RETURN QUERY
         SELECT 'job ' || coalesce(j.job, r.job),

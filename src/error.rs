@@ -122,7 +122,7 @@ tokens! {
         "The month of this transaction is archived. Ask the database administrator."
         "该交易所在月份已归档。请联系数据库管理员。";
     SchemaOutdated "SCHEMA_OUTDATED" 409
-        "The payment system is being updated or restored and takes no requests. Try again in a few minutes; whoever runs it sees the cause in its health report."
+        "The payment system is being updated or restored and takes no requests. Try again in a few minutes; its health report says why."
         "支付系统正在升级或恢复，暂时无法处理请求。请几分钟后重试；系统管理员可在健康检查中查看原因。";
     QrExpiredOrInvalid "QR_EXPIRED_OR_INVALID" 410
         "The pay code is not valid: expired, used up or wrong. Ask the customer for a new one."

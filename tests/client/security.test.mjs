@@ -8,7 +8,8 @@ import { books, psql, psqlError } from './lib/psql.mjs';
 
 // The contract's lists; what the database grants is compared with them.
 const clientRpcs = [
-  'balance_as_of', 'bucket_of_card', 'bucket_of_code', 'bucket_of_tx', 'card_statement', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
+  'balance_as_of', 'bucket_of_card', 'bucket_of_code', 'bucket_of_tx',
+  'card_statement', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
   'merchant_charge_by_qr', 'merchant_refund_tx', 'merchant_statement', 'register_member', 'remove_merchant_user',
   'rotate_card_qr', 'set_card_status', 'set_merchant_user', 'tx_by_no', 'user_recharge_enterprise_card_admin',
   'user_recharge_personal_card',

@@ -104,7 +104,9 @@ fn who_is_sent_to_the_detail_finds_something_there() {
         let text = fs::read_to_string(&file).unwrap();
         let code: String = text.split_whitespace().collect();
         for token in &sent {
-            for bare in [format!("Token::{token}.into()"), format!(",Token::{token})"), format!("ok_or(Token::{token})")] {
+            for bare in
+                [format!("Token::{token}.into()"), format!(",Token::{token})"), format!("ok_or(Token::{token})")]
+            {
                 assert!(!code.contains(&bare), "{}: {bare}", file.display());
             }
         }

@@ -39,7 +39,8 @@ fn there_are_two_ways_to_say_when_and_one_is_given() {
     let ming = shop.member("0");
     let set = |at: &str, on: &str| {
         format!(
-            "select app.set_card_expiry(p_card_id => '{}', p_card_type => 'personal', p_expires_at => {at}, p_reason => 'x', p_expires_on => {on})",
+            "select app.set_card_expiry(p_card_id => '{}', p_card_type => 'personal', p_expires_at => {at}, \
+             p_reason => 'x', p_expires_on => {on})",
             ming.card
         )
     };

@@ -8,7 +8,8 @@ use uuid::Uuid;
 const AUTH: &str = "create schema auth; create table auth.users (id uuid primary key, email text, phone text, raw_user_meta_data jsonb, \
     last_sign_in_at timestamptz, is_anonymous boolean not null default false)";
 /// As it was before anonymous sign-ins.
-const OLDER_AUTH: &str = "create schema auth; create table auth.users (id uuid primary key, email text, phone text, raw_user_meta_data jsonb)";
+const OLDER_AUTH: &str = "create schema auth; create table auth.users (id uuid primary key, email text, phone text, \
+    raw_user_meta_data jsonb)";
 
 fn members(s: &Session, id: Uuid) -> String {
     s.value(&format!("select count(*) from app.member_profiles where id = '{id}'"))
