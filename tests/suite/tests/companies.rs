@@ -117,7 +117,7 @@ fn bindings_need_a_live_card_and_an_active_member() {
         shop.backend.refused("CARD_NOT_FOUND", &format!("select app.enterprise_remove_member({}, '{annas}')", q(no)));
     }
     shop.backend.refused("MEMBER_NOT_FOUND", &add(&company.card_no, &nobody().to_string(), "'member'"));
-    for role in ["'Admin'", "'owner'", "''", "null"] {
+    for role in ["'Admin'", "'owner'", "' '", "null"] {
         shop.backend.refused("INVALID_ARGUMENT", &add(&company.card_no, &annas, role));
     }
     shop.backend.run(&format!("select app.set_member_status('{annas}', 'suspended', 'x')"));

@@ -257,7 +257,7 @@ fn only_payments_can_be_refunded() {
     }
     // A month that never was, the seed's own number, and neighbours.
     let next: i64 = paid["tx_no"][6..].parse::<i64>().unwrap() + 1000;
-    for number in ["ZF000123", "ZF0001000123", "ZF9912000001", "", "x", &format!("{}{next:06}", &paid["tx_no"][..6])] {
+    for number in ["ZF000123", "ZF0001000123", "ZF9912000001", "x", &format!("{}{next:06}", &paid["tx_no"][..6])] {
         shop.cashier.refused("TX_NOT_FOUND", &Shop::refund_sql(number, "1.00", ""));
     }
 }

@@ -192,7 +192,7 @@ fn pages_have_bounds() {
             &format!("select * from app.merchant_statement('{SHOP}', p_limit => {limit})"),
         );
     }
-    for before in ["", "x", "ZF2001000001", "CZ9912000001", "ZF'; select 1"] {
+    for before in ["x", "ZF2001000001", "CZ9912000001", "ZF'; select 1"] {
         let before = q(before);
         shop.backend.refused(
             "TX_NOT_FOUND",
