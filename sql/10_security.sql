@@ -62,6 +62,41 @@ COMMENT ON FUNCTION sec.caller_role() IS
     'Who is responsible for what a SECURITY DEFINER function or a trigger of mps does, for the audit log: the role that the '
     'session runs under. Internal.';
 
+CREATE FUNCTION sec.refuse_outdated() RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_answer text;
+    v_detail text;
+    v_state text;
+    v_versions text[];
+    v_is_empty boolean;
+BEGIN
+    -- Any RPC answers SCHEMA_OUTDATED before anything else.
+    BEGIN
+        PERFORM app.get_settings();
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_state = RETURNED_SQLSTATE;
+    END;
+    IF v_answer = 'SCHEMA_OUTDATED' THEN
+        -- app.migrate() helps where the tables are the older ones, and nowhere else.
+        v_versions := regexp_match(v_detail, 'version (\d+), the library (\d+)');
+        IF v_versions IS NULL AND to_regclass('app.settings') IS NOT NULL THEN
+            v_is_empty := NOT EXISTS (SELECT FROM app.settings);
+        END IF;
+        PERFORM sec.raise(v_answer, v_detail || CASE
+            WHEN v_versions[1]::integer < v_versions[2]::integer THEN ': SELECT app.migrate()'
+            WHEN v_versions IS NOT NULL THEN ': install the release of mps that they are of, then ALTER EXTENSION mps UPDATE'
+            WHEN v_is_empty THEN ': load it, or SELECT app.migrate() to begin with default settings'
+            ELSE ': when that has ended, they work' END);
+    ELSIF v_state = '42501' THEN
+        PERFORM sec.raise('SCHEMA_OUTDATED', 'the tables were restored without their owner: SELECT app.migrate()');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.refuse_outdated() IS
+    'Refuses where the tables are those of another release, as RPCs do, or not mps_owner''s: for the SQL parts of mps, which would '
+    'ask for what is not there. Internal. Errors: SCHEMA_OUTDATED.';
+
 CREATE FUNCTION sec.append_only() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -10,6 +10,8 @@ DECLARE
     -- The very first installation: only then are there defaults to be granted.
     v_first boolean := NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                                    WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p'));
+    v_there oid[] := ARRAY(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                           WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S'));
 BEGIN
     -- Types ------------------------------------------------------------------------------------------------------------
     IF to_regtype('app.card_type') IS NULL THEN
@@ -443,10 +445,10 @@ BEGIN
     PERFORM sec.install_books();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
-    -- What is not mps_owner's yet is new, or restored without owners; the grants on what it has are not ours to take back.
+    -- The grants on what was there, also where it was restored without owners, are not ours to take back.
     PERFORM sec.strip_grants(c.oid::regclass)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> sec.owner()
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.oid <> ALL (v_there)
       -- It says who has which level, and was stripped when it was made.
       AND c.oid <> 'sec.level_holders'::regclass;
     FOR v_name IN

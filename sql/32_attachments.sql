@@ -1,5 +1,35 @@
 -- What hangs on the tables and calls functions of the extension: DROP EXTENSION ... CASCADE takes these along, so they are
 -- looked for one by one.
+
+-- A call that began in the library of an older release goes on in it after ALTER EXTENSION UPDATE. These two hold it to the
+-- rules of now. The library knows them by the names of their triggers, and that they have nothing to do about its own rows.
+CREATE FUNCTION sec.refuse_old_claim() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- The order of a recharge (2) is claimed by backends alone, and a trade number (3) is one whatever the method.
+    IF NEW.scope = 3 OR NOT has_function_privilege(sec.caller_role()::name, 'sec.level_backend()', 'EXECUTE') THEN
+        PERFORM sec.raise('SCHEMA_OUTDATED', 'this call began in the library of an earlier release');
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sec.refuse_old_claim() IS
+    'Trigger: refuses an order or trade number that is claimed as before 0.3.0. Internal. Errors: SCHEMA_OUTDATED.';
+
+CREATE FUNCTION sec.count_recharge() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.status = 'processing' THEN
+        INSERT INTO app.pending_recharges (tx_id, card_id) VALUES (NEW.id, NEW.card_id) ON CONFLICT DO NOTHING;
+    ELSIF TG_OP = 'UPDATE' THEN
+        DELETE FROM app.pending_recharges r WHERE r.tx_id = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.count_recharge() IS
+    'Trigger: has app.pending_recharges say which recharges wait, for who writes app.transactions without saying so itself. Internal.';
+
 CREATE FUNCTION sec.install_attachments() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 DECLARE
@@ -56,11 +86,21 @@ BEGIN
             FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed();
     END IF;
 
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'app.external_orders'::regclass AND g.tgname = 'mps_refuse_old_claim') THEN
+        CREATE TRIGGER mps_refuse_old_claim BEFORE INSERT ON app.external_orders
+            FOR EACH ROW WHEN (NEW.scope = 2 OR NEW.scope = 3 AND NEW.scope_no <> 0) EXECUTE FUNCTION sec.refuse_old_claim();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'app.transactions'::regclass AND g.tgname = 'mps_count_recharge') THEN
+        CREATE TRIGGER mps_count_recharge AFTER INSERT OR UPDATE OF status ON app.transactions
+            FOR EACH ROW WHEN (NEW.tx_type = 'recharge') EXECUTE FUNCTION sec.count_recharge();
+    END IF;
+
     IF to_regclass('app.error_codes') IS NULL THEN
         CREATE VIEW app.error_codes WITH (security_invoker = true) AS
             SELECT e.token, e.sqlstate, e.http_status, e.message_en, e.message_zh FROM app.error_list() e;
         COMMENT ON VIEW app.error_codes IS
             'The closed list of errors: MESSAGE is the token, SQLSTATE PTnnn becomes HTTP nnn behind PostgREST';
+        PERFORM sec.strip_grants('app.error_codes');
     END IF;
     IF to_regclass('app.v_user_cards') IS NULL THEN
         CREATE VIEW app.v_user_cards WITH (security_invoker = true) AS
@@ -75,6 +115,7 @@ BEGIN
             FROM app.enterprise_card_bindings b JOIN app.enterprise_cards e ON e.id = b.enterprise_card_id
             WHERE b.member_id = (SELECT sec.uid());
         COMMENT ON VIEW app.v_user_cards IS 'The cards of the signed-in user: the personal one and the enterprise cards it is bound to';
+        PERFORM sec.strip_grants('app.v_user_cards');
     END IF;
     IF to_regclass('app.v_usage_logs') IS NULL THEN
         CREATE VIEW app.v_usage_logs WITH (security_invoker = true) AS
@@ -89,12 +130,12 @@ BEGIN
             'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
             'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
             'archived; a condition on created_at leaves the other months out.';
+        PERFORM sec.strip_grants('app.v_usage_logs');
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND c.relowner <> sec.owner()
     LOOP
-        PERFORM sec.strip_grants(v.view);
         EXECUTE format('ALTER VIEW %s OWNER TO %s', v.view, sec.owner());
     END LOOP;
 END

@@ -6,9 +6,20 @@ DECLARE
     c_version constant integer := 3;
     v_found integer;
 BEGIN
-    SELECT s.schema_version INTO v_found FROM app.settings s FOR UPDATE;
+    IF to_regclass('sec.api_grants') IS NOT NULL THEN
+        -- One at a time: two would meet in the server's catalogs.
+        LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+    -- From a dump of the schema alone there is no row yet.
+    v_found := coalesce((SELECT s.schema_version FROM app.settings s), sec.default_version());
     IF v_found > c_version THEN
         PERFORM sec.raise('SCHEMA_OUTDATED', format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
+    END IF;
+    IF v_found < c_version THEN
+        PERFORM sec.wait_for_calls();
+    ELSIF sec.recharges_are_astray() THEN
+        PERFORM sec.wait_for_calls();
+        PERFORM sec.mend_recharges();
     END IF;
     PERFORM sec.supersede_functions();
     PERFORM sec.install();
@@ -35,8 +46,35 @@ BEGIN
 END
 $migrate$;
 COMMENT ON FUNCTION sec.migrate_tables() IS
-    'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: changes nothing. '
-    'Errors: SCHEMA_OUTDATED where they are newer. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
+    'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: mends what calls of '
+    'an older release left behind, and else changes nothing. Errors: SCHEMA_OUTDATED where they are newer, STATUS_CONFLICT under '
+    'another isolation level than READ COMMITTED. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
+
+CREATE FUNCTION sec.default_version() RETURNS integer
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_get_expr(d.adbin, d.adrelid)::integer
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE d.adrelid = to_regclass('app.settings') AND a.attname = 'schema_version'
+$$;
+COMMENT ON FUNCTION sec.default_version() IS
+    'Which layout the tables have by the default of settings.schema_version, also where they have no rows. Internal.';
+
+CREATE FUNCTION sec.wait_for_calls() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would miss what calls write that are waited for');
+    END IF;
+    -- What calls under way have written is there to be seen once these are had. Settings first: a session that does not know
+    -- them begins with them. Who comes later waits, and goes on as an older release does: app.external_orders and
+    -- app.transactions have triggers for that.
+    LOCK TABLE app.settings IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE app.external_orders, app.transactions IN SHARE ROW EXCLUSIVE MODE;
+END
+$$;
+COMMENT ON FUNCTION sec.wait_for_calls() IS
+    'Waits for every call that has claimed an order or written a transaction, and keeps others from it until the end of the '
+    'transaction. Errors: STATUS_CONFLICT under another isolation level than READ COMMITTED. Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -49,13 +87,7 @@ BEGIN
         'recharge (scope_no: number of the personal, enterprise card)';
     COMMENT ON COLUMN app.external_orders.tx_id IS
         'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
-    INSERT INTO app.pending_recharges (tx_id, card_id)
-    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
-    -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
-    UPDATE app.external_orders o SET scope_no = 0
-    WHERE o.scope = 3 AND o.scope_no <> 0
-      AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.order_id = o.order_id
-                        AND x.scope_no <> o.scope_no AND (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no));
+    PERFORM sec.mend_recharges();
     -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
     DELETE FROM app.external_orders o
     WHERE o.scope = 2 AND EXISTS (SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
@@ -102,6 +134,41 @@ END
 $$;
 COMMENT ON FUNCTION sec.mend_signup() IS
     'Adds the trigger that sign-up of an older release lacks, if it can be had within two seconds. Internal: sec.migrate_signup() calls it.';
+
+CREATE FUNCTION sec.recharges_are_astray() RETURNS boolean
+    -- In PL/pgSQL, because an older release has not all of these tables.
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM app.pending_recharges r
+                   FULL JOIN (SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing') t ON t.id = r.tx_id
+                   WHERE r.card_id IS DISTINCT FROM t.card_id)
+        OR EXISTS (SELECT FROM app.external_orders o
+                   LEFT JOIN app.external_orders x ON x.scope_no = 0 AND x.scope = 3 AND x.order_id = o.order_id
+                   WHERE o.scope_no IN (1, 2, 3) AND o.scope = 3 AND (x.tx_id IS NULL OR x.tx_id = o.tx_id));
+END
+$$;
+COMMENT ON FUNCTION sec.recharges_are_astray() IS 'Whether there is something for sec.mend_recharges() to do. Internal.';
+
+CREATE FUNCTION sec.mend_recharges() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM app.pending_recharges r
+    WHERE NOT EXISTS (SELECT FROM app.transactions t WHERE t.id = r.tx_id AND t.card_id = r.card_id AND t.status = 'processing');
+    INSERT INTO app.pending_recharges (tx_id, card_id)
+    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
+    -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
+    DELETE FROM app.external_orders o
+    WHERE o.scope = 3 AND o.scope_no <> 0
+      AND EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.scope_no = 0 AND x.order_id = o.order_id AND x.tx_id = o.tx_id);
+    UPDATE app.external_orders o SET scope_no = 0
+    WHERE o.scope = 3 AND o.scope_no <> 0
+      AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.order_id = o.order_id AND x.scope_no <> o.scope_no
+                        AND (x.scope_no = 0 OR (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no)));
+END
+$$;
+COMMENT ON FUNCTION sec.mend_recharges() IS
+    'Has app.pending_recharges say what waits, and trade numbers claimed as they are from 0.3.0 on. After sec.wait_for_calls(). '
+    'Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -32,6 +32,7 @@ CREATE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     PERFORM sec.check_months_ahead(p_ahead);
     -- So that a dump without privileges says by which names roles go today.
     PERFORM sec.note_grants();

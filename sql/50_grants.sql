@@ -317,13 +317,23 @@ DECLARE
 BEGIN
     PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s', v_verb, v_whom));
     FOR v IN
-        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target
+        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target, n.nspname = 'mps_compat' AS compat
         FROM sec.api_functions() f
-        JOIN pg_proc p ON format('%s.%s', p.pronamespace::regnamespace, p.proname) = f.func
+        -- As it was in an earlier release, a function is granted with the one of now.
+        JOIN pg_namespace n ON n.nspname IN ('app', 'audit', 'sec', 'mps_compat')
+        JOIN pg_proc p ON p.pronamespace = n.oid AND format('%s.%s', CASE n.nspname WHEN 'mps_compat' THEN 'app' ELSE n.nspname END, p.proname) = f.func
         WHERE f.level = p_level OR (p_level = 'backend' AND f.level = 'client')
     LOOP
+        IF v.compat AND p_grant THEN
+            PERFORM sec.run_ddl(format('GRANT USAGE ON SCHEMA mps_compat %s', v_whom));
+        END IF;
         PERFORM sec.run_ddl(format('%s EXECUTE ON %s %s', v_verb, v.target, v_whom));
     END LOOP;
+    IF NOT p_grant AND to_regnamespace('mps_compat') IS NOT NULL
+       AND NOT EXISTS (SELECT FROM pg_proc p, aclexplode(p.proacl) a
+                       WHERE p.pronamespace = to_regnamespace('mps_compat') AND a.grantee = p_role) THEN
+        PERFORM sec.run_ddl(format('REVOKE USAGE ON SCHEMA mps_compat %s', v_whom));
+    END IF;
     IF p_level IN ('client', 'backend') THEN
         FOR v IN SELECT c.tab, c.cols
                  FROM (SELECT * FROM sec.api_columns() UNION ALL SELECT * FROM sec.backend_columns() WHERE p_level = 'backend') c
@@ -396,6 +406,7 @@ BEGIN
     IF p_role = 'anon' OR v_role = sec.owner() THEN
         PERFORM sec.raise('NOT_ALLOWED', 'this role gets nothing of mps');
     END IF;
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     PERFORM sec.give_level(v_role, p_level);
 END
@@ -405,7 +416,7 @@ COMMENT ON FUNCTION sec.grant_api(text, text) IS
     'p_level: client (behind PostgREST or one''s own server), backend (the shop''s own server), operator (maintenance), signup '
     '(app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; '
     'audited. For a superuser.\n'
-    'Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+    'Errors: INVALID_ARGUMENT, NOT_ALLOWED, SCHEMA_OUTDATED.';
 
 CREATE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -417,6 +428,7 @@ BEGIN
     IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
     END IF;
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
     -- Remembered, or given past sec.grant_api(): both are taken back. A backend has the clients' marker anyway.
@@ -441,4 +453,4 @@ $$;
 COMMENT ON FUNCTION sec.revoke_api(text, text) IS
     E'Takes back what sec.grant_api() gave, for good; audited.\n'
     'p_level: client, backend, operator, signup. Also forgets a grant whose role is gone. For a superuser.\n'
-    'Errors: INVALID_ARGUMENT.';
+    'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';

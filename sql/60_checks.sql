@@ -117,9 +117,13 @@ COMMENT ON FUNCTION sec.refuse_shadows() IS
     'certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
 
 CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
     SET jit = off SET quote_all_identifiers = off AS $check$
+#variable_conflict use_column
+BEGIN
+    PERFORM sec.refuse_outdated();
+    RETURN QUERY
     WITH
     -- Everything in the three schemas, in the one of archived months and in the one of functions as they were.
     spaces AS (
@@ -323,9 +327,11 @@ CREATE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detai
                (19, 'remembered grants belong to roles that exist')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
-    FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place
+    FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place;
+END
 $check$;
 COMMENT ON FUNCTION sec.security_check() IS
     E'One row per rule of the security model: whether it holds, and what breaks it.\n'
     'For operators.\n'
-    'Results: rule, ok (whether it holds), detail (what breaks it).';
+    'Results: rule, ok (whether it holds), detail (what breaks it).\n'
+    'Errors: SCHEMA_OUTDATED.';

@@ -284,7 +284,9 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
            OR a.tx_type <> CASE WHEN o.scope = 1 THEN 'payment' ELSE 'recharge' END::app.tx_type
            OR (o.scope = 1 AND a.merchant_id IS DISTINCT FROM o.scope_no)
         UNION ALL
-        SELECT 'orders', format('%s: trade number %L credited another recharge, too, before 0.3.0', coalesce(a.tx_no, o.tx_id::text), left(o.order_id, 40))
+        SELECT 'orders', format('%s: trade number %L %s', coalesce(a.tx_no, o.tx_id::text), left(o.order_id, 40),
+                                CASE WHEN EXISTS (SELECT FROM app.external_orders x WHERE x.scope_no = 0 AND x.scope = 3 AND x.order_id = o.order_id)
+                                     THEN 'credited another recharge, too, before 0.3.0' ELSE 'is claimed as before 0.3.0: SELECT app.migrate()' END)
         FROM orders o LEFT JOIN asked a ON a.id = o.tx_id WHERE o.scope = 3 AND o.scope_no <> 0$q$),
     (10, ARRAY['compensations'], $q$
         , adjusted AS (SELECT t.id, t.tx_no, t.card_id, t.original_tx_no, t.final_amount FROM app.transactions t

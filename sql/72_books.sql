@@ -122,6 +122,7 @@ DECLARE
                    CASE t.tx_type WHEN 'payment' THEN -t.final_amount ELSE t.final_amount END AS change
             FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2)$w$;
 BEGIN
+    PERFORM sec.refuse_outdated();
     IF v_from >= v_to THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
     END IF;
@@ -187,4 +188,4 @@ COMMENT ON FUNCTION app.verify_books(timestamptz, timestamptz) IS
     'months only, so it compares a card with its movements where the last one lies in it; of keys and orders it looks at those '
     'whose numbers lie between the range''s. For operators, also on a standby.\n'
     'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
-    'Errors: INVALID_ARGUMENT.';
+    'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';

@@ -228,6 +228,7 @@ DECLARE
     v_events bigint;
     v_seals bigint;
 BEGIN
+    PERFORM sec.refuse_outdated();
     IF v_from >= v_to THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
     END IF;
@@ -353,4 +354,4 @@ COMMENT ON FUNCTION audit.verify(timestamptz, timestamptz, text) IS
     'was kept elsewhere; without it, whoever rewrote the log and all its seals, or took the last ones away, is not found. Events '
     'that are not sealed yet are not looked at. For operators, also on a standby.\n'
     'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
-    'Errors: INVALID_ARGUMENT.';
+    'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';

@@ -166,27 +166,16 @@ DECLARE
     c_tx_numbers constant bigint := 35000000000;
     c_numbers_alarm constant numeric := 0.8;
     v record;
-    v_answer text;
     v_message text;
 BEGIN
-    -- Only the library knows its version: any RPC answers SCHEMA_OUTDATED before anything else. Then there is no more to say: the
-    -- rest asks tables that an older release may not have.
     BEGIN
-        PERFORM app.get_settings();
+        PERFORM sec.refuse_outdated();
     EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
-    END;
-    IF v_answer = 'SCHEMA_OUTDATED' THEN
-        -- app.migrate() helps where the tables are older, or without rows. Where they are newer it answers SCHEMA_OUTDATED itself.
-        RETURN QUERY
-            SELECT 'schema_version'::text, false, v_message || CASE
-                WHEN s.versions[1]::integer < s.versions[2]::integer THEN ': SELECT app.migrate()'
-                WHEN s.versions IS NOT NULL THEN ': install the release of mps that they are of, then ALTER EXTENSION mps UPDATE'
-                WHEN NOT EXISTS (SELECT FROM app.settings) THEN ': load it, or SELECT app.migrate() to begin with default settings'
-                ELSE ': when that has ended, they work' END
-            FROM (SELECT regexp_match(v_message, 'version (\d+), the library (\d+)') AS versions) s;
+        -- There is no more to say: the rest asks tables that an older release may not have.
+        GET STACKED DIAGNOSTICS v_message = PG_EXCEPTION_DETAIL;
+        RETURN QUERY SELECT 'schema_version'::text, false, v_message;
         RETURN;
-    END IF;
+    END;
 
     SELECT count(*) AS ahead INTO v
     FROM generate_series(1, 120) n

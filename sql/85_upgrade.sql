@@ -18,6 +18,7 @@ DECLARE
 BEGIN
     IF to_regnamespace('mps_compat') IS NULL THEN
         CREATE SCHEMA mps_compat;
+        PERFORM sec.strip_schema('mps_compat');
         COMMENT ON SCHEMA mps_compat IS 'MPS: functions as they were in earlier releases, for views and functions that still use them';
     END IF;
     IF (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'mps_compat') <> sec.owner() THEN
@@ -27,18 +28,23 @@ BEGIN
                      AND NOT coalesce((SELECT r.rolsuper OR r.oid = sec.owner() FROM pg_roles r WHERE r.oid = p.proowner), false)) THEN
             PERFORM sec.raise('STATUS_CONFLICT', 'the schema mps_compat holds objects that are not of mps: rename it');
         END IF;
-        PERFORM sec.strip_schema('mps_compat');
         EXECUTE format('ALTER SCHEMA mps_compat OWNER TO %s', sec.owner());
     END IF;
-    FOR v IN SELECT p.oid::regprocedure AS func FROM pg_proc p
-             WHERE p.pronamespace = 'mps_compat'::regnamespace AND p.proowner <> sec.owner()
+    FOR v IN SELECT p.oid::regprocedure AS func, p.proowner <> sec.owner() AS unowned, p.proacl IS NULL AS ungranted
+             FROM pg_proc p WHERE p.pronamespace = 'mps_compat'::regnamespace
     LOOP
-        EXECUTE format('ALTER FUNCTION %s OWNER TO %s', v.func, sec.owner());
+        IF v.unowned THEN
+            EXECUTE format('ALTER FUNCTION %s OWNER TO %s', v.func, sec.owner());
+        END IF;
+        -- Restored without privileges: then everybody may execute it. Those of the levels come back with the levels.
+        IF v.ungranted THEN
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', v.func);
+        END IF;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.install_compat() IS
-    'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it. Internal.';
+    'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it, which is not everybody''s to execute. Internal.';
 
 CREATE FUNCTION sec.forward_function(p_schema text, p_arguments text, p_types text[], p_like oid, p_to oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$

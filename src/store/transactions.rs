@@ -178,8 +178,9 @@ pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
 /// Inserts a recharge that waits for its money, and counts it among its card's.
 pub fn insert_pending(db: &Db, tx: &Tx) {
     assert!(tx.tx_type == TxType::Recharge && tx.status == TxStatus::Processing);
-    insert(db, tx);
+    // First: where the row goes by the statement, a trigger counts what is not counted.
     db.run_once("INSERT INTO app.pending_recharges (tx_id, card_id) VALUES ($1, $2)", &[p(tx.id.raw()), p(tx.card_id)]);
+    insert(db, tx);
 }
 
 /// How many recharges of a card wait for their money; no more than `enough` are looked at.

@@ -117,6 +117,16 @@ unsafe fn has_columns(relation: Relation, table: &Table) -> bool {
         })
 }
 
+/// Triggers of ours that hold calls of older releases to the rules of now (sql/32_attachments.sql). What this library writes
+/// gives them nothing to do: it claims by those rules, and says itself which recharges wait.
+const FOR_OLDER_RELEASES: [&CStr; 2] = [c"mps_refuse_old_claim", c"mps_count_recharge"];
+
+unsafe fn is_for_older_releases(trigger: *const pg_sys::Trigger) -> bool {
+    // SAFETY: a name ends with a NUL.
+    let name = unsafe { CStr::from_ptr((*trigger).tgname) };
+    FOR_OLDER_RELEASES.contains(&name)
+}
+
 /// Whether rows are computed in part (generated columns).
 unsafe fn computes_columns(relation: Relation) -> bool {
     let Some(c) = (unsafe { (*(*relation).rd_att).constr.as_ref() }) else { return false };

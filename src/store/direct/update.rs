@@ -1,8 +1,8 @@
 //! Updating one row of a version that was read: what an UPDATE does whose condition is that version. Besides what the module
-//! asks: no triggers of an UPDATE but those of foreign keys, whose columns must stay as they are; no CHECK but those that the
+//! asks: no triggers of an UPDATE but those for older releases and those of foreign keys, whose columns must stay as they are; no CHECK but those that the
 //! caller has asserted; no generated columns. A partition's own constraint is skipped: the columns that pick it never change.
 
-use super::{Table, close, computes_columns, open, open_target};
+use super::{Table, close, computes_columns, is_for_older_releases, open, open_target};
 use crate::store::row::RowVersion;
 use crate::store::spi::Param;
 use mps_domain::month::Month;
@@ -233,7 +233,8 @@ unsafe fn insert_index_entries(relation: Relation, slot: *mut TupleTableSlot, in
     }
 }
 
-/// Whether the triggers that run after the update of a row are those of foreign keys, and none of them has anything to do.
+/// Whether the triggers that run after the update of a row are those for older releases and of foreign keys, and none of them
+/// has anything to do.
 unsafe fn moves_no_key(relation: Relation, old: *mut TupleTableSlot, new: *mut TupleTableSlot) -> bool {
     unsafe {
         let Some(t) = (*relation).trigdesc.as_ref() else { return true };
@@ -248,7 +249,7 @@ unsafe fn moves_no_key(relation: Relation, old: *mut TupleTableSlot, new: *mut T
             match pg_sys::RI_FKey_trigger_type((*trigger).tgfoid) as u32 {
                 pg_sys::RI_TRIGGER_PK => !pg_sys::RI_FKey_pk_upd_check_required(trigger, relation, old, new),
                 pg_sys::RI_TRIGGER_FK => !pg_sys::RI_FKey_fk_upd_check_required(trigger, relation, old, new),
-                _ => false,
+                _ => is_for_older_releases(trigger),
             }
         })
     }

@@ -5,6 +5,7 @@
 //! - [`Shop`]: a merchant with a cashier, and short names for what happens at the till
 //! - [`manual`]: documents whose commands are run
 //! - [`books`]: what must hold of the tables after whatever happened
+//! - [`releases`]: databases of earlier releases, and sessions that run their libraries
 //!
 //! The server is the one that PGHOST, PGPORT and PGUSER (a superuser) name; the roles below must be able to log in
 //! without a password, as in the cluster of `tools/cluster`.
@@ -15,6 +16,7 @@ mod db;
 pub mod manual;
 mod meter;
 mod race;
+pub mod releases;
 mod session;
 mod shop;
 

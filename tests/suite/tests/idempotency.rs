@@ -292,7 +292,7 @@ fn old_keys_and_payment_orders_are_forgotten_and_recharge_orders_never() {
     let old = shop.superuser.value("select to_char(now() - interval '6 months', 'YYMM')");
     shop.superuser.run(&format!(
         "insert into app.idempotency_keys values (1, {old}00000000001, 1, 'old');
-         insert into app.external_orders values (1, {old}00000000001, 1, 'old'), (2, {old}00000000002, 2, 'recharge'), (2, {old}00000000002, 3, 'trade')"
+         insert into app.external_orders values (1, {old}00000000001, 1, 'old'), (2, {old}00000000002, 2, 'recharge'), (0, {old}00000000002, 3, 'trade')"
     ));
     shop.superuser.run("call app.expire_keys()");
     let left = shop.superuser.column("select idempotency_key from app.idempotency_keys union all select order_id from app.external_orders order by 1");

@@ -1,17 +1,12 @@
 //! From one release to the next: with data in it, with the old library still loaded, by ALTER EXTENSION and by an old dump.
 //! Each old release is the real one: its install script as it was released, its library built from the repository's history.
 
+use mps_tests::releases::{OLD, Old, copy, installed, old_backend, old_releases, top};
 use mps_tests::{Db, Scratch, Session, Shop, program, q};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
-
-/// The releases before this one.
-const OLD: [&str; 2] = ["0.1.0", "0.2.0"];
 
 /// Install scripts that were released, and what they must be for ever.
 const RELEASED: &[(&str, &str)] = &[
@@ -19,10 +14,6 @@ const RELEASED: &[(&str, &str)] = &[
     ("sql/mps--0.1.0--0.2.0.sql", "9190fb483b4ff766685749c552f13408236fc32e1328354c30ea08ebb9f8ab5a"),
     ("sql/mps--0.2.0.sql", "f23bc1a3752315ba38c458f0b6184b4155445453da8fd54bd00eaf303bdb9da9"),
 ];
-
-fn top() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "..", ".."].iter().collect()
-}
 
 #[test]
 fn a_released_script_is_never_edited() {
@@ -66,57 +57,6 @@ fn every_release_kept_has_its_own_library() {
          join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and e.extname = 'mps' where p.probin is not null",
     );
     assert_eq!(libraries, [format!("mps-{}", env!("CARGO_PKG_VERSION"))]);
-}
-
-/// A release from before, and the options of a session that runs its library.
-struct Old {
-    version: &'static str,
-    options: String,
-}
-
-/// The releases that this server takes and whose library can be built; says aloud which are left out, and why.
-fn old_releases() -> &'static [Old] {
-    static RELEASES: OnceLock<Vec<Old>> = OnceLock::new();
-    RELEASES.get_or_init(|| {
-        let says = program("pg_config", &["--version"]).expect("pg_config");
-        let major = says.trim_start_matches("PostgreSQL ").split(['.', ' ']).next().unwrap();
-        OLD.into_iter()
-            .filter_map(|version| {
-                // The install script of 0.1.0 fails on PostgreSQL 17 and newer, which nobody had it on.
-                if version == "0.1.0" && major.parse::<u32>().expect("a number") >= 17 {
-                    eprintln!("SKIPPED: {version} cannot be installed on {says}");
-                    return None;
-                }
-                Some(Old { version, options: library_of(version)? })
-            })
-            .collect()
-    })
-}
-
-fn library_of(version: &str) -> Option<String> {
-    let out = Command::new(top().join("tools/released-library"))
-        .arg(version)
-        .env("PG_CONFIG", program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config")
-        .output()
-        .expect("tools/released-library runs");
-    match out.status.code() {
-        Some(0) => {
-            let directory = String::from_utf8(out.stdout).expect("a path");
-            Some(format!("-c dynamic_library_path={}:$libdir", directory.trim()))
-        }
-        Some(3) => {
-            eprintln!("SKIPPED: the repository's history does not reach back to {version}");
-            None
-        }
-        _ => panic!("the library of {version}: {}", String::from_utf8_lossy(&out.stderr)),
-    }
-}
-
-/// A session in the old library, in the shoes of the shop's server (decided by SET ROLE, as behind PostgREST).
-fn old_backend(db: &Db, options: &str) -> Session {
-    let session = db.superuser_with(options);
-    session.become_role("service_role", r#"{"role":"service_role"}"#);
-    session
 }
 
 /// What a database consists of, as text without oids: relations, columns, constraints, functions, privileges and so on.
@@ -170,16 +110,6 @@ fn same(was: &BTreeSet<String>, is: &BTreeSet<String>) {
 /// The schema of a fresh install of this release.
 fn fresh() -> BTreeSet<String> {
     schema(&Db::new().superuser())
-}
-
-/// Makes the old release in an empty database.
-fn installed(old: &Old) -> Db {
-    let db = Db::empty();
-    drop(Db::new()); // the roles
-    let superuser = db.superuser_with(&old.options);
-    superuser.run(&format!("create extension mps version '{}'", old.version));
-    superuser.run("select sec.grant_api('app_role', 'client')");
-    db
 }
 
 /// The old release, as its own library made it, with a shop in which everything has happened.
@@ -433,13 +363,6 @@ fn a_dump_of_the_old_release_is_migrated() {
         trades_on(&db);
         db.with_books();
     }
-}
-
-/// One database into another, by a dump.
-fn copy(from: &Db, to: &Db) {
-    let file = Scratch::new("upgrade.dump");
-    program("pg_dump", &["-Fc", "-f", file.path(), &from.name]).expect("dumps");
-    program("pg_restore", &["--exit-on-error", "-d", &to.name, file.path()]).unwrap_or_else(|e| panic!("{e}"));
 }
 
 /// Everything that somebody can hang on the functions of the API, made in the schema `public`: a view and a materialised
