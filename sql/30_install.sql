@@ -440,6 +440,17 @@ BEGIN
         COMMENT ON TABLE app.job_runs IS
             'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
     END IF;
+    IF to_regclass('app.month_rehearsals') IS NULL THEN
+        CREATE TABLE app.month_rehearsals (
+            singleton    boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            month        date        NOT NULL,
+            rehearsed_at timestamptz NOT NULL,
+            problem      text
+        );
+        COMMENT ON TABLE app.month_rehearsals IS
+            'The last time that app.maintain_partitions() tried out whether the next missing month could be made and written to';
+        COMMENT ON COLUMN app.month_rehearsals.problem IS 'What would stop it; NULL: nothing.';
+    END IF;
     PERFORM sec.install_grants();
     PERFORM sec.install_compat();
     PERFORM sec.install_books();

@@ -29,22 +29,39 @@ $$;
 COMMENT ON FUNCTION sec.job_batch(text, bigint, boolean) IS 'Notes one batch of a maintenance job; true when it was the last. Internal.';
 
 CREATE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    -- Shorter than deadlock_timeout, so that no autovacuum gives way to this.
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'
+    SET default_tablespace = '' SET default_table_access_method = 'heap' AS $$
+DECLARE
+    v_month date := date_trunc('month', (now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date;
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
     PERFORM sec.check_months_ahead(p_ahead);
+    PERFORM sec.refuse_shadows();
     -- So that a dump without privileges says by which names roles go today.
     PERFORM sec.note_grants();
-    RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
+    BEGIN
+        IF EXISTS (SELECT FROM sec.missing_tables(v_month)) THEN
+            RETURN sec.make_month_tables(v_month);
+        END IF;
+        PERFORM sec.dress_made_month(v_month);
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN NULL;
+    END;
+    RETURN false;
 END
 $$;
 COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS
-    E'Makes the month that is p_ahead months from now, if it is missing.\n'
-    'One batch of app.maintain_partitions().';
+    E'Makes the month that is p_ahead months from now, if it is missing, or gives it the settings that the present month has got since.\n'
+    'NULL: a lock was not to be had at once. One batch of app.maintain_partitions().';
 
 CREATE PROCEDURE app.maintain_partitions(p_months_ahead integer DEFAULT 3)
     LANGUAGE plpgsql AS $$
+DECLARE
+    v_made boolean;
+    v_any boolean;
+    v_done boolean;
 BEGIN
     IF pg_catalog.pg_is_in_recovery() THEN
         RAISE NOTICE 'standby: nothing to do';
@@ -52,17 +69,46 @@ BEGIN
     END IF;
     PERFORM sec.check_months_ahead(p_months_ahead);
     PERFORM sec.job_batch('maintain_partitions', 1, true);
-    FOR v_ahead IN 0 .. p_months_ahead LOOP
-        PERFORM app.maintain_partitions_batch(v_ahead);
-        COMMIT;
+    COMMIT;
+    -- First the rehearsal: what would stop a month is noted before it stops one. Again where months were made: of the next.
+    FOR v_round IN 1 .. 2 LOOP
+        FOR v_try IN 1 .. 5 LOOP
+            v_done := app.rehearse_month_batch();
+            COMMIT;
+            EXIT WHEN v_done;
+            PERFORM pg_catalog.pg_sleep(0.25);
+            COMMIT;
+        END LOOP;
+        EXIT WHEN v_any IS NOT NULL;
+        v_any := false;
+        FOR v_ahead IN 0 .. p_months_ahead LOOP
+            FOR v_try IN 1 .. 10 LOOP
+                v_made := app.maintain_partitions_batch(v_ahead);
+                COMMIT;
+                EXIT WHEN v_made IS NOT NULL;
+                -- So that who queued behind the attempt gets through first.
+                PERFORM pg_catalog.pg_sleep(0.25);
+                COMMIT;
+            END LOOP;
+            IF v_made IS NULL THEN
+                PERFORM sec.raise('STATUS_CONFLICT', 'not all months are made or have what the present one has: in 10 tries a lock was not '
+                                  'to be had (who runs ANALYZE or VACUUM of the partitioned tables in a long transaction keeps it); app.health() says who has one');
+            END IF;
+            v_any := v_any OR v_made;
+        END LOOP;
+        EXIT WHEN NOT v_any;
     END LOOP;
+    IF NOT v_done THEN
+        RAISE WARNING 'mps: whether the next month can be made was not tried out: in 5 tries a lock was not to be had';
+    END IF;
     PERFORM sec.job_batch('maintain_partitions', 0, false);
     COMMIT;
 END
 $$;
 COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
     E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
-    'Charges go on meanwhile.';
+    'Tries out whether the next one could be made and written to, for app.health(); gives months made before the settings that the '
+    'present one has got since. Charges go on meanwhile. Errors: STATUS_CONFLICT where a lock was not to be had in 20 tries.';
 
 CREATE FUNCTION sec.check_months_ahead(p_months_ahead integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

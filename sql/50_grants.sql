@@ -47,6 +47,7 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
         ('sec.raise', 'operator'),
         ('app.maintain_partitions', 'operator'),
         ('app.maintain_partitions_batch', 'operator'),
+        ('app.rehearse_month_batch', 'operator'),
         ('app.expire_cards', 'operator'),
         ('app.expire_cards_batch', 'operator'),
         ('app.expire_qrcodes', 'operator'),

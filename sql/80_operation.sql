@@ -177,13 +177,7 @@ BEGIN
         RETURN;
     END;
 
-    SELECT count(*) AS ahead INTO v
-    FROM generate_series(1, 120) n
-    WHERE NOT EXISTS (
-        SELECT FROM generate_series(0, n) k, unnest(ARRAY['app.transactions_', 'app.point_ledger_', 'audit.event_log_']) t
-        WHERE to_regclass(t || to_char(now() + make_interval(months => k), 'YYYYMM')) IS NULL);
-    RETURN QUERY SELECT 'partitions'::text, v.ahead >= 1,
-                        format('%s months ahead are made%s', v.ahead, CASE WHEN v.ahead < 1 THEN ': CALL app.maintain_partitions()' ELSE '' END);
+    RETURN QUERY SELECT * FROM sec.health_of_months(c_missed_runs * interval '1 day');
 
     SELECT count(*) AS events, clock_timestamp() - min(e.happened_at) AS age INTO v
     FROM audit.event_log e WHERE e.id > coalesce((SELECT max(s.last_id) FROM audit.seals s), 0);

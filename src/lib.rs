@@ -23,8 +23,10 @@ pgrx::extension_sql_file!("../sql/30_install.sql", name = "install", requires = 
 pgrx::extension_sql_file!("../sql/32_attachments.sql", name = "attachments", requires = ["install"]);
 pgrx::extension_sql_file!("../sql/34_migrate_tables.sql", name = "migrate_tables", requires = ["attachments"]);
 pgrx::extension_sql_file!("../sql/36_months.sql", name = "months", requires = ["migrate_tables"]);
-pgrx::extension_sql_file!("../sql/38_descriptions.sql", name = "descriptions", requires = ["months"]);
-pgrx::extension_sql_file!("../sql/40_procedures.sql", name = "procedures", requires = ["descriptions"]);
+pgrx::extension_sql_file!("../sql/37_month_settings.sql", name = "month_settings", requires = ["months"]);
+pgrx::extension_sql_file!("../sql/38_descriptions.sql", name = "descriptions", requires = ["month_settings"]);
+pgrx::extension_sql_file!("../sql/39_rehearsal.sql", name = "rehearsal", requires = ["descriptions"]);
+pgrx::extension_sql_file!("../sql/40_procedures.sql", name = "procedures", requires = ["rehearsal"]);
 pgrx::extension_sql_file!("../sql/50_grants.sql", name = "grants", requires = ["procedures"]);
 pgrx::extension_sql_file!("../sql/60_checks.sql", name = "checks", requires = ["grants"]);
 pgrx::extension_sql_file!("../sql/70_books_rules.sql", name = "books_rules", requires = ["checks"]);

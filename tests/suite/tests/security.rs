@@ -557,49 +557,6 @@ fn the_audit_log_is_append_only_to_everybody() {
 }
 
 #[test]
-fn everything_that_changes_something_is_audited() {
-    let shop = Shop::open();
-    let ming = shop.member("100.00");
-    let other = shop.member("0");
-    let paid = shop.charge(&ming, "10.00");
-    let waiting = [shop.pending(&ming, "1.00"), shop.pending(&ming, "2.00")];
-    let company = shop.company("1.000", "0", &ming);
-    let lost = shop.member("1.00");
-    shop.set_card(&lost.card, "personal", "lost");
-    for (action, sql) in [
-        ("member.registered", "select * from app.register_member('x')".to_owned()),
-        ("card.code_rotated", format!("select * from app.rotate_card_qr('{}')", ming.card)),
-        ("refund", Shop::refund_sql(&paid["tx_no"], "1.00", "")),
-        ("recharge", format!("select * from app.user_recharge_personal_card('{}', 1, 'cash')", ming.card)),
-        ("recharge", format!("select * from app.user_recharge_enterprise_card_admin('{}', 1, 'cash')", company.card)),
-        ("recharge.confirmed", format!("select * from app.confirm_recharge('{}', 1, 'g')", waiting[0])),
-        ("recharge.failed", format!("select * from app.fail_recharge('{}', 'x')", waiting[1])),
-        ("card.member_bound", format!("select app.enterprise_add_member('{}', '{}')", company.card_no, other.id)),
-        ("card.member_unbound", format!("select app.enterprise_remove_member('{}', '{}')", company.card_no, other.id)),
-        ("merchant.created", "select * from app.create_merchant('SHOP-007', 'x')".into()),
-        ("merchant.user_set", format!("select app.set_merchant_user('{SHOP}', '{}')", other.id)),
-        ("merchant.user_removed", format!("select app.remove_merchant_user('{SHOP}', '{}')", other.id)),
-        ("merchant.status_set", format!("select app.set_merchant_status('{SHOP}', false, 'x')")),
-        ("card.issued", "select * from app.create_enterprise_card('x')".into()),
-        ("member.status_set", format!("select app.set_member_status('{}', 'suspended', 'x')", other.id)),
-        ("card.status_set", format!("select app.set_card_status('{}', 'personal', 'frozen', 'x')", ming.card)),
-        ("card.expiry_set", format!("select app.set_card_expiry('{}', 'personal', '2090-01-01', 'x')", ming.card)),
-        ("card.replaced", format!("select * from app.replace_card('{}', 'x')", lost.card)),
-        ("points.adjusted", format!("select * from app.adjust_points('{}', 5, 'x')", ming.card)),
-        ("adjustment", format!("select * from app.compensate_tx('{}', 1, 'x')", &paid["tx_no"])),
-        ("settings.updated", r#"select app.update_settings('{"qr_ttl_seconds": 77}')"#.into()),
-    ] {
-        let last = shop.superuser.value("select coalesce(max(id), 0) from audit.event_log");
-        shop.backend.run(&sql);
-        let events = shop.superuser.rows(&format!(
-            "select action, actor_role, abs(extract(epoch from happened_at - now())) < 60 as now from audit.event_log where id > {last} and action = '{action}'"
-        ));
-        assert!(!events.is_empty(), "{sql} left no event {action}");
-        assert!(events.iter().all(|e| e.values()[1..] == ["service_role", "t"]), "{sql}: {events:?}");
-    }
-}
-
-#[test]
 fn no_audit_event_holds_a_code_or_a_hash() {
     let (shop, _, ming, _) = lively();
     let code = shop.code(&ming);
@@ -611,6 +568,8 @@ fn no_audit_event_holds_a_code_or_a_hash() {
         &code[8..40]
     );
     assert_eq!(shop.superuser.value(&found), "0");
+    // There is one that could.
+    assert_eq!(&shop.last_event(&ming.card_no)["action"], "card.code_rotated");
 }
 
 #[test]

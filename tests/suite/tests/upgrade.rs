@@ -46,6 +46,42 @@ fn a_comment_that_changed_is_missed_in_an_upgrade_script() {
 }
 
 #[test]
+fn a_new_function_comes_with_its_comment_or_not_at_all() {
+    const NEW: &str =
+        "CREATE FUNCTION app.new_one() RETURNS void\n    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';\n";
+    let copy = Scratch::new("upgrade-script-new");
+    std::fs::create_dir_all(copy.path()).expect("a directory");
+    for what in ["sql", "tools", "Cargo.toml"] {
+        program("cp", &["-a", top().join(what).to_str().unwrap(), copy.path()]).expect("copies");
+    }
+    let script = format!("{}/tools/upgrade-script", copy.path());
+    let rpcs = format!("{}/sql/20_rpcs.sql", copy.path());
+    let text = std::fs::read_to_string(&rpcs).expect("the RPCs");
+    for (comment, written) in [
+        ("COMMENT ON FUNCTION app.new_one IS\n    'Something new; not old.';\n", true),
+        ("COMMENT ON FUNCTION app.new_one() IS 'Something new; not old.';\n", true),
+        ("COMMENT ON FUNCTION app.new_one\n    IS 'Something new; not old.';\n", true),
+        ("comment on function app.new_one is 'Something new; not old.';\n", false),
+        ("COMMENT ON  FUNCTION app.new_one IS 'Something new; not old.';\n", false),
+        ("", false),
+    ] {
+        std::fs::write(&rpcs, format!("{text}{NEW}{comment}")).expect("writes");
+        let outcome = program(&script, &[]);
+        if !written {
+            assert!(outcome.expect_err(comment).contains("app.new_one"), "{comment}");
+            continue;
+        }
+        outcome.unwrap_or_else(|e| panic!("{comment}: {e}"));
+        for old in OLD {
+            let upgrade =
+                std::fs::read_to_string(format!("{}/sql/mps--{old}--{}.sql", copy.path(), env!("CARGO_PKG_VERSION")));
+            let upgrade = upgrade.expect("the script");
+            assert!(upgrade.contains(NEW) && upgrade.contains(comment), "{comment}: not in the script of {old}");
+        }
+    }
+}
+
+#[test]
 fn every_release_kept_has_its_own_library() {
     for old in OLD {
         let control = std::fs::read_to_string(top().join(format!("sql/mps--{old}.control"))).expect(old);

@@ -1,0 +1,195 @@
+//! Every function that changes something leaves an audit event. Which functions there are says the database, not this file: a
+//! new one that is nowhere below fails here.
+
+use mps_tests::{Member, SHOP, Shop, q};
+use std::collections::BTreeSet;
+
+/// What operators run that changes nothing of anybody's, and what it does instead.
+const NO_EVENT: &[(&str, &str)] = &[
+    ("app.maintain_partitions", "makes months that are empty"),
+    ("app.maintain_partitions_batch", "the same"),
+    ("app.rehearse_month_batch", "is rolled back"),
+    ("app.expire_qrcodes", "forgets what is not valid any more"),
+    ("app.expire_qrcodes_batch", "the same"),
+    ("app.expire_keys", "forgets what nobody can use any more"),
+    ("app.expire_keys_batch", "the same"),
+    ("app.schedule_jobs", "changes pg_cron's table"),
+    ("app.enable_supabase_signup", "changes a table of Supabase's"),
+    ("audit.seal", "its rows are of the audit log itself"),
+    ("audit.seal_batch", "the same"),
+    ("audit.seal_note", "the same"),
+    ("audit.seal_ready", "the same"),
+    // Procedures, whose batches are looked at below.
+    ("app.expire_cards", "its batch does it"),
+    ("app.expire_recharges", "its batch does it"),
+    ("app.recompute_levels", "its batch does it"),
+    ("app.archive_partitions", "its batch does it"),
+];
+
+/// Functions of the API that may write: what is not declared to read only.
+fn writers(shop: &Shop) -> BTreeSet<String> {
+    let found = shop.superuser.column(
+        "select distinct f.func from sec.api_functions() f join pg_proc p on p.pronamespace::regnamespace || '.' || p.proname = f.func \
+         where p.provolatile = 'v' and p.pronamespace in ('app'::regnamespace, 'audit'::regnamespace) \
+         union select p.pronamespace::regnamespace || '.' || p.proname from pg_proc p \
+         join pg_depend d on d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e' \
+         where p.provolatile = 'v' and p.pronamespace in ('app'::regnamespace, 'audit'::regnamespace) and p.proname <> 'migrate'",
+    );
+    found.into_iter().collect()
+}
+
+/// A recharge with a second payment, which is in suspense: its id.
+fn in_suspense(shop: &Shop, member: &Member) -> String {
+    let number = shop.pending(member, "5.00");
+    for trade in ["first", "second"] {
+        shop.backend.run(&format!("select * from app.confirm_recharge('{number}', 5, {})", q(trade)));
+    }
+    shop.superuser.value("select id from app.suspense_payments")
+}
+
+/// Each function with a call of it and the event that it leaves.
+fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
+    let (ming, other) = (shop.member("100.00"), shop.member("0"));
+    let paid = shop.charge(&ming, "10.00")["tx_no"].to_owned();
+    let waiting = [shop.pending(&ming, "1.00"), shop.pending(&ming, "2.00")];
+    let company = shop.company("1.000", "0", &ming);
+    let lost = shop.member("1.00");
+    shop.set_card(&lost.card, "personal", "lost");
+    let suspense = in_suspense(shop, &shop.member("0"));
+    let mut calls = vec![
+        ("app.merchant_charge_by_qr", "payment", Shop::charge_sql(&shop.code(&ming), "1.00", "")),
+        ("app.register_member", "member.registered", "select * from app.register_member('x')".to_owned()),
+        ("app.rotate_card_qr", "card.code_rotated", format!("select * from app.rotate_card_qr('{}')", ming.card)),
+        ("app.merchant_refund_tx", "refund", Shop::refund_sql(&paid, "1.00", "")),
+        (
+            "app.user_recharge_personal_card",
+            "recharge",
+            format!("select * from app.user_recharge_personal_card('{}', 1, 'cash')", ming.card),
+        ),
+        (
+            "app.user_recharge_enterprise_card_admin",
+            "recharge",
+            format!("select * from app.user_recharge_enterprise_card_admin('{}', 1, 'cash')", company.card),
+        ),
+        (
+            "app.confirm_recharge",
+            "recharge.confirmed",
+            format!("select * from app.confirm_recharge('{}', 1, 'g')", waiting[0]),
+        ),
+        ("app.fail_recharge", "recharge.failed", format!("select * from app.fail_recharge('{}', 'x')", waiting[1])),
+        (
+            "app.resolve_suspense",
+            "suspense.resolved",
+            format!("select * from app.resolve_suspense({suspense}, 'written_off', 'x')"),
+        ),
+        (
+            "app.enterprise_add_member",
+            "card.member_bound",
+            format!("select app.enterprise_add_member('{}', '{}')", company.card_no, other.id),
+        ),
+        (
+            "app.enterprise_remove_member",
+            "card.member_unbound",
+            format!("select app.enterprise_remove_member('{}', '{}')", company.card_no, other.id),
+        ),
+        ("app.create_merchant", "merchant.created", "select * from app.create_merchant('SHOP-007', 'x')".into()),
+        (
+            "app.set_merchant_user",
+            "merchant.user_set",
+            format!("select app.set_merchant_user('{SHOP}', '{}')", other.id),
+        ),
+        (
+            "app.remove_merchant_user",
+            "merchant.user_removed",
+            format!("select app.remove_merchant_user('{SHOP}', '{}')", other.id),
+        ),
+        (
+            "app.set_merchant_status",
+            "merchant.status_set",
+            format!("select app.set_merchant_status('{SHOP}', false, 'x')"),
+        ),
+        ("app.create_enterprise_card", "card.issued", "select * from app.create_enterprise_card('x')".into()),
+    ];
+    calls.extend([
+        (
+            "app.set_member_status",
+            "member.status_set",
+            format!("select app.set_member_status('{}', 'suspended', 'x')", other.id),
+        ),
+        (
+            "app.set_card_expiry",
+            "card.expiry_set",
+            format!("select app.set_card_expiry('{}', 'personal', '2090-01-01', 'x')", ming.card),
+        ),
+        ("app.adjust_points", "points.adjusted", format!("select * from app.adjust_points('{}', 5, 'x')", ming.card)),
+        (
+            "app.set_card_status",
+            "card.status_set",
+            format!("select app.set_card_status('{}', 'personal', 'frozen', 'x')", ming.card),
+        ),
+        ("app.replace_card", "card.replaced", format!("select * from app.replace_card('{}', 'x')", lost.card)),
+        ("app.compensate_tx", "adjustment", format!("select * from app.compensate_tx('{paid}', 1, 'x')")),
+        (
+            "app.update_settings",
+            "settings.updated",
+            r#"select app.update_settings('{"qr_ttl_seconds": 77}')"#.to_owned(),
+        ),
+    ]);
+    calls
+}
+
+/// The same of what operators run, with what makes it have something to do.
+fn batches(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
+    let month = "(date_trunc('month', now() at time zone 'UTC') - interval '2 years')::date";
+    let s = &shop.superuser;
+    s.run(&format!("create schema if not exists mps_archive authorization mps_owner; select sec.make_month({month})"));
+    let late = shop.member("0");
+    shop.pending(&late, "1.00");
+    s.run(&format!("update app.personal_cards set expires_at = now() - interval '1 day' where id = '{}'", late.card));
+    s.run("update app.settings set recharge_ttl_minutes = 5");
+    // Within the month of its number.
+    s.run(
+        "update app.transactions set created_at = greatest(created_at - interval '6 min', date_trunc('month', created_at at time zone 'UTC') at time zone 'UTC') \
+         where status = 'processing'",
+    );
+    s.run("update app.membership_levels set min_points = 1 where level = 1");
+    vec![
+        ("app.expire_cards_batch", "card.expired", "select app.expire_cards_batch(null)".into()),
+        ("app.expire_recharges_batch", "recharge.cancelled", "select app.expire_recharges_batch(null)".into()),
+        ("app.recompute_levels_batch", "levels.recomputed", "select app.recompute_levels_batch(null)".into()),
+        ("app.archive_month_batch", "month.archived", format!("select app.archive_month_batch({month})")),
+    ]
+}
+
+/// Runs a call and looks for its event.
+fn must_leave_an_event(shop: &Shop, who: &mps_tests::Session, role: &str, action: &str, sql: &str) {
+    let last = shop.superuser.value("select coalesce(max(id), 0) from audit.event_log");
+    who.run(sql);
+    let events = shop.superuser.rows(&format!(
+        "select actor_role, abs(extract(epoch from happened_at - now())) < 60 as now from audit.event_log where id > {last} and action = '{action}'"
+    ));
+    assert!(!events.is_empty(), "{sql} left no event {action}");
+    assert!(events.iter().all(|e| e.values() == [role, "t"]), "{sql}: {events:?}");
+}
+
+#[test]
+fn every_function_that_changes_something_leaves_an_event() {
+    let mut shop = Shop::open();
+    shop.db.without_books();
+    let of_backends = calls(&shop);
+    let mut known: BTreeSet<String> = NO_EVENT.iter().map(|(func, _)| (*func).to_owned()).collect();
+    for (func, action, sql) in &of_backends {
+        must_leave_an_event(&shop, &shop.backend, "service_role", action, sql);
+        known.insert((*func).to_owned());
+    }
+    let operator = shop.db.superuser();
+    for (func, action, sql) in batches(&shop) {
+        must_leave_an_event(&shop, &operator, "postgres", action, &sql);
+        known.insert(func.to_owned());
+    }
+    let writers = writers(&shop);
+    let unknown: Vec<_> = writers.difference(&known).collect();
+    assert!(unknown.is_empty(), "nobody looked whether these leave an event: {unknown:?}");
+    let gone: Vec<_> = known.difference(&writers).collect();
+    assert!(gone.is_empty(), "no function that writes is called so: {gone:?}");
+}
