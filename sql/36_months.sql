@@ -30,12 +30,14 @@ COMMENT ON FUNCTION sec.missing_tables(date) IS 'The tables of a month that are 
 CREATE FUNCTION sec.who_holds_months() RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- What conflicts with the lock that attaching a month takes, on what making one locks first.
-    SELECT string_agg(format('process %s (%s on %s)', l.pid, l.mode, l.relation::regclass), ', ' ORDER BY l.pid, l.relation::regclass::text)
+    SELECT string_agg(format('process %s (%s on %s)', l.pid, l.mode, l.relation::regclass), ', '
+                      ORDER BY l.pid, l.relation::regclass::text)
     FROM pg_locks l
     WHERE l.granted AND l.pid <> pg_backend_pid() AND l.locktype = 'relation'
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
       AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-      AND l.relation IN (SELECT format('%I.%I', t.nsp, t.tab)::regclass FROM sec.monthly_tables() t UNION ALL SELECT 'app.archived_months'::regclass)
+      AND l.relation IN (SELECT format('%I.%I', t.nsp, t.tab)::regclass FROM sec.monthly_tables() t
+                         UNION ALL SELECT 'app.archived_months'::regclass)
 $$;
 COMMENT ON FUNCTION sec.who_holds_months() IS
     'Who holds a lock at this moment that keeps months from being made (ANALYZE and VACUUM of the partitioned tables do); NULL: '
@@ -86,7 +88,8 @@ BEGIN
                                    sec.tablespace_like(' USING INDEX TABLESPACE', sec.primary_key_of(v_model))));
         PERFORM sec.strip_grants(v.part::regclass);
         PERFORM sec.run_ddl(format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', v.part));
-        PERFORM sec.run_ddl(format('COMMENT ON TABLE %s IS %L', v.part, format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(p_day::timestamp, 'YYYY-MM'))));
+        PERFORM sec.run_ddl(format('COMMENT ON TABLE %s IS %L', v.part,
+                                   format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(p_day::timestamp, 'YYYY-MM'))));
         IF v.tab = 'transactions' THEN
             PERFORM sec.expect_many_rows(v.part::regclass);
         END IF;
@@ -129,9 +132,11 @@ BEGIN
         v_made := sec.make_month_tables(v_day);
     EXCEPTION WHEN lock_not_available THEN
         v_holders := sec.who_holds_months();
-        RAISE LOG 'mps: the tables of % could not be made, because of locks: %', to_char(v_day::timestamp, 'YYYY-MM'), coalesce(v_holders, 'gone by now');
-        PERFORM sec.raise('STATUS_CONFLICT', format('the tables of %s are missing, and while somebody holds a lock on those of the '
-                                                    'other months (as ANALYZE does) they cannot be made: try again', to_char(v_day::timestamp, 'YYYY-MM')));
+        RAISE LOG 'mps: the tables of % could not be made, because of locks: %',
+            to_char(v_day::timestamp, 'YYYY-MM'), coalesce(v_holders, 'gone by now');
+        PERFORM sec.raise('STATUS_CONFLICT',
+                          format('the tables of %s are missing, and while somebody holds a lock on those of the other months '
+                                 '(as ANALYZE does) they cannot be made: try again', to_char(v_day::timestamp, 'YYYY-MM')));
     END;
     PERFORM set_config('lock_timeout', v_caller_waits, true);
     RETURN v_made;

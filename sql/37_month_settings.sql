@@ -38,7 +38,8 @@ COMMENT ON FUNCTION sec.tablespace_like(text, regclass[]) IS
 
 CREATE FUNCTION sec.missing_options(p_model oid, p_month oid, p_prefix text) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(format('%s%I = %L', p_prefix, split_part(o.option, '=', 1), substr(o.option, strpos(o.option, '=') + 1)), ', ' ORDER BY o.option)
+    SELECT string_agg(format('%s%I = %L', p_prefix, split_part(o.option, '=', 1), substr(o.option, strpos(o.option, '=') + 1)), ', '
+                      ORDER BY o.option)
     FROM (SELECT unnest(c.reloptions) AS option FROM pg_class c WHERE c.oid = p_model
           EXCEPT SELECT unnest(c.reloptions) FROM pg_class c WHERE c.oid = p_month) o
     -- What the server keeps there for itself.
@@ -55,10 +56,12 @@ DECLARE
 BEGIN
     FOR v IN
         SELECT quote_ident(n.attname) AS col,
-               coalesce(nullif(p.attstattarget::integer, -1), nullif(m.attstattarget::integer, -1)) AS target, nullif(n.attstattarget::integer, -1) AS has_target,
+               coalesce(nullif(p.attstattarget::integer, -1), nullif(m.attstattarget::integer, -1)) AS target,
+               nullif(n.attstattarget::integer, -1) AS has_target,
                (SELECT string_agg(format('%I = %L', split_part(o, '=', 1), substr(o, strpos(o, '=') + 1)), ', ')
                 FROM unnest(m.attoptions) o WHERE o LIKE 'n\_distinct%' AND o <> ALL (coalesce(n.attoptions, '{}'))) AS options,
-               CASE WHEN p.attstorage <> t.typstorage THEN p.attstorage ELSE coalesce(m.attstorage, p.attstorage) END AS storage, n.attstorage AS has_storage,
+               CASE WHEN p.attstorage <> t.typstorage THEN p.attstorage ELSE coalesce(m.attstorage, p.attstorage) END AS storage,
+               n.attstorage AS has_storage,
                coalesce(nullif(p.attcompression, ''), m.attcompression, '') AS compression, n.attcompression AS has_compression
         FROM pg_attribute n JOIN pg_attribute p ON p.attrelid = p_parent AND p.attname = n.attname AND NOT p.attisdropped
         JOIN pg_type t ON t.oid = p.atttypid
@@ -75,10 +78,11 @@ BEGIN
         CONTINUE WHEN NOT p_new;
         IF v.storage <> v.has_storage THEN
             v_changes := v_changes || format('ALTER COLUMN %s SET STORAGE %s', v.col,
-                                             CASE v.storage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END);
+                CASE v.storage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END);
         END IF;
         IF v.compression <> v.has_compression AND v.compression <> '' THEN
-            v_changes := v_changes || format('ALTER COLUMN %s SET COMPRESSION %s', v.col, CASE v.compression WHEN 'l' THEN 'lz4' ELSE 'pglz' END);
+            v_changes := v_changes || format('ALTER COLUMN %s SET COMPRESSION %s', v.col,
+                                             CASE v.compression WHEN 'l' THEN 'lz4' ELSE 'pglz' END);
         END IF;
     END LOOP;
     RETURN nullif(array_to_string(v_changes, ', '), '');
@@ -96,7 +100,8 @@ CREATE FUNCTION sec.replica_identity_like(p_month regclass, p_parent regclass, p
         WHEN m.relreplident = 'i' THEN (
             -- The index that hangs on the same one of the table.
             SELECT format('USING INDEX %I', c.relname) FROM pg_index x JOIN pg_inherits xi ON xi.inhrelid = x.indexrelid
-            JOIN pg_inherits ni ON ni.inhparent = xi.inhparent JOIN pg_index n ON n.indexrelid = ni.inhrelid JOIN pg_class c ON c.oid = n.indexrelid
+            JOIN pg_inherits ni ON ni.inhparent = xi.inhparent JOIN pg_index n ON n.indexrelid = ni.inhrelid
+            JOIN pg_class c ON c.oid = n.indexrelid
             WHERE x.indrelid = m.oid AND x.indisreplident AND n.indrelid = p_month)
     END
     FROM pg_class p LEFT JOIN pg_class m ON m.oid = p_model WHERE p.oid = p_parent
@@ -146,7 +151,8 @@ DECLARE
     v record;
 BEGIN
     FOR v IN SELECT x.parent, x.part, sec.model_month(x.parent) AS model
-             FROM (SELECT format('%I.%I', t.nsp, t.tab)::regclass AS parent, to_regclass(format('%I.%I', t.nsp, t.tab || to_char(p_day::timestamp, '_YYYYMM'))) AS part
+             FROM (SELECT format('%I.%I', t.nsp, t.tab)::regclass AS parent,
+                          to_regclass(format('%I.%I', t.nsp, t.tab || to_char(p_day::timestamp, '_YYYYMM'))) AS part
                    FROM sec.monthly_tables() t) x
              WHERE x.part IS NOT NULL LOOP
         IF v.part <> v.model THEN
@@ -160,9 +166,9 @@ COMMENT ON FUNCTION sec.dress_made_month(date) IS
     'Internal.';
 
 CREATE FUNCTION sec.month_remarks() RETURNS TABLE (remark text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH parents AS (SELECT p.oid, p.oid::regclass AS parent, p.reltablespace, sec.model_month(p.oid::regclass) AS model
-                     FROM sec.monthly_tables() t, LATERAL (SELECT c.* FROM pg_class c WHERE c.oid = format('%I.%I', t.nsp, t.tab)::regclass) p),
+                     FROM sec.monthly_tables() t JOIN pg_class p ON p.oid = format('%I.%I', t.nsp, t.tab)::regclass),
     alone (object, month) AS (
         SELECT 'index ' || x.indexrelid::regclass, p.model FROM parents p JOIN pg_index x ON x.indrelid = p.model
         WHERE NOT x.indisprimary AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = x.indexrelid)
@@ -201,7 +207,8 @@ CREATE FUNCTION sec.month_remarks() RETURNS TABLE (remark text)
         SELECT format('access method %I', a.amname), p.model
         FROM parents p JOIN pg_class c ON c.oid = p.model JOIN pg_am a ON a.oid = c.relam JOIN pg_class o ON o.oid = p.oid
         WHERE a.amname <> 'heap' AND o.relam <> c.relam)
-    SELECT format('%s has %s, which later months do not get', a.month, string_agg(DISTINCT a.object, ', ' ORDER BY a.object)) FROM alone a GROUP BY a.month
+    SELECT format('%s has %s, which later months do not get', a.month, string_agg(DISTINCT a.object, ', ' ORDER BY a.object))
+    FROM alone a GROUP BY a.month
     UNION ALL
     SELECT format('tablespace %I of %s is not for later months: %s may not CREATE in it', s.spcname, c.oid::regclass, sec.owner())
     FROM parents p JOIN pg_class c ON c.oid IN (p.oid, p.model, sec.primary_key_of(p.model)) JOIN pg_tablespace s ON s.oid = c.reltablespace
@@ -214,8 +221,10 @@ CREATE FUNCTION sec.month_remarks() RETURNS TABLE (remark text)
     SELECT format('rule %I on %s is not followed: the RPCs write to the months', r.rulename, p.parent)
     FROM parents p JOIN pg_rewrite r ON r.ev_class = p.oid
     UNION ALL
-    SELECT format('trigger %I on %s calls %s, which %s may not execute: that stops the making of months', g.tgname, p.parent, g.tgfoid::regprocedure, sec.owner())
-    FROM parents p JOIN pg_trigger g ON g.tgrelid = p.oid WHERE NOT g.tgisinternal AND NOT has_function_privilege(sec.owner(), g.tgfoid, 'EXECUTE')
+    SELECT format('trigger %I on %s calls %s, which %s may not execute: that stops the making of months',
+                  g.tgname, p.parent, g.tgfoid::regprocedure, sec.owner())
+    FROM parents p JOIN pg_trigger g ON g.tgrelid = p.oid
+    WHERE NOT g.tgisinternal AND NOT has_function_privilege(sec.owner(), g.tgfoid, 'EXECUTE')
     UNION ALL
     SELECT format('foreign key %I: making a month keeps writers of %s waiting for a moment', k.conname,
                   CASE k.conrelid WHEN p.oid THEN k.confrelid ELSE k.conrelid END::regclass)

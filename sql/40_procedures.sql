@@ -29,15 +29,16 @@ $$;
 COMMENT ON FUNCTION sec.job_batch(text, bigint, boolean) IS 'Notes one batch of a maintenance job; true when it was the last. Internal.';
 
 CREATE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURNS boolean
-    -- Shorter than deadlock_timeout, so that no autovacuum gives way to this.
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'
+    -- As in the rehearsal. Shorter than deadlock_timeout, so that no autovacuum gives way to this.
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
     SET default_tablespace = '' SET default_table_access_method = 'heap' AS $$
 DECLARE
-    v_month date := date_trunc('month', (now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date;
+    v_month date;
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
     PERFORM sec.check_months_ahead(p_ahead);
+    v_month := date_trunc('month', (now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date;
     PERFORM sec.refuse_shadows();
     -- So that a dump without privileges says by which names roles go today.
     PERFORM sec.note_grants();
@@ -82,7 +83,7 @@ BEGIN
         EXIT WHEN v_any IS NOT NULL;
         v_any := false;
         FOR v_ahead IN 0 .. p_months_ahead LOOP
-            FOR v_try IN 1 .. 10 LOOP
+            FOR v_try IN 1 .. 20 LOOP
                 v_made := app.maintain_partitions_batch(v_ahead);
                 COMMIT;
                 EXIT WHEN v_made IS NOT NULL;
@@ -91,8 +92,9 @@ BEGIN
                 COMMIT;
             END LOOP;
             IF v_made IS NULL THEN
-                PERFORM sec.raise('STATUS_CONFLICT', 'not all months are made or have what the present one has: in 10 tries a lock was not '
-                                  'to be had (who runs ANALYZE or VACUUM of the partitioned tables in a long transaction keeps it); app.health() says who has one');
+                PERFORM sec.raise('STATUS_CONFLICT',
+                                  'not all months are made or have what the present one has: in 20 tries a lock was not to be had '
+                                  '(who runs ANALYZE of the partitioned tables keeps it until the transaction ends)');
             END IF;
             v_any := v_any OR v_made;
         END LOOP;

@@ -107,7 +107,7 @@ fn no_role_reads_hashes_keys_the_audit_log_or_the_inner_tables() {
             "select c.oid::regclass || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
              where c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) and c.relkind in ('r', 'p') \
                and has_column_privilege('{role}', c.oid, a.attnum, 'select') \
-               and (c.relname in ('event_log', 'idempotency_keys', 'external_orders', 'settings', 'job_runs', 'api_grants', 'archived_months', 'transaction_compensations') \
+               and (c.relname in ('event_log', 'idempotency_keys', 'external_orders', 'settings', 'job_runs', 'api_grants', 'archived_months', 'month_rehearsals', 'transaction_compensations') \
                     or c.relispartition or a.attname in ('qr_hash', 'idempotency_key', 'external_order_id', 'gateway_trade_no', 'processed_by'))"
         ));
         let allowed: &[&str] = match role {
