@@ -3,6 +3,16 @@
 -- For the whole script: nothing that somebody left in a schema of these names is found by an unqualified name.
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL quote_all_identifiers = off;
+SET LOCAL standard_conforming_strings = on;
+
+-- Whether a dump is being restored, which brings the tables and the rights itself. pg_dump and pg_restore switch row_security off
+-- and say how XML is read by a SET in every session of theirs, and bring the schemas before the extension and the tables after it.
+-- As a setting of the database, of a role, of the server or by itself, row_security is no sign of a dump.
+SELECT pg_catalog.set_config('mps.restoring',
+                             (pg_catalog.count(*) = 2 AND pg_catalog.to_regnamespace('sec') IS NOT NULL
+                              AND pg_catalog.to_regclass('app.settings') IS NULL)::text, true)
+FROM pg_catalog.pg_settings s
+WHERE s.source = 'session' AND (s.name, s.setting) IN (('row_security', 'off'), ('xmloption', 'content'));
 
 DO $preflight$
 DECLARE
@@ -15,11 +25,17 @@ BEGIN
         RAISE EXCEPTION 'mps needs a database in UTF8, this one is %', current_setting('server_encoding');
     END IF;
 
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'mps_owner') THEN
+        BEGIN
+            CREATE ROLE mps_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+            COMMENT ON ROLE mps_owner IS 'Owns the objects of the extension mps. Nobody logs in as it and nobody is a member of it.';
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            -- Somebody makes it at this moment for another database.
+            NULL;
+        END;
+    END IF;
     SELECT r.oid, r.rolcanlogin, r.rolsuper, r.rolbypassrls INTO v_role FROM pg_catalog.pg_roles r WHERE r.rolname = 'mps_owner';
-    IF NOT FOUND THEN
-        CREATE ROLE mps_owner NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
-        COMMENT ON ROLE mps_owner IS 'Owns the objects of the extension mps. Nobody logs in as it and nobody is a member of it.';
-    ELSIF v_role.rolcanlogin OR v_role.rolsuper
+    IF v_role.rolcanlogin OR v_role.rolsuper
        OR EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.roleid = v_role.oid) THEN
         RAISE EXCEPTION 'the role mps_owner exists and can log in, is a superuser or has members: it must be none of these'
             USING HINT = 'ALTER ROLE mps_owner NOLOGIN NOSUPERUSER, and REVOKE mps_owner FROM its members.';
@@ -66,11 +82,10 @@ BEGIN
         SELECT n.nspname, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n
         WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') AND n.nspowner <> 'mps_owner'::regrole
     LOOP
-        -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes. pg_dump and pg_restore, which bring schemas and grants
-        -- themselves, switch row_security off in every session of theirs.
+        -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes.
         FOR v_grantee IN
             SELECT DISTINCT a.grantee FROM pg_catalog.aclexplode(v_schema.nspacl) a
-            WHERE a.grantee <> v_schema.nspowner AND current_setting('row_security') <> 'off'
+            WHERE a.grantee <> v_schema.nspowner AND NOT current_setting('mps.restoring')::boolean
         LOOP
             EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %s CASCADE', v_schema.nspname,
                            CASE v_grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v_grantee)) END);

@@ -136,7 +136,7 @@ BEGIN
         PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
     END IF;
     INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
-    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(), p_action, p_object_type, p_object_id, p_context);
+    VALUES (sec.next_event_id(), now(), sec.uid(), sec.caller_role(), p_action, p_object_type, p_object_id, p_context);
 END
 $$;
 COMMENT ON FUNCTION sec.record_event(text, text, text, jsonb) IS

@@ -482,7 +482,7 @@ BEGIN
     FOR v_name IN
         SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::regclass)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
     LOOP
         EXECUTE v_name;
     END LOOP;

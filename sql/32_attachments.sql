@@ -69,12 +69,19 @@ BEGIN
             ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
         ) AS t (tab, trig, events, each, func)
         UNION ALL
+        -- Every month of the log, archived ones included.
+        SELECT c.oid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('audit', 'mps_archive') AND c.relkind = 'r' AND c.relname ~ '^event_log_[0-9]{6}$'
+        UNION
         SELECT i.inhrelid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
         FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass
     LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = v.tab::regclass AND g.tgname = v.trig) THEN
             EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', v.trig, v.events, v.tab, v.each, v.func);
-            -- ALWAYS: session_replication_role = replica must not open the log.
+        END IF;
+        -- ALWAYS: session_replication_role = replica must not open the log. (A dump of the data alone leaves another mode behind.)
+        IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = v.tab::regclass AND g.tgname = v.trig AND g.tgenabled = 'A') THEN
             EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', v.tab, v.trig);
         END IF;
     END LOOP;

@@ -304,6 +304,8 @@ BEGIN
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.config_changed'))
         UNION ALL
         SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
+        UNION ALL
+        SELECT 'sequences give each number once, in the order of time', o.problem FROM sec.odd_sequences() o
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -324,7 +326,8 @@ BEGIN
                (16, 'native functions see who calls them (are not SECURITY DEFINER)'),
                (17, 'clients create nothing where backends may find it'),
                (18, 'code of others on the tables fixes its search_path'),
-               (19, 'remembered grants belong to roles that exist')
+               (19, 'remembered grants belong to roles that exist'),
+               (20, 'sequences give each number once, in the order of time')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place;

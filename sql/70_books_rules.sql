@@ -2,11 +2,11 @@
 
 CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], finds text)
     LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $rules$
-    -- Each query finds what breaks its checks: (check, what). They may read the two WITH queries of verify_books and
+    -- Each query finds what breaks its checks: (check, what). They may read the WITH queries of verify_books and
     --   $1, $2  from and before when (created_at; -infinity, infinity)    $3  the archived months, as yymm
     --   $4  whether everything is asked for    $5  events happen before it    $6, $7  the same as $1, $2, by whole months
     --   $8  lowest id whose key must be known ($9 is the checks)    $10, $11  lowest and one above the highest id of $1 to $2
-    --   $12, $13  the same of $6 to $7
+    --   $12, $13  the same of $6 to $7    $14  the first days of archived months whose points are not in this database any more
     -- {month ID} is the first moment of the month that an id names, or NULL: as a bound it leaves one partition to look in.
     SELECT * FROM (VALUES
     (1, ARRAY['balances'], $q$
@@ -126,17 +126,24 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
           AND NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = i.inhrelid AND x.indisprimary AND x.indisvalid)$q$),
     (4, ARRAY['points', 'point_ledger'], $q$
         , chain AS (
-            SELECT l.card_id, l.point_seq, l.change, l.balance_after, l.tx_no,
+            SELECT l.card_id, l.point_seq, l.created_at, l.change, l.balance_after, l.tx_no,
                    lag(l.point_seq) OVER w AS b_seq, lag(l.balance_after) OVER w AS b_points, lead(l.point_seq) OVER w AS next_seq
             FROM app.point_ledger l WHERE l.created_at >= $1 AND l.created_at < $2
             WINDOW w AS (PARTITION BY l.card_id ORDER BY l.point_seq)),
         odd AS (
-            SELECT l.card_id, l.point_seq, x.what FROM chain l CROSS JOIN LATERAL (SELECT CASE
+            SELECT l.card_id, l.point_seq, x.what
+            FROM chain l
+            -- The entry before is not among these where it was asked for earlier, but booked later, or lies in an archived month.
+            CROSS JOIN LATERAL (SELECT CASE
+                WHEN l.point_seq = coalesce(l.b_seq, 0) + 1 THEN coalesce(l.b_points, 0)
+                WHEN l.b_seq < l.point_seq THEN (SELECT p.balance_after FROM ledgers p WHERE p.card_id = l.card_id AND p.point_seq = l.point_seq - 1 LIMIT 1)
+                END AS was) b
+            CROSS JOIN LATERAL (SELECT CASE
                 WHEN l.b_seq IS NULL AND l.point_seq > 1 AND (NOT $4 OR cardinality($3) > 0) THEN NULL
-                WHEN l.point_seq <> coalesce(l.b_seq, 0) + 1 THEN format('entry %s follows entry %s', l.point_seq, coalesce(l.b_seq, 0))
-                WHEN l.balance_after <> coalesce(l.b_points, 0) + l.change
-                    THEN format('entry %s left %s points, but %s and %s are %s', l.point_seq, l.balance_after, coalesce(l.b_points, 0),
-                                l.change, coalesce(l.b_points, 0) + l.change)
+                WHEN b.was IS NULL AND (l.b_seq < l.point_seq AND l.created_at > ANY ($14)) IS NOT TRUE
+                    THEN format('entry %s follows entry %s', l.point_seq, coalesce(l.b_seq, 0))
+                WHEN l.balance_after <> b.was + l.change
+                    THEN format('entry %s left %s points, but %s and %s are %s', l.point_seq, l.balance_after, b.was, l.change, b.was + l.change)
                 END AS what) x
             WHERE x.what IS NOT NULL)
         SELECT 'point_ledger', format('%s: %s', coalesce(c.card_no, 'card ' || o.card_id), o.what)
@@ -149,6 +156,9 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         -- Without the whole ledger, only cards with an entry in it can be compared; and a range may end before the last.
         WHERE CASE WHEN l.card_id IS NULL THEN $4 AND cardinality($3) = 0 AND (c.points, c.point_seq) <> (0, 0)
                    WHEN c.id IS NULL THEN true
+                   WHEN $4 AND c.point_seq > l.point_seq AND cardinality($3) > 0
+                       THEN c.points IS DISTINCT FROM coalesce((SELECT p.balance_after FROM ledgers p WHERE p.card_id = c.id AND p.point_seq = c.point_seq LIMIT 1),
+                                                               CASE WHEN cardinality($14) > 0 THEN c.points END)
                    WHEN $4 THEN (c.points, c.point_seq) <> (l.balance_after, l.point_seq)
                    ELSE c.point_seq < l.point_seq OR (c.point_seq = l.point_seq AND c.points <> l.balance_after) END$q$),
     (5, ARRAY['points_of_transactions'], $q$
@@ -177,32 +187,40 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
             SELECT t.id, t.tx_no, t.created_at, t.final_amount, t.refunded_amount, t.points_earned, t.refund_chain_id, t.merchant_id FROM app.transactions t
             WHERE t.tx_type = 'payment' AND t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2
               AND (t.refunded_amount IS DISTINCT FROM 0 OR t.refund_chain_id IS NOT NULL)),
+        -- Releases before 0.3.0 could archive a month and leave an older one, whose payments then miss refunds.
         sums AS (
-            SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points, max(r.id) FILTER (WHERE r.after IS NULL) AS last_id
+            SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points, max(r.id) FILTER (WHERE r.after IS NULL) AS last_id,
+                   bool_or(coalesce(r.refund_chain_id / 100000000000 = ANY ($3), false)) AS has_gap
             FROM running r GROUP BY r.payment_id),
+        sides AS (
+            SELECT p.*, s.total, s.points, s.last_id, coalesce(p.refund_chain_id / 100000000000 = ANY ($3), false) AS last_archived,
+                   coalesce(s.has_gap, false) OR coalesce(p.refund_chain_id / 100000000000 = ANY ($3), false) AS has_gap
+            FROM paid p LEFT JOIN sums s ON s.payment_id = p.id),
         -- Nearly every refund has its payment among those that know of a refund. What has not is looked for.
         lost AS MATERIALIZED (
             SELECT r.* FROM refunds r
             WHERE r.created_at < $2 AND (r.payment_id / 100000000000 = ANY ($3)) IS NOT TRUE
               AND NOT EXISTS (SELECT FROM paid q WHERE q.id = r.payment_id AND q.merchant_id = r.merchant_id
                                 AND q.created_at >= {month r.payment_id} AND q.created_at < {month r.payment_id} + interval '1 month'))
-        SELECT x.rule, x.what FROM paid p LEFT JOIN sums s ON s.payment_id = p.id CROSS JOIN LATERAL (
+        SELECT x.rule, x.what FROM sides p CROSS JOIN LATERAL (
             SELECT 'refunds' AS rule, CASE
-                WHEN p.refunded_amount IS DISTINCT FROM coalesce(s.total, 0) THEN format('%s: %s refunded, but its refunds sum up to %s', p.tx_no, p.refunded_amount, coalesce(s.total, 0))
-                WHEN s.total > p.final_amount THEN format('%s: %s refunded of %s', p.tx_no, s.total, p.final_amount) END AS what
+                WHEN CASE WHEN p.has_gap THEN p.refunded_amount < coalesce(p.total, 0) ELSE p.refunded_amount IS DISTINCT FROM coalesce(p.total, 0) END
+                    THEN format('%s: %s refunded, but its refunds sum up to %s', p.tx_no, p.refunded_amount, coalesce(p.total, 0))
+                WHEN p.total > p.final_amount THEN format('%s: %s refunded of %s', p.tx_no, p.total, p.final_amount) END AS what
             UNION ALL
-            SELECT 'refund_points', CASE WHEN -s.points <> div(p.points_earned * least(s.total, p.final_amount), p.final_amount)
-                THEN format('%s: %s of %s points taken back for %s of %s', p.tx_no, -s.points, p.points_earned, s.total, p.final_amount) END
+            SELECT 'refund_points', CASE WHEN NOT p.has_gap AND -p.points <> div(p.points_earned * least(p.total, p.final_amount), p.final_amount)
+                THEN format('%s: %s of %s points taken back for %s of %s', p.tx_no, -p.points, p.points_earned, p.total, p.final_amount) END
             UNION ALL
-            SELECT 'refund_chain', CASE WHEN p.refund_chain_id IS DISTINCT FROM s.last_id
+            SELECT 'refund_chain', CASE WHEN NOT p.last_archived AND p.refund_chain_id IS DISTINCT FROM p.last_id
                 THEN format('%s: does not lead to its latest refund', p.tx_no) END) x
         WHERE x.what IS NOT NULL
         UNION ALL
-        SELECT 'refund_chain', CASE WHEN r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far
+        SELECT 'refund_chain', CASE WHEN NOT p.has_gap AND r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far
             THEN format('%s: says that %s were left of %s', r.tx_no, r.refundable_left, p.tx_no)
             ELSE format('%s: does not lead to the refund of %s before it', r.tx_no, p.tx_no) END
-        FROM running r JOIN paid p ON p.id = r.payment_id
-        WHERE r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far OR r.refund_chain_id IS DISTINCT FROM r.before
+        FROM running r JOIN sides p ON p.id = r.payment_id
+        WHERE (NOT p.has_gap AND r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far)
+           OR (r.refund_chain_id IS DISTINCT FROM r.before AND (r.refund_chain_id / 100000000000 = ANY ($3)) IS NOT TRUE)
         UNION ALL
         SELECT 'refunds', CASE WHEN p.id IS NULL THEN format('%s: its payment %s is not there', r.tx_no, coalesce(r.original_tx_no, '?'))
                                ELSE format('%s: nothing refunded, but %s refunds it', p.tx_no, r.tx_no) END
@@ -217,7 +235,9 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
               AND e.happened_at >= $1 AND e.happened_at < $5
             GROUP BY e.object_id)
         SELECT 'audit', x.what FROM moved m FULL JOIN events e ON e.object_id = m.tx_no CROSS JOIN LATERAL (SELECT CASE
-            WHEN e.object_id IS NULL THEN format('%s: no event', m.tx_no)
+            -- That of a recharge is of when it was confirmed; the call may have begun in the month before.
+            WHEN e.object_id IS NULL THEN CASE WHEN (m.tx_type = 'recharge' AND (to_char(m.posted_at, 'YYMM')::bigint = ANY ($3)
+                    OR to_char(m.posted_at - interval '1 day', 'YYMM')::bigint = ANY ($3))) IS NOT TRUE THEN format('%s: no event', m.tx_no) END
             -- One of before the range, posted or audited within it; or of after it.
             WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ)[0-9]{10,15}$' OR (
                     substr(e.object_id, 3, 4)::bigint <> ALL ($3)
@@ -352,7 +372,7 @@ CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
     -- to find: true is a proof that the query of the same place finds nothing; whatever else, that one is asked. Each reads
     -- each table once or twice, and joins by equality and to one side, so that it is hashed and shared among processes.
     -- They are asked when everything is, and only if numbers are as they should be: each id and each tx_no is there once.
-    -- They may read the two WITH queries of verify_books, and of its parameters those up to $8.
+    -- They may read the WITH queries of verify_books, and of its parameters those up to $8.
     SELECT * FROM (VALUES
     (2, $q$
         -- Each movement follows the one that it names, or is the one of its card that begins here (the first, or it names one

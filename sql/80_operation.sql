@@ -3,10 +3,20 @@
 
 -- Archiving ---------------------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION sec.partition_bounds(p_partition oid) RETURNS TABLE (starts timestamptz, ends timestamptz)
+    -- Read as the server prints them, so in one zone and style.
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+    SELECT CASE WHEN b.bounds[1] = 'MINVALUE' THEN '-infinity' ELSE trim(b.bounds[1], '''') END::timestamptz,
+           CASE WHEN b.bounds[2] = 'MAXVALUE' THEN 'infinity' ELSE trim(b.bounds[2], '''') END::timestamptz
+    FROM pg_class c, regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.+)\) TO \((.+)\)$') b (bounds)
+    WHERE c.oid = p_partition
+$$;
+COMMENT ON FUNCTION sec.partition_bounds(oid) IS 'From and to before when a partition has rows; NULLs for a DEFAULT one. Internal.';
+
 CREATE FUNCTION sec.months_to_archive(p_older_than date) RETURNS TABLE (month date)
-    -- The bounds are read as the server prints them, so in one zone and style.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
-    SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    SET timezone = 'UTC' AS $$
 DECLARE
     v record;
 BEGIN
@@ -14,27 +24,28 @@ BEGIN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_older_than is missing');
     END IF;
     FOR v IN
-        SELECT i.inhrelid::regclass AS part, (b.bounds)[1]::timestamptz AS starts, (b.bounds)[2]::timestamptz AS ends
-        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
-             LATERAL (SELECT regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \(''([^'']+)''\) TO \(''([^'']+)''\)$') AS bounds) b
-        WHERE i.inhparent = 'app.transactions'::regclass
+        SELECT i.inhrelid::regclass AS part, b.starts, b.ends
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid, sec.partition_bounds(c.oid) b
+        WHERE i.inhparent = 'app.transactions'::regclass AND b.ends <= p_older_than::timestamptz
         ORDER BY 2
     LOOP
-        CONTINUE WHEN v.ends IS NULL OR v.ends > p_older_than::timestamptz;
+        -- The first that stays is the last that is looked at: what is older than an archived month is archived.
         IF v.ends > now() THEN
             RAISE NOTICE '% is not over yet: it stays', v.part;
+            EXIT;
         ELSIF v.starts <> date_trunc('month', v.starts) OR v.ends <> v.starts + interval '1 month'
               OR v.part::text <> 'app.transactions_' || to_char(v.starts, 'YYYYMM') THEN
-            RAISE NOTICE '% is not a month that mps made: it stays', v.part;
-        ELSE
-            month := v.starts::date;
-            RETURN NEXT;
+            RAISE NOTICE '% is not a month that mps made: it stays, and what is newer stays with it', v.part;
+            EXIT;
         END IF;
+        month := v.starts::date;
+        RETURN NEXT;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.months_to_archive(date) IS
-    'The months whose partitions end at or before 00:00 UTC of the day and are over. Internal. Errors: INVALID_ARGUMENT.';
+    'The months whose partitions end at or before 00:00 UTC of the day and are over, oldest first, up to the first partition that '
+    'cannot be archived. Internal. Errors: INVALID_ARGUMENT.';
 
 CREATE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
@@ -42,6 +53,7 @@ CREATE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
 DECLARE
     v_month date;
+    v_older text;
     v_suffix text := to_char(p_month, 'YYYYMM');
     v_sealed bigint;
     v_unsealed bigint;
@@ -50,6 +62,9 @@ BEGIN
     PERFORM sec.require_operator();
     IF p_month IS NULL OR p_month <> date_trunc('month', p_month)::date THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_month is the first day of a month');
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        -- An older view would not show what became pending before the locks were there.
+        PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: SET TRANSACTION ISOLATION LEVEL READ COMMITTED');
     END IF;
     PERFORM sec.refuse_shadows();
     IF to_regnamespace('mps_archive') IS NULL
@@ -63,9 +78,16 @@ BEGIN
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
     END;
+    -- A month is archived only if all older ones are: else the books would have holes, and statements would end before them.
+    SELECT min(i.inhrelid::regclass::text) INTO v_older
+    FROM pg_inherits i, sec.partition_bounds(i.inhrelid) b
+    WHERE i.inhparent IN ('app.transactions'::regclass, 'app.point_ledger'::regclass, 'audit.event_log'::regclass)
+      AND b.starts < p_month::timestamptz;
     SELECT m.month INTO v_month FROM sec.months_to_archive((p_month + interval '1 month')::date) m WHERE m.month = p_month;
-    IF NOT FOUND THEN
+    IF NOT FOUND AND (v_older IS NULL OR to_regclass('app.transactions_' || v_suffix) IS NULL OR p_month + interval '1 month' > now()) THEN
         RETURN 'not there, or not over yet';
+    ELSIF v_older IS NOT NULL THEN
+        RETURN format('%s is older, and is not archived', v_older);
     END IF;
     FOR v IN SELECT x.name FROM (VALUES ('app.transactions', 'app'), ('app.point_ledger', 'app'), ('audit.event_log', 'audit')) x (name, nsp)
              WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = x.name::regclass AND i.inhrelid = to_regclass(x.name || '_' || v_suffix)) LOOP
@@ -92,8 +114,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.archive_month_batch(date) IS
-    E'Archives one month: notes it in app.archived_months, detaches its three tables and moves them to mps_archive.\n'
-    'NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of '
+    E'Archives one month, if all older ones are: notes it in app.archived_months, detaches its three tables and '
+    'moves them to mps_archive.\n'
+    'Under READ COMMITTED only. NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of '
     'app.archive_partitions().\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
 
@@ -110,32 +133,37 @@ BEGIN
         RETURN;
     END IF;
     v_months := ARRAY(SELECT m.month FROM sec.months_to_archive(p_older_than) m);
+    -- Every batch sees what was committed before its locks, whatever the session's default is.
     COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     FOREACH v_month IN ARRAY v_months LOOP
         FOR v_try IN 1 .. 20 LOOP
             v_answer := app.archive_month_batch(v_month);
             COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
             EXIT WHEN coalesce(v_answer, '') OPERATOR(pg_catalog.<>) 'busy';
             -- So that who queued behind the attempt gets through first.
             PERFORM pg_catalog.pg_sleep(0.25);
             COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
         END LOOP;
-        IF v_answer IS NULL THEN
-            PERFORM sec.job_batch('archive_partitions', 1, v_first);
-            COMMIT;
-            v_first := false;
-        ELSE
-            RAISE NOTICE '% stays: %', v_month, v_answer;
+        IF v_answer IS NOT NULL THEN
+            RAISE NOTICE '% stays, and what is newer stays with it: %', v_month, v_answer;
+            EXIT;
         END IF;
+        PERFORM sec.job_batch('archive_partitions', 1, v_first);
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        v_first := false;
     END LOOP;
     PERFORM sec.job_batch('archive_partitions', 0, v_first);
     COMMIT;
 END
 $$;
 COMMENT ON PROCEDURE app.archive_partitions(date) IS
-    E'Detaches the months that ended at or before 00:00 UTC of p_older_than; deletes nothing.\n'
+    E'Detaches the months that ended at or before 00:00 UTC of p_older_than, oldest first; deletes nothing.\n'
     'They move to the schema mps_archive. What is asked of them answers ARCHIVED from then on. A month with a recharge still '
-    'processing or with unsealed audit events stays, with a NOTICE that says so.\n'
+    'processing or with unsealed audit events stays, and every newer one with it, with a NOTICE that says why.\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
 
 -- Jobs and health ---------------------------------------------------------------------------------------------------------
@@ -230,7 +258,9 @@ BEGIN
           SELECT 'app.enterprise_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.enterprise_card_no_seq q),
                  (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
     WHERE x.used > x.given;
-    RETURN QUERY SELECT 'sequences'::text, v.behind IS NULL, coalesce(v.behind || ': setval() them before anybody writes', 'none is behind its table');
+    SELECT string_agg(o.problem, '; ' ORDER BY o.problem) INTO v_message FROM sec.odd_sequences() o;
+    RETURN QUERY SELECT 'sequences'::text, v.behind IS NULL AND v_message IS NULL,
+                        coalesce(nullif(concat_ws('; ', v.behind || ': setval() them before anybody writes', v_message), ''), 'none is behind its table');
 
     -- One sequence for all months, which ends (see docs/decisions.md): that is known long before.
     SELECT q.last_value - (NOT q.is_called)::integer AS given INTO v FROM app.tx_no_seq q;
@@ -279,11 +309,15 @@ BEGIN
         ELSE
             EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user AND j.database = current_database()'
                 INTO v_known USING v.name;
-            IF v_known.schedule = v.schedule AND v_known.command = v.command THEN
-                done := CASE WHEN v_known.active THEN 'scheduled already' ELSE 'scheduled already, but not active' END;
-            ELSE
+            IF v_known.schedule IS NULL THEN
                 EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING v.name, v.schedule, v.command;
-                done := CASE WHEN v_known.schedule IS NULL THEN 'scheduled' ELSE 'scheduled anew' END;
+                done := 'scheduled';
+            ELSE
+                -- What somebody chose otherwise is theirs: when it runs, whether it runs, and what.
+                done := concat_ws(', but ', 'scheduled already',
+                                  CASE WHEN v_known.schedule <> v.schedule THEN 'by another schedule, which is kept: ' || v_known.schedule END,
+                                  CASE WHEN v_known.command <> v.command THEN 'with another command, which is kept: ' || v_known.command END,
+                                  CASE WHEN NOT v_known.active THEN 'not active' END);
             END IF;
         END IF;
         RETURN NEXT;
@@ -293,7 +327,7 @@ $$;
 COMMENT ON FUNCTION app.schedule_jobs() IS
     E'Registers the maintenance procedures with pg_cron, or says how to.\n'
     'As jobs of the caller, if pg_cron is in this database; else it returns the commands to run in the database that has it. '
-    'Again: changes only what differs. Without pg_cron the system''s cron does as well: six CALLs, docs/operations.md has them. '
+    'A job of the same name keeps its schedule, its command and whether it is active; done says what differs. Without pg_cron the system''s cron does as well: six CALLs, docs/operations.md has them. '
     'For operators.\n'
     'Results: job (its name), schedule (as of cron), command, done (what was done, or is to be done).';
 

@@ -75,7 +75,7 @@ BEGIN
     -- this function, and nobody has a level before it is granted.
     ALTER FUNCTION sec.level_client() OWNER TO mps_owner;
     -- A dump brings the schemas first. Without mps_compat it is of a release that had other functions, and grants on them.
-    IF current_setting('row_security') = 'off' AND to_regnamespace('mps_compat') IS NULL THEN
+    IF current_setting('mps.restoring')::boolean AND to_regnamespace('mps_compat') IS NULL THEN
         PERFORM sec.stand_in_functions();
     END IF;
     PERFORM sec.settle_functions();
@@ -85,9 +85,11 @@ BEGIN
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', v.marker, v.role);
     END LOOP;
-    -- pg_dump and pg_restore bring the tables themselves, and who has which rights; and they switch row_security off in every
-    -- session of theirs.
-    IF current_setting('row_security') <> 'off' THEN
+    IF NOT current_setting('mps.restoring')::boolean THEN
+        IF current_setting('row_security') = 'off' THEN
+            RAISE WARNING 'mps: row_security is off here, so clients are refused every view and table of mps'
+                USING HINT = 'Set it on, where it was set off (ALTER DATABASE, ALTER ROLE, configuration).';
+        END IF;
         PERFORM sec.install();
         FOR v_ahead IN 0 .. 3 LOOP
             PERFORM sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => v_ahead))::date);

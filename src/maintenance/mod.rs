@@ -6,6 +6,7 @@ mod expire_keys;
 mod expire_qrcodes;
 mod expire_recharges;
 mod migrate;
+mod next_event_id;
 mod recompute_levels;
 mod run_ddl;
 

@@ -21,13 +21,13 @@ fn balance_as_of(p_card_id: Option<Uuid>, p_at: Option<Timestamp>, p_card_type: 
         if card.last_posted_at.is_none_or(|t| t <= at) {
             return Ok(card.balance);
         }
-        balance_at(call, card.last_tx_id.map(stored_id), card.skip_tx_id.map(stored_id), at)
+        balance_at(call, card.id, card.last_tx_id.map(stored_id), card.skip_tx_id.map(stored_id), at)
     });
     balance.into()
 }
 
 /// Walks back to the last movement at or before `at`: by the long steps as long as they stay after it, then one by one.
-fn balance_at(call: &Call, last: Option<TxId>, skip: Option<TxId>, at: Timestamp) -> Result<Money> {
+fn balance_at(call: &Call, card: Uuid, last: Option<TxId>, skip: Option<TxId>, at: Timestamp) -> Result<Money> {
     let mut here = last;
     let mut far = skip;
     while let Some(id) = far {
@@ -42,6 +42,9 @@ fn balance_at(call: &Call, last: Option<TxId>, skip: Option<TxId>, at: Timestamp
         (here, far) = (Some(id), link.skip);
     }
     while let Some(id) = here {
+        if months::presence(call.db, id.month()) == Presence::Archived {
+            return before_archived(call, card, id, at);
+        }
         let link = follow(call, id)?;
         if link.posted_at <= at {
             return Ok(link.balance_after);
@@ -49,6 +52,15 @@ fn balance_at(call: &Call, last: Option<TxId>, skip: Option<TxId>, at: Timestamp
         here = link.prev;
     }
     Ok(Money::ZERO)
+}
+
+/// The chain leads into an archived month. If all months that began by `at` are here nevertheless, the answer lies in them: nothing
+/// is posted before its month begins.
+fn before_archived(call: &Call, card: Uuid, archived: TxId, at: Timestamp) -> Result<Money> {
+    ensure(!months::archived_by(call.db, at), Token::Archived)?;
+    let here = months::left_before(call.db, archived.month());
+    ensure(!here.is_empty(), Token::Archived)?;
+    Ok(transactions::newest_of_card(call.db, &here, card, i64::MAX, at).map_or(Money::ZERO, |(_, _, left)| left))
 }
 
 fn follow(call: &Call, id: TxId) -> Result<Link> {

@@ -46,18 +46,17 @@ fn card_statement(
         let id = args::required(p_card_id, "p_card_id")?;
         let card = visible_card(call, args::card_type_or_personal(p_card_type)?, id)?;
         let limit = args::page_rows(p_limit)?;
-        let newest = match args::optional_tx_number(p_before, "p_before")? {
-            None => card.last_tx_id.map(stored_id),
+        let (newest, seq) = match args::optional_tx_number(p_before, "p_before")? {
+            None => (card.last_tx_id.map(stored_id), card.card_seq),
             Some((tx_type, before)) => {
                 ensure(months::readable(call.db, before.month())?, Token::TxNotFound)?;
-                transactions::find(call.db, before)
-                    .filter(|tx| tx.tx_type == tx_type && tx.card_id == card.id && tx.card_seq.is_some())
-                    .ok_or(Token::TxNotFound)?
-                    .prev_tx_id
-                    .map(stored_id)
+                let tx = transactions::find(call.db, before)
+                    .filter(|tx| tx.tx_type == tx_type && tx.card_id == card.id)
+                    .ok_or(Token::TxNotFound)?;
+                (tx.prev_tx_id.map(stored_id), tx.card_seq.ok_or(Token::TxNotFound)? - 1)
             }
         };
-        let page = walk_back(call, newest, limit)?;
+        let page = walk_back(call, card.id, newest, seq, limit)?;
         let mut codes: HashMap<i32, Option<String>> = HashMap::new();
         Ok(page
             .into_iter()

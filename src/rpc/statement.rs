@@ -5,7 +5,7 @@ use super::books::stored_id;
 use crate::error::{Result, Token, ensure};
 use crate::store::cards::{self, Card};
 use crate::store::transactions::{self, Tx};
-use crate::store::types::{RawJsonb, Uuid};
+use crate::store::types::{RawJsonb, Timestamp, Uuid};
 use crate::store::{members, months};
 use mps_domain::card::CardType;
 use mps_domain::limits;
@@ -28,9 +28,10 @@ pub fn may_see(call: &Call, card: &Card, user: Uuid) -> bool {
     }
 }
 
-/// Up to `limit` movements from `newest` back along the card's chain. A movement in an archived month ends the page there;
-/// it is an error only where the page would begin in one.
-pub fn walk_back(call: &Call, newest: Option<TxId>, limit: i64) -> Result<Vec<Tx>> {
+/// Up to `limit` movements from `newest`, which has the number `seq`, back along the card's chain. A movement in an archived
+/// month ends the page there; it is an error only where the page would begin in one. Where older months are here all the same,
+/// the page goes on with them.
+pub fn walk_back(call: &Call, card: Uuid, newest: Option<TxId>, mut seq: i64, limit: i64) -> Result<Vec<Tx>> {
     let mut page: Vec<Tx> = Vec::new();
     let mut next = newest;
     while let Some(id) = next {
@@ -40,11 +41,19 @@ pub fn walk_back(call: &Call, newest: Option<TxId>, limit: i64) -> Result<Vec<Tx
         }
         match months::readable(call.db, id.month()) {
             Ok(present) => ensure(present, Token::TxNotFound)?,
-            Err(archived) if page.is_empty() => return Err(archived),
-            Err(_) => break,
+            Err(archived) => {
+                let older = months::left_before(call.db, id.month());
+                match transactions::newest_of_card(call.db, &older, card, seq, Timestamp(i64::MAX)) {
+                    Some((older, older_seq, _)) => (next, seq) = (Some(older), older_seq),
+                    None if page.is_empty() => return Err(archived),
+                    None => break,
+                }
+                continue;
+            }
         }
         let part = transactions::chain_in_month(call.db, id, wanted);
-        next = part.last().ok_or(Token::TxNotFound)?.prev_tx_id.map(stored_id);
+        let last = part.last().ok_or(Token::TxNotFound)?;
+        (next, seq) = (last.prev_tx_id.map(stored_id), last.card_seq.unwrap_or(1) - 1);
         page.extend(part);
     }
     Ok(page)

@@ -5,6 +5,7 @@ use super::statement::{may_see, shown};
 use super::{Call, args, read};
 use crate::error::{Result, Token, ensure};
 use crate::store::transactions::{self, Tx};
+use crate::store::months::Presence;
 use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::store::{cards, merchants, months};
 use mps_domain::limits;
@@ -89,8 +90,20 @@ fn tx_by_no(
 /// The newest refunds of the payment in `txs[0]`, as many as a page has, newest first, along their own chain.
 fn add_refunds(call: &Call, txs: &mut Vec<Tx>) -> Result<()> {
     let mut next = txs[0].refund_chain_id.map(stored_id);
-    for _ in 0..limits::PAGE_ROWS {
-        let Some(id) = next else { break };
+    while let Some(id) = next {
+        let wanted = 1 + limits::PAGE_ROWS as i64 - txs.len() as i64;
+        if wanted <= 0 {
+            break;
+        }
+        if months::presence(call.db, id.month()) == Presence::Archived {
+            // The payment is older, and here: so are refunds of months before the archived one, perhaps.
+            let payment = txs[0].tx_no();
+            for month in months::left_before(call.db, id.month()) {
+                txs.extend(transactions::refunds_in(call.db, month, &payment, wanted));
+            }
+            txs.truncate(1 + limits::PAGE_ROWS as usize);
+            break;
+        }
         ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
         let refund = transactions::find(call.db, id).ok_or(Token::TxNotFound)?;
         next = refund.refund_chain_id.map(stored_id);

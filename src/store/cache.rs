@@ -2,8 +2,8 @@
 //! forgotten when the server says that any relation changed; the trigger sec.config_changed makes it say so for settings
 //! and levels. A rolled-back change is announced in the same way to the backend that made it.
 
-use super::server;
 use super::settings::Config;
+use super::{server, spi};
 use mps_domain::month::Month;
 use pgrx::pg_sys::{Datum, Oid};
 use std::cell::{Cell, RefCell};
@@ -17,8 +17,10 @@ thread_local! {
     static MONTHS: RefCell<HashSet<Month>> = RefCell::new(HashSet::new());
     static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
     static LABELS: RefCell<HashMap<Label, (Oid, Oid)>> = RefCell::new(HashMap::new());
-    static SEQUENCES: Cell<[Option<Oid>; 2]> = const { Cell::new([None; 2]) };
+    static SEQUENCES: Cell<[Option<Drawn>; 2]> = const { Cell::new([None; 2]) };
     static LEVELS: Cell<Option<Levels>> = const { Cell::new(None) };
+    /// The marker of backends when it was last looked up: another one belongs to an extension that was created anew.
+    static MARKER: Cell<Option<Oid>> = const { Cell::new(None) };
     /// Whether sec.careless_code() had nothing.
     static NO_CARELESS_CODE: Cell<bool> = const { Cell::new(false) };
     /// Counts the forgettings, so that what was read before one is not kept after it.
@@ -58,6 +60,10 @@ pub fn levels() -> Option<Levels> {
         operator: server::marker(c"level_operator")?,
         owner: server::function_owner(backend)?,
     };
+    if MARKER.replace(Some(backend)).is_some_and(|before| before != backend) {
+        // Tables and types may be others by now; kept plans know them by their oids.
+        spi::forget_plans();
+    }
     LEVELS.set(Some(found));
     Some(found)
 }
@@ -125,18 +131,30 @@ pub enum Sequence {
     EventId = 1,
 }
 
-/// The next number of a sequence.
+/// A sequence, and whether this backend takes more numbers than one from it at once, and keeps the others in store.
+#[derive(Clone, Copy)]
+struct Drawn {
+    oid: Oid,
+    in_store: bool,
+}
+
+/// The next number of a sequence. Ids of events never come out of a backend's store: what is drawn later is higher, for
+/// whoever draws it, and so what is sealed stays complete. (Numbers of transactions may.)
 pub fn next(sequence: Sequence) -> i64 {
-    let oid = SEQUENCES.get()[sequence as usize].unwrap_or_else(|| {
+    let drawn = SEQUENCES.get()[sequence as usize].unwrap_or_else(|| {
         let found = match sequence {
             Sequence::TxNo => server::relation(c"app", c"tx_no_seq"),
             Sequence::EventId => server::relation(c"audit", c"event_id_seq"),
         };
-        found.expect("the sequences of mps exist where its tables do")
+        let oid = found.expect("the sequences of mps exist where its tables do");
+        Drawn { oid, in_store: server::takes_in_store(oid) }
     });
     // Read again: looking it up may have made the backend forget.
     let mut known = SEQUENCES.get();
-    known[sequence as usize] = Some(oid);
+    known[sequence as usize] = Some(drawn);
     SEQUENCES.set(known);
-    server::next_value(oid)
+    if drawn.in_store && matches!(sequence, Sequence::EventId) {
+        server::forget_store();
+    }
+    server::next_value(drawn.oid)
 }

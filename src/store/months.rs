@@ -22,21 +22,28 @@ pub fn presence(db: &Db, month: Month) -> Presence {
         return Presence::Present;
     }
     let read_at = cache::generation();
-    let (present, archived) = db
+    // Names are looked up as of now, rows are those of the snapshot: one of before the archiving knows nothing of it, but still has
+    // the table in its catalog.
+    let (present, noted, gone) = db
         .row(
             "SELECT pg_catalog.to_regclass('app.transactions_' || $1) IS NOT NULL \
                     AND pg_catalog.to_regclass('app.point_ledger_' || $1) IS NOT NULL \
                     AND pg_catalog.to_regclass('audit.event_log_' || $1) IS NOT NULL, \
-                    EXISTS (SELECT FROM app.archived_months a WHERE a.month = $2::text::date)",
+                    EXISTS (SELECT FROM app.archived_months a WHERE a.month = $2::text::date), \
+                    pg_catalog.to_regclass('mps_archive.transactions_' || $1) IS NOT NULL \
+                    OR EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                               WHERE n.nspname = 'app' AND c.relname = 'transactions_' || $1)",
             &[p(month.suffix()), p(month.first_day())],
-            |r| (r.get::<bool>(1), r.get::<bool>(2)),
+            |r| (r.get::<bool>(1), r.get::<bool>(2), r.get::<bool>(3)),
         )
         .expect("one row");
-    if archived {
+    if noted {
         Presence::Archived
     } else if present {
         cache::remember_month(month, read_at);
         Presence::Present
+    } else if gone {
+        Presence::Archived
     } else {
         Presence::Never
     }
@@ -79,6 +86,16 @@ pub fn all(db: &Db) -> Vec<Month> {
     months.sort_unstable();
     months.reverse();
     months
+}
+
+/// The months here that are older than an archived one, newest first: only a release before 0.3.0 left any.
+pub fn left_before(db: &Db, archived: Month) -> Vec<Month> {
+    all(db).into_iter().filter(|month| *month < archived).collect()
+}
+
+/// Whether any archived month begins at or before a moment.
+pub fn archived_by(db: &Db, at: Timestamp) -> bool {
+    any_archived(db, Timestamp(i64::MIN), Timestamp(at.0.saturating_add(1)))
 }
 
 /// Whether any archived month has a moment from `from` to before `to`.

@@ -185,6 +185,27 @@ pub fn next_value(sequence: Oid) -> i64 {
     unsafe { pg_sys::nextval_internal(sequence, false) }
 }
 
+/// Whether a backend takes more than one value of a sequence at once (CACHE).
+pub fn takes_in_store(sequence: Oid) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::SEQRELID as i32;
+    // SAFETY: the tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(sequence));
+        if tuple.is_null() {
+            return false;
+        }
+        let takes = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_sequence>()).seqcache > 1;
+        pg_sys::ReleaseSysCache(tuple);
+        takes
+    }
+}
+
+/// Gives up what this backend has taken from sequences and not used: as DISCARD SEQUENCES.
+pub fn forget_store() {
+    // SAFETY: frees what belongs to the backend.
+    unsafe { pg_sys::ResetSequenceCaches() };
+}
+
 /// The oid of a relation by schema and name.
 pub fn relation(schema: &CStr, name: &CStr) -> Option<Oid> {
     // SAFETY: both lookups return InvalidOid for what does not exist.

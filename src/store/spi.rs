@@ -325,6 +325,11 @@ fn or_archived<T>(month: Month, execute: impl FnOnce() -> T) -> T {
         .execute()
 }
 
+/// Forgets every kept plan. Those that are running go on; what is not used any more stays in memory until the backend ends.
+pub fn forget_plans() {
+    PLANS.with_borrow_mut(HashMap::clear);
+}
+
 fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
     let key = (sql.address(), sql.columns(), month);
     if let Some(kept) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {

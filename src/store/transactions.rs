@@ -327,6 +327,34 @@ pub fn chain_in_month(db: &Db, from: TxId, limit: i64) -> Vec<Tx> {
     )
 }
 
+/// Of the movements of a card in these months, numbered below `below` and posted by `by`, the one with the highest number, and
+/// what it left. Looks through the months.
+pub fn newest_of_card(db: &Db, months: &[Month], card: Uuid, below: i64, by: Timestamp) -> Option<(TxId, i64, Money)> {
+    let newest = months.iter().filter_map(|month| {
+        db.row_in(
+            *month,
+            "SELECT t.id, t.card_seq, t.balance_after FROM app.transactions_{m} t \
+             WHERE t.card_id = $1 AND t.card_seq < $2 AND t.posted_at <= $3 ORDER BY t.card_seq DESC LIMIT 1",
+            &[p(card), p(below), p(by)],
+            |r| (TxId::from_raw(r.get(1)).expect("ids are ours"), r.get(2), r.get(3)),
+        )
+    });
+    newest.max_by_key(|(_, seq, _)| *seq)
+}
+
+/// The newest refunds of a payment in one month. Looks through the month.
+pub fn refunds_in(db: &Db, month: Month, payment: &str, limit: i64) -> Vec<Tx> {
+    db.rows_in(
+        month,
+        columns!(
+            "SELECT ",
+            "FROM app.transactions_{m} t WHERE t.original_tx_no = $1 AND t.tx_type = 'refund' ORDER BY t.id DESC LIMIT $2"
+        ),
+        &[p(payment), p(limit)],
+        read,
+    )
+}
+
 /// What finding an old balance needs of a movement.
 pub struct Link {
     pub posted_at: Timestamp,

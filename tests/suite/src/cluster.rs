@@ -20,6 +20,11 @@ fn tool() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", "..", "tools", "cluster"].iter().collect()
 }
 
+/// A port that nobody listens on, from below those that clients' connections take.
+pub fn free_port() -> String {
+    program(tool().with_file_name("free-port").to_str().expect("a path"), &[]).expect("a port")
+}
+
 impl Cluster {
     pub fn start() -> Cluster {
         Cluster::start_with("")
@@ -246,8 +251,8 @@ impl Till {
     /// What the checks of the extension find wrong with books, log and rights.
     pub fn findings(&self) -> Vec<String> {
         self.session.column(
-            "select format('%s: %s', check_name, detail) from app.verify_books() where not ok \
-             union all select format('%s: %s', check_name, detail) from audit.verify() where not ok \
+            "select format('%s: %s', check_name, detail) from app.verify_books() where ok is not true \
+             union all select format('%s: %s', check_name, detail) from audit.verify() where ok is not true \
              union all select format('%s: %s', rule, detail) from sec.security_check() where not ok",
         )
     }

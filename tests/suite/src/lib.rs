@@ -20,7 +20,7 @@ pub mod releases;
 mod session;
 mod shop;
 
-pub use cluster::{Cluster, Scratch, Till, contents, program, sequences, until};
+pub use cluster::{Cluster, Scratch, Till, contents, free_port, program, sequences, until};
 pub use db::Db;
 pub use meter::Meter;
 pub use race::{Waiting, together};

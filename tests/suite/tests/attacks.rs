@@ -205,7 +205,7 @@ fn the_checks_say_the_same_whatever_the_session_has_set() {
     let s = &shop.superuser;
     s.run("set standard_conforming_strings = off; set quote_all_identifiers = on; set escape_string_warning = off");
     for check in ["app.verify_books()", "audit.verify()", "sec.security_check()"] {
-        assert_eq!(s.value(&format!("select count(*) from {check} where not ok")), "0", "{check}");
+        assert_eq!(s.value(&format!("select count(*) from {check} where ok is not true")), "0", "{check}");
     }
     s.run("call audit.seal()");
     shop.a_month_passes();

@@ -7,10 +7,9 @@
 //! why, is in [`NOT_RUN`].
 
 use mps_tests::manual::{Block, commands_of, feed, is_name, library_of_the_release_before, matches, path_of_document};
-use mps_tests::{Cluster, Member, NULL, Row, SHOP, Session, Till, nobody, program, q, until};
+use mps_tests::{Cluster, Member, NULL, Row, SHOP, Session, Till, free_port, nobody, program, q, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -293,8 +292,7 @@ const SCENES: &[Scene] = &[
     Scene {
         heading: "Standby",
         before: |w| {
-            let port =
-                TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port().to_string();
+            let port = free_port();
             w.value("port", &port);
             // What the server of the tests has on its command line, another has in its file.
             w.shop().run("alter system set max_connections = 200");

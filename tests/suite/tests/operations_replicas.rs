@@ -210,7 +210,7 @@ fn a_standby_answers_every_question_refuses_every_change_and_takes_over() {
     assert_eq!(till.session.failure(&Shop::charge_sql(&code, "600.01", "")).message, "INVALID_AMOUNT");
     // So does that of the cashier, for whom nothing worked; and the head that was kept is in the chain still.
     assert_eq!(&cashier.row(&Shop::charge_sql(&code, "2.00", ""))["status"], "completed");
-    let kept = format!("select count(*) from audit.verify(p_head => '{head}') where not ok");
+    let kept = format!("select count(*) from audit.verify(p_head => '{head}') where ok is not true");
     assert_eq!(till.session.value(&kept), "0");
     for procedure in PROCEDURES {
         till.session.run(&format!("call {procedure}"));
@@ -357,8 +357,8 @@ fn logical_replication_carries_everything_and_the_subscriber_can_take_over() {
 
     // The subscriber as a server for reports: everything proves itself there, too, and the log stays closed.
     let reports = Till { session: subscriber };
-    let unwell = "select format('%s: %s', check_name, detail) from app.verify_books() where not ok union all \
-                  select format('%s: %s', check_name, detail) from audit.verify() where not ok";
+    let unwell = "select format('%s: %s', check_name, detail) from app.verify_books() where ok is not true union all \
+                  select format('%s: %s', check_name, detail) from audit.verify() where ok is not true";
     assert_eq!(reports.session.column(unwell), [] as [String; 0]);
     let statement = format!("select * from app.card_statement('{}')", ming.card);
     assert_eq!(reports.session.rows(&statement), publisher.rows(&statement));
@@ -408,7 +408,7 @@ fn a_subscriber_whose_tables_the_extension_made_must_lose_the_defaults() {
     copied(&session);
     till.charge(&ming.card, "10.00");
     arrives(&till.session, &session);
-    let unwell = "select detail from app.verify_books() where not ok";
+    let unwell = "select detail from app.verify_books() where ok is not true";
     assert_eq!(session.column(unwell), [] as [String; 0]);
 }
 
