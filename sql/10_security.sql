@@ -53,8 +53,14 @@ COMMENT ON FUNCTION sec.config_changed() IS
 CREATE FUNCTION sec.require_operator() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'require_operator_wrapper';
 COMMENT ON FUNCTION sec.require_operator() IS
-    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates. '
-    'Internal. Errors: NOT_ALLOWED.';
+    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates; '
+    'and like sec.require_sound_tables(). Internal. Errors: NOT_ALLOWED, STATUS_CONFLICT.';
+
+CREATE FUNCTION sec.require_sound_tables() RETURNS void
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'require_sound_tables_wrapper';
+COMMENT ON FUNCTION sec.require_sound_tables() IS
+    'Refuses to go on where row-level security hides rows from the owner of the tables (FORCE, another owner): whatever is asked '
+    'would look empty. Every RPC asks it by itself. Internal. Errors: STATUS_CONFLICT.';
 
 CREATE FUNCTION sec.caller_role() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'caller_role_wrapper';
@@ -67,7 +73,6 @@ CREATE FUNCTION sec.refuse_outdated() RETURNS void
 DECLARE
     v_answer text;
     v_detail text;
-    v_state text;
     v_versions text[];
     v_is_empty boolean;
 BEGIN
@@ -75,7 +80,7 @@ BEGIN
     BEGIN
         PERFORM app.get_settings();
     EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_state = RETURNED_SQLSTATE;
+        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL;
     END;
     IF v_answer = 'SCHEMA_OUTDATED' THEN
         -- app.migrate() helps where the tables are the older ones, and nowhere else.
@@ -88,7 +93,7 @@ BEGIN
             WHEN v_versions IS NOT NULL THEN ': install the release of mps that they are of, then ALTER EXTENSION mps UPDATE'
             WHEN v_is_empty THEN ': load it, or SELECT app.migrate() to begin with default settings'
             ELSE ': when that has ended, they work' END);
-    ELSIF v_state = '42501' THEN
+    ELSIF (SELECT c.relowner <> sec.owner() FROM pg_class c WHERE c.oid = to_regclass('app.settings')) THEN
         PERFORM sec.raise('SCHEMA_OUTDATED', 'the tables were restored without their owner: SELECT app.migrate()');
     END IF;
 END
@@ -107,9 +112,11 @@ END
 $$;
 COMMENT ON FUNCTION sec.append_only() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE on the event log. Internal.';
 
--- Sets that policies ask for. SECURITY DEFINER, because a policy that reads its own table under its own policy never ends.
+-- Sets that policies ask for. SECURITY DEFINER, because a policy that reads its own table under its own policy never ends. Where
+-- the owner is bound by policies it would not end either, so that is asked first.
 CREATE FUNCTION sec.admin_card_ids() RETURNS SETOF uuid
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_sound_tables();
     SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b
     WHERE b.member_id = (SELECT sec.uid()) AND b.role = 'admin'::app.bind_role
 $$;
@@ -117,6 +124,7 @@ COMMENT ON FUNCTION sec.admin_card_ids() IS 'The enterprise cards that the signe
 
 CREATE FUNCTION sec.merchant_ids() RETURNS SETOF integer
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_sound_tables();
     SELECT u.merchant_id FROM app.merchant_users u WHERE u.user_id = (SELECT sec.uid())
 $$;
 COMMENT ON FUNCTION sec.merchant_ids() IS 'The merchants that the signed-in user operates, in whatever role.';

@@ -306,6 +306,8 @@ BEGIN
         SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
         UNION ALL
         SELECT 'sequences give each number once, in the order of time', o.problem FROM sec.odd_sequences() o
+        UNION ALL
+        SELECT p.rule, p.problem FROM sec.powers() p
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -327,7 +329,14 @@ BEGIN
                (17, 'clients create nothing where backends may find it'),
                (18, 'code of others on the tables fixes its search_path'),
                (19, 'remembered grants belong to roles that exist'),
-               (20, 'sequences give each number once, in the order of time')
+               (20, 'sequences give each number once, in the order of time'),
+               -- Superusers and operators are known: see sec.powers().
+               (21, 'nobody else makes himself a member of mps_owner'),
+               (22, 'nobody else passes on levels of the API'),
+               (23, 'nobody else reaches files and programs of the server'),
+               (24, 'nobody else reads or writes every table'),
+               (25, 'whoever has a level of the API cannot read past it'),
+               (26, 'nobody else creates in pg_catalog')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place;

@@ -129,6 +129,7 @@ BEGIN
     IF v_from >= v_to THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
     END IF;
+    PERFORM sec.require_sound_tables();
     v_changed := sec.outdated_view();
     IF v_changed IS NOT NULL THEN
         RETURN QUERY SELECT * FROM sec.outdated_view_row(v_changed);

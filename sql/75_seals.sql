@@ -55,6 +55,7 @@ COMMENT ON FUNCTION audit.seal_note() IS
 
 CREATE FUNCTION audit.seal_ready() RETURNS boolean
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_sound_tables();
     SELECT EXISTS (SELECT FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid)
 $$;
 COMMENT ON FUNCTION audit.seal_ready() IS
@@ -154,6 +155,7 @@ COMMENT ON PROCEDURE audit.seal() IS
 
 CREATE FUNCTION audit.head() RETURNS TABLE (seal_no bigint, last_event_id bigint, hash text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_sound_tables();
     SELECT s.seal_no, s.last_id, encode(s.hash, 'hex') FROM audit.seals s ORDER BY s.seal_no DESC LIMIT 1
 $$;
 COMMENT ON FUNCTION audit.head() IS
@@ -232,6 +234,7 @@ BEGIN
     IF v_from >= v_to THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
     END IF;
+    PERFORM sec.require_sound_tables();
     detail := sec.outdated_view();
     IF detail IS NOT NULL THEN
         RETURN QUERY SELECT * FROM sec.outdated_view_row(detail);

@@ -194,16 +194,28 @@ DECLARE
     c_tx_numbers constant bigint := 35000000000;
     c_numbers_alarm constant numeric := 0.8;
     v record;
+    v_answer text;
     v_message text;
+    v_hint text;
 BEGIN
     BEGIN
         PERFORM sec.refuse_outdated();
+        PERFORM sec.require_sound_tables();
     EXCEPTION WHEN OTHERS THEN
-        -- There is no more to say: the rest asks tables that an older release may not have.
-        GET STACKED DIAGNOSTICS v_message = PG_EXCEPTION_DETAIL;
-        RETURN QUERY SELECT 'schema_version'::text, false, v_message;
+        -- There is no more to say: the rest asks tables that an older release may not have, or whose rows are hidden from this function, too.
+        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+        RETURN QUERY
+            SELECT x.name, false, x.what
+            FROM (VALUES ('SCHEMA_OUTDATED', 'schema_version', v_message), ('STATUS_CONFLICT', 'tables', format('%s. %s', v_message, v_hint))) x (answer, name, what)
+            WHERE x.answer = v_answer;
         RETURN;
     END;
+    SELECT string_agg(p.problem, '; ' ORDER BY p.problem) AS problems, coalesce(bool_or(p.is_unreadable), false) AS unreadable INTO v
+    FROM sec.table_problems() p;
+    RETURN QUERY SELECT 'tables'::text, v.problems IS NULL, coalesce(v.problems, 'as mps needs them');
+    IF v.unreadable THEN
+        RETURN;
+    END IF;
 
     RETURN QUERY SELECT * FROM sec.health_of_months(c_missed_runs * interval '1 day');
 
@@ -286,8 +298,8 @@ END
 $$;
 COMMENT ON FUNCTION app.health() IS
     E'One row per thing to watch.\n'
-    'Months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were credited, gateway money in '
-    'suspense, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a '
+    'How the tables are set up, months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were '
+    'credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a '
     'standby.\n'
     'Results: check_name, ok (whether nothing has to be done), detail.';
 

@@ -79,6 +79,11 @@ impl Caller {
         }
     }
 
+    /// Whether both roles behind the call are a superuser's, or our own.
+    pub fn is_superuser(&self) -> bool {
+        self.level == Level::Superuser
+    }
+
     /// Refuses to write where maintenance evaluates expressions of a table or a view: no person is behind that.
     pub fn refuse_in_maintenance(&self) -> Result<()> {
         if self.is_restricted {

@@ -154,18 +154,27 @@ impl Token {
 pub struct Error {
     pub token: Token,
     pub detail: Cow<'static, str>,
+    /// What to do, where the token's own hint does not say it.
+    hint: Option<String>,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub fn new(token: Token, detail: impl Into<Cow<'static, str>>) -> Error {
-        Error { token, detail: detail.into() }
+        Error { token, detail: detail.into(), hint: None }
+    }
+
+    /// What to do about this case, in place of what the token says to it.
+    pub fn with_hint(mut self, hint: String) -> Error {
+        self.hint = Some(hint);
+        self
     }
 
     /// Raises it. Never returns to the caller.
     pub fn raise(self) -> ! {
-        server::raise(&self.token.sqlstate(), self.token.name(), &self.detail, self.token.sentences().1)
+        let hint = self.hint.as_deref().unwrap_or(self.token.sentences().1);
+        server::raise(&self.token.sqlstate(), self.token.name(), &self.detail, hint)
     }
 }
 

@@ -29,7 +29,8 @@ pgrx::extension_sql_file!("../sql/39_rehearsal.sql", name = "rehearsal", require
 pgrx::extension_sql_file!("../sql/40_procedures.sql", name = "procedures", requires = ["rehearsal"]);
 pgrx::extension_sql_file!("../sql/50_grants.sql", name = "grants", requires = ["procedures"]);
 pgrx::extension_sql_file!("../sql/60_checks.sql", name = "checks", requires = ["grants"]);
-pgrx::extension_sql_file!("../sql/64_sequences.sql", name = "sequences", requires = ["checks"]);
+pgrx::extension_sql_file!("../sql/62_soundness.sql", name = "soundness", requires = ["checks"]);
+pgrx::extension_sql_file!("../sql/64_sequences.sql", name = "sequences", requires = ["soundness"]);
 pgrx::extension_sql_file!("../sql/65_view.sql", name = "view", requires = ["sequences"]);
 pgrx::extension_sql_file!("../sql/70_books_rules.sql", name = "books_rules", requires = ["view"]);
 pgrx::extension_sql_file!("../sql/72_books.sql", name = "books", requires = ["books_rules"]);

@@ -45,7 +45,7 @@ use crate::error::{Error, Result, Token};
 use crate::store::audit::{self, Event};
 use crate::store::settings::{self, Config};
 use crate::store::types::{RawJsonb, Timestamp};
-use crate::store::{Db, months, server};
+use crate::store::{Db, months, server, soundness, withheld};
 use mps_domain::month::Month;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -167,14 +167,16 @@ pub fn maintain<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
     )
 }
 
-/// Sees who calls, and only then becomes the owner of the tables.
+/// Sees who calls, and only then becomes the owner of the tables. What errors say about rows goes to the log.
 fn enter<T>(admit: impl FnOnce(Caller) -> Result<Caller>, work: impl FnOnce(Caller) -> Result<T>) -> T {
     let levels = caller::whole_extension().unwrap_or_else(|error| error.raise());
     let caller = finish(admit(Caller::identify(&levels)));
-    server::as_role(levels.owner, || finish(work(caller)))
+    let may_see_rows = caller.is_superuser();
+    server::as_role(levels.owner, || withheld::from(may_see_rows, || finish(work(caller))))
 }
 
 fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
+    soundness::ensure(db)?;
     let config = settings::config(db)?;
     let at = server::now();
     let month =

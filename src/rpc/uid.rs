@@ -1,8 +1,9 @@
-//! `sec.uid`, and who is calling for the SQL parts: `sec.require_operator`, `sec.caller_role`.
+//! `sec.uid`, and what the SQL parts ask first: who is calling (`sec.require_operator`, `sec.caller_role`), and whether the tables
+//! are as they must be (`sec.require_sound_tables`).
 
 use crate::caller;
-use crate::store::server;
 use crate::store::types::Uuid;
+use crate::store::{Db, server, soundness};
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
@@ -12,7 +13,15 @@ fn uid() -> Option<Uuid> {
 
 #[pg_extern(sql = false)]
 fn require_operator() {
-    caller::whole_extension().and_then(|levels| caller::require_operator(&levels)).unwrap_or_else(|e| e.raise());
+    caller::whole_extension()
+        .and_then(|levels| caller::require_operator(&levels))
+        .and_then(|()| Db::read(soundness::ensure))
+        .unwrap_or_else(|e| e.raise());
+}
+
+#[pg_extern(sql = false)]
+fn require_sound_tables() {
+    caller::whole_extension().and_then(|_| Db::read(soundness::ensure)).unwrap_or_else(|e| e.raise());
 }
 
 #[pg_extern(sql = false)]

@@ -23,6 +23,8 @@ thread_local! {
     static MARKER: Cell<Option<Oid>> = const { Cell::new(None) };
     /// Whether sec.careless_code() had nothing.
     static NO_CARELESS_CODE: Cell<bool> = const { Cell::new(false) };
+    /// Our tables, in order, while nothing about them makes calls answer wrongly; none: not known.
+    static SOUND_TABLES: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
     /// Counts the forgettings, so that what was read before one is not kept after it.
     static GENERATION: Cell<u64> = const { Cell::new(0) };
 }
@@ -35,6 +37,7 @@ pub fn init() {
 #[allow(unsafe_code)] // the signature of the server's callback
 unsafe extern "C-unwind" fn forget_functions(_: Datum, _: i32, _: u32) {
     GENERATION.set(GENERATION.get().wrapping_add(1));
+    SOUND_TABLES.with_borrow_mut(Vec::clear);
     LEVELS.set(None);
     NO_CARELESS_CODE.set(false);
 }
@@ -69,8 +72,14 @@ pub fn levels() -> Option<Levels> {
 }
 
 #[allow(unsafe_code)] // the signature of the server's callback
-unsafe extern "C-unwind" fn forget(_: Datum, _: Oid) {
+unsafe extern "C-unwind" fn forget(_: Datum, relation: Oid) {
     GENERATION.set(GENERATION.get().wrapping_add(1));
+    // A month that is attached changes its table, too. InvalidOid stands for everything.
+    SOUND_TABLES.with_borrow_mut(|known| {
+        if relation == Oid::INVALID || known.binary_search(&relation.to_u32()).is_ok() {
+            known.clear();
+        }
+    });
     SEQUENCES.set([None; 2]);
     NO_CARELESS_CODE.set(false);
     // Never while borrowed: the borrows below call nothing.
@@ -92,6 +101,18 @@ pub fn remember_month(month: Month, read_at: u64) {
         MONTHS.with_borrow_mut(|m| {
             m.insert(month);
         });
+    }
+}
+
+pub fn knows_sound_tables() -> bool {
+    SOUND_TABLES.with_borrow(|known| !known.is_empty())
+}
+
+pub fn remember_sound_tables(tables: impl Iterator<Item = Oid>, read_at: u64) {
+    if generation() == read_at {
+        let mut tables: Vec<u32> = tables.map(Oid::to_u32).collect();
+        tables.sort_unstable();
+        SOUND_TABLES.set(tables);
     }
 }
 

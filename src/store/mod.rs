@@ -29,6 +29,7 @@ mod row;
 pub mod server;
 pub mod settings;
 mod shadows;
+pub mod soundness;
 #[allow(unsafe_code)]
 mod spi;
 pub mod suspense;
@@ -36,5 +37,7 @@ pub mod sweep;
 pub mod transactions;
 #[allow(unsafe_code)]
 pub mod types;
+#[allow(unsafe_code)]
+pub mod withheld;
 
 pub use spi::{Db, kept_from_being_written};

@@ -9,10 +9,12 @@ use mps_domain::month::Month;
 /// What statements on one partition write in place of the month's suffix.
 pub const PLACEHOLDER: &str = "{m}";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     Present,
     Archived,
+    /// A table of it is there, and no partition any more: somebody detached it. By its name.
+    Detached(String),
     Never,
 }
 
@@ -22,28 +24,34 @@ pub fn presence(db: &Db, month: Month) -> Presence {
         return Presence::Present;
     }
     let read_at = cache::generation();
-    // Names are looked up as of now, rows are those of the snapshot: one of before the archiving knows nothing of it, but still has
-    // the table in its catalog.
-    let (present, noted, gone) = db
-        .row(
+    // Of now: names are known as they are now, whatever the snapshot, and are compared with partitions. One that went to the archive
+    // between the two is known by its place there.
+    let (present, archived, detached) = db
+        .rows_of_now(
             "SELECT pg_catalog.to_regclass('app.transactions_' || $1) IS NOT NULL \
                     AND pg_catalog.to_regclass('app.point_ledger_' || $1) IS NOT NULL \
                     AND pg_catalog.to_regclass('audit.event_log_' || $1) IS NOT NULL, \
-                    EXISTS (SELECT FROM app.archived_months a WHERE a.month = $2::text::date), \
-                    pg_catalog.to_regclass('mps_archive.transactions_' || $1) IS NOT NULL \
-                    OR EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                               WHERE n.nspname = 'app' AND c.relname = 'transactions_' || $1)",
+                    EXISTS (SELECT FROM app.archived_months a WHERE a.month = $2::text::date) \
+                    OR pg_catalog.to_regclass('app.transactions_' || $1) IS NULL \
+                       AND pg_catalog.to_regclass('mps_archive.transactions_' || $1) IS NOT NULL, \
+                    (SELECT t.part::text FROM (SELECT n.name, pg_catalog.to_regclass(n.name || '_' || $1) AS part \
+                        FROM (VALUES ('app.transactions'), ('app.point_ledger'), ('audit.event_log')) n (name)) t \
+                     WHERE t.part IS NOT NULL \
+                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = t.part \
+                                         AND i.inhparent = pg_catalog.to_regclass(t.name) AND NOT i.inhdetachpending) \
+                     ORDER BY t.name DESC LIMIT 1)",
             &[p(month.suffix()), p(month.first_day())],
-            |r| (r.get::<bool>(1), r.get::<bool>(2), r.get::<bool>(3)),
+            |r| (r.get::<bool>(1), r.get::<bool>(2), r.opt::<String>(3)),
         )
+        .pop()
         .expect("one row");
-    if noted {
+    if archived {
         Presence::Archived
+    } else if let Some(table) = detached {
+        Presence::Detached(table)
     } else if present {
         cache::remember_month(month, read_at);
         Presence::Present
-    } else if gone {
-        Presence::Archived
     } else {
         Presence::Never
     }
@@ -54,6 +62,7 @@ pub fn ensure(db: &Db, month: Month) -> Result<()> {
     match presence(db, month) {
         Presence::Present => Ok(()),
         Presence::Archived => Err(Error::new(Token::Archived, "this month is archived")),
+        Presence::Detached(table) => Err(is_detached(&table)),
         Presence::Never => {
             // Not remembered here: the making may yet be rolled back.
             db.run("SELECT sec.make_month($1::text::date)", &[p(month.first_day())]);
@@ -67,8 +76,18 @@ pub fn readable(db: &Db, month: Month) -> Result<bool> {
     match presence(db, month) {
         Presence::Present => Ok(true),
         Presence::Archived => Err(Token::Archived.into()),
+        Presence::Detached(table) => Err(is_detached(&table)),
         Presence::Never => Ok(false),
     }
+}
+
+/// What is written to it would be in no statement and in no book.
+fn is_detached(table: &str) -> Error {
+    let parent = table.rsplit_once('_').map_or(table, |(parent, _)| parent);
+    Error::new(Token::StatusConflict, format!("{table} is no partition of {parent} any more: somebody detached it"))
+        .with_hint(format!(
+            "A database administrator attaches it again (ALTER TABLE {parent} ATTACH PARTITION), or renames it."
+        ))
 }
 
 /// The months whose transactions are here, newest first.

@@ -265,8 +265,11 @@ unsafe extern "C-unwind" {
     fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
 }
 
-/// Five characters as the server packs them into a number, six bits each.
-fn packed(sqlstate: &str) -> c_int {
+/// What errors of ours say in place of a source file.
+pub const SOURCE: &CStr = c"mps";
+
+/// Up to five characters as the server packs them into a number, six bits each.
+pub fn packed(sqlstate: &str) -> c_int {
     sqlstate
         .bytes()
         .enumerate()
@@ -300,7 +303,7 @@ fn report(level: c_int, sqlstate: &str, message: &str, detail: &str, hint: &str)
                 if *hint.0 != 0 {
                     errhint(c"%s".as_ptr(), hint.0);
                 }
-                errfinish(c"mps".as_ptr(), 0, std::ptr::null());
+                errfinish(SOURCE.as_ptr(), 0, std::ptr::null());
             }
         });
     }

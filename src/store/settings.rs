@@ -46,7 +46,7 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
             &[],
             |r| (r.get(1), r.get(2)),
         )
-        .ok_or_else(|| outdated("the tables were restored without their data".into()))?;
+        .ok_or_else(|| outdated(why_empty(db).into()))?;
     // pg_restore makes keys when the rows are in. Until then whatever calls is a CHECK or the like of somebody's, which it evaluates
     // as whoever restores.
     if !is_whole {
@@ -96,6 +96,17 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
 /// The moment at which a business day is over.
 pub fn end_of_business_day(db: &Db, day: Day) -> Timestamp {
     db.row("SELECT sec.end_of_business_day($1)", &[p(day)], |r| r.get(1)).expect("one row")
+}
+
+fn why_empty(db: &Db) -> &'static str {
+    let is_unlogged =
+        "SELECT c.relpersistence = 'u' FROM pg_catalog.pg_class c WHERE c.oid = 'app.settings'::pg_catalog.regclass";
+    match db.row(is_unlogged, &[], |r| r.get(1)) {
+        Some(true) => {
+            "app.settings is UNLOGGED and empty: a crash empties such tables, and others of mps may be empty as well"
+        }
+        _ => "the tables were restored without their data",
+    }
 }
 
 /// Locks the settings against other changes of them.

@@ -251,6 +251,17 @@ impl Db {
         self.execute(Sql::Text(sql), Some(month), args, read).0
     }
 
+    /// As [`Db::rows`], as everything is now, however old the snapshot of the transaction or of the caller's statement.
+    pub fn rows_of_now<T>(&self, sql: &'static str, args: &[Param], read: impl FnMut(&Row) -> T) -> Vec<T> {
+        // SAFETY: the snapshot is active between the two calls; an ERROR leaves it to the clean-up of the server.
+        unsafe {
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            let rows = Db { read_only: true }.rows(sql, args, read);
+            pg_sys::PopActiveSnapshot();
+            rows
+        }
+    }
+
     /// The one row that a statement by a unique key can have.
     pub fn row<T>(&self, sql: &'static str, args: &[Param], read: impl FnMut(&Row) -> T) -> Option<T> {
         self.rows(sql, args, read).pop()

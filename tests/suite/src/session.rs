@@ -1,6 +1,7 @@
 //! One connection, and what came back over it. Values are read as Postgres writes them, so that `47.50` is not `47.5`.
 
 use crate::db::Db;
+use postgres::error::ErrorPosition;
 use postgres::{Client, SimpleQueryMessage};
 use std::cell::RefCell;
 use std::fmt;
@@ -88,25 +89,38 @@ impl Index<&str> for Row {
 }
 
 /// What the server said when it refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     pub code: String,
     pub message: String,
     pub detail: String,
     pub hint: String,
+    /// Where it happened, a line for each level; and the statement inside that failed.
+    pub context: String,
+    pub inner_query: String,
+    /// The table and the constraint that it is about.
+    pub table: String,
+    pub constraint: String,
 }
 
 impl Failure {
     fn of(error: &postgres::Error) -> Failure {
         let Some(e) = error.as_db_error() else {
             let text = format!("no answer of the server: {error}");
-            return Failure { code: "08006".into(), message: text, detail: String::new(), hint: String::new() };
+            return Failure { code: "08006".into(), message: text, ..Failure::default() };
         };
         Failure {
             code: e.code().code().into(),
             message: e.message().into(),
             detail: e.detail().unwrap_or_default().into(),
             hint: e.hint().unwrap_or_default().into(),
+            context: e.where_().unwrap_or_default().into(),
+            inner_query: match e.position() {
+                Some(ErrorPosition::Internal { query, .. }) => query.clone(),
+                _ => String::new(),
+            },
+            table: e.table().unwrap_or_default().into(),
+            constraint: e.constraint().unwrap_or_default().into(),
         }
     }
 

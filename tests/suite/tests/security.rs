@@ -828,6 +828,36 @@ const BREACHES: &[(&str, &str, &str)] = &[
         "insert into sec.api_grants values ('somebody gone', 'backend')",
         "somebody gone (backend)",
     ),
+    (
+        "nobody else makes himself a member of mps_owner",
+        "grant mps_owner to stranger with admin option",
+        "stranger has ADMIN OPTION on mps_owner",
+    ),
+    (
+        "nobody else passes on levels of the API",
+        "grant service_role to stranger with admin option",
+        "stranger has ADMIN OPTION on service_role",
+    ),
+    (
+        "nobody else reaches files and programs of the server",
+        "grant pg_write_server_files to stranger",
+        "stranger is a member of pg_write_server_files",
+    ),
+    (
+        "nobody else reads or writes every table",
+        "grant pg_read_all_data to stranger",
+        "stranger is a member of pg_read_all_data",
+    ),
+    (
+        "whoever has a level of the API cannot read past it",
+        "alter role app_role replication",
+        "app_role has REPLICATION",
+    ),
+    (
+        "nobody else creates in pg_catalog",
+        "grant create on schema pg_catalog to stranger",
+        "stranger may CREATE in pg_catalog",
+    ),
 ];
 
 #[test]

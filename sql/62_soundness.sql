@@ -1,0 +1,134 @@
+-- What sec.security_check() and app.health() ask about the cluster's roles and about the tables as such.
+
+CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+    WITH
+    held AS MATERIALIZED (SELECT h.role::oid AS role, h.level FROM sec.levels_held() h),
+    -- Superusers may do all of this. A role that was made an operator, and nothing else, is somebody who administers: known. Roles
+    -- that come with the server are no persons, and mps_owner has a rule of its own.
+    roles AS (
+        SELECT r.oid, r.rolname, r.rolcreaterole, r.rolreplication, r.rolbypassrls,
+               has_function_privilege(r.oid, 'sec.level_client()', 'EXECUTE') AS is_client,
+               has_function_privilege(r.oid, 'sec.level_backend()', 'EXECUTE') AS is_backend,
+               EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level = 'operator')
+                 AND NOT EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level IN ('client', 'backend')) AS is_known
+        FROM pg_roles r WHERE NOT r.rolsuper AND r.oid >= 16384 AND r.oid <> sec.owner()
+    ),
+    strangers AS (SELECT r.* FROM roles r WHERE NOT r.is_known),
+    -- Itself, and whom it may become.
+    becomes AS (
+        SELECT s.oid, s.rolname, s.is_client, s.is_backend, r.oid AS as_oid,
+               CASE WHEN r.oid <> s.oid THEN format(' as %s', r.rolname) ELSE '' END AS how
+        FROM strangers s JOIN roles r ON pg_has_role(s.oid, r.oid, 'MEMBER')
+    )
+    SELECT 'nobody else makes himself a member of mps_owner', format('%s%s has CREATEROLE, which before PostgreSQL 16 grants itself every role', b.rolname, b.how)
+    FROM becomes b JOIN roles r ON r.oid = b.as_oid
+    WHERE r.rolcreaterole AND current_setting('server_version_num')::integer < 160000
+    UNION ALL
+    -- Its creator, from 16 on; and whoever was given it so.
+    SELECT 'nobody else makes himself a member of mps_owner', format('%s has ADMIN OPTION on %s', s.rolname, sec.owner())
+    FROM strangers s JOIN pg_auth_members m ON m.member = s.oid AND m.admin_option AND m.roleid = sec.owner()
+    UNION ALL
+    SELECT 'nobody else passes on levels of the API', format('%s has ADMIN OPTION on %s', s.rolname, pg_get_userbyid(m.roleid))
+    FROM strangers s JOIN pg_auth_members m ON m.member = s.oid AND m.admin_option
+    WHERE m.roleid IN (SELECT h.role FROM held h)
+    UNION ALL
+    SELECT 'nobody else reaches files and programs of the server', format('%s is a member of %s', s.rolname, p.rolname)
+    FROM strangers s
+    JOIN pg_roles p ON p.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files') AND p.oid < 16384
+    WHERE pg_has_role(s.oid, p.oid, 'MEMBER')
+    UNION ALL
+    SELECT 'nobody else reads or writes every table', format('%s is a member of %s', s.rolname, p.rolname)
+    FROM strangers s JOIN pg_roles p ON p.rolname IN ('pg_read_all_data', 'pg_write_all_data') AND p.oid < 16384
+    WHERE pg_has_role(s.oid, p.oid, 'MEMBER')
+    UNION ALL
+    -- A standby's role replicates, and a backend's view of the tables may be that of all rows: neither may be a client's.
+    SELECT 'whoever has a level of the API cannot read past it', format('%s%s has REPLICATION', b.rolname, b.how)
+    FROM becomes b JOIN roles r ON r.oid = b.as_oid
+    WHERE r.rolreplication AND (b.is_client OR b.is_backend)
+    UNION ALL
+    SELECT 'whoever has a level of the API cannot read past it', format('%s%s bypasses row-level security', b.rolname, b.how)
+    FROM becomes b JOIN roles r ON r.oid = b.as_oid
+    WHERE r.rolbypassrls AND NOT r.is_backend AND b.is_client AND NOT b.is_backend
+    UNION ALL
+    SELECT 'whoever has a level of the API cannot read past it', format('%s may become %s, a superuser', s.rolname, r.rolname)
+    FROM strangers s JOIN pg_roles r ON r.rolsuper AND pg_has_role(s.oid, r.oid, 'MEMBER')
+    WHERE s.is_client OR s.is_backend
+    UNION ALL
+    SELECT 'nobody else creates in pg_catalog', format('%s may CREATE in %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END, n.nspname)
+    FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+    WHERE n.nspname IN ('pg_catalog', 'information_schema') AND a.privilege_type = 'CREATE'
+      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.grantee AND r.rolsuper)
+$$;
+COMMENT ON FUNCTION sec.powers() IS
+    'Which roles can do what the rules of mps cannot keep from them, by the rule of sec.security_check() that says so. Internal.';
+
+CREATE FUNCTION sec.published_without_identity() RETURNS TABLE (relation regclass, problem text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+    WITH
+    published AS (
+        SELECT p.pubname, c.oid, c.relreplident, r.prrelid, r.prattrs, r.prqual,
+               (SELECT i.indkey FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid
+                  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END) AS identity
+        FROM pg_publication p
+        JOIN pg_class c ON c.relkind = 'r' AND c.relnamespace IN (SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec'))
+        LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid
+             AND (r.prrelid = c.oid OR r.prrelid IN (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid))
+        WHERE (p.pubupdate OR p.pubdelete)
+          AND (p.puballtables OR r.oid IS NOT NULL
+               OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace))
+    ),
+    named AS (
+        SELECT p.*,
+               ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = p.oid AND a.attnum = ANY (p.identity::int2[])) AS key,
+               ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = p.prrelid AND a.attnum = ANY (p.prattrs::int2[])) AS listed,
+               ARRAY(SELECT a.attname FROM regexp_matches(p.prqual::text, ':varattno (\d+)', 'g') f
+                     JOIN pg_attribute a ON a.attrelid = p.prrelid AND a.attnum = f[1]::integer) AS filtered
+        FROM published p
+    )
+    SELECT n.oid::regclass,
+           format('%s is in publication %s %s: no row of it can be changed', n.oid::regclass, n.pubname,
+                  CASE WHEN n.relreplident <> 'f' AND n.identity IS NULL THEN 'without a replica identity'
+                       WHEN n.prattrs IS NOT NULL AND (n.relreplident = 'f' OR NOT n.key <@ n.listed) THEN 'with a column list that lacks its replica identity'
+                       ELSE 'with a row filter on columns outside its replica identity' END)
+    FROM named n
+    WHERE (n.relreplident <> 'f' AND n.identity IS NULL)
+       OR (n.prattrs IS NOT NULL AND (n.relreplident = 'f' OR NOT n.key <@ n.listed))
+       OR (n.prqual IS NOT NULL AND n.relreplident <> 'f' AND NOT n.filtered <@ n.key)
+$$;
+COMMENT ON FUNCTION sec.published_without_identity() IS
+    'Tables of mps that are in a publication of changes in such a way that the server refuses every UPDATE and DELETE. Internal.';
+
+CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+    WITH
+    relations AS (
+        SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relkind, c.relpersistence, c.relispartition,
+               -- Nothing changes a row of these.
+               c.relname ~ '^(event_log|point_ledger)(_[0-9]{6})?$' OR c.relname = 'seals' AS is_append_only
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S')
+    )
+    SELECT format('%s is UNLOGGED, and a crash empties it: ALTER %s %s SET LOGGED', r.name, CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, r.name), false
+    FROM relations r WHERE r.relpersistence = 'u'
+    UNION ALL
+    SELECT format('%s is detached: no statement and no book has what is in it', r.name), false
+    FROM relations r
+    WHERE r.name ~ '^(app\.transactions|app\.point_ledger|audit\.event_log)_[0-9]{6}$'
+      AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = r.oid AND NOT i.inhdetachpending)
+    UNION ALL
+    SELECT format('%s may not %s %s: GRANT it', sec.owner(), string_agg(p.privilege, ', ' ORDER BY p.privilege), r.name), bool_or(p.privilege = 'SELECT')
+    FROM relations r JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p (privilege) ON NOT (r.is_append_only AND p.privilege IN ('UPDATE', 'DELETE'))
+    WHERE r.relkind <> 'S' AND r.nspname <> 'mps_archive' AND NOT has_table_privilege(sec.owner(), r.oid, p.privilege)
+    GROUP BY r.name
+    UNION ALL
+    SELECT format('a trigger of %s that mps relies on does not fire: ALTER TABLE %1$s ENABLE TRIGGER (%s)', r.name, string_agg(t.tgname, ', ' ORDER BY t.tgname)), false
+    FROM relations r JOIN pg_trigger t ON t.tgrelid = r.oid JOIN pg_proc f ON f.oid = t.tgfoid
+    WHERE t.tgenabled IN ('D', 'R') AND (t.tgisinternal OR f.pronamespace = 'sec'::regnamespace) AND r.nspname <> 'mps_archive'
+    GROUP BY r.name
+    UNION ALL
+    SELECT p.problem, false FROM sec.published_without_identity() p JOIN relations r ON r.oid = p.relation WHERE NOT r.is_append_only
+$$;
+COMMENT ON FUNCTION sec.table_problems() IS
+    'What stops calls, or will lose rows, in how the tables of mps are set up now, a sentence each, and whether a table cannot be read: unlogged tables and sequences, '
+    'detached months, rights that mps_owner lacks, disabled triggers, publications. Internal: app.health() shows it.';
