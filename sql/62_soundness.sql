@@ -21,7 +21,8 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
                CASE WHEN r.oid <> s.oid THEN format(' as %s', r.rolname) ELSE '' END AS how
         FROM strangers s JOIN roles r ON pg_has_role(s.oid, r.oid, 'MEMBER')
     )
-    SELECT 'nobody else makes himself a member of mps_owner', format('%s%s has CREATEROLE, which before PostgreSQL 16 grants itself every role', b.rolname, b.how)
+    SELECT 'nobody else makes himself a member of mps_owner',
+           format('%s%s has CREATEROLE, which before PostgreSQL 16 grants itself every role', b.rolname, b.how)
     FROM becomes b JOIN roles r ON r.oid = b.as_oid
     WHERE r.rolcreaterole AND current_setting('server_version_num')::integer < 160000
     UNION ALL
@@ -55,7 +56,8 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
     FROM strangers s JOIN pg_roles r ON r.rolsuper AND pg_has_role(s.oid, r.oid, 'MEMBER')
     WHERE s.is_client OR s.is_backend
     UNION ALL
-    SELECT 'nobody else creates in pg_catalog', format('%s may CREATE in %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END, n.nspname)
+    SELECT 'nobody else creates in pg_catalog',
+           format('%s may CREATE in %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END, n.nspname)
     FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
     WHERE n.nspname IN ('pg_catalog', 'information_schema') AND a.privilege_type = 'CREATE'
       AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.grantee AND r.rolsuper)
@@ -71,7 +73,8 @@ CREATE FUNCTION sec.published_without_identity() RETURNS TABLE (relation regclas
                (SELECT i.indkey FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid
                   AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END) AS identity
         FROM pg_publication p
-        JOIN pg_class c ON c.relkind = 'r' AND c.relnamespace IN (SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec'))
+        JOIN pg_class c ON c.relkind = 'r'
+             AND c.relnamespace IN (SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec'))
         LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid
              AND (r.prrelid = c.oid OR r.prrelid IN (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid))
         WHERE (p.pubupdate OR p.pubdelete)
@@ -89,7 +92,8 @@ CREATE FUNCTION sec.published_without_identity() RETURNS TABLE (relation regclas
     SELECT n.oid::regclass,
            format('%s is in publication %s %s: no row of it can be changed', n.oid::regclass, n.pubname,
                   CASE WHEN n.relreplident <> 'f' AND n.identity IS NULL THEN 'without a replica identity'
-                       WHEN n.prattrs IS NOT NULL AND (n.relreplident = 'f' OR NOT n.key <@ n.listed) THEN 'with a column list that lacks its replica identity'
+                       WHEN n.prattrs IS NOT NULL AND (n.relreplident = 'f' OR NOT n.key <@ n.listed)
+                           THEN 'with a column list that lacks its replica identity'
                        ELSE 'with a row filter on columns outside its replica identity' END)
     FROM named n
     WHERE (n.relreplident <> 'f' AND n.identity IS NULL)
@@ -109,7 +113,8 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S')
     )
-    SELECT format('%s is UNLOGGED, and a crash empties it: ALTER %s %s SET LOGGED', r.name, CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, r.name), false
+    SELECT format('%s is UNLOGGED, and a crash empties it: ALTER %s %s SET LOGGED',
+                  r.name, CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, r.name), false
     FROM relations r WHERE r.relpersistence = 'u'
     UNION ALL
     SELECT format('%s is detached: no statement and no book has what is in it', r.name), false
@@ -117,12 +122,16 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     WHERE r.name ~ '^(app\.transactions|app\.point_ledger|audit\.event_log)_[0-9]{6}$'
       AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = r.oid AND NOT i.inhdetachpending)
     UNION ALL
-    SELECT format('%s may not %s %s: GRANT it', sec.owner(), string_agg(p.privilege, ', ' ORDER BY p.privilege), r.name), bool_or(p.privilege = 'SELECT')
-    FROM relations r JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p (privilege) ON NOT (r.is_append_only AND p.privilege IN ('UPDATE', 'DELETE'))
+    SELECT format('%s may not %s %s: GRANT it', sec.owner(), string_agg(p.privilege, ', ' ORDER BY p.privilege), r.name),
+           bool_or(p.privilege = 'SELECT')
+    FROM relations r
+    JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p (privilege)
+         ON NOT (r.is_append_only AND p.privilege IN ('UPDATE', 'DELETE'))
     WHERE r.relkind <> 'S' AND r.nspname <> 'mps_archive' AND NOT has_table_privilege(sec.owner(), r.oid, p.privilege)
     GROUP BY r.name
     UNION ALL
-    SELECT format('a trigger of %s that mps relies on does not fire: ALTER TABLE %1$s ENABLE TRIGGER (%s)', r.name, string_agg(t.tgname, ', ' ORDER BY t.tgname)), false
+    SELECT format('a trigger of %1$s that mps relies on does not fire: ALTER TABLE %1$s ENABLE TRIGGER %2$s',
+                  r.name, string_agg(quote_ident(t.tgname), ', ' ORDER BY t.tgname)), false
     FROM relations r JOIN pg_trigger t ON t.tgrelid = r.oid JOIN pg_proc f ON f.oid = t.tgfoid
     WHERE t.tgenabled IN ('D', 'R') AND (t.tgisinternal OR f.pronamespace = 'sec'::regnamespace) AND r.nspname <> 'mps_archive'
     GROUP BY r.name
@@ -130,5 +139,6 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     SELECT p.problem, false FROM sec.published_without_identity() p JOIN relations r ON r.oid = p.relation WHERE NOT r.is_append_only
 $$;
 COMMENT ON FUNCTION sec.table_problems() IS
-    'What stops calls, or will lose rows, in how the tables of mps are set up now, a sentence each, and whether a table cannot be read: unlogged tables and sequences, '
-    'detached months, rights that mps_owner lacks, disabled triggers, publications. Internal: app.health() shows it.';
+    E'What stops calls, or will lose rows, in how the tables of mps are set up now.\n'
+    'A sentence each, and whether a table cannot be read: unlogged tables and sequences, detached months, rights that mps_owner '
+    'lacks, disabled triggers, publications. Internal: app.health() shows it.';

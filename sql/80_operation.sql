@@ -299,8 +299,8 @@ $$;
 COMMENT ON FUNCTION app.health() IS
     E'One row per thing to watch.\n'
     'How the tables are set up, months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were '
-    'credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For operators, also on a '
-    'standby.\n'
+    'credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For '
+    'operators, also on a standby.\n'
     'Results: check_name, ok (whether nothing has to be done), detail.';
 
 CREATE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)

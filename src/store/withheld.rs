@@ -2,6 +2,7 @@
 //! their owner, and the server shows an owner everything: "Failing row contains (...)", "Key (...)=(...) already exists", the
 //! statements and values in its context. The caller gets none of that; the server's log has it.
 
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, ErrorData};
 use std::ffi::{CStr, CString, c_char};
@@ -14,8 +15,9 @@ pub fn from<T>(may_see_rows: bool, work: impl FnOnce() -> T) -> T {
         Ok(done) => return done,
         Err(thrown) => thrown,
     };
-    let is_servers = matches!(thrown.downcast_ref(), Some(CaughtError::PostgresError(_)));
-    if !is_servers {
+    let Some(CaughtError::PostgresError(caught)) = thrown.downcast_ref() else { resume_unwind(thrown) };
+    let lacks_a_right = caught.sql_error_code() == PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
+    if may_see_rows && !lacks_a_right {
         resume_unwind(thrown);
     }
     drop(thrown);
@@ -24,12 +26,13 @@ pub fn from<T>(may_see_rows: bool, work: impl FnOnce() -> T) -> T {
     unsafe {
         let error = pg_sys::CopyErrorData();
         pg_sys::FlushErrorState();
-        if !may_see_rows {
-            withhold(&mut *error);
-        }
-        if is(&*error, "42501") && !is_said_by_us_or_the_shop(&*error) {
+        if lacks_a_right && !is_said_by_us_or_the_shop(&*error) {
             name_who_lacks_the_right(&mut *error);
         }
+        if may_see_rows {
+            pg_sys::ReThrowError(error);
+        }
+        withhold(&mut *error);
         // As new, so that the context is that of who called, without what was inside.
         pg_sys::ThrowErrorData(error);
     }

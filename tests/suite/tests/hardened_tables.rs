@@ -104,7 +104,8 @@ fn every_function_of_the_api_is_called_here() {
 /// All our tables, and the partitions of this month, with whether calls read or write them.
 fn tables(session: &Session) -> Vec<Row> {
     session.rows(
-        "select c.oid::regclass::text as name, n.nspname <> 'sec' as is_called from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+        "select c.oid::regclass::text as name, n.nspname <> 'sec' as is_called \
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where n.nspname in ('app', 'audit', 'sec') and c.relkind in ('r', 'p') \
            and (not c.relispartition or c.relname like '%' || to_char(now() at time zone 'UTC', 'YYYYMM')) order by 1",
     )
