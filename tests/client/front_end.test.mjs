@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
+import { freePort } from './lib/ports.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const guides = ['front-end.md', 'front-end.zh-CN.md'];
@@ -19,14 +19,6 @@ function blocksOf(guide) {
   assert.equal(text.match(/^```/gm).length, 2 * (blocks.length + blocks.filter((b) => b.printed).length), `${guide}: another block`);
   return blocks;
 }
-
-const freePort = () =>
-  new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
-  });
 
 /** `make api` in a database of its own, for as long as `work` takes. */
 async function withApi(name, work) {

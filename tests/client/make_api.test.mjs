@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, before, test } from 'node:test';
 import { psql } from './lib/psql.mjs';
+import { freePort, takePort } from './lib/ports.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const tool = join(here, '../../tools/api');
@@ -16,14 +16,6 @@ const secret = 'a "secret" of at least thirty-two $characters';
 const secretLine = new RegExp(`^secret +${secret.replace('$', '\\$')}$`, 'm');
 const directory = mkdtempSync(join(tmpdir(), 'mps-api-'));
 let port, printed;
-
-const freePort = () =>
-  new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
-  });
 
 const api = (verb, environment = {}) =>
   execFileSync(tool, [verb, database, directory], {
@@ -95,8 +87,7 @@ test('without a secret the one of before is kept, and so are the keys', () => {
 
 test('a port that is taken and a secret that is too short are said so', async () => {
   assert.throws(() => api('start', { PGRST_JWT_SECRET: 'short' }), /shorter than 32 characters/);
-  const other = createServer();
-  const taken = await new Promise((done) => other.listen(0, '127.0.0.1', () => done(other.address().port)));
+  const { port: taken, server: other } = await takePort();
   assert.throws(() => api('start', { PORT: String(taken) }), new RegExp(`port ${taken} is not to be had`));
   other.close();
   printed = api('start');

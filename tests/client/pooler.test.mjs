@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, test } from 'node:test';
 import { sign } from './lib/api.mjs';
 import { psql } from './lib/psql.mjs';
+import { freePort } from './lib/ports.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const database = process.env.MPS_TEST_DB;
@@ -24,14 +24,6 @@ after(() => {
   for (const child of running) child.kill();
   rmSync(directory, { recursive: true });
 });
-
-const freePort = () =>
-  new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => done(port));
-    });
-  });
 
 async function until(what, holds) {
   for (let n = 0; n < 100; n++) {

@@ -6,8 +6,9 @@
 use mps_tests::manual::{Block, commands_of, feed, library_of_the_release_before, matches};
 use mps_tests::{Cluster, Member, Scratch, Session, Till, program, q, until};
 use postgres::{Client, Config, NoTls};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 const PASSWORD: &str = "***";
@@ -20,9 +21,16 @@ fn pgbouncer() -> Option<String> {
     candidates.into_iter().find(|c| !c.is_empty() && std::path::Path::new(c).exists()).map(Into::into)
 }
 
+/// Below the ports that the system gives to outgoing connections, which come and go meanwhile.
 fn free_port() -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port().to_string()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 20_000).expect("small");
+    loop {
+        let port = 10_000 + (start + 7 * NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port.to_string();
+        }
+    }
 }
 
 /// A server with a shop, and room for what runs beside it.
@@ -142,6 +150,11 @@ impl World {
         let Output { status, stdout, stderr } = feed(&mut command, &text);
         let found = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         assert!(status.success(), "{}\n{text}\n{found}", block.at());
+        if block.body.contains("pgbouncer -q") {
+            // It goes into the background before it listens.
+            let listens = || TcpStream::connect(format!("127.0.0.1:{}", self.pool)).is_ok();
+            until("the pooler listens", PATIENCE, listens);
+        }
         if let Some(wanted) = &block.answer {
             assert!(matches(wanted, &found), "{}\n{text}\n-- came back:\n{found}\n-- expected:\n{wanted}", block.at());
         }
