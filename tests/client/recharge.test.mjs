@@ -91,7 +91,7 @@ test('members recharge with wechat or alipay only, their own card only', async (
   const { member, args } = await asked();
   const other = await newMember();
   const send = (more) => member.rpc('user_recharge_personal_card', { ...args, ...more });
-  for (const method of ['cash', 'balance', 'paypal', '', null]) {
+  for (const method of ['cash', 'balance', 'paypal', ' ', null]) {
     await t.test(`method ${method}`, () =>
       refusedAndStill(() => send({ p_payment_method: method }), 400, 'INVALID_PAYMENT_METHOD'));
   }
