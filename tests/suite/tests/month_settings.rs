@@ -374,3 +374,39 @@ fn the_first_charge_of_the_next_month_works_with_all_of_it() {
     assert_eq!(s.value("select count(*) from audit.event_log where of_payment"), "1");
     s.run("rollback");
 }
+
+/// A month whose table a shop made and attached itself, with all columns in another order.
+#[test]
+fn a_month_with_its_columns_in_another_order_is_served() {
+    let shop = Shop::open();
+    let s = &shop.superuser;
+    let ming = shop.member("100.00");
+    let (code, month) = (shop.code(&ming), this_month(s));
+    s.run("begin");
+    for (table, key) in TABLES.into_iter().zip(["id", "card_id, point_seq", "id"]) {
+        let name = table.split('.').next_back().expect("a name");
+        let bounds = s.value(&format!(
+            "select pg_get_expr(relpartbound, oid) from pg_class where oid = '{table}_{month}'::regclass"
+        ));
+        let columns = s.value(&format!(
+            "select string_agg(format('%I %s %s', attname, format_type(atttypid, atttypmod), case when attnotnull then 'not null' end), ', ' order by attname desc) \
+             from pg_attribute where attrelid = '{table}'::regclass and attnum > 0 and not attisdropped"
+        ));
+        s.run(&format!(
+            "alter table {table} detach partition {table}_{month}; alter table {table}_{month} rename to kept_{name}; \
+             alter index {table}_{month}_pkey rename to kept_{name}_pkey; \
+             create table {table}_{month} ({columns}); alter table {table}_{month} owner to mps_owner; \
+             alter table {table}_{month} add constraint {name}_{month}_pkey primary key ({key}); \
+             alter table {table} attach partition {table}_{month} {bounds}"
+        ));
+    }
+    s.become_role("service_role", r#"{"role":"service_role"}"#);
+    let paid = s.row(&Shop::charge_sql(&code, "20.00", "p_idempotency_key => 'k'"))["tx_no"].to_owned();
+    assert_eq!(&s.row(&Shop::refund_sql(&paid, "5.00", ""))["refundable_left"], "15.00");
+    assert_eq!(s.column(&format!("select final_amount from app.tx_by_no({})", q(&paid))), ["20.00", "5.00"]);
+    s.run("select set_config('role', 'none', false)");
+    let kept = "select t.refunded_amount || ' ' || t.idempotency_key || ' ' || (select sum(change) from app.point_ledger) || ' ' || (select count(*) from audit.event_log) \
+        from app.transactions t where t.tx_no = ";
+    assert_eq!(s.value(&format!("{kept}{}", q(&paid))), "5.00 k 15 2");
+    s.run("rollback");
+}
