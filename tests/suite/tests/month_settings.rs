@@ -332,26 +332,24 @@ fn months_that_were_made_before_get_what_keeps_nobody_waiting() {
 fn the_first_charge_of_the_next_month_works_with_all_of_it() {
     let shop = Shop::open();
     let s = &shop.superuser;
-    let (ming, merchant) = (shop.member("100.00"), "references app.merchants");
-    let receipts = "create table public.receipts (id bigint, at timestamptz, foreign key (id, at) references app.transactions (id, created_at))";
-    s.run(&format!(
+    let ming = shop.member("100.00");
+    s.run(
         "alter table app.transactions add column cents numeric generated always as (final_amount * 100) stored;
          alter table app.point_ledger add column doubled bigint generated always as (change * 2) stored;
          alter table audit.event_log add column of_payment boolean generated always as (action = 'payment') stored;
          alter table app.transactions add column gone text, add column till text not null default 'till 1';
          alter table app.transactions drop column gone;
          alter table app.transactions add constraint house_limit check (final_amount < 5000) not valid;
-         alter table app.transactions add foreign key (merchant_id) {merchant};
+         alter table app.transactions add foreign key (merchant_id) references app.merchants;
          alter table app.transactions add unique (id, created_at);
-         {receipts};
+         create table public.receipts (id bigint, at timestamptz, foreign key (id, at) references app.transactions (id, created_at));
          create index on app.transactions (lower(reason));
          create unique index on app.transactions (tx_no, created_at);
-         create publication {} for table app.transactions;
+         create publication own for table app.transactions;
          create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
          begin new.till := 'till 2'; return new; end $$;
          create trigger see before insert on app.transactions for each row execute function public.see()",
-        format!("{}_all", shop.db.name)
-    ));
+    );
     s.run("call app.maintain_partitions(0)");
     assert_eq!(s.value("select problem from app.month_rehearsals"), "NULL");
     let code = shop.code(&ming);
