@@ -298,9 +298,9 @@ END
 $$;
 COMMENT ON FUNCTION app.health() IS
     E'One row per thing to watch.\n'
-    'How the tables are set up, months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were '
-    'credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For '
-    'operators, also on a standby.\n'
+    'How the tables are set up, months made ahead, whether the next one could be made, audit events not sealed, recharges nobody '
+    'confirmed, closed cards that were credited, gateway money in suspense, sequences behind their tables, how many transaction '
+    'numbers are given, the last run of each job, the version of the tables. For operators, also on a standby.\n'
     'Results: check_name, ok (whether nothing has to be done), detail.';
 
 CREATE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
