@@ -136,14 +136,16 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
             -- The entry before is not among these where it was asked for earlier, but booked later, or lies in an archived month.
             CROSS JOIN LATERAL (SELECT CASE
                 WHEN l.point_seq = coalesce(l.b_seq, 0) + 1 THEN coalesce(l.b_points, 0)
-                WHEN l.b_seq < l.point_seq THEN (SELECT p.balance_after FROM ledgers p WHERE p.card_id = l.card_id AND p.point_seq = l.point_seq - 1 LIMIT 1)
+                WHEN l.b_seq < l.point_seq
+                    THEN (SELECT p.balance_after FROM ledgers p WHERE p.card_id = l.card_id AND p.point_seq = l.point_seq - 1 LIMIT 1)
                 END AS was) b
             CROSS JOIN LATERAL (SELECT CASE
                 WHEN l.b_seq IS NULL AND l.point_seq > 1 AND (NOT $4 OR cardinality($3) > 0) THEN NULL
                 WHEN b.was IS NULL AND (l.b_seq < l.point_seq AND l.created_at > ANY ($14)) IS NOT TRUE
                     THEN format('entry %s follows entry %s', l.point_seq, coalesce(l.b_seq, 0))
                 WHEN l.balance_after <> b.was + l.change
-                    THEN format('entry %s left %s points, but %s and %s are %s', l.point_seq, l.balance_after, b.was, l.change, b.was + l.change)
+                    THEN format('entry %s left %s points, but %s and %s are %s', l.point_seq, l.balance_after, b.was, l.change,
+                                b.was + l.change)
                 END AS what) x
             WHERE x.what IS NOT NULL)
         SELECT 'point_ledger', format('%s: %s', coalesce(c.card_no, 'card ' || o.card_id), o.what)
@@ -157,8 +159,9 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         WHERE CASE WHEN l.card_id IS NULL THEN $4 AND cardinality($3) = 0 AND (c.points, c.point_seq) <> (0, 0)
                    WHEN c.id IS NULL THEN true
                    WHEN $4 AND c.point_seq > l.point_seq AND cardinality($3) > 0
-                       THEN c.points IS DISTINCT FROM coalesce((SELECT p.balance_after FROM ledgers p WHERE p.card_id = c.id AND p.point_seq = c.point_seq LIMIT 1),
-                                                               CASE WHEN cardinality($14) > 0 THEN c.points END)
+                       THEN c.points IS DISTINCT FROM coalesce(
+                           (SELECT p.balance_after FROM ledgers p WHERE p.card_id = c.id AND p.point_seq = c.point_seq LIMIT 1),
+                           CASE WHEN cardinality($14) > 0 THEN c.points END)
                    WHEN $4 THEN (c.points, c.point_seq) <> (l.balance_after, l.point_seq)
                    ELSE c.point_seq < l.point_seq OR (c.point_seq = l.point_seq AND c.points <> l.balance_after) END$q$),
     (5, ARRAY['points_of_transactions'], $q$
@@ -189,7 +192,8 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
               AND (t.refunded_amount IS DISTINCT FROM 0 OR t.refund_chain_id IS NOT NULL)),
         -- Releases before 0.3.0 could archive a month and leave an older one, whose payments then miss refunds.
         sums AS (
-            SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points, max(r.id) FILTER (WHERE r.after IS NULL) AS last_id,
+            SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points,
+                   max(r.id) FILTER (WHERE r.after IS NULL) AS last_id,
                    bool_or(coalesce(r.refund_chain_id / 100000000000 = ANY ($3), false)) AS has_gap
             FROM running r GROUP BY r.payment_id),
         sides AS (
@@ -204,11 +208,13 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
                                 AND q.created_at >= {month r.payment_id} AND q.created_at < {month r.payment_id} + interval '1 month'))
         SELECT x.rule, x.what FROM sides p CROSS JOIN LATERAL (
             SELECT 'refunds' AS rule, CASE
-                WHEN CASE WHEN p.has_gap THEN p.refunded_amount < coalesce(p.total, 0) ELSE p.refunded_amount IS DISTINCT FROM coalesce(p.total, 0) END
+                WHEN CASE WHEN p.has_gap THEN p.refunded_amount < coalesce(p.total, 0)
+                          ELSE p.refunded_amount IS DISTINCT FROM coalesce(p.total, 0) END
                     THEN format('%s: %s refunded, but its refunds sum up to %s', p.tx_no, p.refunded_amount, coalesce(p.total, 0))
                 WHEN p.total > p.final_amount THEN format('%s: %s refunded of %s', p.tx_no, p.total, p.final_amount) END AS what
             UNION ALL
-            SELECT 'refund_points', CASE WHEN NOT p.has_gap AND -p.points <> div(p.points_earned * least(p.total, p.final_amount), p.final_amount)
+            SELECT 'refund_points', CASE
+                WHEN NOT p.has_gap AND -p.points <> div(p.points_earned * least(p.total, p.final_amount), p.final_amount)
                 THEN format('%s: %s of %s points taken back for %s of %s', p.tx_no, -p.points, p.points_earned, p.total, p.final_amount) END
             UNION ALL
             SELECT 'refund_chain', CASE WHEN NOT p.last_archived AND p.refund_chain_id IS DISTINCT FROM p.last_id
@@ -236,8 +242,9 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
             GROUP BY e.object_id)
         SELECT 'audit', x.what FROM moved m FULL JOIN events e ON e.object_id = m.tx_no CROSS JOIN LATERAL (SELECT CASE
             -- That of a recharge is of when it was confirmed; the call may have begun in the month before.
-            WHEN e.object_id IS NULL THEN CASE WHEN (m.tx_type = 'recharge' AND (to_char(m.posted_at, 'YYMM')::bigint = ANY ($3)
-                    OR to_char(m.posted_at - interval '1 day', 'YYMM')::bigint = ANY ($3))) IS NOT TRUE THEN format('%s: no event', m.tx_no) END
+            WHEN e.object_id IS NULL AND m.tx_type = 'recharge' AND (to_char(m.posted_at, 'YYMM')::bigint = ANY ($3)
+                    OR to_char(m.posted_at - interval '1 day', 'YYMM')::bigint = ANY ($3)) THEN NULL
+            WHEN e.object_id IS NULL THEN format('%s: no event', m.tx_no)
             -- One of before the range, posted or audited within it; or of after it.
             WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ)[0-9]{10,15}$' OR (
                     substr(e.object_id, 3, 4)::bigint <> ALL ($3)

@@ -136,7 +136,8 @@ BEGIN
         RETURN;
     END IF;
     SELECT coalesce(array_agg(to_char(a.month, 'YYMM')::bigint), '{}'), coalesce(array_agg(a.month) FILTER (WHERE x.ledger IS NULL), '{}'),
-           format(v_with, string_agg(' UNION ALL SELECT l.card_id, l.point_seq, l.balance_after FROM ' || x.ledger || ' l', '' ORDER BY a.month))
+           format(v_with, string_agg(format(' UNION ALL SELECT l.card_id, l.point_seq, l.balance_after FROM %s l', x.ledger), '' ORDER BY a.month)
+                          FILTER (WHERE x.ledger IS NOT NULL))
     INTO v_archived, v_away, v_with
     FROM app.archived_months a, LATERAL (SELECT to_regclass('mps_archive.point_ledger_' || to_char(a.month, 'YYYYMM'))::text AS ledger) x;
     IF isfinite(v_to) THEN

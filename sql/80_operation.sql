@@ -271,8 +271,8 @@ BEGIN
                  (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
     WHERE x.used > x.given;
     SELECT string_agg(o.problem, '; ' ORDER BY o.problem) INTO v_message FROM sec.odd_sequences() o;
-    RETURN QUERY SELECT 'sequences'::text, v.behind IS NULL AND v_message IS NULL,
-                        coalesce(nullif(concat_ws('; ', v.behind || ': setval() them before anybody writes', v_message), ''), 'none is behind its table');
+    v_message := nullif(concat_ws('; ', v.behind || ': setval() them before anybody writes', v_message), '');
+    RETURN QUERY SELECT 'sequences'::text, v_message IS NULL, coalesce(v_message, 'none is behind its table');
 
     -- One sequence for all months, which ends (see docs/decisions.md): that is known long before.
     SELECT q.last_value - (NOT q.is_called)::integer AS given INTO v FROM app.tx_no_seq q;
@@ -326,10 +326,11 @@ BEGIN
                 done := 'scheduled';
             ELSE
                 -- What somebody chose otherwise is theirs: when it runs, whether it runs, and what.
-                done := concat_ws(', but ', 'scheduled already',
-                                  CASE WHEN v_known.schedule <> v.schedule THEN 'by another schedule, which is kept: ' || v_known.schedule END,
-                                  CASE WHEN v_known.command <> v.command THEN 'with another command, which is kept: ' || v_known.command END,
-                                  CASE WHEN NOT v_known.active THEN 'not active' END);
+                done := concat_ws(
+                    ', but ', 'scheduled already',
+                    CASE WHEN v_known.schedule <> v.schedule THEN 'by another schedule, which is kept: ' || v_known.schedule END,
+                    CASE WHEN v_known.command <> v.command THEN 'with another command, which is kept: ' || v_known.command END,
+                    CASE WHEN NOT v_known.active THEN 'not active' END);
             END IF;
         END IF;
         RETURN NEXT;
@@ -339,7 +340,8 @@ $$;
 COMMENT ON FUNCTION app.schedule_jobs() IS
     E'Registers the maintenance procedures with pg_cron, or says how to.\n'
     'As jobs of the caller, if pg_cron is in this database; else it returns the commands to run in the database that has it. '
-    'A job of the same name keeps its schedule, its command and whether it is active; done says what differs. Without pg_cron the system''s cron does as well: six CALLs, docs/operations.md has them. '
+    'A job of the same name keeps its schedule, its command and whether it is active; done says what differs. Without pg_cron '
+    'the system''s cron does as well: six CALLs, docs/operations.md has them. '
     'For operators.\n'
     'Results: job (its name), schedule (as of cron), command, done (what was done, or is to be done).';
 

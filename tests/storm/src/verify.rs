@@ -330,12 +330,14 @@ fn own_verification(db: &mut Client, report: &mut Report) -> Result<(), postgres
         Ok(db.query_one("SELECT to_regproc($1::text) IS NOT NULL", &[&name])?.get(0))
     };
     if known(db, "app.verify_books")? {
-        let found = offending(db, "SELECT concat_ws(': ', check_name, detail) FROM app.verify_books() WHERE ok IS NOT TRUE");
+        let found =
+            offending(db, "SELECT concat_ws(': ', check_name, detail) FROM app.verify_books() WHERE ok IS NOT TRUE");
         report.check("app.verify_books() finds nothing", found);
     }
     if known(db, "audit.seal")? && known(db, "audit.verify")? {
         db.batch_execute("CALL audit.seal()")?;
-        let found = offending(db, "SELECT concat_ws(': ', check_name, detail) FROM audit.verify() WHERE ok IS NOT TRUE");
+        let found =
+            offending(db, "SELECT concat_ws(': ', check_name, detail) FROM audit.verify() WHERE ok IS NOT TRUE");
         report.check("audit.verify() finds nothing in the sealed log", found);
     }
     Ok(())

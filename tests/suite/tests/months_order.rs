@@ -13,12 +13,14 @@ fn month_back(s: &Session, ago: u32) {
             $f$ select to_char(date_trunc('month', now()) - make_interval(months => ago), 'YYMM')::bigint $f$;
         create or replace function pg_temp.at(t timestamptz) returns timestamptz language sql as
             $f$ select case when to_char(t, 'YYMM')::bigint <> pg_temp.yymm({ago}) then t
-                            when {ago} = 0 then t - make_interval(days => extract(day from now())::integer) else t - interval '1 month' end $f$;
+                            when {ago} = 0 then t - make_interval(days => extract(day from now())::integer)
+                            else t - interval '1 month' end $f$;
         create or replace function pg_temp.id(n bigint) returns bigint language sql as
             $f$ select case when n / 100000000000 = pg_temp.yymm({ago})
                             then n - (pg_temp.yymm({ago}) - pg_temp.yymm({ago} + 1)) * 100000000000 else n end $f$;
         create or replace function pg_temp.no(t text) returns text language sql as
-            $f$ select regexp_replace(t, '^(ZF|TK|CZ|TZ)' || lpad(pg_temp.yymm({ago})::text, 4, '0'), '\1' || lpad(pg_temp.yymm({ago} + 1)::text, 4, '0')) $f$;
+            $f$ select regexp_replace(t, '^(ZF|TK|CZ|TZ)' || lpad(pg_temp.yymm({ago})::text, 4, '0'),
+                                      '\1' || lpad(pg_temp.yymm({ago} + 1)::text, 4, '0')) $f$;
         do $do$ declare v_log regclass; begin
             perform sec.make_month((date_trunc('month', now()) - make_interval(months => {ago} + 1))::date);
             update app.transactions set id = pg_temp.id(id), prev_tx_id = pg_temp.id(prev_tx_id), skip_tx_id = pg_temp.id(skip_tx_id),
@@ -35,11 +37,11 @@ fn month_back(s: &Session, ago: u32) {
             update app.pending_recharges set tx_id = pg_temp.id(tx_id);
             update app.transaction_compensations set compensation_tx_no = pg_temp.no(compensation_tx_no), tx_no = pg_temp.no(tx_no),
                 created_at = pg_temp.at(created_at);
-            for v_log in select 'audit.event_log'::regclass union all select inhrelid from pg_inherits where inhparent = 'audit.event_log'::regclass loop
+            for v_log in select relid from pg_partition_tree('audit.event_log') loop
                 execute format('alter table %s disable trigger append_only', v_log);
             end loop;
             update audit.event_log set happened_at = pg_temp.at(happened_at), object_id = pg_temp.no(object_id);
-            for v_log in select 'audit.event_log'::regclass union all select inhrelid from pg_inherits where inhparent = 'audit.event_log'::regclass loop
+            for v_log in select relid from pg_partition_tree('audit.event_log') loop
                 execute format('alter table %s enable always trigger append_only', v_log);
             end loop;
         end $do$"#
@@ -142,7 +144,9 @@ fn archiving_stops_at_the_first_month_that_stays() {
     s.run("call audit.seal()");
     // What is no month of ours, but older, is in the way as well.
     s.run("create table app.legacy (like app.transactions including all)");
-    s.run("alter table app.transactions attach partition app.legacy for values from (minvalue) to ('2015-02-01 00:00Z')");
+    s.run(
+        "alter table app.transactions attach partition app.legacy for values from (minvalue) to ('2015-02-01 00:00Z')",
+    );
     s.run(&archive);
     assert_eq!(all.archived(), [] as [&str; 0]);
     let answer = s.value(&format!("select app.archive_month_batch({})", month(2)));
@@ -154,7 +158,10 @@ fn archiving_stops_at_the_first_month_that_stays() {
     all.shop.charge(&all.ming, "1.00");
     all.sound("after more business");
     // Also where the points of an archived month were moved away.
-    s.run(&format!("drop table mps_archive.point_ledger_{}", s.value(&format!("select to_char({}, 'YYYYMM')", month(1)))));
+    s.run(&format!(
+        "drop table mps_archive.point_ledger_{}",
+        s.value(&format!("select to_char({}, 'YYYYMM')", month(1)))
+    ));
     all.sound("an archive that is gone");
 }
 
@@ -185,11 +192,13 @@ fn a_month_that_was_left_behind_breaks_no_books_and_is_not_hidden() {
         assert_eq!(seen, here, "pages of {limit}");
     }
     let merchant = format!("select tx_no from app.merchant_statement('{SHOP}', p_limit => 100)");
-    let of_merchant = "select tx_no from app.transactions where merchant_id is not null order by created_at desc, id desc";
+    let of_merchant =
+        "select tx_no from app.transactions where merchant_id is not null order by created_at desc, id desc";
     assert_eq!(shop.cashier.column(&merchant), s.column(of_merchant));
     // A payment shows the refunds that are there.
     let shown = shop.cashier.column(&format!("select tx_no from app.tx_by_no({})", q(&all.paid[0])));
-    let refunds = format!("select tx_no from app.transactions where original_tx_no = {} order by id desc", q(&all.paid[0]));
+    let refunds =
+        format!("select tx_no from app.transactions where original_tx_no = {} order by id desc", q(&all.paid[0]));
     assert_eq!(shown[1..], s.column(&refunds));
     assert_eq!((shown.len(), &shown[0]), (3, &all.paid[0]));
     shop.cashier.refused("ARCHIVED", &format!("select * from app.tx_by_no({})", q(&all.paid[1])));
@@ -218,11 +227,20 @@ fn a_gap_beside_the_archive_is_still_found() {
     let s = &all.shop.superuser;
     all.archive_regardless(1);
     for (damage, check) in [
-        ("delete from app.point_ledger where tx_no = (select max(tx_no) from app.point_ledger where tx_no like 'ZF%')", "point_ledger"),
-        ("update app.point_ledger set balance_after = balance_after + 1 where tx_no = (select max(tx_no) from app.point_ledger)", "point_ledger"),
+        (
+            "delete from app.point_ledger where tx_no = (select max(tx_no) from app.point_ledger where tx_no like 'ZF%')",
+            "point_ledger",
+        ),
+        (
+            "update app.point_ledger set balance_after = 7 where tx_no = (select max(tx_no) from app.point_ledger)",
+            "point_ledger",
+        ),
         ("update app.personal_cards set points = points + 1", "points"),
         ("update app.transactions set refunded_amount = 0.50 where refunded_amount = 3", "refunds"),
-        ("delete from app.transactions where tx_type = 'refund' and tx_no = (select min(tx_no) from app.transactions where tx_type = 'refund')", "audit"),
+        (
+            "delete from app.transactions where tx_no = (select min(tx_no) from app.transactions where tx_type = 'refund')",
+            "audit",
+        ),
     ] {
         s.run("begin");
         s.run(damage);

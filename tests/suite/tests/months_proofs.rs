@@ -12,7 +12,7 @@ const PROOFS: &[&str] = &[
 ];
 
 /// The month before this one, by its suffix.
-const SUFFIX: &str = "to_char(now() at time zone 'UTC' - make_interval(days => extract(day from now() at time zone 'UTC')::integer), 'YYYYMM')";
+const SUFFIX: &str = "to_char(date_trunc('month', now() at time zone 'UTC') - interval '1 month', 'YYYYMM')";
 
 const ARCHIVE: &str =
     "select app.archive_month_batch((date_trunc('month', now() at time zone 'UTC') - interval '1 month')::date)";
@@ -36,7 +36,10 @@ fn shop() -> (Shop, Member, String) {
 /// Puts the archived month back, which MPS has no command for.
 fn put_back(s: &Session, suffix: &str) {
     let year = &suffix[..4];
-    let bounds = format!("from ('{year}-{0}-01 00:00Z') to ('{year}-{0}-01 00:00Z'::timestamptz + interval '1 month')", &suffix[4..]);
+    let bounds = format!(
+        "from ('{year}-{0}-01 00:00Z') to ('{year}-{0}-01 00:00Z'::timestamptz + interval '1 month')",
+        &suffix[4..]
+    );
     let mut steps = String::from("begin; lock table app.transactions, app.point_ledger, audit.event_log;");
     for table in ["app.transactions", "app.point_ledger", "audit.event_log"] {
         let (schema, name) = table.split_once('.').expect("a schema");
@@ -184,7 +187,10 @@ fn an_archived_month_is_archived_under_every_isolation_level() {
             (shop.db.backend(), format!("select app.fail_recharge({}, 'x')", q(&pending))),
             (user, format!("select app.balance_as_of('{card}', now() - interval '1 year')")),
             (shop.db.user(ming.id), format!("select * from app.card_statement('{card}', p_before => {paid})")),
-            (shop.db.user(shop.cashier_id), format!("select * from app.merchant_statement('SHOP-001', p_before => {paid})")),
+            (
+                shop.db.user(shop.cashier_id),
+                format!("select * from app.merchant_statement('SHOP-001', p_before => {paid})"),
+            ),
         ];
         // Some have asked before and remember the month, some have not; all have a view of before.
         for (nth, (session, sql)) in calls.iter().enumerate() {

@@ -59,7 +59,10 @@ fn jobs_run(options: &str) {
     for _ in 0..2 {
         let said = done(&operator);
         assert_eq!(said[1], "scheduled already, but by another schedule, which is kept: 1 1 1 1 *");
-        assert_eq!(said[4], "scheduled already, but with another command, which is kept: CALL app.maintain_partitions(12)");
+        assert_eq!(
+            said[4],
+            "scheduled already, but with another command, which is kept: CALL app.maintain_partitions(12)"
+        );
         assert_eq!(said[5], "scheduled already, but not active");
     }
     assert_eq!(shop.value("select schedule from cron.job where jobname = 'mps_expire_keys'"), "1 1 1 1 *");

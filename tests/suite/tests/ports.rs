@@ -39,7 +39,10 @@ impl Drop for Directory {
 /// Lines of a shell that tell which port a server is about to use, and wait until somebody else has it: the first time only.
 fn stopped_at(directory: &Path, port: &str) -> String {
     let d = directory.display();
-    format!("if [ ! -e '{d}/asked' ]; then echo {port} >'{d}/asking'; mv '{d}/asking' '{d}/asked'; while [ ! -e '{d}/taken' ]; do sleep 0.02; done; fi\n")
+    format!(
+        "if [ ! -e '{d}/asked' ]; then echo {port} >'{d}/asking'; mv '{d}/asking' '{d}/asked'; \
+         while [ ! -e '{d}/taken' ]; do sleep 0.02; done; fi\n"
+    )
 }
 
 /// Runs a tool, and takes the first port that it is about to use; what it came to.
@@ -86,10 +89,14 @@ fn a_cluster_starts_on_another_port_when_its_own_was_taken() {
     for own in ["pg_config", "pg_ctl"] {
         fs::remove_file(d.join(own)).expect("one of ours in its place");
     }
-    directory.program("pg_config", &format!("#!/bin/sh\nif [ \"$1\" = --bindir ]; then echo '{}'; else exec '{config}' \"$@\"; fi\n", d.display()));
+    let text = format!("#!/bin/sh\n[ \"$1\" != --bindir ] || exec echo '{}'\nexec '{config}' \"$@\"\n", d.display());
+    directory.program("pg_config", &text);
     let stop = stopped_at(d, "$(echo \"$*\" | sed -E 's/.*-p ([0-9]+) .*/\\1/')");
-    let real = bin.join("pg_ctl");
-    directory.program("pg_ctl", &format!("#!/bin/bash\nif [[ \" $* \" == *' start '* ]]; then\n{stop}fi\nexec '{}' \"$@\"\n", real.display()));
+    let real = bin.join("pg_ctl").display().to_string();
+    directory.program(
+        "pg_ctl",
+        &format!("#!/bin/bash\nif [[ \" $* \" == *' start '* ]]; then\n{stop}fi\nexec '{real}' \"$@\"\n"),
+    );
 
     let name = format!("ports-{}", std::process::id());
     let tool = |verb: &str| {

@@ -4,11 +4,9 @@
 //! `needs PROGRAM` (skipped aloud where there is none), `by FILE` (another test's).
 
 use mps_tests::manual::{Block, commands_of, feed, library_of_the_release_before, matches};
-use mps_tests::{Cluster, Member, Scratch, Session, Till, program, q, until};
+use mps_tests::{Cluster, Member, Scratch, Session, Till, free_port, program, q, until};
 use postgres::{Client, Config, NoTls};
-use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 const PASSWORD: &str = "***";
@@ -19,18 +17,6 @@ fn pgbouncer() -> Option<String> {
     let named = std::env::var("MPS_PGBOUNCER").unwrap_or_default();
     let candidates = [named.as_str(), "/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"];
     candidates.into_iter().find(|c| !c.is_empty() && std::path::Path::new(c).exists()).map(Into::into)
-}
-
-/// Below the ports that the system gives to outgoing connections, which come and go meanwhile.
-fn free_port() -> String {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 20_000).expect("small");
-    loop {
-        let port = 10_000 + (start + 7 * NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port.to_string();
-        }
-    }
 }
 
 /// A server with a shop, and room for what runs beside it.

@@ -238,7 +238,10 @@ fn trades_on(db: &Db) {
     ));
     assert_eq!(&known["replayed"], "t", "a key of the old release is forgotten");
     assert_eq!(backend.value("select app.get_settings() ->> 'qr_ttl_seconds'"), "120");
-    assert_eq!(s.column("select check_name || ': ' || detail from app.verify_books() where ok is not true"), [] as [String; 0]);
+    assert_eq!(
+        s.column("select check_name || ': ' || detail from app.verify_books() where ok is not true"),
+        [] as [String; 0]
+    );
     assert_eq!(s.column("select rule || ': ' || detail from sec.security_check() where not ok"), [] as [String; 0]);
 }
 
