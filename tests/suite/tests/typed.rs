@@ -269,7 +269,7 @@ fn what_is_inside_a_text_stays() {
     assert_eq!(row.values(), ["小 明", "138 0000 0000"]);
     shop.backend.refused("INVALID_ARGUMENT", "select * from app.create_merchant('A B', 'x')");
     // The limit is of what remains.
-    shop.backend.run(&format!("select * from app.register_member(e' ' || repeat('x', 500) || e'\\n')"));
+    shop.backend.run(r"select * from app.register_member(' ' || repeat('x', 500) || e'\n')");
     shop.backend.refused("INVALID_ARGUMENT", "select * from app.register_member(repeat('x', 501))");
     // White space inside a number, and zeros that are none of it.
     let ming = shop.member("10.00");
