@@ -69,6 +69,8 @@ test('below /rest/v1 and without it, with every answer of PostgREST passed on', 
     assert.equal(answer.status, 200);
     assert.equal((await answer.json())[0].http_status, 409);
   }
+  const page = await (await fetch(`${printedAs('URL')}/rest/v1/`, { headers })).json();
+  assert.deepEqual([page.host, page.basePath], [`127.0.0.1:${port}`, '/rest/v1']);
   const refused = await fetch(`${printedAs('URL')}/rest/v1/rpc/tx_by_no?p_tx_no=ZF1`, { headers });
   assert.equal(refused.status, 404);
   assert.equal((await refused.json()).message, 'TX_NOT_FOUND');
