@@ -24,7 +24,7 @@ const TABLES: &str = "\
          (SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid \
           FROM pg_catalog.unnest('{app.archived_months, app.enterprise_card_bindings, app.enterprise_cards, app.external_orders, \
                    app.idempotency_keys, app.job_runs, app.member_profiles, app.membership_levels, app.merchant_users, app.merchants, \
-                   app.pending_recharges, app.personal_cards, app.point_ledger, app.settings, app.suspense_payments, \
+                   app.month_rehearsals, app.pending_recharges, app.personal_cards, app.point_ledger, app.settings, app.suspense_payments, \
                    app.transaction_compensations, app.transactions, audit.event_log, audit.seal_cut, audit.seals}'::text[]) n (name) \
           UNION ALL \
           SELECT i.inhrelid FROM pg_catalog.pg_inherits i \

@@ -6,6 +6,7 @@
 use mps_tests::manual::{Block, commands_of, feed, library_of_the_release_before, matches};
 use mps_tests::{Cluster, Member, Scratch, Session, Till, free_port, program, q, until};
 use postgres::{Client, Config, NoTls};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::time::Duration;
 
