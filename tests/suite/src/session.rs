@@ -95,6 +95,12 @@ pub struct Failure {
     pub message: String,
     pub detail: String,
     pub hint: String,
+    pub more: Box<More>,
+}
+
+/// What else the server said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct More {
     /// Where it happened, a line for each level; and the statement inside that failed.
     pub context: String,
     pub inner_query: String,
@@ -114,13 +120,15 @@ impl Failure {
             message: e.message().into(),
             detail: e.detail().unwrap_or_default().into(),
             hint: e.hint().unwrap_or_default().into(),
-            context: e.where_().unwrap_or_default().into(),
-            inner_query: match e.position() {
-                Some(ErrorPosition::Internal { query, .. }) => query.clone(),
-                _ => String::new(),
-            },
-            table: e.table().unwrap_or_default().into(),
-            constraint: e.constraint().unwrap_or_default().into(),
+            more: Box::new(More {
+                context: e.where_().unwrap_or_default().into(),
+                inner_query: match e.position() {
+                    Some(ErrorPosition::Internal { query, .. }) => query.clone(),
+                    _ => String::new(),
+                },
+                table: e.table().unwrap_or_default().into(),
+                constraint: e.constraint().unwrap_or_default().into(),
+            }),
         }
     }
 

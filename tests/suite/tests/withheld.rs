@@ -44,9 +44,9 @@ fn tables(session: &Session) -> Vec<String> {
 /// Asserts that nothing but the error itself and names is told.
 #[track_caller]
 fn tells_no_row(failure: &Failure, doing: &str) {
-    assert_eq!((failure.detail.as_str(), failure.inner_query.as_str()), ("", ""), "{doing}: {failure:?}");
+    assert_eq!((failure.detail.as_str(), failure.more.inner_query.as_str()), ("", ""), "{doing}: {failure:?}");
     for value in ["987.65", "983.21", "98321", "990.65", "13800000000", "\\x", "4.44"] {
-        let told = format!("{} {} {}", failure.message, failure.hint, failure.context);
+        let told = format!("{} {} {}", failure.message, failure.hint, failure.more.context);
         assert!(!told.contains(value), "{doing}: {failure:?}");
     }
 }
@@ -74,8 +74,8 @@ fn no_constraint_of_the_shops_shows_the_row_that_it_refuses() {
                 if let Err(failure) = answer {
                     refused += 1;
                     assert_eq!(failure.code, code, "{table}: {call}: {failure:?}");
-                    assert!(!failure.table.is_empty(), "{failure:?}");
-                    assert_eq!(failure.constraint == "house", code == "23514", "{failure:?}");
+                    assert!(!failure.more.table.is_empty(), "{failure:?}");
+                    assert_eq!(failure.more.constraint == "house", code == "23514", "{failure:?}");
                     tells_no_row(&failure, &format!("{table}: {call}"));
                 }
             }
@@ -146,7 +146,7 @@ fn nothing_that_the_shop_puts_on_a_table_shows_its_rows() {
         // The same call of a superuser, who sees it all, in the transaction that is undone.
         let seen = shop.superuser.failure(&calls[0]);
         shop.superuser.run("rollback");
-        let told = format!("{} {} {} {}", seen.message, seen.detail, seen.context, seen.inner_query);
+        let told = format!("{} {} {} {}", seen.message, seen.detail, seen.more.context, seen.more.inner_query);
         assert!(
             code == "P0001" || ["983.21", "98321", "payment", "4.44"].iter().any(|v| told.contains(v)),
             "{hung}: {seen:?}"
@@ -155,12 +155,12 @@ fn nothing_that_the_shop_puts_on_a_table_shows_its_rows() {
         shop.superuser.run(&hung.replace("{m}", &m));
         let failure = shop.backend.failure(&calls[0]);
         assert_eq!(
-            (failure.code.as_str(), &failure.table, &failure.constraint),
-            (code, &seen.table, &seen.constraint),
+            (failure.code.as_str(), &failure.more.table, &failure.more.constraint),
+            (code, &seen.more.table, &seen.more.constraint),
             "{hung}"
         );
         tells_no_row(&failure, &hung);
-        assert_eq!(failure.context, "", "{hung}");
+        assert_eq!(failure.more.context, "", "{hung}");
         assert!(!failure.message.is_empty());
         shop.superuser.run(
             "drop table if exists public.house cascade; drop domain if exists public.house cascade; \
@@ -199,8 +199,8 @@ fn what_the_shop_says_itself_is_shown() {
         let amount = if hung == "select" { "0" } else { "4.44" };
         let call = calls[0].replace("4.44", amount).replace('\'', "''");
         let failure = shop.backend.failure(&format!("select public.pay('{call}')"));
-        assert!(failure.context.contains("function pay(text) line 1 at EXECUTE"), "{failure:?}");
-        assert!(!failure.context.contains("house"), "{failure:?}");
+        assert!(failure.more.context.contains("function pay(text) line 1 at EXECUTE"), "{failure:?}");
+        assert!(!failure.more.context.contains("house"), "{failure:?}");
         shop.superuser.run("drop function if exists public.house cascade");
     }
 }
@@ -212,7 +212,7 @@ fn the_log_has_what_was_withheld() {
     let name = format!("house_{}", std::process::id());
     shop.superuser.run(&format!("alter table app.personal_cards add constraint {name} check (balance < 0) not valid"));
     let failure = shop.backend.failure(&calls[0]);
-    assert_eq!((failure.code.as_str(), &failure.constraint), ("23514", &name));
+    assert_eq!((failure.code.as_str(), &failure.more.constraint), ("23514", &name));
     tells_no_row(&failure, "log");
     if let Ok(log) = std::env::var("MPS_LOG") {
         let text = String::from_utf8_lossy(&std::fs::read(log).expect("the log of the cluster")).into_owned();
