@@ -17,7 +17,8 @@ fn read(file: &str) -> String {
 
 /// Every document, by its path from the top.
 fn documents() -> Vec<String> {
-    let mut found: Vec<String> = ["README.md", "README.zh-CN.md", "CHANGELOG.md"].map(String::from).to_vec();
+    let mut found: Vec<String> =
+        ["README.md", "README.zh-CN.md", "CHANGELOG.md", "SECURITY.md", "SECURITY.zh-CN.md"].map(String::from).to_vec();
     for entry in fs::read_dir(top().join("docs")).expect("docs") {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         if name.ends_with(".md") {
