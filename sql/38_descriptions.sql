@@ -1,5 +1,5 @@
--- What the columns of the views are: for \d+, and for PostgREST's page.
-CREATE FUNCTION sec.describe_views() RETURNS void
+-- What the columns are that clients and backends read: for \d+, and for PostgREST's page.
+CREATE FUNCTION sec.describe_columns() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $describe$
 DECLARE
     v record;
@@ -55,15 +55,97 @@ BEGIN
             ('app.v_reconciliation', 'recharges', 'How many recharges.'),
             ('app.v_reconciliation', 'recharge_total', 'What they put on cards.'),
             ('app.v_reconciliation', 'adjustments', 'How many corrections and replacements of cards; a replacement has two.'),
-            ('app.v_reconciliation', 'adjustment_total', 'What they changed balances by, signed.')
-        ) AS c (view, col, says)
-        JOIN pg_attribute a ON a.attrelid = c.view::regclass AND a.attname = c.col
+            ('app.v_reconciliation', 'adjustment_total', 'What they changed balances by, signed.'),
+
+            ('app.member_profiles', 'id', 'The user''s id at the identity provider.'),
+            ('app.member_profiles', 'created_at', 'When it registered.'),
+            ('app.member_profiles', 'member_no', 'M and eight digits.'),
+            ('app.member_profiles', 'status', 'active, suspended, closed.'),
+            ('app.member_profiles', 'name', 'As given when it registered.'),
+            ('app.member_profiles', 'phone', 'As given when it registered.'),
+            ('app.member_profiles', 'email', 'As given when it registered.'),
+
+            ('app.personal_cards', 'id', 'For rotate_card_qr, card_statement and the recharges.'),
+            ('app.personal_cards', 'member_id', 'Whose it is.'),
+            ('app.personal_cards', 'created_at', 'When it was issued.'),
+            ('app.personal_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
+            ('app.personal_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
+            ('app.personal_cards', 'level', '0 to 4, by the points; see app.membership_levels.'),
+            ('app.personal_cards', 'points', 'May be below zero after a refund.'),
+            ('app.personal_cards', 'last_posted_at', 'When its balance last moved.'),
+            ('app.personal_cards', 'qr_expires_at', 'Until when the last pay code lives; NULL where there is none.'),
+            ('app.personal_cards', 'discount', 'What a price is multiplied by: 0.950 is five percent off.'),
+            ('app.personal_cards', 'card_no', 'VIP and eight digits.'),
+
+            ('app.enterprise_cards', 'id', 'For rotate_card_qr, card_statement and the recharges.'),
+            ('app.enterprise_cards', 'created_at', 'When it was issued.'),
+            ('app.enterprise_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
+            ('app.enterprise_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
+            ('app.enterprise_cards', 'card_seq', 'Number of movements of the balance; the last one''s card_seq.'),
+            ('app.enterprise_cards', 'last_posted_at', 'When its balance last moved.'),
+            ('app.enterprise_cards', 'balance', 'Currency units; equals balance_after of the last movement.'),
+            ('app.enterprise_cards', 'fixed_discount', 'What a price is multiplied by: 0.880 is twelve percent off.'),
+            ('app.enterprise_cards', 'card_no', 'ENT and at least five digits.'),
+            ('app.enterprise_cards', 'company_name', 'Whose it is.'),
+
+            ('app.enterprise_card_bindings', 'enterprise_card_id', 'The card.'),
+            ('app.enterprise_card_bindings', 'member_id', 'Who is bound to it.'),
+            ('app.enterprise_card_bindings', 'created_at', 'Since when.'),
+            ('app.enterprise_card_bindings', 'qr_expires_at', 'Until when this member''s last pay code lives; NULL where there is none.'),
+            ('app.enterprise_card_bindings', 'role', 'admin, member.'),
+
+            ('app.membership_levels', 'level', '0 to 4.'),
+            ('app.membership_levels', 'name', 'What it is called.'),
+            ('app.membership_levels', 'min_points', 'From how many points on.'),
+
+            ('app.merchants', 'id', 'merchant_id elsewhere.'),
+            ('app.merchants', 'active', 'Whether it takes payments.'),
+            ('app.merchants', 'created_at', 'When it was created.'),
+            ('app.merchants', 'code', 'By which the RPCs name it.'),
+            ('app.merchants', 'name', 'What it is called.'),
+
+            ('app.merchant_users', 'merchant_id', 'The merchant.'),
+            ('app.merchant_users', 'user_id', 'The user''s id at the identity provider.'),
+            ('app.merchant_users', 'created_at', 'Since when.'),
+            ('app.merchant_users', 'role', 'owner, admin, cashier.'),
+
+            ('app.transactions', 'merchant_id', 'The merchant; NULL where none is concerned.'),
+            ('app.transactions', 'tx_type', 'payment, refund, recharge, adjustment.'),
+            ('app.transactions', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
+            ('app.transactions', 'card_type', 'personal, enterprise.'),
+            ('app.transactions', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+            ('app.transactions', 'card_id', 'The card that was used.'),
+            ('app.transactions', 'discount', 'What the price was multiplied by: 0.950 is five percent off.'),
+            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
+            ('app.transactions', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
+            ('app.transactions', 'reason', 'As it was given.'),
+            ('app.transactions', 'tag', 'As it was given; a JSON object.'),
+
+            ('app.point_ledger', 'card_id', 'The personal card.'),
+            ('app.point_ledger', 'created_at', 'When.'),
+            ('app.point_ledger', 'change', 'Signed.'),
+            ('app.point_ledger', 'balance_after', 'The points after it.'),
+            ('app.point_ledger', 'level', 'The level after it.'),
+            ('app.point_ledger', 'reason', 'As it was given, of points adjusted by hand.'),
+
+            ('app.suspense_payments', 'id', 'For resolve_suspense.'),
+            ('app.suspense_payments', 'created_at', 'When it was put there.'),
+            ('app.suspense_payments', 'payment_method', 'wechat, alipay, cash.'),
+            ('app.suspense_payments', 'resolved_at', 'When the last word was said.'),
+            ('app.suspense_payments', 'resolved_by', 'The sub of the claims of who said it, if any.'),
+            ('app.suspense_payments', 'resolved_role', 'The database role of who said it.'),
+            ('app.suspense_payments', 'note', 'Why.')
+        ) AS c (rel, col, says)
+        -- The months too, as those that are made later have it from their parent.
+        JOIN LATERAL (SELECT c.rel::regclass AS one
+                      UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = c.rel::regclass) r ON true
+        JOIN pg_attribute a ON a.attrelid = r.one AND a.attname = c.col
         -- What a shop says instead stays.
         WHERE col_description(a.attrelid, a.attnum) IS NULL
     LOOP
-        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', v.view, v.col, v.says);
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', v.one::regclass, v.col, v.says);
     END LOOP;
 END
 $describe$;
-COMMENT ON FUNCTION sec.describe_views() IS
-    'Describes the columns of the views that nobody has described. Internal: sec.install() calls it.';
+COMMENT ON FUNCTION sec.describe_columns() IS
+    'Describes the columns that clients and backends read, where nobody has described them. Internal: sec.install() calls it.';

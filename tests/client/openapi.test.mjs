@@ -32,6 +32,14 @@ for (const role of ['authenticated', 'service_role']) {
 
   test(`${role}: views have no verb of writing, and every column is described`, async () => {
     const { paths, definitions } = await pageOf(role);
+    for (const [relation, { properties }] of Object.entries(definitions)) {
+      // The page shows columns that the role may not read, too.
+      const granted = psql(
+        `SELECT attname FROM pg_attribute WHERE attrelid = 'app.${relation}'::regclass AND attnum > 0
+         AND has_column_privilege('${role}', attrelid, attnum, 'SELECT')`,
+      );
+      for (const column of granted.split('\n')) assert.ok(properties[column].description, `${relation}.${column}`);
+    }
     for (const view of views) {
       assert.deepEqual(Object.keys(paths[`/${view}`]), ['get'], view);
       for (const [column, { description }] of Object.entries(definitions[view].properties)) {

@@ -40,6 +40,12 @@ fn every_result_is_described() {
                    where c.relkind = 'v' and c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) \
                      and col_description(c.oid, a.attnum) is null order by 1";
     assert_eq!(s.column(columns), NOTHING);
+    // And of the tables what clients and backends may read, in every month.
+    let read = "select r.one::regclass || '.' || a.attname from (select * from sec.api_columns() union all select * from sec.backend_columns()) c, \
+                  lateral (select c.tab::regclass as one union all select i.inhrelid from pg_inherits i where i.inhparent = c.tab::regclass) r, \
+                  pg_attribute a \
+                where a.attrelid = r.one and a.attname = any (string_to_array(c.cols, ', ')) and col_description(a.attrelid, a.attnum) is null order by 1";
+    assert_eq!(s.column(read), NOTHING);
 }
 
 #[test]
@@ -94,7 +100,7 @@ fn a_column_that_a_shop_has_described_stays_so() {
     let db = Db::new();
     let s = db.superuser();
     s.run("comment on column app.v_user_cards.balance is 'Yuan.'; comment on column app.v_user_cards.points is null");
-    s.run("select sec.describe_views()");
+    s.run("select sec.describe_columns()");
     let says = "select col_description('app.v_user_cards'::regclass, a.attnum) from pg_attribute a \
                 where a.attrelid = 'app.v_user_cards'::regclass and a.attname in ('balance', 'points') order by a.attnum";
     assert_eq!(s.column(says), ["Yuan.", "Of a personal card; NULL for an enterprise card."]);
