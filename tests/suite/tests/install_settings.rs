@@ -77,7 +77,7 @@ fn whatever_is_set_it_installs_as_ever_or_says_what_stops_it() {
                     assert_eq!(shop.superuser.column(rules), [] as [String; 0], "{settings:?}");
                 }
                 Err(said) => {
-                    assert!(*stopped_by != "" && said.message.contains(stopped_by), "{settings:?}: {said:?}");
+                    assert!(!stopped_by.is_empty() && said.message.contains(stopped_by), "{settings:?}: {said:?}");
                     let left = "select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')";
                     assert_eq!(db.superuser().value(left), "0", "{settings:?}");
                 }
@@ -178,7 +178,7 @@ impl Sessions {
         let other = call(backend, "select card_id from app.register_member('Hua')");
         let company = call(backend, "select card_no from app.create_enterprise_card('Works')");
         call(backend, &format!("select app.enterprise_add_member({}, '{}', 'admin')", q(&company), member.id));
-        call(backend, &format!("select app.create_merchant('M' || md5(random()::text), 'x')"));
+        call(backend, "select app.create_merchant('M' || md5(random()::text), 'x')");
         call(backend, &format!("select app.set_merchant_user('{SHOP}', gen_random_uuid(), 'cashier')"));
         call(backend, &format!("select tx_no from app.user_recharge_personal_card('{card}', 50, 'cash')"));
         let pending =
