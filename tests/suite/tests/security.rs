@@ -829,6 +829,11 @@ const BREACHES: &[(&str, &str, &str)] = &[
         "somebody gone (backend)",
     ),
     (
+        "sequences give each number once, in the order of time",
+        "alter sequence audit.event_id_seq cache 10",
+        "audit.event_id_seq has CACHE 10",
+    ),
+    (
         "nobody else makes himself a member of mps_owner",
         "grant mps_owner to stranger with admin option",
         "stranger has ADMIN OPTION on mps_owner",
