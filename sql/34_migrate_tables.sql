@@ -19,7 +19,7 @@ BEGIN
         PERFORM sec.wait_for_calls();
     ELSIF sec.recharges_are_astray() THEN
         PERFORM sec.wait_for_calls();
-        PERFORM sec.mend_recharges();
+        PERFORM sec.count_pending();
     END IF;
     PERFORM sec.supersede_functions();
     PERFORM sec.install();
@@ -69,12 +69,16 @@ BEGIN
     -- them begins with them. Who comes later waits, and goes on as an older release does: app.external_orders and
     -- app.transactions have triggers for that.
     LOCK TABLE app.settings IN ACCESS EXCLUSIVE MODE;
-    LOCK TABLE app.external_orders, app.transactions IN SHARE ROW EXCLUSIVE MODE;
+    LOCK TABLE app.external_orders IN SHARE ROW EXCLUSIVE MODE;
+    -- There can be millions: charges without an order id go on meanwhile.
+    PERFORM sec.mend_trade_numbers();
+    LOCK TABLE app.transactions IN SHARE ROW EXCLUSIVE MODE;
 END
 $$;
 COMMENT ON FUNCTION sec.wait_for_calls() IS
     'Waits for every call that has claimed an order or written a transaction, and keeps others from it until the end of the '
-    'transaction. Errors: STATUS_CONFLICT under another isolation level than READ COMMITTED. Internal: sec.migrate_tables() calls it.';
+    'transaction; mends trade numbers in between. Errors: STATUS_CONFLICT under another isolation level than READ COMMITTED. '
+    'Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -87,7 +91,7 @@ BEGIN
         'recharge (scope_no: number of the personal, enterprise card)';
     COMMENT ON COLUMN app.external_orders.tx_id IS
         'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
-    PERFORM sec.mend_recharges();
+    PERFORM sec.count_pending();
     -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
     DELETE FROM app.external_orders o
     WHERE o.scope = 2 AND EXISTS (SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
@@ -147,15 +151,11 @@ BEGIN
                    WHERE o.scope_no IN (1, 2, 3) AND o.scope = 3 AND (x.tx_id IS NULL OR x.tx_id = o.tx_id));
 END
 $$;
-COMMENT ON FUNCTION sec.recharges_are_astray() IS 'Whether there is something for sec.mend_recharges() to do. Internal.';
+COMMENT ON FUNCTION sec.recharges_are_astray() IS 'Whether there is something for sec.mend_trade_numbers() or sec.count_pending() to do. Internal.';
 
-CREATE FUNCTION sec.mend_recharges() RETURNS void
+CREATE FUNCTION sec.mend_trade_numbers() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    DELETE FROM app.pending_recharges r
-    WHERE NOT EXISTS (SELECT FROM app.transactions t WHERE t.id = r.tx_id AND t.card_id = r.card_id AND t.status = 'processing');
-    INSERT INTO app.pending_recharges (tx_id, card_id)
-    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
     -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
     DELETE FROM app.external_orders o
     WHERE o.scope = 3 AND o.scope_no <> 0
@@ -166,9 +166,20 @@ BEGIN
                         AND (x.scope_no = 0 OR (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no)));
 END
 $$;
-COMMENT ON FUNCTION sec.mend_recharges() IS
-    'Has app.pending_recharges say what waits, and trade numbers claimed as they are from 0.3.0 on. After sec.wait_for_calls(). '
-    'Internal: sec.migrate_tables() calls it.';
+COMMENT ON FUNCTION sec.mend_trade_numbers() IS
+    'Has trade numbers claimed as they are from 0.3.0 on. Internal: sec.wait_for_calls() calls it.';
+
+CREATE FUNCTION sec.count_pending() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM app.pending_recharges r
+    WHERE NOT EXISTS (SELECT FROM app.transactions t WHERE t.id = r.tx_id AND t.card_id = r.card_id AND t.status = 'processing');
+    INSERT INTO app.pending_recharges (tx_id, card_id)
+    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION sec.count_pending() IS
+    'Has app.pending_recharges say which recharges wait. After sec.wait_for_calls(). Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -250,8 +250,9 @@ CREATE FUNCTION app.migrate() RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
 COMMENT ON FUNCTION app.migrate() IS
     E'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version.\n'
-    'For a superuser.\n'
-    'Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
+    'Again: mends what calls of an older release left behind. For a superuser.\n'
+    'Errors: SCHEMA_OUTDATED where the tables are newer than the library, STATUS_CONFLICT under another isolation level than READ '
+    'COMMITTED.';
 
 -- Business days ---------------------------------------------------------------------------------------------------------
 

@@ -50,11 +50,12 @@ BEGIN
     -- A grant inside CREATE EXTENSION counts as the extension's own and pg_dump leaves it out, also on what is no member. Ours
     -- are to be dumped like anybody's. From 17 on the server also notes which roles are in them, and keeps those from being dropped.
     FOR v IN
-        SELECT 'pg_namespace'::regclass AS classid, n.oid AS objid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec')
+        SELECT 'pg_namespace'::regclass AS classid, n.oid AS objid FROM pg_namespace n
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
         UNION ALL
         SELECT 'pg_class'::regclass, c.oid FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('app', 'audit', 'sec')
         UNION ALL
-        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec')
+        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec', 'mps_compat')
     LOOP
         DELETE FROM pg_init_privs i WHERE i.classoid = v.classid AND i.objoid = v.objid;
         DELETE FROM pg_shdepend d
