@@ -93,7 +93,9 @@ BEGIN
             WHEN v_versions IS NOT NULL THEN ': install the release of mps that they are of, then ALTER EXTENSION mps UPDATE'
             WHEN v_is_empty THEN ': load it, or SELECT app.migrate() to begin with default settings'
             ELSE ': when that has ended, they work' END);
-    ELSIF (SELECT c.relowner <> sec.owner() FROM pg_class c WHERE c.oid = to_regclass('app.settings')) THEN
+    ELSIF to_regclass('app.settings') IS NOT NULL
+          AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                          WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'r' AND c.relowner = sec.owner()) THEN
         PERFORM sec.raise('SCHEMA_OUTDATED', 'the tables were restored without their owner: SELECT app.migrate()');
     END IF;
 END

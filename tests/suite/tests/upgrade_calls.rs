@@ -274,8 +274,8 @@ fn what_an_update_left_behind_is_found_and_mended() {
     let shop = Shop::open();
     let (s, ming) = (&shop.superuser, shop.member("0"));
     let numbers: Vec<String> = (0..4).map(|_| shop.pending(&ming, "100.00")).collect();
-    for n in 0..3 {
-        shop.backend.run(&confirm(&numbers[n], &format!("T-{n}")));
+    for (n, tx_no) in numbers.iter().take(3).enumerate() {
+        shop.backend.run(&confirm(tx_no, &format!("T-{n}")));
     }
     let id = |n: usize| s.value(&format!("select id from app.transactions where tx_no = '{}'", numbers[n]));
     let nothing = "select check_name || ': ' || detail from app.verify_books() where not ok";
@@ -322,7 +322,7 @@ fn whoever_writes_a_recharge_it_is_counted() {
     s.run(&format!("update app.transactions set status = 'failed' where tx_no = {}", q(&tx_no)));
     assert_eq!(counted(s), [] as [String; 0]);
     s.run(&format!("update app.transactions set status = 'processing' where tx_no = {}", q(&tx_no)));
-    assert_eq!(counted(s), [tx_no.clone()]);
+    assert_eq!(counted(s), std::slice::from_ref(&tx_no));
     // By statement, because of somebody's trigger: counted once.
     s.run(
         "create function public.nothing() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as 'begin return new; end'; \
