@@ -9,8 +9,8 @@ SET LOCAL quote_all_identifiers = off;
 CREATE OR REPLACE FUNCTION sec.uid() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
-    'The signed-in user: the sub of request.jwt.claims as a uuid, or NULL (no claims, no sub, or a sub that is no uuid; and in '
-    'what maintenance evaluates, whatever the claims).';
+    E'The signed-in user: the sub of request.jwt.claims as a uuid.\n'
+    'NULL without claims, without a sub, where the sub is no uuid, and in what maintenance evaluates, whatever the claims.';
 CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'sec.level_client()'),
@@ -38,13 +38,64 @@ CREATE OR REPLACE FUNCTION sec.config_changed() RETURNS trigger
 CREATE FUNCTION sec.require_operator() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'require_operator_wrapper';
 COMMENT ON FUNCTION sec.require_operator() IS
-    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates. '
-    'Internal. Errors: NOT_ALLOWED.';
+    'Refuses a batch that somebody calls through the function of an operator without being one, or that maintenance evaluates; '
+    'and like sec.require_sound_tables(). Internal. Errors: NOT_ALLOWED, STATUS_CONFLICT.';
+CREATE FUNCTION sec.require_sound_tables() RETURNS void
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'require_sound_tables_wrapper';
+COMMENT ON FUNCTION sec.require_sound_tables() IS
+    'Refuses to go on where row-level security hides rows from the owner of the tables (FORCE, another owner): whatever is asked '
+    'would look empty. Every RPC asks it by itself. Internal. Errors: STATUS_CONFLICT.';
 CREATE FUNCTION sec.caller_role() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'caller_role_wrapper';
 COMMENT ON FUNCTION sec.caller_role() IS
     'Who is responsible for what a SECURITY DEFINER function or a trigger of mps does, for the audit log: the role that the '
     'session runs under. Internal.';
+CREATE FUNCTION sec.refuse_outdated() RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_answer text;
+    v_detail text;
+    v_versions text[];
+    v_is_empty boolean;
+BEGIN
+    -- Any RPC answers SCHEMA_OUTDATED before anything else.
+    BEGIN
+        PERFORM app.get_settings();
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL;
+    END;
+    IF v_answer = 'SCHEMA_OUTDATED' THEN
+        -- app.migrate() helps where the tables are the older ones, and nowhere else.
+        v_versions := regexp_match(v_detail, 'version (\d+), the library (\d+)');
+        IF v_versions IS NULL AND to_regclass('app.settings') IS NOT NULL THEN
+            v_is_empty := NOT EXISTS (SELECT FROM app.settings);
+        END IF;
+        PERFORM sec.raise(v_answer, v_detail || CASE
+            WHEN v_versions[1]::integer < v_versions[2]::integer THEN ': SELECT app.migrate()'
+            WHEN v_versions IS NOT NULL THEN ': install the release of mps that they are of, then ALTER EXTENSION mps UPDATE'
+            WHEN v_is_empty THEN ': load it, or SELECT app.migrate() to begin with default settings'
+            ELSE ': when that has ended, they work' END);
+    ELSIF to_regclass('app.settings') IS NOT NULL
+          AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                          WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'r' AND c.relowner = sec.owner()) THEN
+        PERFORM sec.raise('SCHEMA_OUTDATED', 'the tables were restored without their owner: SELECT app.migrate()');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.refuse_outdated() IS
+    'Refuses where the tables are those of another release, as RPCs do, or not mps_owner''s: for the SQL parts of mps, which would '
+    'ask for what is not there. Internal. Errors: SCHEMA_OUTDATED.';
+CREATE OR REPLACE FUNCTION sec.admin_card_ids() RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_sound_tables();
+    SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b
+    WHERE b.member_id = (SELECT sec.uid()) AND b.role = 'admin'::app.bind_role
+$$;
+CREATE OR REPLACE FUNCTION sec.merchant_ids() RETURNS SETOF integer
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_sound_tables();
+    SELECT u.merchant_id FROM app.merchant_users u WHERE u.user_id = (SELECT sec.uid())
+$$;
 CREATE FUNCTION sec.record_event(p_action text, p_object_type text, p_object_id text, p_context jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -60,7 +111,7 @@ BEGIN
         PERFORM sec.make_month((now() AT TIME ZONE 'UTC')::date);
     END IF;
     INSERT INTO audit.event_log (id, happened_at, actor_user_id, actor_role, action, object_type, object_id, context)
-    VALUES (nextval('audit.event_id_seq'), now(), sec.uid(), sec.caller_role(), p_action, p_object_type, p_object_id, p_context);
+    VALUES (sec.next_event_id(), now(), sec.uid(), sec.caller_role(), p_action, p_object_type, p_object_id, p_context);
 END
 $$;
 COMMENT ON FUNCTION sec.record_event(text, text, text, jsonb) IS
@@ -93,17 +144,23 @@ CREATE OR REPLACE FUNCTION app.register_member(p_name text, p_phone text DEFAULT
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'register_member_wrapper';
 COMMENT ON FUNCTION app.register_member IS
-    'Registers a member and issues its personal card; called again for the same user it returns the same member unchanged. A '
-    'signed-in user registers itself; a backend may name any p_user_id, or none for a new id. Errors: NOT_AUTHENTICATED, '
-    'NOT_ALLOWED, INVALID_ARGUMENT.';
+    E'Registers a member and issues its personal card.\n'
+    'Called again for the same user it returns the same member unchanged. A signed-in user registers itself (one who is signed in '
+    'anonymously only where settings.signup_anonymous is on); a backend may name any p_user_id, or none for a new id.\n'
+    'Results: member_id (the user''s id), member_no (M and eight digits), card_id and card_no (VIP and eight digits) of the '
+    'personal card.\n'
+    'Errors: NOT_AUTHENTICATED, NOT_ALLOWED, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.rotate_card_qr(p_card_id uuid, p_card_type text DEFAULT 'personal', p_member_id uuid DEFAULT NULL)
     RETURNS TABLE (qr_plain text, qr_expires_at timestamptz)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'rotate_card_qr_wrapper';
 COMMENT ON FUNCTION app.rotate_card_qr IS
-    'Makes a new pay code for a card and forgets the one before. The plain code is returned this once and never stored. A member '
-    'gets its own code; a backend names the member (p_member_id) of an enterprise card. Errors: CARD_NOT_FOUND, NOT_CARD_USER, '
-    'CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, NOT_AUTHENTICATED, NOT_ALLOWED, INVALID_ARGUMENT.';
+    E'Makes a new pay code for a card and forgets the one before.\n'
+    'The plain code is returned this once and never stored. p_card_type: personal, enterprise. A member gets its own code; a '
+    'backend names the member (p_member_id) of an enterprise card.\n'
+    'Results: qr_plain (the pay code, to be shown as a QR), qr_expires_at (until when it pays).\n'
+    'Errors: CARD_NOT_FOUND, NOT_CARD_USER, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, NOT_AUTHENTICATED, NOT_ALLOWED, '
+    'INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text, p_amount numeric, p_reason text DEFAULT NULL,
     p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL, p_external_order_id text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
@@ -111,11 +168,16 @@ CREATE OR REPLACE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_wrapper';
 COMMENT ON FUNCTION app.merchant_charge_by_qr IS
-    'Takes a payment from the card that a pay code names. p_amount is before discount, in currency units with at most two '
-    'decimals; final_amount = raw_amount x discount, rounded half away from zero. The same key (or order id) with the same request '
-    'answers the first result with replayed = true. Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, '
-    'MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, '
-    'MEMBER_NOT_ACTIVE, INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
+    E'Takes a payment from the card that a pay code names.\n'
+    'By an operator of the merchant (owner, admin, cashier) or a backend. p_amount is before discount, in currency units with at '
+    'most two decimals; final_amount = raw_amount x discount, rounded half away from zero. The same key (or order id) with the '
+    'same request answers the first result with replayed = true.\n'
+    'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
+    '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
+    'created_at, replayed (whether this answers an earlier request again).\n'
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
+    'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, '
+    'EXTERNAL_ORDER_CONFLICT.';
 CREATE OR REPLACE FUNCTION app.merchant_refund_tx(p_merchant_code text, p_original_tx_no text, p_refund_amount numeric,
     p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (refund_tx_id bigint, refund_tx_no text, refunded_amount numeric, points_reversed bigint,
@@ -123,10 +185,15 @@ CREATE OR REPLACE FUNCTION app.merchant_refund_tx(p_merchant_code text, p_origin
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'merchant_refund_tx_wrapper';
 COMMENT ON FUNCTION app.merchant_refund_tx IS
-    'Gives back part or all of what a payment took, to the card that paid (or its replacement), and takes back the points in '
-    'proportion. p_refund_amount is of what was paid (final_amount). Errors: INVALID_AMOUNT, TX_NOT_FOUND, NOT_REFUNDABLE, '
-    'REFUND_EXCEEDS_REMAINING, CARD_NOT_ACTIVE (closed card), ARCHIVED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
-    'IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+    E'Gives back part or all of what a payment took.\n'
+    'By an operator of the merchant that took it (owner, admin, cashier) or a backend. It goes to the card that paid (or its '
+    'replacement), and the points are taken back in proportion. p_refund_amount is of what was paid (final_amount); the same key '
+    'with the same request answers the first result with replayed = true.\n'
+    'Results: refund_tx_id, refund_tx_no (the refund; TK, year, month, running number), refunded_amount (of this call), '
+    'points_reversed (taken back), refundable_left (what of the payment can still be refunded), created_at, replayed (whether '
+    'this answers an earlier request again).\n'
+    'Errors: INVALID_AMOUNT, TX_NOT_FOUND, NOT_REFUNDABLE, REFUND_EXCEEDS_REMAINING, CARD_NOT_ACTIVE (closed card), ARCHIVED, '
+    'MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.user_recharge_personal_card(p_personal_card_id uuid, p_amount numeric, p_payment_method text DEFAULT 'wechat',
     p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_external_order_id text DEFAULT NULL,
     p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
@@ -134,11 +201,15 @@ CREATE OR REPLACE FUNCTION app.user_recharge_personal_card(p_personal_card_id uu
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'user_recharge_personal_card_wrapper';
 COMMENT ON FUNCTION app.user_recharge_personal_card IS
-    'Recharges a personal card. By its owner, with wechat or alipay, it is recorded as processing and credits nothing until '
-    'confirm_recharge; by a backend (also cash, also p_merchant_code, where it was taken) it completes at once. An order of the '
-    'owner''s that was cancelled or failed may be asked for again. Errors: INVALID_AMOUNT, INVALID_ARGUMENT, '
-    'INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, BALANCE_LIMIT, TOO_MANY_PENDING, '
-    'MERCHANT_NOT_FOUND, NOT_ALLOWED, NOT_AUTHENTICATED, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
+    E'Recharges a personal card.\n'
+    'By its owner, with wechat or alipay, it is recorded as processing and credits nothing until confirm_recharge; by a backend '
+    '(also cash, also p_merchant_code, where it was taken) it completes at once. p_payment_method: wechat, alipay, cash (backends '
+    'only). An order of the owner''s that was cancelled or failed may be asked for again.\n'
+    'Results: tx_id, tx_no (the recharge; CZ, year, month, running number), card_id, amount, status (processing until it is '
+    'confirmed, then completed; failed, cancelled), created_at, replayed (whether this answers an earlier request again).\n'
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, CARD_NOT_ACTIVE, CARD_EXPIRED, '
+    'MEMBER_NOT_ACTIVE, BALANCE_LIMIT, TOO_MANY_PENDING, MERCHANT_NOT_FOUND, MERCHANT_INACTIVE, NOT_ALLOWED, NOT_AUTHENTICATED, '
+    'IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
 CREATE OR REPLACE FUNCTION app.user_recharge_enterprise_card_admin(p_enterprise_card_id uuid, p_amount numeric,
     p_payment_method text DEFAULT 'wechat', p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}',
     p_external_order_id text DEFAULT NULL, p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
@@ -146,133 +217,200 @@ CREATE OR REPLACE FUNCTION app.user_recharge_enterprise_card_admin(p_enterprise_
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'user_recharge_enterprise_card_admin_wrapper';
 COMMENT ON FUNCTION app.user_recharge_enterprise_card_admin IS
-    'Recharges an enterprise card: as user_recharge_personal_card, by an admin of the card or a backend. Errors: those, and '
-    'NOT_CARD_ADMIN.';
+    E'Recharges an enterprise card.\n'
+    'By an admin of the card, with wechat or alipay, it is recorded as processing and credits nothing until confirm_recharge; by '
+    'a backend (also cash, also p_merchant_code, where it was taken) it completes at once. p_payment_method: wechat, alipay, cash '
+    '(backends only). An order of an admin''s that was cancelled or failed may be asked for again.\n'
+    'Results: tx_id, tx_no (the recharge; CZ, year, month, running number), card_id, amount, status (processing until it is '
+    'confirmed, then completed; failed, cancelled), created_at, replayed (whether this answers an earlier request again).\n'
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, NOT_CARD_ADMIN, CARD_NOT_ACTIVE, '
+    'CARD_EXPIRED, MEMBER_NOT_ACTIVE, BALANCE_LIMIT, TOO_MANY_PENDING, MERCHANT_NOT_FOUND, MERCHANT_INACTIVE, NOT_ALLOWED, '
+    'NOT_AUTHENTICATED, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
 CREATE FUNCTION app.confirm_recharge(p_tx_no text, p_amount numeric, p_gateway_trade_no text, p_payload jsonb DEFAULT '{}',
     p_payment_method text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'confirm_recharge_v3_wrapper';
 COMMENT ON FUNCTION app.confirm_recharge(text,numeric,text,jsonb,text) IS
-    'Credits a recharge that the gateway has captured. Idempotent; p_amount (in currency units, the order''s total) must be what '
-    'was asked for. p_payment_method (wechat, alipay, cash) is what the payer really used, where that differs. Credits a cancelled '
-    'or failed recharge too, because the gateway has the money. Another trade number for a recharge that is settled becomes a row '
-    'of app.suspense_payments and answers status suspense; one that has credited another recharge is EXTERNAL_ORDER_CONFLICT. A '
-    'recharge that was credited without a trade number (not cash) takes the first one of equal amount. Errors: TX_NOT_FOUND, '
-    'AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, INVALID_PAYMENT_METHOD, '
-    'INVALID_ARGUMENT, NOT_ALLOWED.';
+    E'Credits a recharge that the gateway has captured.\n'
+    'By a backend. Idempotent. p_amount is the order''s total, in currency units (yuan, not fen), and must be what was asked for: '
+    'not what the payer paid after coupons of the gateway''s own. p_payment_method (wechat, alipay, cash) is what the payer '
+    'really used, where that differs. Credits a cancelled or failed recharge too, because the gateway has the money. Another '
+    'trade number for a recharge that is settled becomes a row of app.suspense_payments and answers status suspense; one that has '
+    'credited another recharge is EXTERNAL_ORDER_CONFLICT. A recharge that was credited without a trade number (not cash) takes '
+    'the first one of equal amount.\n'
+    'Results: tx_id, tx_no (the recharge), card_id (the card that was credited), amount, status (completed, suspense), replayed '
+    '(whether nothing had to be done any more).\n'
+    'Errors: TX_NOT_FOUND, AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, '
+    'INVALID_PAYMENT_METHOD, INVALID_ARGUMENT, NOT_ALLOWED.';
 CREATE FUNCTION app.resolve_suspense(p_suspense_id bigint, p_resolution text, p_note text, p_card_id uuid DEFAULT NULL,
     p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (suspense_id bigint, status text, gateway_trade_no text, amount numeric, tx_no text, out_refund_no text, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'resolve_suspense_wrapper';
 COMMENT ON FUNCTION app.resolve_suspense IS
-    'Says what becomes of gateway money in app.suspense_payments, once. credited: a recharge of the card p_card_id (no limit stops '
-    'it; tx_no is its number). refunded: refunding from now on, out_refund_no is what to send to the gateway; then '
-    'refund_completed, or refund_failed, which opens it again. written_off: nothing more. The same again answers the first result '
-    'with replayed = true. Errors: TX_NOT_FOUND (no such row), STATUS_CONFLICT, CARD_NOT_FOUND, CARD_NOT_ACTIVE (closed card), '
-    'IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_ALLOWED.';
+    E'Says what becomes of gateway money in app.suspense_payments, once.\n'
+    'By a backend. p_resolution: credited (a recharge of the card p_card_id; no limit stops it), refunded (refunding from now on; '
+    'out_refund_no is what to send to the gateway), then refund_completed, or refund_failed, which opens it again; written_off '
+    '(nothing more). The same again answers the first result with replayed = true.\n'
+    'Results: suspense_id, status (open, credited, refunding, refunded, written_off), gateway_trade_no, amount, tx_no (of the '
+    'recharge that credited it), out_refund_no (of the refund at the gateway), replayed (whether this answers an earlier request '
+    'again).\n'
+    'Errors: TX_NOT_FOUND (no such row), STATUS_CONFLICT, CARD_NOT_FOUND, CARD_NOT_ACTIVE (closed card), IDEMPOTENCY_KEY_REUSED, '
+    'INVALID_ARGUMENT, NOT_ALLOWED.';
 CREATE OR REPLACE FUNCTION app.fail_recharge(p_tx_no text, p_reason text)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, status text, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'fail_recharge_wrapper';
+COMMENT ON FUNCTION app.fail_recharge IS
+    E'Marks a pending recharge as failed: the gateway declined it.\n'
+    'By a backend.\n'
+    'Results: tx_id, tx_no (the recharge), card_id, amount, status (failed), replayed (whether it had failed already).\n'
+    'Errors: TX_NOT_FOUND, RECHARGE_NOT_PENDING, ARCHIVED, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.enterprise_add_member(p_card_no text, p_member_id uuid, p_role text DEFAULT 'member')
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'enterprise_add_member_wrapper';
 COMMENT ON FUNCTION app.enterprise_add_member IS
-    'Binds a member to an enterprise card, or sets the role (admin, member) of one bound already. Returns whether anything '
-    'changed. Errors: CARD_NOT_FOUND, NOT_CARD_ADMIN, CARD_NOT_ACTIVE (closed card), MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE, '
-    'LAST_ADMIN, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+    E'Binds a member to an enterprise card, or sets the role of one bound already.\n'
+    'By an admin of the card or a backend. p_role: admin, member.\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: CARD_NOT_FOUND, NOT_CARD_ADMIN, CARD_NOT_ACTIVE (closed card), MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE, LAST_ADMIN, '
+    'INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.enterprise_remove_member(p_card_no text, p_member_id uuid)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'enterprise_remove_member_wrapper';
 COMMENT ON FUNCTION app.enterprise_remove_member IS
-    'Unbinds a member, by an admin, the member itself or a backend. Returns whether anything changed. Errors: CARD_NOT_FOUND, '
-    'NOT_CARD_ADMIN, LAST_ADMIN, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+    E'Unbinds a member from an enterprise card.\n'
+    'By an admin of the card, the member itself or a backend. Its pay code goes too.\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: CARD_NOT_FOUND, NOT_CARD_ADMIN, LAST_ADMIN, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.create_merchant(p_code text, p_name text)
     RETURNS TABLE (merchant_id integer, code text)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'create_merchant_wrapper';
 COMMENT ON FUNCTION app.create_merchant IS
-    'Creates a merchant. The same code and name again returns the same merchant. Errors: INVALID_ARGUMENT, STATUS_CONFLICT (code '
-    'taken under another name).';
+    E'Creates a merchant.\n'
+    'By a backend. The same code and name again returns the same merchant.\n'
+    'Results: merchant_id, code (the merchant''s code, by which the other calls name it).\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT (code taken under another name).';
 CREATE OR REPLACE FUNCTION app.set_merchant_user(p_merchant_code text, p_user_id uuid, p_role text DEFAULT 'cashier')
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_merchant_user_wrapper';
 COMMENT ON FUNCTION app.set_merchant_user IS
-    'Makes a user an operator (owner, admin, cashier) of a merchant or changes its role. By a backend, an owner, or an admin (who '
-    'can neither make nor change an owner). Returns whether anything changed. Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, '
-    'NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+    E'Makes a user an operator of a merchant, or changes its role.\n'
+    'By a backend, an owner, or an admin (who can neither make nor change an owner). p_role: owner, admin, cashier. p_user_id is '
+    'the id at the identity provider, a member or not.\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.remove_merchant_user(p_merchant_code text, p_user_id uuid)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'remove_merchant_user_wrapper';
+COMMENT ON FUNCTION app.remove_merchant_user IS
+    E'Removes an operator of a merchant.\n'
+    'By a backend, an owner, or an admin (who cannot remove an owner).\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER (the caller is no operator), NOT_ALLOWED (a cashier; or an admin who would '
+    'remove an owner), INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.set_merchant_status(p_merchant_code text, p_active boolean, p_reason text)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_merchant_status_wrapper';
+COMMENT ON FUNCTION app.set_merchant_status IS
+    E'Activates or deactivates a merchant.\n'
+    'By a backend. An inactive one takes no payments; its payments are refunded by a backend only.\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: MERCHANT_NOT_FOUND, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.create_enterprise_card(p_company_name text, p_fixed_discount numeric DEFAULT 1.000, p_admin_member_id uuid DEFAULT NULL)
     RETURNS TABLE (card_id uuid, card_no text)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'create_enterprise_card_wrapper';
 COMMENT ON FUNCTION app.create_enterprise_card IS
-    'Issues an enterprise card with a fixed discount in (0, 1], three decimals at most, and its first admin if named. Errors: '
-    'INVALID_ARGUMENT, MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE.';
+    E'Issues an enterprise card, with its first admin if one is named.\n'
+    'By a backend. p_fixed_discount is above 0 and at most 1, three decimals at most: 0.880 is twelve percent off.\n'
+    'Results: card_id, card_no (ENT and at least five digits).\n'
+    'Errors: INVALID_ARGUMENT, MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE.';
 CREATE OR REPLACE FUNCTION app.set_member_status(p_member_id uuid, p_status text, p_reason text)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_member_status_wrapper';
 COMMENT ON FUNCTION app.set_member_status IS
-    'Sets a member to active, suspended or closed (final; closes its empty card). Returns whether anything changed. Errors: '
-    'MEMBER_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, INVALID_ARGUMENT.';
+    E'Sets the status of a member.\n'
+    'By a backend. p_status: active, suspended, closed (final; closes the member''s personal card, which must be empty).\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: MEMBER_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.set_card_status(p_card_id uuid, p_card_type text, p_status text, p_reason text)
     RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_card_status_wrapper';
 COMMENT ON FUNCTION app.set_card_status IS
-    'Moves a card between active, frozen, lost and closed (final; balance 0 and nothing pending). By a backend; the owner of a '
-    'personal card may report it lost. Returns whether anything changed. Errors: CARD_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, '
-    'NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
-CREATE OR REPLACE FUNCTION app.set_card_expiry(p_card_id uuid, p_card_type text, p_expires_at timestamptz, p_reason text)
+    E'Moves a card between its states.\n'
+    'By a backend; the owner of a personal card may report it lost. p_card_type: personal, enterprise. p_status: active, frozen, '
+    'lost, closed (final; balance 0 and nothing pending).\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: CARD_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+CREATE FUNCTION app.set_card_expiry(p_card_id uuid, p_card_type text, p_expires_at timestamptz, p_reason text,
+    p_expires_on date DEFAULT NULL)
     RETURNS boolean
     LANGUAGE c VOLATILE
-    AS 'MODULE_PATHNAME', 'set_card_expiry_wrapper';
-COMMENT ON FUNCTION app.set_card_expiry IS
-    'Sets when a card expires (NULL: never). A later expiry makes an expired card active again; one in the past expires an active '
-    'card at once. Returns whether anything changed. Errors: CARD_NOT_FOUND, STATUS_CONFLICT (closed), INVALID_ARGUMENT.';
+    AS 'MODULE_PATHNAME', 'set_card_expiry_v3_wrapper';
+COMMENT ON FUNCTION app.set_card_expiry(uuid,text,timestamp with time zone,text,date) IS
+    E'Sets when a card expires: at a moment, at the end of a day, or never.\n'
+    'By a backend. p_card_type: personal, enterprise. p_expires_at: the moment; p_expires_on: the business day (2000 to 9999) to '
+    'whose end it is good; both null: never. A later expiry makes an expired card active again; one in the past expires an active '
+    'card at once.\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (closed), INVALID_ARGUMENT (both given, too).';
 CREATE OR REPLACE FUNCTION app.replace_card(p_card_id uuid, p_reason text)
     RETURNS TABLE (card_id uuid, card_no text)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'replace_card_wrapper';
 COMMENT ON FUNCTION app.replace_card IS
-    'Replaces a lost personal card: the new one takes over balance, points and level by a linked pair of adjustments, the old one '
-    'is closed. Again: the same new card. Errors: CARD_NOT_FOUND, STATUS_CONFLICT (not lost), INVALID_ARGUMENT.';
+    E'Replaces a lost personal card by a new one.\n'
+    'By a backend. The new one takes over balance, points and level by a linked pair of adjustments, the old one is closed. '
+    'Again: the same new card.\n'
+    'Results: card_id, card_no (of the new card).\n'
+    'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (not lost), INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.adjust_points(p_card_id uuid, p_change bigint, p_reason text, p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (points bigint, level integer)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'adjust_points_wrapper';
 COMMENT ON FUNCTION app.adjust_points IS
-    'Adds to (or takes from) the points of a personal card by hand; the level follows. Errors: INVALID_ARGUMENT, CARD_NOT_FOUND, '
-    'CARD_NOT_ACTIVE (closed card), IDEMPOTENCY_KEY_REUSED, ARCHIVED.';
+    E'Adds to (or takes from) the points of a personal card by hand.\n'
+    'By a backend. The level follows.\n'
+    'Results: points, level (0 to 4), both after the change.\n'
+    'Errors: INVALID_ARGUMENT, CARD_NOT_FOUND, CARD_NOT_ACTIVE (closed card), IDEMPOTENCY_KEY_REUSED, ARCHIVED.';
 CREATE OR REPLACE FUNCTION app.compensate_tx(p_tx_no text, p_amount numeric, p_reason text, p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, balance_after numeric, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'compensate_tx_wrapper';
 COMMENT ON FUNCTION app.compensate_tx IS
-    'Corrects the card of a transaction by a signed amount: an adjustment in the books, never below zero, which does not change '
-    'what is refundable. Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, INSUFFICIENT_BALANCE, BALANCE_LIMIT, '
-    'CARD_NOT_ACTIVE (closed card), ARCHIVED, IDEMPOTENCY_KEY_REUSED.';
+    E'Corrects the card of a transaction by a signed amount.\n'
+    'By a backend. It is an adjustment in the books, never below zero, and does not change what is refundable.\n'
+    'Results: tx_id, tx_no (the adjustment; TZ, year, month, running number), card_id, amount (signed), balance_after, '
+    'created_at, replayed (whether this answers an earlier request again).\n'
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, INSUFFICIENT_BALANCE, BALANCE_LIMIT, CARD_NOT_ACTIVE (closed card), '
+    'ARCHIVED, IDEMPOTENCY_KEY_REUSED.';
 CREATE OR REPLACE FUNCTION app.get_settings()
     RETURNS jsonb
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'get_settings_wrapper';
+COMMENT ON FUNCTION app.get_settings IS
+    E'The settings, as one object.\n'
+    'By a backend. Units are in the names. STABLE.\n'
+    'Results: one JSON object: name, value.';
 CREATE OR REPLACE FUNCTION app.update_settings(p_settings jsonb)
     RETURNS jsonb
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'update_settings_wrapper';
+COMMENT ON FUNCTION app.update_settings IS
+    E'Changes the settings that are named, all or none.\n'
+    'By a backend.\n'
+    'Results: one JSON object with all settings after the change.\n'
+    'Errors: INVALID_ARGUMENT (unknown names, wrong types, values out of range).';
 CREATE OR REPLACE FUNCTION app.card_statement(p_card_id uuid, p_card_type text DEFAULT 'personal', p_before text DEFAULT NULL,
     p_limit integer DEFAULT 50)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, change numeric, raw_amount numeric, discount numeric,
@@ -282,10 +420,17 @@ CREATE OR REPLACE FUNCTION app.card_statement(p_card_id uuid, p_card_type text D
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'card_statement_wrapper';
 COMMENT ON FUNCTION app.card_statement IS
-    'A page of a card''s movements, newest first, by card_seq; p_before (a tx_no of the card) continues below it; 1 to 500 rows. '
-    'change is the signed movement of the balance. Recharges still processing are not movements. A tag whose text would be longer '
-    'than 16 KiB is shown as sec.shown_tag() says. Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, '
-    'NOT_AUTHENTICATED.';
+    E'A page of a card''s movements, newest first.\n'
+    'By whoever may see the card: its owner, everyone bound to the enterprise card, a backend. By card_seq; p_before (a tx_no of '
+    'the card) continues below it; p_limit: 1 to 500 rows. p_card_type: personal, enterprise. Recharges still processing are not '
+    'movements. STABLE.\n'
+    'Results: tx_id, tx_no (of the movement), tx_type (payment, refund, recharge, adjustment), status (completed), change (of the '
+    'balance, signed), raw_amount (before discount), discount, final_amount (what was moved), points_earned (negative where taken '
+    'back), balance_after, card_seq (the card''s own count of movements), payment_method (balance, wechat, alipay, cash), '
+    'merchant_code, member_id (who used the card), original_tx_no (what a refund or adjustment belongs to), refunded_amount (of a '
+    'payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as sec.shown_tag() says), created_at, '
+    'posted_at (when it moved the balance).\n'
+    'Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL,
     p_before text DEFAULT NULL, p_limit integer DEFAULT 50)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
@@ -294,17 +439,26 @@ CREATE OR REPLACE FUNCTION app.merchant_statement(p_merchant_code text, p_from t
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'merchant_statement_wrapper';
 COMMENT ON FUNCTION app.merchant_statement IS
-    'A page of a merchant''s transactions, newest first by created_at, from p_from (inclusive) to p_to (exclusive); p_before (a '
-    'tx_no of the merchant) continues below it; 1 to 500 rows. A tag whose text would be longer than 16 KiB is shown as '
-    'sec.shown_tag() says. Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, '
-    'NOT_AUTHENTICATED.';
+    E'A page of a merchant''s transactions, newest first.\n'
+    'By an operator of the merchant (owner, admin, cashier) or a backend. By created_at, from p_from (inclusive) to p_to '
+    '(exclusive); p_before (a tx_no of the merchant) continues below it; p_limit: 1 to 500 rows. Never shows a balance. STABLE.\n'
+    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge), status (processing, completed, failed, '
+    'cancelled), card_type (personal, enterprise), card_id, raw_amount (before discount), discount, final_amount (what was '
+    'moved), points_earned (negative where taken back), payment_method (balance, wechat, alipay, cash), original_tx_no (the '
+    'payment of a refund), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is '
+    'shown as sec.shown_tag() says), external_order_id (the shop''s own number), processed_by (the operator; NULL for a backend), '
+    'created_at.\n'
+    'Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.balance_as_of(p_card_id uuid, p_at timestamptz, p_card_type text DEFAULT 'personal')
     RETURNS numeric
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'balance_as_of_wrapper';
 COMMENT ON FUNCTION app.balance_as_of IS
-    'The balance of a card after its last movement posted at or before p_at; 0 before the first. Errors: CARD_NOT_FOUND, ARCHIVED, '
-    'INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+    E'The balance of a card at a moment.\n'
+    'By whoever may see the card: its owner, everyone bound to the enterprise card, a backend. It is that after the last movement '
+    'posted at or before p_at; 0 before the first. p_card_type: personal, enterprise. STABLE.\n'
+    'Results: the balance, in currency units.\n'
+    'Errors: CARD_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.tx_by_no(p_tx_no text)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, card_type text, card_id uuid, member_id uuid, merchant_code text,
         raw_amount numeric, discount numeric, final_amount numeric, points_earned bigint, balance_after numeric, payment_method text,
@@ -312,10 +466,41 @@ CREATE OR REPLACE FUNCTION app.tx_by_no(p_tx_no text)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'tx_by_no_wrapper';
 COMMENT ON FUNCTION app.tx_by_no IS
-    'A transaction by its number, and below a payment its newest refunds (500 at most; all of them are in the card''s and the '
-    'merchant''s statement), newest first. balance_after only for those who may see the card. A tag whose text would be longer '
-    'than 16 KiB is shown as sec.shown_tag() says. Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, '
-    'NOT_AUTHENTICATED.';
+    E'A transaction by its number, and below a payment its newest refunds.\n'
+    'By whoever may see the card, the member of the transaction, the operators of its merchant, a backend. Refunds newest first, '
+    '500 at most; all of them are in the card''s and the merchant''s statement. STABLE.\n'
+    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment), status (processing, completed, '
+    'failed, cancelled), card_type (personal, enterprise), card_id, member_id (who used the card), merchant_code, raw_amount '
+    '(before discount), discount, final_amount (what was moved), points_earned (negative where taken back), balance_after (only '
+    'for those who may see the card), payment_method (balance, wechat, alipay, cash), original_tx_no (what a refund or adjustment '
+    'belongs to), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as '
+    'sec.shown_tag() says), created_at, posted_at (when it moved the balance).\n'
+    'Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, NOT_AUTHENTICATED.';
+CREATE FUNCTION app.bucket_of_card(p_card_id uuid)
+    RETURNS integer
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'bucket_of_card_wrapper';
+COMMENT ON FUNCTION app.bucket_of_card IS
+    E'The bucket that a card''s id carries.\n'
+    'Of a personal card its member''s, (get_byte(sha256(uuid_send(member_id)), 0) & 63) + 1; of an enterprise card its first '
+    'admin''s, or any. IMMUTABLE.\n'
+    'Results: 1 to 64; null for the id of a card that was issued before 0.3.0, and for anything else.';
+CREATE FUNCTION app.bucket_of_code(p_qr_plain text)
+    RETURNS integer
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'bucket_of_code_wrapper';
+COMMENT ON FUNCTION app.bucket_of_code IS
+    E'The bucket of the card that a pay code names.\n'
+    'As bucket_of_card, whether or not there is such a card. IMMUTABLE.\n'
+    'Results: 1 to 64; null for anything that is no code of a card with a bucket.';
+CREATE FUNCTION app.bucket_of_tx(p_tx_no text)
+    RETURNS integer
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'bucket_of_tx_wrapper';
+COMMENT ON FUNCTION app.bucket_of_tx IS
+    E'The bucket that a transaction number carries.\n'
+    'Only the numbers of many machines carry one. IMMUTABLE.\n'
+    'Results: 1 to 64; null for the numbers of one machine, which are all that there are yet, and for anything else.';
 CREATE OR REPLACE FUNCTION sec.install() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     SET default_tablespace = '' SET default_table_access_method = 'heap' AS $install$
@@ -324,6 +509,8 @@ DECLARE
     -- The very first installation: only then are there defaults to be granted.
     v_first boolean := NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                                    WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p'));
+    v_there oid[] := ARRAY(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                           WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S'));
 BEGIN
     -- Types ------------------------------------------------------------------------------------------------------------
     IF to_regtype('app.card_type') IS NULL THEN
@@ -386,7 +573,8 @@ BEGIN
             recharge_ttl_minutes  integer       NOT NULL DEFAULT 1440 CHECK (recharge_ttl_minutes BETWEEN 5 AND 43200),
             key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
             CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
-            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000)
+            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000),
+            signup_anonymous      boolean       NOT NULL DEFAULT false
         );
         COMMENT ON TABLE app.settings IS
             'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
@@ -402,6 +590,8 @@ BEGIN
         COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS
             'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
         COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
+        COMMENT ON COLUMN app.settings.signup_anonymous IS
+            'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN
@@ -749,15 +939,26 @@ BEGIN
         COMMENT ON TABLE app.job_runs IS
             'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
     END IF;
+    IF to_regclass('app.month_rehearsals') IS NULL THEN
+        CREATE TABLE app.month_rehearsals (
+            singleton    boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            month        date        NOT NULL,
+            rehearsed_at timestamptz NOT NULL,
+            problem      text
+        );
+        COMMENT ON TABLE app.month_rehearsals IS
+            'The last time that app.maintain_partitions() tried out whether the next missing month could be made and written to';
+        COMMENT ON COLUMN app.month_rehearsals.problem IS 'What would stop it; NULL: nothing.';
+    END IF;
     PERFORM sec.install_grants();
     PERFORM sec.install_compat();
     PERFORM sec.install_books();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
-    -- What is not mps_owner's yet is new, or restored without owners; the grants on what it has are not ours to take back.
+    -- The grants on what was there, also where it was restored without owners, are not ours to take back.
     PERFORM sec.strip_grants(c.oid::regclass)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relowner <> sec.owner()
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.oid <> ALL (v_there)
       -- It says who has which level, and was stripped when it was made.
       AND c.oid <> 'sec.level_holders'::regclass;
     FOR v_name IN
@@ -780,12 +981,13 @@ BEGIN
     FOR v_name IN
         SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::regclass)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
     LOOP
         EXECUTE v_name;
     END LOOP;
 
     PERFORM sec.install_attachments();
+    PERFORM sec.describe_columns();
 
     -- What is granted to who has a level, on what is new as well. What else was granted by hand stays as it is.
     PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h ORDER BY h.level, h.role;
@@ -795,6 +997,31 @@ BEGIN
     END IF;
 END
 $install$;
+CREATE FUNCTION sec.refuse_old_claim() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- The order of a recharge (2) is claimed by backends alone, and a trade number (3) is one whatever the method.
+    IF NEW.scope = 3 OR NOT has_function_privilege(sec.caller_role()::name, 'sec.level_backend()', 'EXECUTE') THEN
+        PERFORM sec.raise('SCHEMA_OUTDATED', 'this call began in the library of an earlier release');
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION sec.refuse_old_claim() IS
+    'Trigger: refuses an order or trade number that is claimed as before 0.3.0. Internal. Errors: SCHEMA_OUTDATED.';
+CREATE FUNCTION sec.count_recharge() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.status = 'processing' THEN
+        INSERT INTO app.pending_recharges (tx_id, card_id) VALUES (NEW.id, NEW.card_id) ON CONFLICT DO NOTHING;
+    ELSIF TG_OP = 'UPDATE' THEN
+        DELETE FROM app.pending_recharges r WHERE r.tx_id = NEW.id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.count_recharge() IS
+    'Trigger: has app.pending_recharges say which recharges wait, for who writes app.transactions without saying so itself. Internal.';
 CREATE OR REPLACE FUNCTION sec.install_attachments() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 DECLARE
@@ -834,12 +1061,19 @@ BEGIN
             ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
         ) AS t (tab, trig, events, each, func)
         UNION ALL
+        -- Every month of the log, archived ones included.
+        SELECT c.oid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('audit', 'mps_archive') AND c.relkind = 'r' AND c.relname ~ '^event_log_[0-9]{6}$'
+        UNION
         SELECT i.inhrelid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
         FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass
     LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = v.tab::regclass AND g.tgname = v.trig) THEN
             EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', v.trig, v.events, v.tab, v.each, v.func);
-            -- ALWAYS: session_replication_role = replica must not open the log.
+        END IF;
+        -- ALWAYS: session_replication_role = replica must not open the log. (A dump of the data alone leaves another mode behind.)
+        IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = v.tab::regclass AND g.tgname = v.trig AND g.tgenabled = 'A') THEN
             EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', v.tab, v.trig);
         END IF;
     END LOOP;
@@ -851,11 +1085,21 @@ BEGIN
             FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed();
     END IF;
 
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'app.external_orders'::regclass AND g.tgname = 'mps_refuse_old_claim') THEN
+        CREATE TRIGGER mps_refuse_old_claim BEFORE INSERT ON app.external_orders
+            FOR EACH ROW WHEN (NEW.scope = 2 OR NEW.scope = 3 AND NEW.scope_no <> 0) EXECUTE FUNCTION sec.refuse_old_claim();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'app.transactions'::regclass AND g.tgname = 'mps_count_recharge') THEN
+        CREATE TRIGGER mps_count_recharge AFTER INSERT OR UPDATE OF status ON app.transactions
+            FOR EACH ROW WHEN (NEW.tx_type = 'recharge') EXECUTE FUNCTION sec.count_recharge();
+    END IF;
+
     IF to_regclass('app.error_codes') IS NULL THEN
         CREATE VIEW app.error_codes WITH (security_invoker = true) AS
             SELECT e.token, e.sqlstate, e.http_status, e.message_en, e.message_zh FROM app.error_list() e;
         COMMENT ON VIEW app.error_codes IS
             'The closed list of errors: MESSAGE is the token, SQLSTATE PTnnn becomes HTTP nnn behind PostgREST';
+        PERFORM sec.strip_grants('app.error_codes');
     END IF;
     IF to_regclass('app.v_user_cards') IS NULL THEN
         CREATE VIEW app.v_user_cards WITH (security_invoker = true) AS
@@ -870,6 +1114,7 @@ BEGIN
             FROM app.enterprise_card_bindings b JOIN app.enterprise_cards e ON e.id = b.enterprise_card_id
             WHERE b.member_id = (SELECT sec.uid());
         COMMENT ON VIEW app.v_user_cards IS 'The cards of the signed-in user: the personal one and the enterprise cards it is bound to';
+        PERFORM sec.strip_grants('app.v_user_cards');
     END IF;
     IF to_regclass('app.v_usage_logs') IS NULL THEN
         CREATE VIEW app.v_usage_logs WITH (security_invoker = true) AS
@@ -877,18 +1122,19 @@ BEGIN
                    t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
                    t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
                    t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
-            FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+            -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
+            FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
         COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
         COMMENT ON VIEW app.v_usage_logs IS
             'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
             'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
             'archived; a condition on created_at leaves the other months out.';
+        PERFORM sec.strip_grants('app.v_usage_logs');
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND c.relowner <> sec.owner()
     LOOP
-        PERFORM sec.strip_grants(v.view);
         EXECUTE format('ALTER VIEW %s OWNER TO %s', v.view, sec.owner());
     END LOOP;
 END
@@ -899,9 +1145,20 @@ DECLARE
     c_version constant integer := 3;
     v_found integer;
 BEGIN
-    SELECT s.schema_version INTO v_found FROM app.settings s FOR UPDATE;
+    IF to_regclass('sec.api_grants') IS NOT NULL THEN
+        -- One at a time: two would meet in the server's catalogs.
+        LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+    -- From a dump of the schema alone there is no row yet.
+    v_found := coalesce((SELECT s.schema_version FROM app.settings s), sec.default_version());
     IF v_found > c_version THEN
         PERFORM sec.raise('SCHEMA_OUTDATED', format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
+    END IF;
+    IF v_found < c_version THEN
+        PERFORM sec.wait_for_calls();
+    ELSIF sec.recharges_are_astray() THEN
+        PERFORM sec.wait_for_calls();
+        PERFORM sec.count_pending();
     END IF;
     PERFORM sec.supersede_functions();
     PERFORM sec.install();
@@ -919,6 +1176,7 @@ BEGIN
         -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
         PERFORM sec.migrate_recharges();
+        PERFORM sec.migrate_signup();
         PERFORM sec.migrate_views_3();
         PERFORM sec.migrate_comments_3();
     END IF;
@@ -927,8 +1185,37 @@ BEGIN
 END
 $migrate$;
 COMMENT ON FUNCTION sec.migrate_tables() IS
-    'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: changes nothing. '
-    'Errors: SCHEMA_OUTDATED where they are newer. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
+    'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: mends what calls of '
+    'an older release left behind, and else changes nothing. Errors: SCHEMA_OUTDATED where they are newer, STATUS_CONFLICT under '
+    'another isolation level than READ COMMITTED. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
+CREATE FUNCTION sec.default_version() RETURNS integer
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_get_expr(d.adbin, d.adrelid)::integer
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE d.adrelid = to_regclass('app.settings') AND a.attname = 'schema_version'
+$$;
+COMMENT ON FUNCTION sec.default_version() IS
+    'Which layout the tables have by the default of settings.schema_version, also where they have no rows. Internal.';
+CREATE FUNCTION sec.wait_for_calls() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would miss what calls write that are waited for');
+    END IF;
+    -- What calls under way have written is there to be seen once these are had. Settings first: a session that does not know
+    -- them begins with them. Who comes later waits, and goes on as an older release does: app.external_orders and
+    -- app.transactions have triggers for that.
+    LOCK TABLE app.settings IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE app.external_orders IN SHARE ROW EXCLUSIVE MODE;
+    -- There can be millions: charges without an order id go on meanwhile.
+    PERFORM sec.mend_trade_numbers();
+    LOCK TABLE app.transactions IN SHARE ROW EXCLUSIVE MODE;
+END
+$$;
+COMMENT ON FUNCTION sec.wait_for_calls() IS
+    'Waits for every call that has claimed an order or written a transaction, and keeps others from it until the end of the '
+    'transaction; mends trade numbers in between. Errors: STATUS_CONFLICT under another isolation level than READ COMMITTED. '
+    'Internal: sec.migrate_tables() calls it.';
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -940,13 +1227,7 @@ BEGIN
         'recharge (scope_no: number of the personal, enterprise card)';
     COMMENT ON COLUMN app.external_orders.tx_id IS
         'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
-    INSERT INTO app.pending_recharges (tx_id, card_id)
-    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
-    -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
-    UPDATE app.external_orders o SET scope_no = 0
-    WHERE o.scope = 3 AND o.scope_no <> 0
-      AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.order_id = o.order_id
-                        AND x.scope_no <> o.scope_no AND (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no));
+    PERFORM sec.count_pending();
     -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
     DELETE FROM app.external_orders o
     WHERE o.scope = 2 AND EXISTS (SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
@@ -966,6 +1247,70 @@ $$;
 COMMENT ON FUNCTION sec.migrate_recharges() IS
     'The step to schema version 3 of what recharges claim: trade numbers, order ids, pending ones. Internal: sec.migrate_tables() '
     'calls it.';
+CREATE FUNCTION sec.migrate_signup() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS signup_anonymous boolean NOT NULL DEFAULT false;
+    COMMENT ON COLUMN app.settings.signup_anonymous IS
+        'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
+    PERFORM sec.mend_signup();
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_signup() IS
+    'The step to schema version 3 of sign-ups: the setting, and the trigger for those who get an identity where sign-up is on. '
+    'Internal: sec.migrate_tables() calls it.';
+CREATE FUNCTION sec.mend_signup() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+BEGIN
+    IF NOT sec.signup_is_whole() THEN
+        PERFORM app.enable_supabase_signup();
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    -- Whose table it is may be another's, and it may be busy: an upgrade does not fail for it. app.health() goes on saying so.
+    RAISE NOTICE 'mps: anonymous users who get an identity become no members (%): SELECT app.enable_supabase_signup()', SQLERRM;
+END
+$$;
+COMMENT ON FUNCTION sec.mend_signup() IS
+    'Adds the trigger that sign-up of an older release lacks, if it can be had within two seconds. Internal: sec.migrate_signup() calls it.';
+CREATE FUNCTION sec.recharges_are_astray() RETURNS boolean
+    -- In PL/pgSQL, because an older release has not all of these tables.
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM app.pending_recharges r
+                   FULL JOIN (SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing') t ON t.id = r.tx_id
+                   WHERE r.card_id IS DISTINCT FROM t.card_id)
+        OR EXISTS (SELECT FROM app.external_orders o
+                   LEFT JOIN app.external_orders x ON x.scope_no = 0 AND x.scope = 3 AND x.order_id = o.order_id
+                   WHERE o.scope_no IN (1, 2, 3) AND o.scope = 3 AND (x.tx_id IS NULL OR x.tx_id = o.tx_id));
+END
+$$;
+COMMENT ON FUNCTION sec.recharges_are_astray() IS 'Whether there is something for sec.mend_trade_numbers() or sec.count_pending() to do. Internal.';
+CREATE FUNCTION sec.mend_trade_numbers() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
+    DELETE FROM app.external_orders o
+    WHERE o.scope = 3 AND o.scope_no <> 0
+      AND EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.scope_no = 0 AND x.order_id = o.order_id AND x.tx_id = o.tx_id);
+    UPDATE app.external_orders o SET scope_no = 0
+    WHERE o.scope = 3 AND o.scope_no <> 0
+      AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.order_id = o.order_id AND x.scope_no <> o.scope_no
+                        AND (x.scope_no = 0 OR (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no)));
+END
+$$;
+COMMENT ON FUNCTION sec.mend_trade_numbers() IS
+    'Has trade numbers claimed as they are from 0.3.0 on. Internal: sec.wait_for_calls() calls it.';
+CREATE FUNCTION sec.count_pending() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM app.pending_recharges r
+    WHERE NOT EXISTS (SELECT FROM app.transactions t WHERE t.id = r.tx_id AND t.card_id = r.card_id AND t.status = 'processing');
+    INSERT INTO app.pending_recharges (tx_id, card_id)
+    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION sec.count_pending() IS
+    'Has app.pending_recharges say which recharges wait. After sec.wait_for_calls(). Internal: sec.migrate_tables() calls it.';
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -981,7 +1326,8 @@ BEGIN
                    t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
                    t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
                    t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
-            FROM app.transactions t WHERE t.member_id = (SELECT sec.uid());
+            -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
+            FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
     ALTER EXTENSION mps DROP VIEW app.v_usage_logs;
     COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
 END
@@ -1014,65 +1360,675 @@ $$;
 COMMENT ON FUNCTION sec.expect_many_rows(regclass) IS
     'Has the planner expect many rows for each member and merchant in a month of app.transactions, from its next ANALYZE on. '
     'Internal.';
-CREATE OR REPLACE FUNCTION sec.make_month(p_month date) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    SET default_tablespace = '' SET default_table_access_method = 'heap' AS $month$
-DECLARE
-    v_day date := date_trunc('month', p_month::timestamp)::date;
-    v_suffix text := to_char(v_day::timestamp, 'YYYYMM');
-    v_from text := to_char(v_day::timestamp, 'YYYY-MM-DD') || ' 00:00:00+00';
-    v_to text := to_char(v_day::timestamp + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00';
-    v record;
-    v_made boolean := false;
+CREATE FUNCTION sec.monthly_tables() RETURNS TABLE (nsp text, tab text, pk text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app', 'transactions', 'id'), ('app', 'point_ledger', 'card_id, point_seq'), ('audit', 'event_log', 'id')
+$$;
+COMMENT ON FUNCTION sec.monthly_tables() IS 'The tables that are kept by month, with the primary key of each month. Internal.';
+CREATE FUNCTION sec.missing_tables(p_month date) RETURNS TABLE (nsp text, tab text, pk text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.nsp, t.tab, t.pk FROM sec.monthly_tables() t
+    WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = format('%I.%I', t.nsp, t.tab)::regclass
+                        AND i.inhrelid = to_regclass(format('%I.%I', t.nsp, t.tab || to_char(p_month::timestamp, '_YYYYMM'))))
+$$;
+COMMENT ON FUNCTION sec.missing_tables(date) IS 'The tables of a month that are not there, or hang on nothing. Internal.';
+CREATE FUNCTION sec.who_holds_months() RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- What conflicts with the lock that attaching a month takes, on what making one locks first.
+    SELECT string_agg(format('process %s (%s on %s)', l.pid, l.mode, l.relation::regclass), ', '
+                      ORDER BY l.pid, l.relation::regclass::text)
+    FROM pg_locks l
+    WHERE l.granted AND l.pid <> pg_backend_pid() AND l.locktype = 'relation'
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      AND l.relation IN (SELECT format('%I.%I', t.nsp, t.tab)::regclass FROM sec.monthly_tables() t
+                         UNION ALL SELECT 'app.archived_months'::regclass)
+$$;
+COMMENT ON FUNCTION sec.who_holds_months() IS
+    'Who holds a lock at this moment that keeps months from being made (ANALYZE and VACUUM of the partitioned tables do); NULL: '
+    'nobody. Internal.';
+CREATE FUNCTION sec.lock_months() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF v_day < date '2000-01-01' OR v_day > date '2099-12-01' THEN
-        PERFORM sec.raise('INVALID_ARGUMENT', 'months are those of the years 2000 to 2099');
-    END IF;
-    PERFORM sec.refuse_shadows();
     -- One maker at a time, whichever month; taken before any row lock, held to the end of the transaction. A lock on a table
     -- of our own, because an advisory lock is anybody's to take.
     LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
-    IF EXISTS (SELECT FROM app.archived_months a WHERE a.month = v_day) THEN
+    -- What attaching takes, all of it before anything else: where a foreign key of a shop's has attaching lock a table that
+    -- charges write to, nobody waits for ANALYZE with that lock in hand. ONLY: the months themselves are left to autovacuum.
+    LOCK TABLE ONLY app.transactions, ONLY app.point_ledger, ONLY audit.event_log IN SHARE UPDATE EXCLUSIVE MODE;
+END
+$$;
+COMMENT ON FUNCTION sec.lock_months() IS
+    'The locks of who makes a month; readers and charges pass them. Waits as long as lock_timeout says. Internal.';
+CREATE FUNCTION sec.make_month_tables(p_day date) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $month$
+DECLARE
+    v_suffix text := to_char(p_day::timestamp, '_YYYYMM');
+    v_from text := to_char(p_day::timestamp, 'YYYY-MM-DD') || ' 00:00:00+00';
+    v_to text := to_char(p_day::timestamp + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00';
+    v record;
+    v_model regclass;
+    v_made boolean := false;
+BEGIN
+    PERFORM sec.lock_months();
+    IF EXISTS (SELECT FROM app.archived_months a WHERE a.month = p_day) THEN
         RETURN false;
     END IF;
-    FOR v IN
-        SELECT * FROM (VALUES
-            ('app', 'transactions', 'PRIMARY KEY (id)'),
-            ('app', 'point_ledger', 'PRIMARY KEY (card_id, point_seq)'),
-            ('audit', 'event_log', 'PRIMARY KEY (id)')
-        ) AS t (nsp, tab, pk)
-        WHERE to_regclass(format('%I.%I', t.nsp, t.tab || '_' || v_suffix)) IS NULL
-    LOOP
+    FOR v IN SELECT m.nsp, m.tab, m.pk, format('%I.%I', m.nsp, m.tab) AS parent, format('%I.%I', m.nsp, m.tab || v_suffix) AS part
+             FROM sec.missing_tables(p_day) m LOOP
+        IF to_regclass(v.part) IS NOT NULL THEN
+            PERFORM sec.raise('STATUS_CONFLICT', format('%s is there, but is no partition of %s', v.part, v.parent));
+        END IF;
+        v_model := sec.model_month(v.parent::regclass);
         -- A table of its own first, attached when it is complete: ATTACH takes a lock that lets charges pass, while
         -- CREATE TABLE ... PARTITION OF would stop every reader and writer of the parent.
-        PERFORM sec.run_ddl(format('CREATE TABLE %I.%I (LIKE %I.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE INCLUDING COMMENTS)',
-                                   v.nsp, v.tab || '_' || v_suffix, v.nsp, v.tab));
-        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I OWNER TO %s', v.nsp, v.tab || '_' || v_suffix, sec.owner()));
-        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ADD %s', v.nsp, v.tab || '_' || v_suffix, v.pk));
-        PERFORM sec.strip_grants(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
-        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY', v.nsp, v.tab || '_' || v_suffix));
-        PERFORM sec.run_ddl(format('COMMENT ON TABLE %I.%I IS %L', v.nsp, v.tab || '_' || v_suffix,
-                                   format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(v_day::timestamp, 'YYYY-MM'))));
+        PERFORM sec.run_ddl(format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED '
+                                   'INCLUDING STORAGE INCLUDING COMPRESSION INCLUDING COMMENTS)%s%s',
+                                   v.part, v.parent, sec.access_method_of(v.parent::regclass),
+                                   sec.tablespace_like(' TABLESPACE', v.parent::regclass, v_model)));
+        PERFORM sec.run_ddl(format('ALTER TABLE %s OWNER TO %s', v.part, sec.owner()));
+        PERFORM sec.run_ddl(format('ALTER TABLE %s ADD PRIMARY KEY (%s)%s', v.part, v.pk,
+                                   sec.tablespace_like(' USING INDEX TABLESPACE', sec.primary_key_of(v_model))));
+        PERFORM sec.strip_grants(v.part::regclass);
+        PERFORM sec.run_ddl(format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', v.part));
+        PERFORM sec.run_ddl(format('COMMENT ON TABLE %s IS %L', v.part,
+                                   format('%s.%s of %s (UTC)', v.nsp, v.tab, to_char(p_day::timestamp, 'YYYY-MM'))));
         IF v.tab = 'transactions' THEN
-            PERFORM sec.expect_many_rows(to_regclass(format('%I.%I', v.nsp, v.tab || '_' || v_suffix)));
+            PERFORM sec.expect_many_rows(v.part::regclass);
         END IF;
         IF v.tab = 'event_log' THEN
-            PERFORM sec.run_ddl(format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I.%I '
-                                       'FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()', v.nsp, v.tab || '_' || v_suffix));
-            PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER append_only', v.nsp, v.tab || '_' || v_suffix));
+            PERFORM sec.run_ddl(format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %s '
+                                       'FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only()', v.part));
+            PERFORM sec.run_ddl(format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', v.part));
         END IF;
-        PERFORM sec.run_ddl(format('ALTER TABLE %I.%I ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)',
-                                   v.nsp, v.tab, v.nsp, v.tab || '_' || v_suffix, v_from, v_to));
+        PERFORM sec.run_ddl(format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', v.parent, v.part, v_from, v_to));
+        PERFORM sec.dress_month(v.part::regclass, v.parent::regclass, v_model, true);
         v_made := true;
     END LOOP;
     RETURN v_made;
 END
 $month$;
+COMMENT ON FUNCTION sec.make_month_tables(date) IS
+    'Makes the missing tables of the month that begins on the day, as the present month has them; returns whether it made any. '
+    'Internal: sec.make_month() and the rehearsal call it.';
+CREATE OR REPLACE FUNCTION sec.make_month(p_month date) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' SET default_table_access_method = 'heap' AS $month$
+DECLARE
+    -- Somebody stands at the till.
+    c_patience constant integer := 2000;
+    v_day date := date_trunc('month', p_month::timestamp)::date;
+    v_caller_waits text := current_setting('lock_timeout');
+    v_made boolean;
+    v_holders text;
+BEGIN
+    IF v_day < date '2000-01-01' OR v_day > date '2099-12-01' THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', 'months are those of the years 2000 to 2099');
+    END IF;
+    PERFORM sec.refuse_shadows();
+    IF (SELECT s.setting::integer NOT BETWEEN 1 AND c_patience FROM pg_settings s WHERE s.name = 'lock_timeout') THEN
+        PERFORM set_config('lock_timeout', c_patience::text, true);
+    END IF;
+    BEGIN
+        v_made := sec.make_month_tables(v_day);
+    EXCEPTION WHEN lock_not_available THEN
+        v_holders := sec.who_holds_months();
+        RAISE LOG 'mps: the tables of % could not be made, because of locks: %',
+            to_char(v_day::timestamp, 'YYYY-MM'), coalesce(v_holders, 'gone by now');
+        PERFORM sec.raise('STATUS_CONFLICT',
+                          format('the tables of %s are missing, and while somebody holds a lock on those of the other months '
+                                 '(as ANALYZE does) they cannot be made: try again', to_char(v_day::timestamp, 'YYYY-MM')));
+    END;
+    PERFORM set_config('lock_timeout', v_caller_waits, true);
+    RETURN v_made;
+END
+$month$;
 COMMENT ON FUNCTION sec.make_month(date) IS
-    'Makes the partitions of the month that holds the date, where they are missing; returns whether it made any. Internal: '
-    'app.maintain_partitions() and the RPCs call it.';
+    'Makes the partitions of the month that holds the date, where they are missing; returns whether it made any. Waits at most two '
+    'seconds for each lock. Internal: app.maintain_partitions() and the RPCs call it. Errors: INVALID_ARGUMENT, STATUS_CONFLICT where '
+    'a lock was not to be had.';
+CREATE FUNCTION sec.model_month(p_parent regclass) RETURNS regclass
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.oid::regclass FROM pg_class p JOIN pg_inherits i ON i.inhparent = p.oid JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE p.oid = p_parent AND c.relnamespace = p.relnamespace AND c.relkind = 'r' AND c.relname ~ ('^' || p.relname || '_[0-9]{6}$')
+      AND right(c.relname, 6) <= to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')
+    ORDER BY right(c.relname, 6) DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION sec.model_month(regclass) IS
+    'The month of a table whose settings the months to come get: the present one, or the newest before it. Internal.';
+CREATE FUNCTION sec.access_method_of(p_parent regclass) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- From PostgreSQL 17 on a partitioned table can have one for its partitions.
+    SELECT coalesce((SELECT format(' USING %I', a.amname) FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.oid = p_parent), '')
+$$;
+COMMENT ON FUNCTION sec.access_method_of(regclass) IS 'The clause that gives a month the access method that its table asks for. Internal.';
+CREATE FUNCTION sec.primary_key_of(p_table regclass) RETURNS regclass
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT x.indexrelid::regclass FROM pg_index x WHERE x.indrelid = p_table AND x.indisprimary
+$$;
+COMMENT ON FUNCTION sec.primary_key_of(regclass) IS 'The index of a table''s primary key. Internal.';
+CREATE FUNCTION sec.tablespace_like(p_clause text, VARIADIC p_relations regclass[]) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Where the owner may make nothing in it the month is made in the database's own: that must not stop a charge.
+    -- sec.month_remarks() says so.
+    SELECT coalesce((SELECT format('%s %I', p_clause, s.spcname)
+                     FROM unnest(p_relations) WITH ORDINALITY r (relation, place) JOIN pg_class c ON c.oid = r.relation
+                     JOIN pg_tablespace s ON s.oid = c.reltablespace
+                     WHERE has_tablespace_privilege(sec.owner(), s.oid, 'CREATE') ORDER BY r.place LIMIT 1), '')
+$$;
+COMMENT ON FUNCTION sec.tablespace_like(text, regclass[]) IS
+    'The clause that puts a new table or index where the first of these is that is in a tablespace of its own. Internal.';
+CREATE FUNCTION sec.missing_options(p_model oid, p_month oid, p_prefix text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(format('%s%I = %L', p_prefix, split_part(o.option, '=', 1), substr(o.option, strpos(o.option, '=') + 1)), ', '
+                      ORDER BY o.option)
+    FROM (SELECT unnest(c.reloptions) AS option FROM pg_class c WHERE c.oid = p_model
+          EXCEPT SELECT unnest(c.reloptions) FROM pg_class c WHERE c.oid = p_month) o
+    -- What the server keeps there for itself.
+    WHERE o.option NOT LIKE 'pg\_%'
+$$;
+COMMENT ON FUNCTION sec.missing_options(oid, oid, text) IS
+    'The storage settings of one relation that another has not, for ALTER TABLE ... SET; NULL: none. Internal.';
+CREATE FUNCTION sec.dress_columns(p_month regclass, p_parent regclass, p_model regclass, p_new boolean) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+    v_changes text[] := '{}';
+BEGIN
+    FOR v IN
+        SELECT quote_ident(n.attname) AS col,
+               coalesce(nullif(p.attstattarget::integer, -1), nullif(m.attstattarget::integer, -1)) AS target,
+               nullif(n.attstattarget::integer, -1) AS has_target,
+               (SELECT string_agg(format('%I = %L', split_part(o, '=', 1), substr(o, strpos(o, '=') + 1)), ', ')
+                FROM unnest(m.attoptions) o WHERE o LIKE 'n\_distinct%' AND o <> ALL (coalesce(n.attoptions, '{}'))) AS options,
+               CASE WHEN p.attstorage <> t.typstorage THEN p.attstorage ELSE coalesce(m.attstorage, p.attstorage) END AS storage,
+               n.attstorage AS has_storage,
+               coalesce(nullif(p.attcompression, ''), m.attcompression, '') AS compression, n.attcompression AS has_compression
+        FROM pg_attribute n JOIN pg_attribute p ON p.attrelid = p_parent AND p.attname = n.attname AND NOT p.attisdropped
+        JOIN pg_type t ON t.oid = p.atttypid
+        LEFT JOIN pg_attribute m ON m.attrelid = p_model AND m.attname = n.attname AND NOT m.attisdropped
+        WHERE n.attrelid = p_month AND n.attnum > 0 AND NOT n.attisdropped ORDER BY n.attnum
+    LOOP
+        IF v.target IS DISTINCT FROM v.has_target AND v.target IS NOT NULL THEN
+            v_changes := v_changes || format('ALTER COLUMN %s SET STATISTICS %s', v.col, v.target);
+        END IF;
+        IF v.options IS NOT NULL THEN
+            v_changes := v_changes || format('ALTER COLUMN %s SET (%s)', v.col, v.options);
+        END IF;
+        -- These would take a lock that stops whoever reads all months.
+        CONTINUE WHEN NOT p_new;
+        IF v.storage <> v.has_storage THEN
+            v_changes := v_changes || format('ALTER COLUMN %s SET STORAGE %s', v.col,
+                CASE v.storage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END);
+        END IF;
+        IF v.compression <> v.has_compression AND v.compression <> '' THEN
+            v_changes := v_changes || format('ALTER COLUMN %s SET COMPRESSION %s', v.col,
+                                             CASE v.compression WHEN 'l' THEN 'lz4' ELSE 'pglz' END);
+        END IF;
+    END LOOP;
+    RETURN nullif(array_to_string(v_changes, ', '), '');
+END
+$$;
+COMMENT ON FUNCTION sec.dress_columns(regclass, regclass, regclass, boolean) IS
+    'What ALTER TABLE does to a month so that its columns have the settings of its table and of the present month; NULL: nothing. '
+    'Internal.';
+CREATE FUNCTION sec.replica_identity_like(p_month regclass, p_parent regclass, p_model regclass) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN p.relreplident = 'f' OR m.relreplident = 'f' THEN 'FULL'
+        WHEN m.relreplident = 'n' THEN 'NOTHING'
+        WHEN m.relreplident = 'i' THEN (
+            -- The index that hangs on the same one of the table.
+            SELECT format('USING INDEX %I', c.relname) FROM pg_index x JOIN pg_inherits xi ON xi.inhrelid = x.indexrelid
+            JOIN pg_inherits ni ON ni.inhparent = xi.inhparent JOIN pg_index n ON n.indexrelid = ni.inhrelid
+            JOIN pg_class c ON c.oid = n.indexrelid
+            WHERE x.indrelid = m.oid AND x.indisreplident AND n.indrelid = p_month)
+    END
+    FROM pg_class p LEFT JOIN pg_class m ON m.oid = p_model WHERE p.oid = p_parent
+$$;
+COMMENT ON FUNCTION sec.replica_identity_like(regclass, regclass, regclass) IS
+    'The replica identity that a new month is to have, where that is not the default. Internal.';
+CREATE FUNCTION sec.dress_month(p_month regclass, p_parent regclass, p_model regclass, p_new boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+    v_settings text;
+    v_identity text;
+BEGIN
+    v_settings := concat_ws(', ', sec.missing_options(p_model, p_month, ''),
+                            sec.missing_options((SELECT c.reltoastrelid FROM pg_class c WHERE c.oid = p_model),
+                                                (SELECT c.reltoastrelid FROM pg_class c WHERE c.oid = p_month), 'toast.'));
+    IF v_settings <> '' THEN
+        PERFORM sec.run_ddl(format('ALTER TABLE %s SET (%s)', p_month, v_settings));
+    END IF;
+    v_settings := sec.dress_columns(p_month, p_parent, p_model, p_new);
+    IF v_settings IS NOT NULL THEN
+        PERFORM sec.run_ddl(format('ALTER TABLE %s %s', p_month, v_settings));
+    END IF;
+    v_identity := sec.replica_identity_like(p_month, p_parent, p_model);
+    IF p_new AND v_identity IS NOT NULL THEN
+        PERFORM sec.run_ddl(format('ALTER TABLE %s REPLICA IDENTITY %s', p_month, v_identity));
+    END IF;
+    FOR v IN
+        SELECT n.attname, col_description(p_parent, p.attnum) AS says
+        FROM pg_attribute p JOIN pg_attribute n ON n.attrelid = p_month AND n.attname = p.attname AND NOT n.attisdropped
+        WHERE p.attrelid = p_parent AND p.attnum > 0 AND NOT p.attisdropped
+          AND col_description(p_parent, p.attnum) IS DISTINCT FROM coalesce(col_description(p_month, n.attnum), '')
+    LOOP
+        CONTINUE WHEN v.says IS NULL;
+        PERFORM sec.run_ddl(format('COMMENT ON COLUMN %s.%I IS %L', p_month, v.attname, v.says));
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.dress_month(regclass, regclass, regclass, boolean) IS
+    'Gives a month what its table and the present month have and it has not: storage settings, statistics targets and options of '
+    'columns, comments; a new one also storage, compression and replica identity. Nothing is taken away. Internal.';
+CREATE FUNCTION sec.dress_made_month(p_day date) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN SELECT x.parent, x.part, sec.model_month(x.parent) AS model
+             FROM (SELECT format('%I.%I', t.nsp, t.tab)::regclass AS parent,
+                          to_regclass(format('%I.%I', t.nsp, t.tab || to_char(p_day::timestamp, '_YYYYMM'))) AS part
+                   FROM sec.monthly_tables() t) x
+             WHERE x.part IS NOT NULL LOOP
+        IF v.part <> v.model THEN
+            PERFORM sec.dress_month(v.part, v.parent, v.model, false);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.dress_made_month(date) IS
+    'Gives the tables of a month that was made before what the present month has got since, as far as that keeps nobody waiting. '
+    'Internal.';
+CREATE FUNCTION sec.month_remarks() RETURNS TABLE (remark text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH parents AS (SELECT p.oid, p.oid::regclass AS parent, p.reltablespace, sec.model_month(p.oid::regclass) AS model
+                     FROM sec.monthly_tables() t JOIN pg_class p ON p.oid = format('%I.%I', t.nsp, t.tab)::regclass),
+    alone (object, month) AS (
+        SELECT 'index ' || x.indexrelid::regclass, p.model FROM parents p JOIN pg_index x ON x.indrelid = p.model
+        WHERE NOT x.indisprimary AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = x.indexrelid)
+        UNION ALL
+        SELECT format('constraint %I', k.conname), p.model FROM parents p JOIN pg_constraint k ON k.conrelid = p.model
+        WHERE k.contype IN ('c', 'f', 'u', 'x') AND k.coninhcount = 0 AND k.conparentid = 0
+        UNION ALL
+        SELECT format('trigger %I', g.tgname), p.model FROM parents p JOIN pg_trigger g ON g.tgrelid = p.model
+        WHERE NOT g.tgisinternal AND g.tgparentid = 0 AND g.tgfoid <> 'sec.append_only()'::regprocedure
+        UNION ALL
+        SELECT format('policy %I', q.polname), p.model FROM parents p JOIN pg_policy q ON q.polrelid = p.model
+        UNION ALL
+        SELECT format('rule %I', r.rulename), p.model FROM parents p JOIN pg_rewrite r ON r.ev_class = p.model
+        UNION ALL
+        SELECT format('statistics %I.%I', n.nspname, s.stxname), p.model
+        FROM parents p JOIN pg_statistic_ext s ON s.stxrelid = p.model JOIN pg_namespace n ON n.oid = s.stxnamespace
+        UNION ALL
+        SELECT format('publication %I', b.pubname), p.model
+        FROM parents p JOIN pg_publication_rel r ON r.prrelid = p.model JOIN pg_publication b ON b.oid = r.prpubid
+        UNION ALL
+        SELECT format('default of column %I', a.attname), p.model
+        FROM parents p JOIN pg_attrdef d ON d.adrelid = p.model JOIN pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
+        JOIN pg_attribute o ON o.attrelid = p.oid AND o.attname = a.attname
+        LEFT JOIN pg_attrdef e ON (e.adrelid, e.adnum) = (o.attrelid, o.attnum)
+        WHERE pg_get_expr(d.adbin, d.adrelid) IS DISTINCT FROM pg_get_expr(e.adbin, e.adrelid)
+        UNION ALL
+        SELECT format('rights of %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END), p.model
+        FROM parents p JOIN pg_class c ON c.oid = p.model, aclexplode(c.relacl) a WHERE a.grantee <> c.relowner
+        UNION ALL
+        SELECT 'forced row-level security', p.model FROM parents p JOIN pg_class c ON c.oid = p.model WHERE c.relforcerowsecurity
+        UNION ALL
+        SELECT 'replica identity', p.model FROM parents p JOIN pg_class c ON c.oid = p.model
+        WHERE c.relreplident = 'i' AND NOT EXISTS (SELECT FROM pg_index x JOIN pg_inherits i ON i.inhrelid = x.indexrelid
+                                                   WHERE x.indrelid = p.model AND x.indisreplident)
+        UNION ALL
+        SELECT format('access method %I', a.amname), p.model
+        FROM parents p JOIN pg_class c ON c.oid = p.model JOIN pg_am a ON a.oid = c.relam JOIN pg_class o ON o.oid = p.oid
+        WHERE a.amname <> 'heap' AND o.relam <> c.relam)
+    SELECT format('%s has %s, which later months do not get', a.month, string_agg(DISTINCT a.object, ', ' ORDER BY a.object))
+    FROM alone a GROUP BY a.month
+    UNION ALL
+    SELECT format('tablespace %I of %s is not for later months: %s may not CREATE in it', s.spcname, c.oid::regclass, sec.owner())
+    FROM parents p JOIN pg_class c ON c.oid IN (p.oid, p.model, sec.primary_key_of(p.model)) JOIN pg_tablespace s ON s.oid = c.reltablespace
+    WHERE NOT has_tablespace_privilege(sec.owner(), s.oid, 'CREATE')
+    UNION ALL
+    SELECT format('trigger %I on %s does not fire: the RPCs write to the months', g.tgname, p.parent)
+    FROM parents p JOIN pg_trigger g ON g.tgrelid = p.oid
+    WHERE NOT g.tgisinternal AND g.tgtype & 1 = 0 AND g.tgfoid <> 'sec.append_only()'::regprocedure
+    UNION ALL
+    SELECT format('rule %I on %s is not followed: the RPCs write to the months', r.rulename, p.parent)
+    FROM parents p JOIN pg_rewrite r ON r.ev_class = p.oid
+    UNION ALL
+    SELECT format('trigger %I on %s calls %s, which %s may not execute: that stops the making of months',
+                  g.tgname, p.parent, g.tgfoid::regprocedure, sec.owner())
+    FROM parents p JOIN pg_trigger g ON g.tgrelid = p.oid
+    WHERE NOT g.tgisinternal AND NOT has_function_privilege(sec.owner(), g.tgfoid, 'EXECUTE')
+    UNION ALL
+    SELECT format('foreign key %I: making a month keeps writers of %s waiting for a moment', k.conname,
+                  CASE k.conrelid WHEN p.oid THEN k.confrelid ELSE k.conrelid END::regclass)
+    FROM parents p JOIN pg_constraint k ON k.contype = 'f' AND p.oid IN (k.conrelid, k.confrelid) AND k.conparentid = 0
+    ORDER BY 1
+$$;
+COMMENT ON FUNCTION sec.month_remarks() IS
+    'What a shop added to the monthly tables or to the present month and later months do not get, or that costs something when they '
+    'are made. Internal: app.health() shows it.';
+CREATE FUNCTION sec.describe_columns() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $describe$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT * FROM (VALUES
+            ('app.error_codes', 'token', 'What an error says as its message; a program goes by it.'),
+            ('app.error_codes', 'sqlstate', 'Its SQLSTATE: PTnnn.'),
+            ('app.error_codes', 'http_status', 'What PostgREST makes of it: the nnn.'),
+            ('app.error_codes', 'message_en', 'What to tell a person, in English.'),
+            ('app.error_codes', 'message_zh', 'What to tell a person, in Chinese.'),
+
+            ('app.v_user_cards', 'card_type', 'personal, enterprise.'),
+            ('app.v_user_cards', 'card_id', 'For rotate_card_qr, card_statement and the recharges.'),
+            ('app.v_user_cards', 'card_no', 'VIP and eight digits, or ENT and at least five.'),
+            ('app.v_user_cards', 'balance', 'Currency units.'),
+            ('app.v_user_cards', 'points', 'Of a personal card; NULL for an enterprise card.'),
+            ('app.v_user_cards', 'level', '0 to 4, by the points; NULL for an enterprise card.'),
+            ('app.v_user_cards', 'level_name', 'What the level is called; NULL for an enterprise card.'),
+            ('app.v_user_cards', 'discount', 'What a price is multiplied by: 0.950 is five percent off.'),
+            ('app.v_user_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
+            ('app.v_user_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
+            ('app.v_user_cards', 'qr_expires_at', 'Until when the last pay code lives; NULL where there is none.'),
+            ('app.v_user_cards', 'role', 'owner (of a personal card); admin, member (of an enterprise card).'),
+            ('app.v_user_cards', 'company_name', 'Of an enterprise card; NULL for a personal card.'),
+            ('app.v_user_cards', 'member_id', 'The signed-in user.'),
+
+            ('app.v_usage_logs', 'tx_id', 'Its id: yymm x 10^11 + running number.'),
+            ('app.v_usage_logs', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
+            ('app.v_usage_logs', 'tx_type', 'payment, refund, recharge, adjustment.'),
+            ('app.v_usage_logs', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
+            ('app.v_usage_logs', 'card_type', 'personal, enterprise.'),
+            ('app.v_usage_logs', 'card_id', 'The card that was used.'),
+            ('app.v_usage_logs', 'member_id', 'The signed-in user.'),
+            ('app.v_usage_logs', 'merchant_id', 'The merchant; NULL where none is concerned.'),
+            ('app.v_usage_logs', 'raw_amount', 'Before discount; signed for adjustments.'),
+            ('app.v_usage_logs', 'discount', 'What it was multiplied by: 0.950 is five percent off.'),
+            ('app.v_usage_logs', 'final_amount', 'What was paid, given back or recharged; signed for adjustments.'),
+            ('app.v_usage_logs', 'points_earned', 'Points added by it; negative where taken back.'),
+            ('app.v_usage_logs', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
+            ('app.v_usage_logs', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+            ('app.v_usage_logs', 'original_tx_no', 'What a refund or an adjustment belongs to.'),
+            ('app.v_usage_logs', 'refunded_amount', 'Of a payment: the sum of its refunds so far.'),
+            ('app.v_usage_logs', 'reason', 'As it was given.'),
+            ('app.v_usage_logs', 'created_at', 'When it was asked for.'),
+            ('app.v_usage_logs', 'posted_at', 'When it moved the balance; NULL until then.'),
+
+            ('app.v_reconciliation', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+            ('app.v_reconciliation', 'payments', 'How many payments.'),
+            ('app.v_reconciliation', 'payment_total', 'What they took from cards.'),
+            ('app.v_reconciliation', 'refunds', 'How many refunds.'),
+            ('app.v_reconciliation', 'refund_total', 'What they gave back to cards.'),
+            ('app.v_reconciliation', 'recharges', 'How many recharges.'),
+            ('app.v_reconciliation', 'recharge_total', 'What they put on cards.'),
+            ('app.v_reconciliation', 'adjustments', 'How many corrections and replacements of cards; a replacement has two.'),
+            ('app.v_reconciliation', 'adjustment_total', 'What they changed balances by, signed.'),
+
+            ('app.member_profiles', 'id', 'The user''s id at the identity provider.'),
+            ('app.member_profiles', 'created_at', 'When it registered.'),
+            ('app.member_profiles', 'member_no', 'M and eight digits.'),
+            ('app.member_profiles', 'status', 'active, suspended, closed.'),
+            ('app.member_profiles', 'name', 'As given when it registered.'),
+            ('app.member_profiles', 'phone', 'As given when it registered.'),
+            ('app.member_profiles', 'email', 'As given when it registered.'),
+
+            ('app.personal_cards', 'id', 'For rotate_card_qr, card_statement and the recharges.'),
+            ('app.personal_cards', 'member_id', 'Whose it is.'),
+            ('app.personal_cards', 'created_at', 'When it was issued.'),
+            ('app.personal_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
+            ('app.personal_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
+            ('app.personal_cards', 'level', '0 to 4, by the points; see app.membership_levels.'),
+            ('app.personal_cards', 'points', 'May be below zero after a refund.'),
+            ('app.personal_cards', 'last_posted_at', 'When its balance last moved.'),
+            ('app.personal_cards', 'qr_expires_at', 'Until when the last pay code lives; NULL where there is none.'),
+            ('app.personal_cards', 'discount', 'What a price is multiplied by: 0.950 is five percent off.'),
+            ('app.personal_cards', 'card_no', 'VIP and eight digits.'),
+
+            ('app.enterprise_cards', 'id', 'For rotate_card_qr, card_statement and the recharges.'),
+            ('app.enterprise_cards', 'created_at', 'When it was issued.'),
+            ('app.enterprise_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
+            ('app.enterprise_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
+            ('app.enterprise_cards', 'card_seq', 'Number of movements of the balance; the last one''s card_seq.'),
+            ('app.enterprise_cards', 'last_posted_at', 'When its balance last moved.'),
+            ('app.enterprise_cards', 'balance', 'Currency units; equals balance_after of the last movement.'),
+            ('app.enterprise_cards', 'fixed_discount', 'What a price is multiplied by: 0.880 is twelve percent off.'),
+            ('app.enterprise_cards', 'card_no', 'ENT and at least five digits.'),
+            ('app.enterprise_cards', 'company_name', 'Whose it is.'),
+
+            ('app.enterprise_card_bindings', 'enterprise_card_id', 'The card.'),
+            ('app.enterprise_card_bindings', 'member_id', 'Who is bound to it.'),
+            ('app.enterprise_card_bindings', 'created_at', 'Since when.'),
+            ('app.enterprise_card_bindings', 'qr_expires_at', 'Until when this member''s last pay code lives; NULL where there is none.'),
+            ('app.enterprise_card_bindings', 'role', 'admin, member.'),
+
+            ('app.membership_levels', 'level', '0 to 4.'),
+            ('app.membership_levels', 'name', 'What it is called.'),
+            ('app.membership_levels', 'min_points', 'From how many points on.'),
+
+            ('app.merchants', 'id', 'merchant_id elsewhere.'),
+            ('app.merchants', 'active', 'Whether it takes payments.'),
+            ('app.merchants', 'created_at', 'When it was created.'),
+            ('app.merchants', 'code', 'By which the RPCs name it.'),
+            ('app.merchants', 'name', 'What it is called.'),
+
+            ('app.merchant_users', 'merchant_id', 'The merchant.'),
+            ('app.merchant_users', 'user_id', 'The user''s id at the identity provider.'),
+            ('app.merchant_users', 'created_at', 'Since when.'),
+            ('app.merchant_users', 'role', 'owner, admin, cashier.'),
+
+            ('app.transactions', 'merchant_id', 'The merchant; NULL where none is concerned.'),
+            ('app.transactions', 'tx_type', 'payment, refund, recharge, adjustment.'),
+            ('app.transactions', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
+            ('app.transactions', 'card_type', 'personal, enterprise.'),
+            ('app.transactions', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+            ('app.transactions', 'card_id', 'The card that was used.'),
+            ('app.transactions', 'discount', 'What the price was multiplied by: 0.950 is five percent off.'),
+            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
+            ('app.transactions', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
+            ('app.transactions', 'reason', 'As it was given.'),
+            ('app.transactions', 'tag', 'As it was given; a JSON object.'),
+
+            ('app.point_ledger', 'card_id', 'The personal card.'),
+            ('app.point_ledger', 'created_at', 'When.'),
+            ('app.point_ledger', 'change', 'Signed.'),
+            ('app.point_ledger', 'balance_after', 'The points after it.'),
+            ('app.point_ledger', 'level', 'The level after it.'),
+            ('app.point_ledger', 'reason', 'As it was given, of points adjusted by hand.'),
+
+            ('app.suspense_payments', 'id', 'For resolve_suspense.'),
+            ('app.suspense_payments', 'created_at', 'When it was put there.'),
+            ('app.suspense_payments', 'payment_method', 'wechat, alipay, cash.'),
+            ('app.suspense_payments', 'resolved_at', 'When the last word was said.'),
+            ('app.suspense_payments', 'resolved_by', 'The sub of the claims of who said it, if any.'),
+            ('app.suspense_payments', 'resolved_role', 'The database role of who said it.'),
+            ('app.suspense_payments', 'note', 'Why.')
+        ) AS c (rel, col, says)
+        -- The months too, as those that are made later have it from their parent.
+        JOIN LATERAL (SELECT c.rel::regclass AS one
+                      UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = c.rel::regclass) r ON true
+        JOIN pg_attribute a ON a.attrelid = r.one AND a.attname = c.col
+        -- What a shop says instead stays.
+        WHERE col_description(a.attrelid, a.attnum) IS NULL
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', v.one::regclass, v.col, v.says);
+    END LOOP;
+END
+$describe$;
+COMMENT ON FUNCTION sec.describe_columns() IS
+    'Describes the columns that clients and backends read, where nobody has described them. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.next_missing_month() RETURNS date
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_month date := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
+BEGIN
+    WHILE NOT EXISTS (SELECT FROM sec.missing_tables(v_month)) LOOP
+        v_month := (v_month + interval '1 month')::date;
+    END LOOP;
+    RETURN CASE WHEN v_month < date '2100-01-01' THEN v_month END;
+END
+$$;
+COMMENT ON FUNCTION sec.next_missing_month() IS 'The first month from now on that is not there whole; NULL: all are. Internal.';
+CREATE FUNCTION sec.try_columns(p_row jsonb, p_table text, p_columns text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_names text := (SELECT string_agg(split_part(trim(c), ' ', 1), ', ') FROM string_to_table(p_columns, ',') c);
+BEGIN
+    EXECUTE format('INSERT INTO %s (%s) SELECT %s FROM jsonb_to_record($1) AS r (%s)', p_table, v_names, v_names, p_columns) USING p_row;
+END
+$$;
+COMMENT ON FUNCTION sec.try_columns(jsonb, text, text) IS 'Writes one row of our own columns, as the RPCs do. Internal: the rehearsal.';
+CREATE FUNCTION sec.last_payment() RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_model regclass := sec.model_month('app.transactions');
+    v_row jsonb;
+BEGIN
+    -- Of the server's types and ours alone: to make JSON of another its owner's functions would run as ours.
+    IF v_model IS NOT NULL THEN
+        EXECUTE format('SELECT to_jsonb(x) FROM (SELECT t.card_id, t.member_id, t.merchant_id, t.processed_by, t.tx_type, t.status, '
+                       't.card_type, t.payment_method, t.discount, t.raw_amount, t.final_amount, t.balance_after, t.refunded_amount, '
+                       't.points_earned, t.card_seq, t.reason FROM (SELECT * FROM %s ORDER BY id DESC LIMIT 1000) t '
+                       'WHERE t.tx_type = ''payment'' ORDER BY t.id DESC LIMIT 1) x', v_model) INTO v_row;
+    END IF;
+    RETURN coalesce(v_row, (SELECT jsonb_build_object('card_id', c.id, 'member_id', c.member_id) FROM app.personal_cards c LIMIT 1),
+                    jsonb_build_object('card_id', gen_random_uuid(), 'member_id', gen_random_uuid()));
+END
+$$;
+COMMENT ON FUNCTION sec.last_payment() IS
+    'What a payment of this shop looks like: its last one, or one of any card. Internal: the rehearsal.';
+CREATE FUNCTION sec.try_month(p_month date) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_suffix text := to_char(p_month::timestamp, '_YYYYMM');
+    v_at timestamptz := p_month::timestamp AT TIME ZONE 'UTC';
+    -- The number 0 is nobody's: the sequence begins with 1, and nothing is taken from it.
+    v_id bigint := to_char(p_month::timestamp, 'YYMM')::bigint * 100000000000;
+    v_tx_no text := to_char(p_month::timestamp, '"ZF"YYMM"000000"');
+    v_row jsonb;
+    v record;
+BEGIN
+    -- What a shop's triggers do before a row is written decides whether it can be; what they do after it (mail, say) is for
+    -- payments that took place.
+    FOR v IN SELECT g.tgrelid::regclass AS part, g.tgname FROM sec.monthly_tables() t
+             JOIN pg_trigger g ON g.tgrelid = format('%I.%I', t.nsp, t.tab || v_suffix)::regclass
+             WHERE NOT g.tgisinternal AND g.tgtype & 2 = 0 LOOP
+        PERFORM sec.run_ddl(format('ALTER TABLE %s DISABLE TRIGGER %I', v.part, v.tgname));
+    END LOOP;
+    v_row := jsonb_build_object('tx_type', 'payment', 'status', 'completed', 'card_type', 'personal', 'payment_method', 'balance',
+                                'points_earned', 1, 'discount', 1, 'raw_amount', 1, 'final_amount', 1, 'balance_after', 0,
+                                'refunded_amount', 0, 'card_seq', 1, 'tag', '{}'::jsonb,
+                                'merchant_id', (SELECT m.id FROM app.merchants m ORDER BY m.id LIMIT 1))
+             || sec.last_payment() || jsonb_build_object('id', v_id, 'created_at', v_at, 'posted_at', v_at, 'tx_no', v_tx_no);
+    PERFORM sec.try_columns(v_row, 'app.transactions' || v_suffix,
+        'id bigint, created_at timestamptz, posted_at timestamptz, card_seq bigint, prev_tx_id bigint, skip_tx_id bigint, '
+        'refund_chain_id bigint, points_earned bigint, merchant_id integer, tx_type app.tx_type, status app.tx_status, '
+        'card_type app.card_type, payment_method app.pay_method, card_id uuid, member_id uuid, processed_by uuid, discount numeric, '
+        'raw_amount numeric, final_amount numeric, balance_after numeric, refunded_amount numeric, refundable_left numeric, '
+        'tx_no text, original_tx_no text, idempotency_key text, external_order_id text, gateway_trade_no text, reason text, '
+        'failure_reason text, tag jsonb');
+    IF v_row ->> 'card_type' <> 'personal' THEN
+        v_row := v_row || coalesce((SELECT jsonb_build_object('card_id', c.id) FROM app.personal_cards c LIMIT 1), '{}');
+    END IF;
+    PERFORM sec.try_columns(
+        v_row || '{"point_seq": 1, "change": 1, "balance_after": 1, "level": 0, "reason": null}', 'app.point_ledger' || v_suffix,
+        'card_id uuid, point_seq bigint, created_at timestamptz, change bigint, balance_after bigint, level smallint, tx_no text, '
+        'reason text');
+    PERFORM sec.try_columns(
+        jsonb_build_object('id', 0, 'happened_at', v_at, 'actor_user_id', v_row -> 'processed_by', 'actor_role', sec.caller_role(),
+                           'action', 'payment', 'object_type', 'transaction', 'object_id', v_tx_no, 'context', '{}'::jsonb),
+        'audit.event_log' || v_suffix, 'id bigint, happened_at timestamptz, actor_user_id uuid, actor_role text, action text, '
+        'object_type text, object_id text, context jsonb');
+    -- As a refund does. Where a publication lacks an identity this is what fails.
+    EXECUTE format('UPDATE app.transactions%s SET refund_chain_id = id, refunded_amount = final_amount WHERE id = $1', v_suffix) USING v_id;
+END
+$$;
+COMMENT ON FUNCTION sec.try_month(date) IS
+    'Writes a charge''s rows into a month that was made a moment ago, and a refund''s change; takes no numbers. Triggers that fire '
+    'after a row are left out. Internal: the rehearsal.';
+CREATE FUNCTION app.rehearse_month_batch() RETURNS boolean
+    -- Charges that meet a lock of this wait no longer than this waits for it, and for the few milliseconds that it is held.
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
+    SET default_tablespace = '' SET default_table_access_method = 'heap' AS $$
+DECLARE
+    v_month date;
+    v_problem text;
+    v_state text;
+    v_detail text;
+    v_where text;
+BEGIN
+    PERFORM sec.require_operator();
+    PERFORM sec.refuse_shadows();
+    v_month := sec.next_missing_month();
+    IF v_month IS NULL THEN
+        RETURN true;
+    END IF;
+    BEGIN
+        PERFORM sec.make_month_tables(v_month);
+        PERFORM sec.try_month(v_month);
+        RAISE EXCEPTION USING ERRCODE = 'MPSOK';
+    EXCEPTION
+        -- Whichever it is, everything since BEGIN is undone, and its locks are free.
+        WHEN SQLSTATE 'MPSOK' THEN NULL;
+        WHEN lock_not_available OR deadlock_detected THEN RETURN false;
+        WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS v_problem = MESSAGE_TEXT, v_state = RETURNED_SQLSTATE, v_detail = PG_EXCEPTION_DETAIL,
+                v_where = PG_EXCEPTION_CONTEXT;
+            -- No detail but of our own errors: it may show a row.
+            v_problem := CASE WHEN v_state LIKE 'PT%' THEN v_detail ELSE v_problem END;
+            v_problem := concat(v_problem, ' (' || left(
+                substring(v_where FROM 'SQL statement "((?:CREATE|ALTER|INSERT|UPDATE|COMMENT)[^"\n(]*[^"\n( ])'), 200) || ')');
+    END;
+    INSERT INTO app.month_rehearsals AS r (month, rehearsed_at, problem) VALUES (v_month, clock_timestamp(), v_problem)
+    ON CONFLICT (singleton) DO UPDATE SET month = excluded.month, rehearsed_at = excluded.rehearsed_at, problem = excluded.problem;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION app.rehearse_month_batch() IS
+    E'Tries out whether the next missing month could be made and written to.\n'
+    'In a subtransaction, which is rolled back; the answer is noted in app.month_rehearsals, for app.health(). False: a lock was not to '
+    'be had, and nothing is noted. One batch of app.maintain_partitions(). Errors: NOT_ALLOWED.';
+CREATE FUNCTION sec.health_of_months(p_patience interval) RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_this date := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
+    v_next date := coalesce(sec.next_missing_month(), date '2100-01-01');
+    v_ahead integer := 12 * (extract(year FROM v_next) - extract(year FROM v_this))
+                       + extract(month FROM v_next) - extract(month FROM v_this) - 1;
+    v_holders text := sec.who_holds_months();
+    v_remarks text := (SELECT string_agg(m.remark, '; ') FROM sec.month_remarks() m);
+    v record;
+BEGIN
+    SELECT r.month, r.problem, greatest(clock_timestamp() - r.rehearsed_at, interval '0') AS age INTO v FROM app.month_rehearsals r;
+    RETURN QUERY
+        SELECT 'partitions'::text, v_ahead >= 1 AND v.problem IS NULL,
+               CASE WHEN v_ahead < 0 THEN 'THE PRESENT MONTH IS NOT MADE: the next charge has to, or fails'
+                    ELSE format('%s months ahead are made', v_ahead) END
+               || CASE WHEN v_ahead < 1 THEN ': CALL app.maintain_partitions()' ELSE '' END
+               || CASE WHEN v.problem IS NULL THEN '' ELSE '; another could not be: see next_month' END
+               || CASE WHEN v_ahead < 1 AND v_holders IS NOT NULL
+                       THEN '; no month can be made as long as locks are held by ' || v_holders ELSE '' END;
+    RETURN QUERY
+        SELECT 'next_month'::text, v.month IS NOT NULL AND v.problem IS NULL AND v.age < p_patience,
+               CASE WHEN v.month IS NULL THEN 'it was never tried out whether it can be made: CALL app.maintain_partitions()'
+                    ELSE format('%s, tried out %s ago: %s', to_char(v.month, 'YYYY-MM'), date_trunc('second', v.age),
+                                coalesce('CANNOT BE MADE AND WRITTEN TO: ' || v.problem, 'can be made and written to')) END
+               || coalesce('; ' || v_remarks, '');
+END
+$$;
+COMMENT ON FUNCTION sec.health_of_months(interval) IS
+    'What app.health() says of the months: how many are made ahead, whether the next one could be, what later ones do not get. Only '
+    'reads. Internal.';
 CREATE OR REPLACE FUNCTION app.error_list() RETURNS TABLE (token text, sqlstate text, http_status integer, message_en text, message_zh text)
     LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'error_list_wrapper';
+COMMENT ON FUNCTION app.error_list() IS
+    E'The closed list of errors: what app.error_codes shows.\n'
+    'Results: token (the message of an error), sqlstate (PTnnn), http_status (the nnn), message_en, message_zh (what to tell a '
+    'person).';
 CREATE OR REPLACE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1091,17 +2047,87 @@ BEGIN
 END
 $$;
 CREATE OR REPLACE FUNCTION app.maintain_partitions_batch(p_ahead integer) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    -- As in the rehearsal. Shorter than deadlock_timeout, so that no autovacuum gives way to this.
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
+    SET default_tablespace = '' SET default_table_access_method = 'heap' AS $$
+DECLARE
+    v_month date;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     PERFORM sec.check_months_ahead(p_ahead);
+    v_month := date_trunc('month', (now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date;
+    PERFORM sec.refuse_shadows();
     -- So that a dump without privileges says by which names roles go today.
     PERFORM sec.note_grants();
-    RETURN sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date);
+    BEGIN
+        IF EXISTS (SELECT FROM sec.missing_tables(v_month)) THEN
+            RETURN sec.make_month_tables(v_month);
+        END IF;
+        PERFORM sec.dress_made_month(v_month);
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN NULL;
+    END;
+    RETURN false;
 END
 $$;
 COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS
-    'Makes the month that is p_ahead months from now, if it is missing. One batch of app.maintain_partitions().';
+    E'Makes the month that is p_ahead months from now, if it is missing, or gives it the settings that the present month has got since.\n'
+    'NULL: a lock was not to be had at once. One batch of app.maintain_partitions().';
+CREATE OR REPLACE PROCEDURE app.maintain_partitions(p_months_ahead integer DEFAULT 3)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_made boolean;
+    v_any boolean;
+    v_done boolean;
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    PERFORM sec.check_months_ahead(p_months_ahead);
+    PERFORM sec.job_batch('maintain_partitions', 1, true);
+    COMMIT;
+    -- First the rehearsal: what would stop a month is noted before it stops one. Again where months were made: of the next.
+    FOR v_round IN 1 .. 2 LOOP
+        FOR v_try IN 1 .. 5 LOOP
+            v_done := app.rehearse_month_batch();
+            COMMIT;
+            EXIT WHEN v_done;
+            PERFORM pg_catalog.pg_sleep(0.25);
+            COMMIT;
+        END LOOP;
+        EXIT WHEN v_any IS NOT NULL;
+        v_any := false;
+        FOR v_ahead IN 0 .. p_months_ahead LOOP
+            FOR v_try IN 1 .. 20 LOOP
+                v_made := app.maintain_partitions_batch(v_ahead);
+                COMMIT;
+                EXIT WHEN v_made IS NOT NULL;
+                -- So that who queued behind the attempt gets through first.
+                PERFORM pg_catalog.pg_sleep(0.25);
+                COMMIT;
+            END LOOP;
+            IF v_made IS NULL THEN
+                PERFORM sec.raise('STATUS_CONFLICT',
+                                  'not all months are made or have what the present one has: in 20 tries a lock was not to be had '
+                                  '(who runs ANALYZE of the partitioned tables keeps it until the transaction ends)');
+            END IF;
+            v_any := v_any OR v_made;
+        END LOOP;
+        EXIT WHEN NOT v_any;
+    END LOOP;
+    IF NOT v_done THEN
+        RAISE WARNING 'mps: whether the next month can be made was not tried out: in 5 tries a lock was not to be had';
+    END IF;
+    PERFORM sec.job_batch('maintain_partitions', 0, false);
+    COMMIT;
+END
+$$;
+COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
+    E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
+    'Tries out whether the next one could be made and written to, for app.health(); gives months made before the settings that the '
+    'present one has got since. Charges go on meanwhile. Errors: STATUS_CONFLICT where a lock was not to be had in 20 tries.';
 CREATE OR REPLACE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
 COMMENT ON FUNCTION app.expire_cards_batch(text) IS
@@ -1123,8 +2149,8 @@ CREATE OR REPLACE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
 COMMENT ON FUNCTION app.expire_keys_batch(text) IS
     'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
 COMMENT ON PROCEDURE app.expire_keys() IS
-    'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago. Recharge order '
-    'ids and gateway trade numbers stay for ever.';
+    E'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago.\n'
+    'Recharge order ids and gateway trade numbers stay for ever.';
 CREATE OR REPLACE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
 COMMENT ON FUNCTION app.recompute_levels_batch(text) IS
@@ -1132,8 +2158,16 @@ COMMENT ON FUNCTION app.recompute_levels_batch(text) IS
 CREATE OR REPLACE FUNCTION app.migrate() RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
 COMMENT ON FUNCTION app.migrate() IS
-    'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version. For a '
-    'superuser. Errors: SCHEMA_OUTDATED where the tables are newer than the library.';
+    E'Brings the tables up to this library, after a dump of an older release was restored; returns the schema version.\n'
+    'Again: mends what calls of an older release left behind. For a superuser.\n'
+    'Errors: SCHEMA_OUTDATED where the tables are newer than the library, STATUS_CONFLICT under another isolation level than READ '
+    'COMMITTED.';
+CREATE FUNCTION sec.end_of_business_day(p_day date) RETURNS timestamptz
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (p_day + 1)::timestamp AT TIME ZONE 'UTC'
+$$;
+COMMENT ON FUNCTION sec.end_of_business_day(date) IS
+    'The moment at which a business day is over. Internal: app.set_card_expiry() calls it.';
 CREATE OR REPLACE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p_email text) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'register_signup_wrapper';
 CREATE OR REPLACE FUNCTION sec.on_signup() RETURNS trigger
@@ -1145,13 +2179,17 @@ DECLARE
     v_name text;
 BEGIN
     -- A sign-up must never fail because of us: whatever goes wrong is a warning, and the app's own register_member mends it.
+    -- An anonymous user becomes no member; the trigger of app.enable_supabase_signup() calls again once it has an identity.
     BEGIN
         -- Only what is of the server's own types: to make text or JSON of another, its owner's functions would run as ours.
         SELECT string_agg(format('%L, ($1).%I', a.attname, a.attname), ', ') INTO v_columns
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-        WHERE a.attrelid = TG_RELID AND a.attname IN ('id', 'email', 'phone', 'raw_user_meta_data')
+        WHERE a.attrelid = TG_RELID AND a.attname IN ('id', 'email', 'phone', 'raw_user_meta_data', 'is_anonymous')
           AND t.typnamespace = 'pg_catalog'::regnamespace;
         EXECUTE format('SELECT jsonb_build_object(%s)', v_columns) INTO v_row USING NEW;
+        IF v_row ->> 'is_anonymous' = 'true' AND NOT (SELECT s.signup_anonymous FROM app.settings s) THEN
+            RETURN NULL;
+        END IF;
         -- A name is a string. Whoever signs up writes there what they like, and a list of short numbers can be half a gigabyte as text.
         FOREACH v_said IN ARRAY ARRAY[v_row #> '{raw_user_meta_data,name}', v_row #> '{raw_user_meta_data,full_name}'] LOOP
             IF v_name IS NULL AND jsonb_typeof(v_said) = 'string' THEN
@@ -1165,23 +2203,58 @@ BEGIN
     RETURN NULL;
 END
 $$;
+COMMENT ON FUNCTION sec.on_signup() IS
+    'Trigger on auth.users: registers as a member who is new, or was anonymous and is no more; never blocks the sign-up. Internal.';
+CREATE FUNCTION sec.signup_triggers() RETURNS TABLE (name text, missing boolean, wanted boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- From the catalog: who asks may have no right to look a name up in that schema.
+    WITH users AS (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'auth' AND c.relname = 'users'
+    )
+    SELECT t.name,
+           NOT EXISTS (SELECT FROM users u JOIN pg_trigger g ON g.tgrelid = u.oid JOIN pg_proc p ON p.oid = g.tgfoid
+                       WHERE g.tgname = t.name AND p.proname = 'on_signup' AND p.pronamespace::regnamespace::text = 'sec'),
+           EXISTS (SELECT FROM users u
+                   WHERE t.name <> 'mps_signup_identity'
+                      OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = u.oid AND a.attname = 'is_anonymous'
+                                   AND a.atttypid = 'boolean'::regtype AND NOT a.attisdropped))
+    FROM (VALUES ('mps_signup'), ('mps_signup_identity')) t (name)
+$$;
+COMMENT ON FUNCTION sec.signup_triggers() IS
+    'The triggers of app.enable_supabase_signup() on auth.users: which are missing, and which that table can have (an older one has no '
+    'is_anonymous). Internal.';
+CREATE FUNCTION sec.signup_is_whole() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT bool_and(t.missing) OR NOT bool_or(t.missing AND t.wanted) FROM sec.signup_triggers() t
+$$;
+COMMENT ON FUNCTION sec.signup_is_whole() IS
+    'Whether registering new users is off, or has all of its triggers. Internal: app.health() and sec.migrate_signup() ask it.';
 CREATE OR REPLACE FUNCTION app.enable_supabase_signup() RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_made boolean := false;
+    v_name text;
 BEGIN
     IF to_regclass('auth.users') IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'there is no table auth.users in this database');
     END IF;
-    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('auth.users') AND t.tgname = 'mps_signup'
-                 AND t.tgfoid = 'sec.on_signup()'::regprocedure) THEN
-        RETURN false;
-    END IF;
-    CREATE TRIGGER mps_signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION sec.on_signup();
-    RETURN true;
+    FOR v_name IN SELECT t.name FROM sec.signup_triggers() t WHERE t.missing AND t.wanted LOOP
+        CASE v_name
+            WHEN 'mps_signup' THEN
+                CREATE TRIGGER mps_signup AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION sec.on_signup();
+            WHEN 'mps_signup_identity' THEN
+                CREATE TRIGGER mps_signup_identity AFTER UPDATE ON auth.users FOR EACH ROW
+                    WHEN (OLD.is_anonymous AND NOT NEW.is_anonymous) EXECUTE FUNCTION sec.on_signup();
+        END CASE;
+        v_made := true;
+    END LOOP;
+    RETURN v_made;
 END
 $$;
 COMMENT ON FUNCTION app.enable_supabase_signup() IS
-    'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once. Returns whether '
-    'it was off. Errors: INVALID_ARGUMENT where there is no auth.users.';
+    E'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once.\n'
+    'An anonymous one (unless settings.signup_anonymous is on) once it has an identity. Returns whether anything of it was off.\n'
+    'Errors: INVALID_ARGUMENT where there is no auth.users.';
 CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES
@@ -1221,11 +2294,15 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
         ('app.merchant_statement', 'client'),
         ('app.balance_as_of', 'client'),
         ('app.tx_by_no', 'client'),
+        ('app.bucket_of_card', 'client'),
+        ('app.bucket_of_code', 'client'),
+        ('app.bucket_of_tx', 'client'),
         ('sec.job_batch', 'operator'),
         ('sec.check_months_ahead', 'operator'),
         ('sec.raise', 'operator'),
         ('app.maintain_partitions', 'operator'),
         ('app.maintain_partitions_batch', 'operator'),
+        ('app.rehearse_month_batch', 'operator'),
         ('app.expire_cards', 'operator'),
         ('app.expire_cards_batch', 'operator'),
         ('app.expire_qrcodes', 'operator'),
@@ -1252,6 +2329,7 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
         ('audit.head', 'operator'),
         ('sec.raise', 'signup'),
         ('sec.on_signup', 'signup'),
+        ('sec.signup_triggers', 'signup'),
         ('app.enable_supabase_signup', 'signup')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS
@@ -1473,13 +2551,23 @@ DECLARE
 BEGIN
     PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s', v_verb, v_whom));
     FOR v IN
-        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target
+        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target, n.nspname = 'mps_compat' AS compat
         FROM sec.api_functions() f
-        JOIN pg_proc p ON format('%s.%s', p.pronamespace::regnamespace, p.proname) = f.func
+        -- As it was in an earlier release, a function is granted with the one of now.
+        JOIN pg_namespace n ON n.nspname IN ('app', 'audit', 'sec', 'mps_compat')
+        JOIN pg_proc p ON p.pronamespace = n.oid AND format('%s.%s', CASE n.nspname WHEN 'mps_compat' THEN 'app' ELSE n.nspname END, p.proname) = f.func
         WHERE f.level = p_level OR (p_level = 'backend' AND f.level = 'client')
     LOOP
+        IF v.compat AND p_grant THEN
+            PERFORM sec.run_ddl(format('GRANT USAGE ON SCHEMA mps_compat %s', v_whom));
+        END IF;
         PERFORM sec.run_ddl(format('%s EXECUTE ON %s %s', v_verb, v.target, v_whom));
     END LOOP;
+    IF NOT p_grant AND to_regnamespace('mps_compat') IS NOT NULL
+       AND NOT EXISTS (SELECT FROM pg_proc p, aclexplode(p.proacl) a
+                       WHERE p.pronamespace = to_regnamespace('mps_compat') AND a.grantee = p_role) THEN
+        PERFORM sec.run_ddl(format('REVOKE USAGE ON SCHEMA mps_compat %s', v_whom));
+    END IF;
     IF p_level IN ('client', 'backend') THEN
         FOR v IN SELECT c.tab, c.cols
                  FROM (SELECT * FROM sec.api_columns() UNION ALL SELECT * FROM sec.backend_columns() WHERE p_level = 'backend') c
@@ -1548,14 +2636,17 @@ BEGIN
     IF p_role = 'anon' OR v_role = sec.owner() THEN
         PERFORM sec.raise('NOT_ALLOWED', 'this role gets nothing of mps');
     END IF;
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     PERFORM sec.give_level(v_role, p_level);
 END
 $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
-    'Gives a role everything it needs at a level: client (behind PostgREST or one''s own server), backend (the shop''s own '
-    'server), operator (maintenance) or signup (app.enable_supabase_signup()). Remembered for the role, whatever it is called '
-    'later, so that updates reach new functions; audited. For a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED.';
+    E'Gives a role everything it needs at a level.\n'
+    'p_level: client (behind PostgREST or one''s own server), backend (the shop''s own server), operator (maintenance), signup '
+    '(app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; '
+    'audited. For a superuser.\n'
+    'Errors: INVALID_ARGUMENT, NOT_ALLOWED, SCHEMA_OUTDATED.';
 CREATE OR REPLACE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1566,6 +2657,7 @@ BEGIN
     IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
     END IF;
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     LOCK TABLE sec.api_grants IN SHARE ROW EXCLUSIVE MODE;
     -- Remembered, or given past sec.grant_api(): both are taken back. A backend has the clients' marker anyway.
@@ -1588,8 +2680,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.revoke_api(text, text) IS
-    'Takes back what sec.grant_api() gave, for good; audited. Also forgets a grant whose role is gone. For a superuser. Errors: '
-    'INVALID_ARGUMENT.';
+    E'Takes back what sec.grant_api() gave, for good; audited.\n'
+    'p_level: client, backend, operator, signup. Also forgets a grant whose role is gone. For a superuser.\n'
+    'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';
 CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
     -- Not in SQL: that would be planned at every call.
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
@@ -1702,9 +2795,13 @@ COMMENT ON FUNCTION sec.refuse_shadows() IS
     'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it '
     'certainly has nothing. Internal. Errors: STATUS_CONFLICT.';
 CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boolean, detail text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     -- Compiling it takes a hundred times as long as running it; and names are compared as text.
     SET jit = off SET quote_all_identifiers = off AS $check$
+#variable_conflict use_column
+BEGIN
+    PERFORM sec.refuse_outdated();
+    RETURN QUERY
     WITH
     -- Everything in the three schemas, in the one of archived months and in the one of functions as they were.
     spaces AS (
@@ -1885,6 +2982,10 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.config_changed'))
         UNION ALL
         SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
+        UNION ALL
+        SELECT 'sequences give each number once, in the order of time', o.problem FROM sec.odd_sequences() o
+        UNION ALL
+        SELECT p.rule, p.problem FROM sec.powers() p
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -1905,18 +3006,253 @@ CREATE OR REPLACE FUNCTION sec.security_check() RETURNS TABLE (rule text, ok boo
                (16, 'native functions see who calls them (are not SECURITY DEFINER)'),
                (17, 'clients create nothing where backends may find it'),
                (18, 'code of others on the tables fixes its search_path'),
-               (19, 'remembered grants belong to roles that exist')
+               (19, 'remembered grants belong to roles that exist'),
+               (20, 'sequences give each number once, in the order of time'),
+               -- Superusers and operators are known: see sec.powers().
+               (21, 'nobody else makes himself a member of mps_owner'),
+               (22, 'nobody else passes on levels of the API'),
+               (23, 'nobody else reaches files and programs of the server'),
+               (24, 'nobody else reads or writes every table'),
+               (25, 'whoever has a level of the API cannot read past it'),
+               (26, 'nobody else creates in pg_catalog')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
-    FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place
+    FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place;
+END
 $check$;
+COMMENT ON FUNCTION sec.security_check() IS
+    E'One row per rule of the security model: whether it holds, and what breaks it.\n'
+    'For operators.\n'
+    'Results: rule, ok (whether it holds), detail (what breaks it).\n'
+    'Errors: SCHEMA_OUTDATED.';
+CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+    WITH
+    held AS MATERIALIZED (SELECT h.role::oid AS role, h.level FROM sec.levels_held() h),
+    -- Superusers may do all of this. A role that was made an operator, and nothing else, is somebody who administers: known. Roles
+    -- that come with the server are no persons, and mps_owner has a rule of its own.
+    roles AS (
+        SELECT r.oid, r.rolname, r.rolcreaterole, r.rolreplication, r.rolbypassrls,
+               has_function_privilege(r.oid, 'sec.level_client()', 'EXECUTE') AS is_client,
+               has_function_privilege(r.oid, 'sec.level_backend()', 'EXECUTE') AS is_backend,
+               EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level = 'operator')
+                 AND NOT EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level IN ('client', 'backend')) AS is_known
+        FROM pg_roles r WHERE NOT r.rolsuper AND r.oid >= 16384 AND r.oid <> sec.owner()
+    ),
+    strangers AS (SELECT r.* FROM roles r WHERE NOT r.is_known),
+    -- Itself, and whom it may become.
+    becomes AS (
+        SELECT s.oid, s.rolname, s.is_client, s.is_backend, r.oid AS as_oid,
+               CASE WHEN r.oid <> s.oid THEN format(' as %s', r.rolname) ELSE '' END AS how
+        FROM strangers s JOIN roles r ON pg_has_role(s.oid, r.oid, 'MEMBER')
+    )
+    SELECT 'nobody else makes himself a member of mps_owner',
+           format('%s%s has CREATEROLE, which before PostgreSQL 16 grants itself every role', b.rolname, b.how)
+    FROM becomes b JOIN roles r ON r.oid = b.as_oid
+    WHERE r.rolcreaterole AND current_setting('server_version_num')::integer < 160000
+    UNION ALL
+    -- Its creator, from 16 on; and whoever was given it so.
+    SELECT 'nobody else makes himself a member of mps_owner', format('%s has ADMIN OPTION on %s', s.rolname, sec.owner())
+    FROM strangers s JOIN pg_auth_members m ON m.member = s.oid AND m.admin_option AND m.roleid = sec.owner()
+    UNION ALL
+    SELECT 'nobody else passes on levels of the API', format('%s has ADMIN OPTION on %s', s.rolname, pg_get_userbyid(m.roleid))
+    FROM strangers s JOIN pg_auth_members m ON m.member = s.oid AND m.admin_option
+    WHERE m.roleid IN (SELECT h.role FROM held h)
+    UNION ALL
+    SELECT 'nobody else reaches files and programs of the server', format('%s is a member of %s', s.rolname, p.rolname)
+    FROM strangers s
+    JOIN pg_roles p ON p.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files') AND p.oid < 16384
+    WHERE pg_has_role(s.oid, p.oid, 'MEMBER')
+    UNION ALL
+    SELECT 'nobody else reads or writes every table', format('%s is a member of %s', s.rolname, p.rolname)
+    FROM strangers s JOIN pg_roles p ON p.rolname IN ('pg_read_all_data', 'pg_write_all_data') AND p.oid < 16384
+    WHERE pg_has_role(s.oid, p.oid, 'MEMBER')
+    UNION ALL
+    -- A standby's role replicates, and a backend's view of the tables may be that of all rows: neither may be a client's.
+    SELECT 'whoever has a level of the API cannot read past it', format('%s%s has REPLICATION', b.rolname, b.how)
+    FROM becomes b JOIN roles r ON r.oid = b.as_oid
+    WHERE r.rolreplication AND (b.is_client OR b.is_backend)
+    UNION ALL
+    SELECT 'whoever has a level of the API cannot read past it', format('%s%s bypasses row-level security', b.rolname, b.how)
+    FROM becomes b JOIN roles r ON r.oid = b.as_oid
+    WHERE r.rolbypassrls AND NOT r.is_backend AND b.is_client AND NOT b.is_backend
+    UNION ALL
+    SELECT 'whoever has a level of the API cannot read past it', format('%s may become %s, a superuser', s.rolname, r.rolname)
+    FROM strangers s JOIN pg_roles r ON r.rolsuper AND pg_has_role(s.oid, r.oid, 'MEMBER')
+    WHERE s.is_client OR s.is_backend
+    UNION ALL
+    SELECT 'nobody else creates in pg_catalog',
+           format('%s may CREATE in %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END, n.nspname)
+    FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+    WHERE n.nspname IN ('pg_catalog', 'information_schema') AND a.privilege_type = 'CREATE'
+      AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = a.grantee AND r.rolsuper)
+$$;
+COMMENT ON FUNCTION sec.powers() IS
+    'Which roles can do what the rules of mps cannot keep from them, by the rule of sec.security_check() that says so. Internal.';
+CREATE FUNCTION sec.published_without_identity() RETURNS TABLE (relation regclass, problem text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+    WITH
+    published AS (
+        SELECT p.pubname, c.oid, c.relreplident, r.prrelid, r.prattrs, r.prqual,
+               (SELECT i.indkey FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid
+                  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END) AS identity
+        FROM pg_publication p
+        JOIN pg_class c ON c.relkind = 'r'
+             AND c.relnamespace IN (SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec'))
+        LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid
+             AND (r.prrelid = c.oid OR r.prrelid IN (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid))
+        WHERE (p.pubupdate OR p.pubdelete)
+          AND (p.puballtables OR r.oid IS NOT NULL
+               OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace))
+    ),
+    named AS (
+        SELECT p.*,
+               ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = p.oid AND a.attnum = ANY (p.identity::int2[])) AS key,
+               ARRAY(SELECT a.attname FROM pg_attribute a WHERE a.attrelid = p.prrelid AND a.attnum = ANY (p.prattrs::int2[])) AS listed,
+               ARRAY(SELECT a.attname FROM regexp_matches(p.prqual::text, ':varattno (\d+)', 'g') f
+                     JOIN pg_attribute a ON a.attrelid = p.prrelid AND a.attnum = f[1]::integer) AS filtered
+        FROM published p
+    )
+    SELECT n.oid::regclass,
+           format('%s is in publication %s %s: no row of it can be changed', n.oid::regclass, n.pubname,
+                  CASE WHEN n.relreplident <> 'f' AND n.identity IS NULL THEN 'without a replica identity'
+                       WHEN n.prattrs IS NOT NULL AND (n.relreplident = 'f' OR NOT n.key <@ n.listed)
+                           THEN 'with a column list that lacks its replica identity'
+                       ELSE 'with a row filter on columns outside its replica identity' END)
+    FROM named n
+    WHERE (n.relreplident <> 'f' AND n.identity IS NULL)
+       OR (n.prattrs IS NOT NULL AND (n.relreplident = 'f' OR NOT n.key <@ n.listed))
+       OR (n.prqual IS NOT NULL AND n.relreplident <> 'f' AND NOT n.filtered <@ n.key)
+$$;
+COMMENT ON FUNCTION sec.published_without_identity() IS
+    'Tables of mps that are in a publication of changes in such a way that the server refuses every UPDATE and DELETE. Internal.';
+CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+    WITH
+    relations AS (
+        SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relkind, c.relpersistence, c.relispartition,
+               -- Nothing changes a row of these.
+               c.relname ~ '^(event_log|point_ledger)(_[0-9]{6})?$' OR c.relname = 'seals' AS is_append_only
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S')
+    )
+    SELECT format('%s is UNLOGGED, and a crash empties it: ALTER %s %s SET LOGGED',
+                  r.name, CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, r.name), false
+    FROM relations r WHERE r.relpersistence = 'u'
+    UNION ALL
+    SELECT format('%s is detached: no statement and no book has what is in it', r.name), false
+    FROM relations r
+    WHERE r.name ~ '^(app\.transactions|app\.point_ledger|audit\.event_log)_[0-9]{6}$'
+      AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = r.oid AND NOT i.inhdetachpending)
+    UNION ALL
+    SELECT format('%s may not %s %s: GRANT it', sec.owner(), string_agg(p.privilege, ', ' ORDER BY p.privilege), r.name),
+           bool_or(p.privilege = 'SELECT')
+    FROM relations r
+    JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p (privilege)
+         ON NOT (r.is_append_only AND p.privilege IN ('UPDATE', 'DELETE'))
+    WHERE r.relkind <> 'S' AND r.nspname <> 'mps_archive' AND NOT has_table_privilege(sec.owner(), r.oid, p.privilege)
+    GROUP BY r.name
+    UNION ALL
+    SELECT format('a trigger of %1$s that mps relies on does not fire: ALTER TABLE %1$s ENABLE TRIGGER %2$s',
+                  r.name, string_agg(quote_ident(t.tgname), ', ' ORDER BY t.tgname)), false
+    FROM relations r JOIN pg_trigger t ON t.tgrelid = r.oid JOIN pg_proc f ON f.oid = t.tgfoid
+    WHERE t.tgenabled IN ('D', 'R') AND (t.tgisinternal OR f.pronamespace = 'sec'::regnamespace) AND r.nspname <> 'mps_archive'
+    GROUP BY r.name
+    UNION ALL
+    SELECT p.problem, false FROM sec.published_without_identity() p JOIN relations r ON r.oid = p.relation WHERE NOT r.is_append_only
+$$;
+COMMENT ON FUNCTION sec.table_problems() IS
+    E'What stops calls, or will lose rows, in how the tables of mps are set up now.\n'
+    'A sentence each, and whether a table cannot be read: unlogged tables and sequences, detached months, rights that mps_owner '
+    'lacks, disabled triggers, publications. Internal: app.health() shows it.';
+CREATE FUNCTION sec.next_event_id() RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'next_event_id_wrapper';
+COMMENT ON FUNCTION sec.next_event_id() IS
+    'The next id of an audit event, never one that this session took in store (CACHE): seals rely on it that what is drawn later is '
+    'higher. Internal.';
+CREATE FUNCTION sec.odd_sequences() RETURNS TABLE (problem text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('%1$s.%2$s has %3$s: ALTER SEQUENCE %1$s.%2$s %4$s', n.nspname, c.relname, x.what, x.mend)
+    FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace,
+         LATERAL (VALUES
+             (q.seqcache <> 1, 'CACHE 1',
+              CASE WHEN c.relname = 'event_id_seq' THEN format('CACHE %s, so every event uses up as many ids', q.seqcache)
+                   ELSE format('CACHE %s, so every session takes as many numbers in store: they are not in the order of time, and those it '
+                               'does not use are lost', q.seqcache) END),
+             (q.seqincrement < 1, 'INCREMENT 1', format('INCREMENT %s, so numbers would come again', q.seqincrement)),
+             (q.seqcycle, 'NO CYCLE', 'CYCLE, so numbers would come again')) x (is_so, mend, what)
+    WHERE n.nspname IN ('app', 'audit') AND x.is_so
+$$;
+COMMENT ON FUNCTION sec.odd_sequences() IS
+    'Sequences of mps that somebody has altered, what that does, and the statement that mends it. Internal: app.health() and '
+    'sec.security_check() ask it.';
+CREATE FUNCTION sec.outdated_view() RETURNS text
+    -- STABLE, so that its own queries of the catalogs are answered as of the caller's snapshot. Names as the server prints them.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off AS $$
+DECLARE
+    v record;
+    v_seen boolean;
+BEGIN
+    -- First the locks that reading takes, on every table that is looked at below, and all their months; they are kept until the
+    -- transaction ends. So nothing is archived, truncated or rewritten from here on, and what was is found. In the order of
+    -- app.archive_month_batch().
+    v_seen := EXISTS (SELECT FROM app.transactions);
+    v_seen := EXISTS (SELECT FROM app.point_ledger);
+    v_seen := EXISTS (SELECT FROM audit.event_log);
+    v_seen := EXISTS (SELECT FROM audit.seals) OR EXISTS (SELECT FROM app.personal_cards) OR EXISTS (SELECT FROM app.enterprise_cards)
+        OR EXISTS (SELECT FROM app.idempotency_keys) OR EXISTS (SELECT FROM app.external_orders)
+        OR EXISTS (SELECT FROM app.transaction_compensations) OR EXISTS (SELECT FROM app.suspense_payments)
+        OR EXISTS (SELECT FROM app.pending_recharges) OR EXISTS (SELECT FROM app.archived_months);
+    BEGIN
+        FOR v IN SELECT c.relname FROM pg_class c
+                 WHERE c.relnamespace = to_regnamespace('mps_archive') AND c.relkind = 'r'
+                   AND c.relname ~ '^(point_ledger|event_log)_[0-9]{6}$'
+                 ORDER BY 1
+        LOOP
+            EXECUTE format('SELECT EXISTS (SELECT FROM mps_archive.%I)', v.relname);
+        END LOOP;
+    EXCEPTION WHEN undefined_table THEN
+        RETURN 'mps_archive.' || v.relname;
+    END;
+
+    RETURN (
+        WITH parents (oid) AS (VALUES ('app.transactions'::regclass), ('app.point_ledger'::regclass), ('audit.event_log'::regclass)),
+        months_then AS (SELECT i.inhrelid AS oid FROM parents p JOIN pg_inherits i ON i.inhparent = p.oid),
+        months_now AS (SELECT t.relid::oid AS oid FROM parents p, pg_partition_tree(p.oid) t WHERE t.level = 1)
+        SELECT min(x.name) FROM (
+            -- Was moved, dropped, truncated or rewritten.
+            SELECT format('%I.%I', n.nspname, c.relname) AS name
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname IN ('app', 'audit', 'mps_archive') AND c.relkind = 'r'
+              AND (c.oid::regclass::text, pg_relation_filenode(c.oid))
+                  IS DISTINCT FROM (format('%I.%I', n.nspname, c.relname), c.relfilenode)
+            UNION ALL
+            -- Was attached or detached. A month that was made since is not in this view of pg_class, and none of its rows is in view.
+            SELECT c.oid::regclass::text
+            FROM pg_class c
+            WHERE (c.oid IN (SELECT m.oid FROM months_then m)) <> (c.oid IN (SELECT m.oid FROM months_now m))) x);
+END
+$$;
+COMMENT ON FUNCTION sec.outdated_view() IS
+    'A table that was archived, detached, truncated or rewritten after the caller''s snapshot was taken, so that what a query sees in '
+    'it is neither of then nor of now; NULL: none, and none will be before the transaction ends. Internal: app.verify_books() and '
+    'audit.verify() ask it.';
+CREATE FUNCTION sec.outdated_view_row(p_changed text) RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'snapshot'::text, NULL::boolean,
+           format('nothing was checked: %s was archived or changed after this transaction or statement began; ask again in a new one',
+                  p_changed)
+$$;
+COMMENT ON FUNCTION sec.outdated_view_row(text) IS
+    'The only row of app.verify_books() and audit.verify() where sec.outdated_view() names a table. Internal.';
 CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], finds text)
     LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $rules$
-    -- Each query finds what breaks its checks: (check, what). They may read the two WITH queries of verify_books and
+    -- Each query finds what breaks its checks: (check, what). They may read the WITH queries of verify_books and
     --   $1, $2  from and before when (created_at; -infinity, infinity)    $3  the archived months, as yymm
     --   $4  whether everything is asked for    $5  events happen before it    $6, $7  the same as $1, $2, by whole months
     --   $8  lowest id whose key must be known ($9 is the checks)    $10, $11  lowest and one above the highest id of $1 to $2
-    --   $12, $13  the same of $6 to $7
+    --   $12, $13  the same of $6 to $7    $14  the first days of archived months whose points are not in this database any more
     -- {month ID} is the first moment of the month that an id names, or NULL: as a bound it leaves one partition to look in.
     SELECT * FROM (VALUES
     (1, ARRAY['balances'], $q$
@@ -2036,17 +3372,26 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
           AND NOT EXISTS (SELECT FROM pg_index x WHERE x.indrelid = i.inhrelid AND x.indisprimary AND x.indisvalid)$q$),
     (4, ARRAY['points', 'point_ledger'], $q$
         , chain AS (
-            SELECT l.card_id, l.point_seq, l.change, l.balance_after, l.tx_no,
+            SELECT l.card_id, l.point_seq, l.created_at, l.change, l.balance_after, l.tx_no,
                    lag(l.point_seq) OVER w AS b_seq, lag(l.balance_after) OVER w AS b_points, lead(l.point_seq) OVER w AS next_seq
             FROM app.point_ledger l WHERE l.created_at >= $1 AND l.created_at < $2
             WINDOW w AS (PARTITION BY l.card_id ORDER BY l.point_seq)),
         odd AS (
-            SELECT l.card_id, l.point_seq, x.what FROM chain l CROSS JOIN LATERAL (SELECT CASE
+            SELECT l.card_id, l.point_seq, x.what
+            FROM chain l
+            -- The entry before is not among these where it was asked for earlier, but booked later, or lies in an archived month.
+            CROSS JOIN LATERAL (SELECT CASE
+                WHEN l.point_seq = coalesce(l.b_seq, 0) + 1 THEN coalesce(l.b_points, 0)
+                WHEN l.b_seq < l.point_seq
+                    THEN (SELECT p.balance_after FROM ledgers p WHERE p.card_id = l.card_id AND p.point_seq = l.point_seq - 1 LIMIT 1)
+                END AS was) b
+            CROSS JOIN LATERAL (SELECT CASE
                 WHEN l.b_seq IS NULL AND l.point_seq > 1 AND (NOT $4 OR cardinality($3) > 0) THEN NULL
-                WHEN l.point_seq <> coalesce(l.b_seq, 0) + 1 THEN format('entry %s follows entry %s', l.point_seq, coalesce(l.b_seq, 0))
-                WHEN l.balance_after <> coalesce(l.b_points, 0) + l.change
-                    THEN format('entry %s left %s points, but %s and %s are %s', l.point_seq, l.balance_after, coalesce(l.b_points, 0),
-                                l.change, coalesce(l.b_points, 0) + l.change)
+                WHEN b.was IS NULL AND (l.b_seq < l.point_seq AND l.created_at > ANY ($14)) IS NOT TRUE
+                    THEN format('entry %s follows entry %s', l.point_seq, coalesce(l.b_seq, 0))
+                WHEN l.balance_after <> b.was + l.change
+                    THEN format('entry %s left %s points, but %s and %s are %s', l.point_seq, l.balance_after, b.was, l.change,
+                                b.was + l.change)
                 END AS what) x
             WHERE x.what IS NOT NULL)
         SELECT 'point_ledger', format('%s: %s', coalesce(c.card_no, 'card ' || o.card_id), o.what)
@@ -2059,6 +3404,10 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
         -- Without the whole ledger, only cards with an entry in it can be compared; and a range may end before the last.
         WHERE CASE WHEN l.card_id IS NULL THEN $4 AND cardinality($3) = 0 AND (c.points, c.point_seq) <> (0, 0)
                    WHEN c.id IS NULL THEN true
+                   WHEN $4 AND c.point_seq > l.point_seq AND cardinality($3) > 0
+                       THEN c.points IS DISTINCT FROM coalesce(
+                           (SELECT p.balance_after FROM ledgers p WHERE p.card_id = c.id AND p.point_seq = c.point_seq LIMIT 1),
+                           CASE WHEN cardinality($14) > 0 THEN c.points END)
                    WHEN $4 THEN (c.points, c.point_seq) <> (l.balance_after, l.point_seq)
                    ELSE c.point_seq < l.point_seq OR (c.point_seq = l.point_seq AND c.points <> l.balance_after) END$q$),
     (5, ARRAY['points_of_transactions'], $q$
@@ -2087,32 +3436,43 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
             SELECT t.id, t.tx_no, t.created_at, t.final_amount, t.refunded_amount, t.points_earned, t.refund_chain_id, t.merchant_id FROM app.transactions t
             WHERE t.tx_type = 'payment' AND t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2
               AND (t.refunded_amount IS DISTINCT FROM 0 OR t.refund_chain_id IS NOT NULL)),
+        -- Releases before 0.3.0 could archive a month and leave an older one, whose payments then miss refunds.
         sums AS (
-            SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points, max(r.id) FILTER (WHERE r.after IS NULL) AS last_id
+            SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points,
+                   max(r.id) FILTER (WHERE r.after IS NULL) AS last_id,
+                   bool_or(coalesce(r.refund_chain_id / 100000000000 = ANY ($3), false)) AS has_gap
             FROM running r GROUP BY r.payment_id),
+        sides AS (
+            SELECT p.*, s.total, s.points, s.last_id, coalesce(p.refund_chain_id / 100000000000 = ANY ($3), false) AS last_archived,
+                   coalesce(s.has_gap, false) OR coalesce(p.refund_chain_id / 100000000000 = ANY ($3), false) AS has_gap
+            FROM paid p LEFT JOIN sums s ON s.payment_id = p.id),
         -- Nearly every refund has its payment among those that know of a refund. What has not is looked for.
         lost AS MATERIALIZED (
             SELECT r.* FROM refunds r
             WHERE r.created_at < $2 AND (r.payment_id / 100000000000 = ANY ($3)) IS NOT TRUE
               AND NOT EXISTS (SELECT FROM paid q WHERE q.id = r.payment_id AND q.merchant_id = r.merchant_id
                                 AND q.created_at >= {month r.payment_id} AND q.created_at < {month r.payment_id} + interval '1 month'))
-        SELECT x.rule, x.what FROM paid p LEFT JOIN sums s ON s.payment_id = p.id CROSS JOIN LATERAL (
+        SELECT x.rule, x.what FROM sides p CROSS JOIN LATERAL (
             SELECT 'refunds' AS rule, CASE
-                WHEN p.refunded_amount IS DISTINCT FROM coalesce(s.total, 0) THEN format('%s: %s refunded, but its refunds sum up to %s', p.tx_no, p.refunded_amount, coalesce(s.total, 0))
-                WHEN s.total > p.final_amount THEN format('%s: %s refunded of %s', p.tx_no, s.total, p.final_amount) END AS what
+                WHEN CASE WHEN p.has_gap THEN p.refunded_amount < coalesce(p.total, 0)
+                          ELSE p.refunded_amount IS DISTINCT FROM coalesce(p.total, 0) END
+                    THEN format('%s: %s refunded, but its refunds sum up to %s', p.tx_no, p.refunded_amount, coalesce(p.total, 0))
+                WHEN p.total > p.final_amount THEN format('%s: %s refunded of %s', p.tx_no, p.total, p.final_amount) END AS what
             UNION ALL
-            SELECT 'refund_points', CASE WHEN -s.points <> div(p.points_earned * least(s.total, p.final_amount), p.final_amount)
-                THEN format('%s: %s of %s points taken back for %s of %s', p.tx_no, -s.points, p.points_earned, s.total, p.final_amount) END
+            SELECT 'refund_points', CASE
+                WHEN NOT p.has_gap AND -p.points <> div(p.points_earned * least(p.total, p.final_amount), p.final_amount)
+                THEN format('%s: %s of %s points taken back for %s of %s', p.tx_no, -p.points, p.points_earned, p.total, p.final_amount) END
             UNION ALL
-            SELECT 'refund_chain', CASE WHEN p.refund_chain_id IS DISTINCT FROM s.last_id
+            SELECT 'refund_chain', CASE WHEN NOT p.last_archived AND p.refund_chain_id IS DISTINCT FROM p.last_id
                 THEN format('%s: does not lead to its latest refund', p.tx_no) END) x
         WHERE x.what IS NOT NULL
         UNION ALL
-        SELECT 'refund_chain', CASE WHEN r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far
+        SELECT 'refund_chain', CASE WHEN NOT p.has_gap AND r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far
             THEN format('%s: says that %s were left of %s', r.tx_no, r.refundable_left, p.tx_no)
             ELSE format('%s: does not lead to the refund of %s before it', r.tx_no, p.tx_no) END
-        FROM running r JOIN paid p ON p.id = r.payment_id
-        WHERE r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far OR r.refund_chain_id IS DISTINCT FROM r.before
+        FROM running r JOIN sides p ON p.id = r.payment_id
+        WHERE (NOT p.has_gap AND r.refundable_left IS DISTINCT FROM p.final_amount - r.so_far)
+           OR (r.refund_chain_id IS DISTINCT FROM r.before AND (r.refund_chain_id / 100000000000 = ANY ($3)) IS NOT TRUE)
         UNION ALL
         SELECT 'refunds', CASE WHEN p.id IS NULL THEN format('%s: its payment %s is not there', r.tx_no, coalesce(r.original_tx_no, '?'))
                                ELSE format('%s: nothing refunded, but %s refunds it', p.tx_no, r.tx_no) END
@@ -2127,6 +3487,9 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
               AND e.happened_at >= $1 AND e.happened_at < $5
             GROUP BY e.object_id)
         SELECT 'audit', x.what FROM moved m FULL JOIN events e ON e.object_id = m.tx_no CROSS JOIN LATERAL (SELECT CASE
+            -- That of a recharge is of when it was confirmed; the call may have begun in the month before.
+            WHEN e.object_id IS NULL AND m.tx_type = 'recharge' AND (to_char(m.posted_at, 'YYMM')::bigint = ANY ($3)
+                    OR to_char(m.posted_at - interval '1 day', 'YYMM')::bigint = ANY ($3)) THEN NULL
             WHEN e.object_id IS NULL THEN format('%s: no event', m.tx_no)
             -- One of before the range, posted or audited within it; or of after it.
             WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ)[0-9]{10,15}$' OR (
@@ -2194,7 +3557,9 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
            OR a.tx_type <> CASE WHEN o.scope = 1 THEN 'payment' ELSE 'recharge' END::app.tx_type
            OR (o.scope = 1 AND a.merchant_id IS DISTINCT FROM o.scope_no)
         UNION ALL
-        SELECT 'orders', format('%s: trade number %L credited another recharge, too, before 0.3.0', coalesce(a.tx_no, o.tx_id::text), left(o.order_id, 40))
+        SELECT 'orders', format('%s: trade number %L %s', coalesce(a.tx_no, o.tx_id::text), left(o.order_id, 40),
+                                CASE WHEN EXISTS (SELECT FROM app.external_orders x WHERE x.scope_no = 0 AND x.scope = 3 AND x.order_id = o.order_id)
+                                     THEN 'credited another recharge, too, before 0.3.0' ELSE 'is claimed as before 0.3.0: SELECT app.migrate()' END)
         FROM orders o LEFT JOIN asked a ON a.id = o.tx_id WHERE o.scope = 3 AND o.scope_no <> 0$q$),
     (10, ARRAY['compensations'], $q$
         , adjusted AS (SELECT t.id, t.tx_no, t.card_id, t.original_tx_no, t.final_amount FROM app.transactions t
@@ -2258,7 +3623,7 @@ CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
     -- to find: true is a proof that the query of the same place finds nothing; whatever else, that one is asked. Each reads
     -- each table once or twice, and joins by equality and to one side, so that it is hashed and shared among processes.
     -- They are asked when everything is, and only if numbers are as they should be: each id and each tx_no is there once.
-    -- They may read the two WITH queries of verify_books, and of its parameters those up to $8.
+    -- They may read the WITH queries of verify_books, and of its parameters those up to $8.
     SELECT * FROM (VALUES
     (2, $q$
         -- Each movement follows the one that it names, or is the one of its card that begins here (the first, or it names one
@@ -2444,6 +3809,8 @@ DECLARE
     v_months_to timestamptz := CASE WHEN isfinite(v_to) THEN date_trunc('month', v_to - interval '1 microsecond') + interval '1 month' ELSE v_to END;
     v_everything boolean := p_from IS NULL AND p_to IS NULL;
     v_archived bigint[];
+    v_away date[];
+    v_changed text;
     v_sound boolean;
     v_numbered boolean := false;
     v_found text[];
@@ -2465,12 +3832,24 @@ DECLARE
         moved AS NOT MATERIALIZED (
             SELECT t.id, t.tx_no, t.tx_type, t.card_id, t.card_seq, t.prev_tx_id, t.skip_tx_id, t.posted_at, t.balance_after,
                    CASE t.tx_type WHEN 'payment' THEN -t.final_amount ELSE t.final_amount END AS change
-            FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2)$w$;
+            FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2),
+        ledgers AS NOT MATERIALIZED (SELECT l.card_id, l.point_seq, l.balance_after FROM app.point_ledger l%s)$w$;
 BEGIN
+    PERFORM sec.refuse_outdated();
     IF v_from >= v_to THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
     END IF;
-    SELECT coalesce(array_agg(to_char(a.month, 'YYMM')::bigint), '{}') INTO v_archived FROM app.archived_months a;
+    PERFORM sec.require_sound_tables();
+    v_changed := sec.outdated_view();
+    IF v_changed IS NOT NULL THEN
+        RETURN QUERY SELECT * FROM sec.outdated_view_row(v_changed);
+        RETURN;
+    END IF;
+    SELECT coalesce(array_agg(to_char(a.month, 'YYMM')::bigint), '{}'), coalesce(array_agg(a.month) FILTER (WHERE x.ledger IS NULL), '{}'),
+           format(v_with, string_agg(format(' UNION ALL SELECT l.card_id, l.point_seq, l.balance_after FROM %s l', x.ledger), '' ORDER BY a.month)
+                          FILTER (WHERE x.ledger IS NOT NULL))
+    INTO v_archived, v_away, v_with
+    FROM app.archived_months a, LATERAL (SELECT to_regclass('mps_archive.point_ledger_' || to_char(a.month, 'YYYYMM'))::text AS ledger) x;
     IF isfinite(v_to) THEN
         -- A recharge is audited when it is confirmed, which may be long after it was asked for.
         SELECT greatest(v_to, max(t.posted_at)) + interval '1 hour' INTO v_events_before
@@ -2514,7 +3893,7 @@ BEGIN
                 || ') x (name, what)) f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name) y'
                 INTO v_found
                 USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from, v.checks,
-                      v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to;
+                      v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to, v_away;
         END IF;
         v_numbered := v_numbered OR (v.is_numbers AND v_found = array_fill('ok'::text, ARRAY[cardinality(v.checks)]));
         v_places := v_places || array_fill(v.place, ARRAY[cardinality(v.checks)]);
@@ -2527,13 +3906,18 @@ BEGIN
 END
 $verify$;
 COMMENT ON FUNCTION app.verify_books(timestamptz, timestamptz) IS
-    'Proves the books: one row per check, with up to ten cards or transactions that break it. Of transactions asked for '
-    '(created_at) from p_from to before p_to; NULL: everything that is not archived. A range reads its months only, so it compares '
-    'a card with its movements where the last one lies in it; of keys and orders it looks at those whose numbers lie between the '
-    'range''s. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
+    E'Proves the books: one row per check, with up to ten cards or transactions that break it.\n'
+    'Of transactions asked for (created_at) from p_from to before p_to; NULL: everything that is not archived. A range reads its '
+    'months only, so it compares a card with its movements where the last one lies in it; of keys and orders it looks at those '
+    'whose numbers lie between the range''s. For operators, also on a standby.\n'
+    'ok NULL, in one row named snapshot: nothing was checked, because a month was archived or a table changed after the snapshot '
+    'was taken; ask again.\n'
+    'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
+    'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';
 COMMENT ON FUNCTION audit.event_digest() IS
-    'The SQL expression for the SHA-256 of an event e without its id: a JSON array of its columns, the time in microseconds since '
-    '1970. One text for sealing and verifying; inlined, because a call per event would cost more than the hash. Internal.';
+    E'The SQL expression for the SHA-256 of an event e without its id: a JSON array of its columns, the time in microseconds since '
+    '1970.\n'
+    'One text for sealing and verifying; inlined, because a call per event would cost more than the hash. Internal.';
 CREATE OR REPLACE FUNCTION audit.seal_hash(p_seal_no bigint, p_ids bigint[], p_digests bigint[], p_first_at timestamptz,
     p_last_at timestamptz, p_sealed_at timestamptz, p_events_hash bytea, p_prev_hash bytea)
     RETURNS bytea
@@ -2542,6 +3926,9 @@ CREATE OR REPLACE FUNCTION audit.seal_hash(p_seal_no bigint, p_ids bigint[], p_d
         (extract(epoch FROM p_first_at) * 1000000)::bigint, (extract(epoch FROM p_last_at) * 1000000)::bigint,
         (extract(epoch FROM p_sealed_at) * 1000000)::bigint, encode(p_events_hash, 'hex'), encode(p_prev_hash, 'hex'))::text, 'UTF8'))
 $$;
+COMMENT ON FUNCTION audit.seal_hash(bigint, bigint[], bigint[], timestamptz, timestamptz, timestamptz, bytea, bytea) IS
+    E'The hash of a seal: SHA-256 over a JSON array of everything in it and the hash of the seal before.\n'
+    'Internal.';
 CREATE OR REPLACE FUNCTION audit.seal_note() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -2569,8 +3956,17 @@ BEGIN
     RETURN true;
 END
 $$;
+COMMENT ON FUNCTION audit.seal_note() IS
+    E'Notes how far audit.seal() may go, unless that is noted already; returns whether it did.\n'
+    'Internal. Errors: STATUS_CONFLICT.';
+CREATE OR REPLACE FUNCTION audit.seal_ready() RETURNS boolean
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_sound_tables();
+    SELECT EXISTS (SELECT FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid)
+$$;
 COMMENT ON FUNCTION audit.seal_ready() IS
-    'Whether every transaction has ended that could have drawn an event id up to the noted cut. Internal.';
+    E'Whether every transaction has ended that could have drawn an event id up to the noted cut.\n'
+    'Internal.';
 CREATE OR REPLACE FUNCTION audit.seal_batch() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     SET quote_all_identifiers = off AS $$
@@ -2612,19 +4008,31 @@ BEGIN
     RETURN v.events;
 END
 $$;
+COMMENT ON FUNCTION audit.seal_batch() IS
+    E'Seals the next 1000 events up to the noted cut, if that is ready; returns how many.\n'
+    'One batch of audit.seal().';
 COMMENT ON PROCEDURE audit.seal() IS
-    'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals). Charges '
-    'neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.';
+    E'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals).\n'
+    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.';
+CREATE OR REPLACE FUNCTION audit.head() RETURNS TABLE (seal_no bigint, last_event_id bigint, hash text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_sound_tables();
+    SELECT s.seal_no, s.last_id, encode(s.hash, 'hex') FROM audit.seals s ORDER BY s.seal_no DESC LIMIT 1
+$$;
 COMMENT ON FUNCTION audit.head() IS
-    'The last seal: its number, its last event and its hash in hexadecimal. Keep the hash somewhere else: audit.verify(p_head => '
-    '...) proves later that nothing before it was changed, not even the seals. No row before the first seal.';
+    E'The last seal: its number, its last event and its hash in hexadecimal.\n'
+    'Keep the hash somewhere else: audit.verify(p_head => ...) proves later that nothing before it was changed, not even the '
+    'seals. No row before the first seal.\n'
+    'Results: seal_no, last_event_id (the last event it covers), hash (64 digits).';
 CREATE FUNCTION audit.event_logs() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
     SELECT 'SELECT e.* FROM audit.event_log e' || coalesce(string_agg(format(' UNION ALL SELECT e.* FROM %s e', x.log), '' ORDER BY a.month), '')
     FROM app.archived_months a, LATERAL (SELECT to_regclass('mps_archive.event_log_' || to_char(a.month, 'YYYYMM')) AS log) x
     WHERE x.log IS NOT NULL
 $$;
-COMMENT ON FUNCTION audit.event_logs() IS 'The query for every event that is in this database, archived months included. Internal.';
+COMMENT ON FUNCTION audit.event_logs() IS
+    E'The query for every event that is in this database, archived months included.\n'
+    'Internal.';
 CREATE FUNCTION audit.intact_seals(p_seals int8range) RETURNS int8multirange
     -- Joining each seal to a subquery of its own would do without this function, but such a join is never shared among processes.
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
@@ -2643,8 +4051,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION audit.intact_seals(int8range) IS
-    'Which of these seals have exactly their events between the end of the seal before and their own: the same ids with the same '
-    'contents, none more and none less. Internal.';
+    E'Which of these seals have exactly their events between the end of the seal before and their own: the same ids with the same '
+    'contents, none more and none less.\n'
+    'Internal.';
 CREATE OR REPLACE FUNCTION audit.verify(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_head text DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
     -- Seals are few, but each stands for a thousand events to hash: worth several processes.
@@ -2671,8 +4080,15 @@ DECLARE
     v_events bigint;
     v_seals bigint;
 BEGIN
+    PERFORM sec.refuse_outdated();
     IF v_from >= v_to THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_from is before p_to');
+    END IF;
+    PERFORM sec.require_sound_tables();
+    detail := sec.outdated_view();
+    IF detail IS NOT NULL THEN
+        RETURN QUERY SELECT * FROM sec.outdated_view_row(detail);
+        RETURN;
     END IF;
 
     SELECT coalesce(array_agg(to_char(a.month, 'YYYY-MM') ORDER BY a.month), '{}'), coalesce(range_agg(tstzrange(a.month, a.month + interval '1 month')), '{}')
@@ -2791,14 +4207,27 @@ BEGIN
 END
 $verify$;
 COMMENT ON FUNCTION audit.verify(timestamptz, timestamptz, text) IS
-    'Compares the audit log with its seals: one row per check, with up to ten events or seals that break it. From p_from to before '
-    'p_to (happened_at); NULL: everything, archived months included. p_head: a hash of audit.head() that was kept elsewhere; '
-    'without it, whoever rewrote the log and all its seals, or took the last ones away, is not found. Events that are not sealed '
-    'yet are not looked at. For operators, also on a standby. Errors: INVALID_ARGUMENT.';
+    E'Compares the audit log with its seals: one row per check, with up to ten events or seals that break it.\n'
+    'From p_from to before p_to (happened_at); NULL: everything, archived months included. p_head: a hash of audit.head() that '
+    'was kept elsewhere; without it, whoever rewrote the log and all its seals, or took the last ones away, is not found. Events '
+    'that are not sealed yet are not looked at. For operators, also on a standby.\n'
+    'ok NULL, in one row named snapshot: nothing was checked, because a month was archived or a table changed after the snapshot '
+    'was taken; ask again.\n'
+    'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
+    'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';
+CREATE FUNCTION sec.partition_bounds(p_partition oid) RETURNS TABLE (starts timestamptz, ends timestamptz)
+    -- Read as the server prints them, so in one zone and style.
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+    SELECT CASE WHEN b.bounds[1] = 'MINVALUE' THEN '-infinity' ELSE trim(b.bounds[1], '''') END::timestamptz,
+           CASE WHEN b.bounds[2] = 'MAXVALUE' THEN 'infinity' ELSE trim(b.bounds[2], '''') END::timestamptz
+    FROM pg_class c, regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \((.+)\) TO \((.+)\)$') b (bounds)
+    WHERE c.oid = p_partition
+$$;
+COMMENT ON FUNCTION sec.partition_bounds(oid) IS 'From and to before when a partition has rows; NULLs for a DEFAULT one. Internal.';
 CREATE OR REPLACE FUNCTION sec.months_to_archive(p_older_than date) RETURNS TABLE (month date)
-    -- The bounds are read as the server prints them, so in one zone and style.
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
-    SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO, YMD' AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
+    SET timezone = 'UTC' AS $$
 DECLARE
     v record;
 BEGIN
@@ -2806,33 +4235,35 @@ BEGIN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_older_than is missing');
     END IF;
     FOR v IN
-        SELECT i.inhrelid::regclass AS part, (b.bounds)[1]::timestamptz AS starts, (b.bounds)[2]::timestamptz AS ends
-        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
-             LATERAL (SELECT regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \(''([^'']+)''\) TO \(''([^'']+)''\)$') AS bounds) b
-        WHERE i.inhparent = 'app.transactions'::regclass
+        SELECT i.inhrelid::regclass AS part, b.starts, b.ends
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid, sec.partition_bounds(c.oid) b
+        WHERE i.inhparent = 'app.transactions'::regclass AND b.ends <= p_older_than::timestamptz
         ORDER BY 2
     LOOP
-        CONTINUE WHEN v.ends IS NULL OR v.ends > p_older_than::timestamptz;
+        -- The first that stays is the last that is looked at: what is older than an archived month is archived.
         IF v.ends > now() THEN
             RAISE NOTICE '% is not over yet: it stays', v.part;
+            EXIT;
         ELSIF v.starts <> date_trunc('month', v.starts) OR v.ends <> v.starts + interval '1 month'
               OR v.part::text <> 'app.transactions_' || to_char(v.starts, 'YYYYMM') THEN
-            RAISE NOTICE '% is not a month that mps made: it stays', v.part;
-        ELSE
-            month := v.starts::date;
-            RETURN NEXT;
+            RAISE NOTICE '% is not a month that mps made: it stays, and what is newer stays with it', v.part;
+            EXIT;
         END IF;
+        month := v.starts::date;
+        RETURN NEXT;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.months_to_archive(date) IS
-    'The months whose partitions end at or before 00:00 UTC of the day and are over. Internal. Errors: INVALID_ARGUMENT.';
+    'The months whose partitions end at or before 00:00 UTC of the day and are over, oldest first, up to the first partition that '
+    'cannot be archived. Internal. Errors: INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     SET quote_all_identifiers = off SET timezone = 'UTC' SET lock_timeout = '500ms' AS $$
 DECLARE
     v_month date;
+    v_older text;
     v_suffix text := to_char(p_month, 'YYYYMM');
     v_sealed bigint;
     v_unsealed bigint;
@@ -2841,6 +4272,9 @@ BEGIN
     PERFORM sec.require_operator();
     IF p_month IS NULL OR p_month <> date_trunc('month', p_month)::date THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_month is the first day of a month');
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        -- An older view would not show what became pending before the locks were there.
+        PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: SET TRANSACTION ISOLATION LEVEL READ COMMITTED');
     END IF;
     PERFORM sec.refuse_shadows();
     IF to_regnamespace('mps_archive') IS NULL
@@ -2854,9 +4288,16 @@ BEGIN
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
     END;
+    -- A month is archived only if all older ones are: else the books would have holes, and statements would end before them.
+    SELECT min(i.inhrelid::regclass::text) INTO v_older
+    FROM pg_inherits i, sec.partition_bounds(i.inhrelid) b
+    WHERE i.inhparent IN ('app.transactions'::regclass, 'app.point_ledger'::regclass, 'audit.event_log'::regclass)
+      AND b.starts < p_month::timestamptz;
     SELECT m.month INTO v_month FROM sec.months_to_archive((p_month + interval '1 month')::date) m WHERE m.month = p_month;
-    IF NOT FOUND THEN
+    IF NOT FOUND AND (v_older IS NULL OR to_regclass('app.transactions_' || v_suffix) IS NULL OR p_month + interval '1 month' > now()) THEN
         RETURN 'not there, or not over yet';
+    ELSIF v_older IS NOT NULL THEN
+        RETURN format('%s is older, and is not archived', v_older);
     END IF;
     FOR v IN SELECT x.name FROM (VALUES ('app.transactions', 'app'), ('app.point_ledger', 'app'), ('audit.event_log', 'audit')) x (name, nsp)
              WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = x.name::regclass AND i.inhrelid = to_regclass(x.name || '_' || v_suffix)) LOOP
@@ -2883,13 +4324,56 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.archive_month_batch(date) IS
-    'Archives one month: notes it in app.archived_months, detaches its three tables and moves them to mps_archive. NULL: done; '
-    'busy: a lock was not to be had within half a second; else why the month stays. One batch of app.archive_partitions(). Errors: '
-    'INVALID_ARGUMENT, STATUS_CONFLICT.';
+    E'Archives one month, if all older ones are: notes it in app.archived_months, detaches its three tables and '
+    'moves them to mps_archive.\n'
+    'Under READ COMMITTED only. NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of '
+    'app.archive_partitions().\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+CREATE OR REPLACE PROCEDURE app.archive_partitions(p_older_than date)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_first boolean := true;
+    v_months date[];
+    v_month date;
+    v_answer text;
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_months := ARRAY(SELECT m.month FROM sec.months_to_archive(p_older_than) m);
+    -- Every batch sees what was committed before its locks, whatever the session's default is.
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    FOREACH v_month IN ARRAY v_months LOOP
+        FOR v_try IN 1 .. 20 LOOP
+            v_answer := app.archive_month_batch(v_month);
+            COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+            EXIT WHEN coalesce(v_answer, '') OPERATOR(pg_catalog.<>) 'busy';
+            -- So that who queued behind the attempt gets through first.
+            PERFORM pg_catalog.pg_sleep(0.25);
+            COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        END LOOP;
+        IF v_answer IS NOT NULL THEN
+            RAISE NOTICE '% stays, and what is newer stays with it: %', v_month, v_answer;
+            EXIT;
+        END IF;
+        PERFORM sec.job_batch('archive_partitions', 1, v_first);
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        v_first := false;
+    END LOOP;
+    PERFORM sec.job_batch('archive_partitions', 0, v_first);
+    COMMIT;
+END
+$$;
 COMMENT ON PROCEDURE app.archive_partitions(date) IS
-    'Detaches the months that ended at or before 00:00 UTC of p_older_than and moves them to the schema mps_archive; deletes '
-    'nothing. What is asked of them answers ARCHIVED from then on. A month with a recharge still processing or with unsealed audit '
-    'events stays, with a NOTICE that says so. Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+    E'Detaches the months that ended at or before 00:00 UTC of p_older_than, oldest first; deletes nothing.\n'
+    'They move to the schema mps_archive. What is asked of them answers ARCHIVED from then on. A month with a recharge still '
+    'processing or with unsealed audit events stays, and every newer one with it, with a NOTICE that says why.\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
 COMMENT ON FUNCTION sec.jobs() IS
     'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by '
     'hand. Internal.';
@@ -2902,29 +4386,34 @@ DECLARE
     c_unsealed_age constant interval := '1 hour';
     -- expire_recharges cancels what is due; between its runs something always is.
     c_recharge_grace constant interval := '1 hour';
+    -- What the library refuses to go beyond, and the part of it from which on somebody is told.
+    c_tx_numbers constant bigint := 35000000000;
+    c_numbers_alarm constant numeric := 0.8;
     v record;
     v_answer text;
     v_message text;
+    v_hint text;
 BEGIN
-    -- Only the library knows its version: any RPC answers SCHEMA_OUTDATED before anything else. Then there is no more to say: the
-    -- rest asks tables that an older release may not have.
     BEGIN
-        PERFORM app.get_settings();
+        PERFORM sec.refuse_outdated();
+        PERFORM sec.require_sound_tables();
     EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL;
+        -- There is no more to say: the rest asks tables that an older release may not have, or whose rows are hidden from this function, too.
+        GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+        RETURN QUERY
+            SELECT x.name, false, x.what
+            FROM (VALUES ('SCHEMA_OUTDATED', 'schema_version', v_message), ('STATUS_CONFLICT', 'tables', format('%s. %s', v_message, v_hint))) x (answer, name, what)
+            WHERE x.answer = v_answer;
+        RETURN;
     END;
-    IF v_answer = 'SCHEMA_OUTDATED' THEN
-        RETURN QUERY SELECT 'schema_version'::text, false, v_message || ': SELECT app.migrate()';
+    SELECT string_agg(p.problem, '; ' ORDER BY p.problem) AS problems, coalesce(bool_or(p.is_unreadable), false) AS unreadable INTO v
+    FROM sec.table_problems() p;
+    RETURN QUERY SELECT 'tables'::text, v.problems IS NULL, coalesce(v.problems, 'as mps needs them');
+    IF v.unreadable THEN
         RETURN;
     END IF;
 
-    SELECT count(*) AS ahead INTO v
-    FROM generate_series(1, 120) n
-    WHERE NOT EXISTS (
-        SELECT FROM generate_series(0, n) k, unnest(ARRAY['app.transactions_', 'app.point_ledger_', 'audit.event_log_']) t
-        WHERE to_regclass(t || to_char(now() + make_interval(months => k), 'YYYYMM')) IS NULL);
-    RETURN QUERY SELECT 'partitions'::text, v.ahead >= 1,
-                        format('%s months ahead are made%s', v.ahead, CASE WHEN v.ahead < 1 THEN ': CALL app.maintain_partitions()' ELSE '' END);
+    RETURN QUERY SELECT * FROM sec.health_of_months(c_missed_runs * interval '1 day');
 
     SELECT count(*) AS events, clock_timestamp() - min(e.happened_at) AS age INTO v
     FROM audit.event_log e WHERE e.id > coalesce((SELECT max(s.last_id) FROM audit.seals s), 0);
@@ -2977,12 +4466,23 @@ BEGIN
           SELECT 'app.enterprise_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.enterprise_card_no_seq q),
                  (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
     WHERE x.used > x.given;
-    RETURN QUERY SELECT 'sequences'::text, v.behind IS NULL, coalesce(v.behind || ': setval() them before anybody writes', 'none is behind its table');
+    SELECT string_agg(o.problem, '; ' ORDER BY o.problem) INTO v_message FROM sec.odd_sequences() o;
+    v_message := nullif(concat_ws('; ', v.behind || ': setval() them before anybody writes', v_message), '');
+    RETURN QUERY SELECT 'sequences'::text, v_message IS NULL, coalesce(v_message, 'none is behind its table');
+
+    -- One sequence for all months, which ends (see docs/decisions.md): that is known long before.
+    SELECT q.last_value - (NOT q.is_called)::integer AS given INTO v FROM app.tx_no_seq q;
+    RETURN QUERY SELECT 'transaction_numbers'::text, v.given < c_tx_numbers * c_numbers_alarm,
+                        format('%s of %s are given (%s %%)', v.given, c_tx_numbers, round(100.0 * v.given / c_tx_numbers, 1));
+
+    RETURN QUERY SELECT 'signup'::text, sec.signup_is_whole(),
+                        CASE WHEN sec.signup_is_whole() THEN 'whole, or off'
+                             ELSE 'no trigger for anonymous users who get an identity: SELECT app.enable_supabase_signup()' END;
 
     RETURN QUERY
         SELECT 'job ' || coalesce(j.job, r.job),
                coalesce(coalesce(r.finished_at, r.started_at) > now() - c_missed_runs * j.every, r.job IS NOT NULL AND j.job IS NULL),
-               CASE WHEN r.job IS NULL THEN 'has never run: SELECT * FROM app.schedule_jobs()'
+               CASE WHEN r.job IS NULL THEN format('has never run: %s, by pg_cron (app.schedule_jobs()) or by the system''s cron, %s', j.command, j.schedule)
                     ELSE format('%s %s ago, %s rows', CASE WHEN r.finished_at IS NULL THEN 'began, but has not finished,' ELSE 'finished' END,
                                 date_trunc('second', greatest(clock_timestamp() - coalesce(r.finished_at, r.started_at), interval '0')), r.rows_done) END
         FROM sec.jobs() j FULL JOIN app.job_runs r ON r.job = j.job ORDER BY j.job IS NULL, 1;
@@ -2993,12 +4493,52 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.health() IS
-    'One row per thing to watch: months made ahead, audit events not sealed, recharges nobody confirmed, closed cards that were '
-    'credited, gateway money in suspense, sequences behind their tables, the last run of each job, the version of the tables. For '
-    'operators, also on a standby.';
+    E'One row per thing to watch.\n'
+    'How the tables are set up, months made ahead, whether the next one could be made, audit events not sealed, recharges nobody '
+    'confirmed, closed cards that were credited, gateway money in suspense, sequences behind their tables, how many transaction '
+    'numbers are given, the last run of each job, the version of the tables. For operators, also on a standby.\n'
+    'Results: check_name, ok (whether nothing has to be done), detail.';
+CREATE OR REPLACE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
+    -- SECURITY INVOKER: a job belongs to, and runs as, who schedules it.
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+    v_cron boolean := EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron');
+    v_known record;
+BEGIN
+    FOR v IN SELECT 'mps_' || j.job AS name, j.schedule, j.command FROM sec.jobs() j LOOP
+        job := v.name; schedule := v.schedule; command := v.command;
+        IF NOT v_cron THEN
+            -- Names are per database, so that several with mps can be served by one pg_cron.
+            command := format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', v.name || '_' || current_database(), v.schedule, v.command, current_database());
+            done := format('nothing: pg_cron is not in this database; run the command, as the role the job is to run as, in the one that has '
+                           'it, or let the system''s cron run: %s', v.command);
+        ELSE
+            EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user AND j.database = current_database()'
+                INTO v_known USING v.name;
+            IF v_known.schedule IS NULL THEN
+                EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING v.name, v.schedule, v.command;
+                done := 'scheduled';
+            ELSE
+                -- What somebody chose otherwise is theirs: when it runs, whether it runs, and what.
+                done := concat_ws(
+                    ', but ', 'scheduled already',
+                    CASE WHEN v_known.schedule <> v.schedule THEN 'by another schedule, which is kept: ' || v_known.schedule END,
+                    CASE WHEN v_known.command <> v.command THEN 'with another command, which is kept: ' || v_known.command END,
+                    CASE WHEN NOT v_known.active THEN 'not active' END);
+            END IF;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
 COMMENT ON FUNCTION app.schedule_jobs() IS
-    'Registers the maintenance procedures with pg_cron, as jobs of the caller, if it is in this database; else returns the '
-    'commands to run in the database that has it. Again: changes only what differs. For operators.';
+    E'Registers the maintenance procedures with pg_cron, or says how to.\n'
+    'As jobs of the caller, if pg_cron is in this database; else it returns the commands to run in the database that has it. '
+    'A job of the same name keeps its schedule, its command and whether it is active; done says what differs. Without pg_cron '
+    'the system''s cron does as well: six CALLs, docs/operations.md has them. '
+    'For operators.\n'
+    'Results: job (its name), schedule (as of cron), command, done (what was done, or is to be done).';
 CREATE FUNCTION sec.what_there_is() RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -3127,13 +4667,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.destroy_everything(text) IS
-    'Destroys every card, transaction, setting and audit event of this database, archived months included, for good; returns what '
-    'is left to be run by hand. p_confirm is a sentence that says how much there is at this moment: any other text is refused with '
-    'the sentence in the detail. Refused also while anything that is not of mps depends on it. The server''s log gets a line. For '
-    'a superuser. Errors: INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT.';
+    E'Destroys every card, transaction, setting and audit event of this database for good.\n'
+    'Archived months included. p_confirm is a sentence that says how much there is at this moment: any other text is refused '
+    'with the sentence in the detail. Refused also while anything that is not of mps depends on it. The server''s log gets a '
+    'line. For a superuser.\n'
+    'Results: statement, remark (what is left to be run by hand, and why).\n'
+    'Errors: INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT.';
 CREATE FUNCTION sec.superseded_functions() RETURNS TABLE (was text, now text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('app.confirm_recharge(text,numeric,text,jsonb)', 'app.confirm_recharge(text,numeric,text,jsonb,text)')
+    VALUES ('app.confirm_recharge(text,numeric,text,jsonb)', 'app.confirm_recharge(text,numeric,text,jsonb,text)'),
+           ('app.set_card_expiry(uuid,text,timestamp with time zone,text)',
+            'app.set_card_expiry(uuid,text,timestamp with time zone,text,date)')
 $$;
 COMMENT ON FUNCTION sec.superseded_functions() IS
     'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by '
@@ -3145,6 +4689,7 @@ DECLARE
 BEGIN
     IF to_regnamespace('mps_compat') IS NULL THEN
         CREATE SCHEMA mps_compat;
+        PERFORM sec.strip_schema('mps_compat');
         COMMENT ON SCHEMA mps_compat IS 'MPS: functions as they were in earlier releases, for views and functions that still use them';
     END IF;
     IF (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'mps_compat') <> sec.owner() THEN
@@ -3154,18 +4699,23 @@ BEGIN
                      AND NOT coalesce((SELECT r.rolsuper OR r.oid = sec.owner() FROM pg_roles r WHERE r.oid = p.proowner), false)) THEN
             PERFORM sec.raise('STATUS_CONFLICT', 'the schema mps_compat holds objects that are not of mps: rename it');
         END IF;
-        PERFORM sec.strip_schema('mps_compat');
         EXECUTE format('ALTER SCHEMA mps_compat OWNER TO %s', sec.owner());
     END IF;
-    FOR v IN SELECT p.oid::regprocedure AS func FROM pg_proc p
-             WHERE p.pronamespace = 'mps_compat'::regnamespace AND p.proowner <> sec.owner()
+    FOR v IN SELECT p.oid::regprocedure AS func, p.proowner <> sec.owner() AS unowned, p.proacl IS NULL AS ungranted
+             FROM pg_proc p WHERE p.pronamespace = 'mps_compat'::regnamespace
     LOOP
-        EXECUTE format('ALTER FUNCTION %s OWNER TO %s', v.func, sec.owner());
+        IF v.unowned THEN
+            EXECUTE format('ALTER FUNCTION %s OWNER TO %s', v.func, sec.owner());
+        END IF;
+        -- Restored without privileges: then everybody may execute it. Those of the levels come back with the levels.
+        IF v.ungranted THEN
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', v.func);
+        END IF;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.install_compat() IS
-    'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it. Internal.';
+    'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it, which is not everybody''s to execute. Internal.';
 CREATE FUNCTION sec.forward_function(p_schema text, p_arguments text, p_types text[], p_like oid, p_to oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -3352,11 +4902,12 @@ BEGIN
     -- A grant inside CREATE EXTENSION counts as the extension's own and pg_dump leaves it out, also on what is no member. Ours
     -- are to be dumped like anybody's. From 17 on the server also notes which roles are in them, and keeps those from being dropped.
     FOR v IN
-        SELECT 'pg_namespace'::regclass AS classid, n.oid AS objid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec')
+        SELECT 'pg_namespace'::regclass AS classid, n.oid AS objid FROM pg_namespace n
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
         UNION ALL
         SELECT 'pg_class'::regclass, c.oid FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('app', 'audit', 'sec')
         UNION ALL
-        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec')
+        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec', 'mps_compat')
     LOOP
         DELETE FROM pg_init_privs i WHERE i.classoid = v.classid AND i.objoid = v.objid;
         DELETE FROM pg_shdepend d
