@@ -30,7 +30,7 @@ const TABLES: &str = "\
           SELECT i.inhrelid FROM pg_catalog.pg_inherits i \
           WHERE i.inhparent IN (pg_catalog.to_regclass('app.transactions'), pg_catalog.to_regclass('app.point_ledger'), \
                                 pg_catalog.to_regclass('audit.event_log'))) t (oid) \
-    JOIN pg_catalog.pg_class c ON c.oid = t.oid \
+    JOIN pg_catalog.pg_class c ON c.oid = t.oid AND (NOT c.relispartition OR c.relname ~ '_20[0-9]{4}$') \
     WHERE EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = pg_catalog.to_regclass('app.settings') AND i.indisprimary) \
     ORDER BY 2";
 

@@ -217,7 +217,6 @@ const NAMED: &[Case] = &[
     ("create publication own for table {now}", "publication own"),
     ("alter table {now} alter reason set default 'x'", "default of column reason"),
     ("grant select on {now} to stranger", "rights of stranger"),
-    ("alter table {now} force row level security", "forced row-level security"),
     (
         "create unique index own on {now} (id, created_at); alter table {now} replica identity using index own",
         "index app.own, replica identity",

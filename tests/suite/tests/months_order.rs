@@ -34,7 +34,8 @@ fn month_back(s: &Session, ago: u32) {
             update app.merchants set created_at = pg_temp.at(created_at);
             update app.idempotency_keys set ref_id = pg_temp.id(ref_id);
             update app.external_orders set tx_id = pg_temp.id(tx_id) where tx_id > 0;
-            update app.pending_recharges set tx_id = pg_temp.id(tx_id);
+            -- What waits was counted anew where it was moved to.
+            delete from app.pending_recharges r where not exists (select from app.transactions t where t.id = r.tx_id);
             update app.transaction_compensations set compensation_tx_no = pg_temp.no(compensation_tx_no), tx_no = pg_temp.no(tx_no),
                 created_at = pg_temp.at(created_at);
             for v_log in select relid from pg_partition_tree('audit.event_log') loop
