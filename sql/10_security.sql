@@ -50,6 +50,11 @@ CREATE FUNCTION sec.config_changed() RETURNS trigger
 COMMENT ON FUNCTION sec.config_changed() IS
     'Trigger: makes every backend read settings and levels anew once the change commits. Internal.';
 
+CREATE FUNCTION sec.business_day_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'business_day_changed_trigger_wrapper';
+COMMENT ON FUNCTION sec.business_day_changed() IS
+    'Trigger: has app.business_day_rules follow the settings, from the next business day on. Internal.';
+
 CREATE FUNCTION sec.require_operator() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'require_operator_wrapper';
 COMMENT ON FUNCTION sec.require_operator() IS

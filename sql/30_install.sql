@@ -75,7 +75,10 @@ BEGIN
             key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
             CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
             max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000),
-            signup_anonymous      boolean       NOT NULL DEFAULT false
+            signup_anonymous      boolean       NOT NULL DEFAULT false,
+            business_time_zone    text          NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
+            business_day_starts_at time         NOT NULL DEFAULT '00:00'
+                CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0)
         );
         COMMENT ON TABLE app.settings IS
             'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
@@ -93,6 +96,9 @@ BEGIN
         COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
         COMMENT ON COLUMN app.settings.signup_anonymous IS
             'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
+        COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
+        COMMENT ON COLUMN app.settings.business_day_starts_at IS
+            'The time at which a business day begins. A change of either counts from the next day on (app.business_day_rules).';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN
@@ -262,7 +268,7 @@ BEGIN
             -- library asserts the same things before it writes, and the books are verified.
         ) PARTITION BY RANGE (created_at);
         CREATE INDEX transactions_member_id_idx ON app.transactions (member_id, created_at) WHERE member_id IS NOT NULL;
-        CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, created_at) WHERE merchant_id IS NOT NULL;
+        CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, posted_at);
         CREATE INDEX transactions_processing_idx ON app.transactions (created_at) WHERE status = 'processing';
         COMMENT ON TABLE app.transactions IS
             'Every payment, refund, recharge and adjustment, by month of created_at (UTC). Each partition has its own primary key '
@@ -454,6 +460,8 @@ BEGIN
     PERFORM sec.install_grants();
     PERFORM sec.install_compat();
     PERFORM sec.install_books();
+    PERFORM sec.install_days();
+    PERFORM sec.install_closing();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
     -- The grants on what was there, also where it was restored without owners, are not ours to take back.

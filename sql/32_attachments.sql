@@ -63,6 +63,9 @@ BEGIN
         SELECT * FROM (VALUES
             ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
             ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+            ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed'),
             -- What a subscription applies fires triggers for rows only.
             ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
             ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
@@ -134,9 +137,9 @@ BEGIN
             FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
         COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
         COMMENT ON VIEW app.v_usage_logs IS
-            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
-            'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
-            'archived; a condition on created_at leaves the other months out.';
+            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
+            'that a constant condition on created_at names, without one every month that is not archived; for a page, '
+            'app.usage_page() costs the page.';
         PERFORM sec.strip_grants('app.v_usage_logs');
     END IF;
     FOR v IN SELECT c.oid::regclass AS view

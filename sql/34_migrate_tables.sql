@@ -38,6 +38,7 @@ BEGIN
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
         PERFORM sec.migrate_recharges();
         PERFORM sec.migrate_signup();
+        PERFORM sec.migrate_days();
         PERFORM sec.migrate_views_3();
         PERFORM sec.migrate_comments_3();
     END IF;
@@ -199,6 +200,10 @@ BEGIN
             -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
             FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
     ALTER EXTENSION mps DROP VIEW app.v_usage_logs;
+    COMMENT ON VIEW app.v_usage_logs IS
+            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
+            'that a constant condition on created_at names, without one every month that is not archived; for a page, '
+            'app.usage_page() costs the page.';
     COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
 END
 $$;

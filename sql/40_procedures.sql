@@ -103,6 +103,7 @@ BEGIN
     IF NOT v_done THEN
         RAISE WARNING 'mps: whether the next month can be made was not tried out: in 5 tries a lock was not to be had';
     END IF;
+    CALL app.close_months();
     PERFORM sec.job_batch('maintain_partitions', 0, false);
     COMMIT;
 END
@@ -110,7 +111,7 @@ $$;
 COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
     E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
     'Tries out whether the next one could be made and written to, for app.health(); gives months made before the settings that the '
-    'present one has got since. Charges go on meanwhile. Errors: STATUS_CONFLICT where a lock was not to be had in 20 tries.';
+    'present one has got since. Also closes the months that are over (app.close_months). Charges go on meanwhile. Errors: STATUS_CONFLICT where a lock was not to be had in 20 tries.';
 
 CREATE FUNCTION sec.check_months_ahead(p_months_ahead integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -258,7 +259,7 @@ COMMENT ON FUNCTION app.migrate() IS
 
 CREATE FUNCTION sec.end_of_business_day(p_day date) RETURNS timestamptz
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT (p_day + 1)::timestamp AT TIME ZONE 'UTC'
+    SELECT app.business_day_start(p_day + 1)
 $$;
 COMMENT ON FUNCTION sec.end_of_business_day(date) IS
     'The moment at which a business day is over. Internal: app.set_card_expiry() calls it.';

@@ -1,6 +1,6 @@
 -- Proof that the books hold: app.verify_books(), and what it, the seals and the archive need in tables.
 
--- Tables, trigger and view of books, seals and archive that are missing; sec.install() calls it before it hands out ownership and
+-- Tables and trigger of books, seals and archive that are missing; sec.install() calls it before it hands out ownership and
 -- row-level security. What DROP EXTENSION ... CASCADE takes (the trigger) is looked for by itself.
 CREATE FUNCTION sec.install_books() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
@@ -54,30 +54,6 @@ BEGIN
         CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.seals
             FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only();
         ALTER TABLE audit.seals ENABLE ALWAYS TRIGGER append_only;
-    END IF;
-    IF to_regclass('app.v_reconciliation') IS NULL THEN
-        CREATE VIEW app.v_reconciliation WITH (security_invoker = true) AS
-            SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
-                   x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
-                   x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
-            FROM (SELECT (t.posted_at AT TIME ZONE 'UTC')::date AS day, t.merchant_id, t.payment_method::text AS payment_method,
-                         count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
-                         count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
-                         count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
-                         count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
-                  FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
-                 LEFT JOIN app.merchants m ON m.id = x.merchant_id;
-        COMMENT ON VIEW app.v_reconciliation IS
-            'Completed transactions by day, merchant and payment method: counts and totals in currency units, as far as the reader '
-            'may see transactions. Archived months are not in it.';
-        COMMENT ON COLUMN app.v_reconciliation.day IS 'The UTC date of posted_at.';
-        COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
-        COMMENT ON COLUMN app.v_reconciliation.net IS
-            'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
     END IF;
 END
 $install$;

@@ -5,7 +5,9 @@ CREATE FUNCTION sec.superseded_functions() RETURNS TABLE (was text, now text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.confirm_recharge(text,numeric,text,jsonb)', 'app.confirm_recharge(text,numeric,text,jsonb,text)'),
            ('app.set_card_expiry(uuid,text,timestamp with time zone,text)',
-            'app.set_card_expiry(uuid,text,timestamp with time zone,text,date)')
+            'app.set_card_expiry(uuid,text,timestamp with time zone,text,date)'),
+           ('app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer)',
+            'app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer,date)')
 $$;
 COMMENT ON FUNCTION sec.superseded_functions() IS
     'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by '

@@ -4,6 +4,7 @@
 
 pub mod bucket;
 pub mod card;
+pub mod day;
 pub mod jsonb;
 pub mod limits;
 pub mod money;

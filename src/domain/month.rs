@@ -24,6 +24,11 @@ impl Month {
         Month::from_yymm(((year - 2000) * 100 + month) as u16)
     }
 
+    /// The month that holds a moment; for one before or after all of them, the first or the last.
+    pub fn nearest(pg_micros: i64) -> Month {
+        Month::of(pg_micros).unwrap_or(Month(if pg_micros < 0 { 1 } else { 9912 }))
+    }
+
     pub const fn yymm(self) -> u16 {
         self.0
     }
@@ -49,6 +54,12 @@ impl Month {
     /// The first microsecond of the month, in Postgres's microseconds since 2000-01-01 UTC.
     pub fn starts_at(self) -> i64 {
         (days(self.year(), self.month()) - EPOCH_DAYS) * DAY_MICROS
+    }
+
+    /// The first microsecond after it.
+    pub fn ends_at(self) -> i64 {
+        let (year, month) = if self.month() == 12 { (self.year() + 1, 1) } else { (self.year(), self.month() + 1) };
+        (days(year, month) - EPOCH_DAYS) * DAY_MICROS
     }
 
     pub fn previous(self) -> Option<Month> {
@@ -108,6 +119,8 @@ mod tests {
     fn knows_the_turns() {
         assert_eq!(Month::of(0).unwrap().yymm(), 1);
         assert_eq!(Month::of(-1), None);
+        assert_eq!(Month::nearest(i64::MIN), Month::from_yymm(1).unwrap());
+        assert_eq!(Month::nearest(i64::MAX), Month::from_yymm(9912).unwrap());
         let nov = Month::from_yymm(2611).unwrap();
         assert_eq!(Month::of(nov.starts_at()), Some(nov));
         assert_eq!(Month::of(nov.starts_at() - 1), Month::from_yymm(2610));
@@ -133,6 +146,7 @@ mod tests {
             if let Some(before) = m.previous() {
                 prop_assert_eq!(Month::of(m.starts_at() - 1), Some(before));
                 prop_assert!(before.starts_at() < m.starts_at());
+                prop_assert_eq!(before.ends_at(), m.starts_at());
             }
         }
     }

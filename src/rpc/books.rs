@@ -78,7 +78,7 @@ pub fn try_post(call: &Call, card: &mut Card, tx: &mut Tx, spend_code: bool) -> 
     if !cards::save(call.db, card, spend_code)? {
         return Ok(Outcome::CardChanged);
     }
-    transactions::insert(call.db, tx);
+    transactions::insert(call.db, tx)?;
     if tx.points_earned != 0 {
         record_points(call, card, tx.points_earned, Some(&tx.tx_no()), tx.reason.as_deref());
     }

@@ -2,15 +2,13 @@
 
 use super::merchant_charge_by_qr::operated_merchant;
 use super::statement::shown;
-use super::{args, read};
-use crate::error::{Error, Token, ensure};
-use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
-use crate::store::{months, transactions};
-use mps_domain::month::Month;
+use super::{Call, args, read};
+use crate::error::{Error, Result, Token, ensure};
+use crate::store::months::Holder;
+use crate::store::transactions::{Place, Tx};
+use crate::store::types::{Day, NumericOut, RawJsonb, Text, Timestamp, Uuid};
+use crate::store::{days, late, months, transactions};
 use pgrx::prelude::*;
-
-/// How far the clock may have been set back since the newest row was written.
-const CLOCK_MARGIN_MICROS: i64 = 24 * 3_600 * 1_000_000;
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
@@ -20,6 +18,7 @@ fn merchant_statement(
     p_to: Option<Timestamp>,
     p_before: Option<Text>,
     p_limit: Option<i32>,
+    p_day: Option<Day>,
 ) -> TableIterator<
     'static,
     (
@@ -41,16 +40,15 @@ fn merchant_statement(
         name!(external_order_id, Option<String>),
         name!(processed_by, Option<Uuid>),
         name!(created_at, Timestamp),
+        name!(posted_at, Option<Timestamp>),
+        name!(business_day, Day),
     ),
 > {
     let page = read(|call| {
         let merchant = operated_merchant(call, p_merchant_code)?;
         let limit = args::page_rows(p_limit)?;
-        let from = p_from.unwrap_or(Timestamp(i64::MIN));
-        let to = p_to.unwrap_or(Timestamp(i64::MAX));
-        if from > to {
-            return Err(Error::new(Token::InvalidArgument, "p_from is after p_to"));
-        }
+        let (from, to) = period(call, p_from, p_to, p_day)?;
+        let end = Place { at: to, id: i64::MIN };
         let before = match args::optional_tx_number(p_before, "p_before")? {
             None => None,
             Some((tx_type, id)) => {
@@ -58,33 +56,19 @@ fn merchant_statement(
                 let tx = transactions::find(call.db, id)
                     .filter(|tx| tx.tx_type == tx_type && tx.merchant_id == Some(merchant.id))
                     .ok_or(Token::TxNotFound)?;
-                Some((tx.created_at, tx.id))
+                Some(tx.place())
             }
         };
-        let newest = before.map(|(_, id)| id.month());
-        // Nothing of a merchant is older than the merchant.
-        let from = from.max(merchant.created_at);
-        let oldest = Month::of(from.0);
-        let mut page = Vec::new();
-        // Months are made ahead; nothing is in those that have not begun.
-        let to = to.min(Timestamp(call.at.0 + CLOCK_MARGIN_MICROS));
-        for month in months::all(call.db) {
-            if newest.is_some_and(|n| month > n) || month.starts_at() >= to.0 {
-                continue;
-            }
-            let wanted = limit - page.len() as i64;
-            if wanted <= 0 || oldest.is_some_and(|o| month < o) {
-                break;
-            }
-            page.extend(transactions::of_merchant(call.db, month, merchant.id, from, to, before, wanted));
-        }
-        // Nothing here, but something may be in a month that is archived: say so rather than "nothing".
-        if page.is_empty() && before.is_none() && from < to && months::any_archived(call.db, from, to) {
+        let page = lines(call, merchant.id, from, before.map_or(end, |b| b.min(end)), limit);
+        // Nothing here, but something may be in a month that is archived: say so rather than "nothing". Of a merchant that is new
+        // nothing is.
+        let of_merchant = from.max(merchant.created_at);
+        if page.is_empty() && before.is_none() && of_merchant < to && months::any_archived(call.db, of_merchant, to) {
             return Err(Error::new(Token::Archived, "part of the period is archived"));
         }
-        Ok(page)
+        page.into_iter().map(|tx| Ok((days::of(call.db, tx.place().at)?, tx))).collect::<Result<Vec<_>>>()
     });
-    TableIterator::new(page.into_iter().map(|tx| {
+    TableIterator::new(page.into_iter().map(|(day, tx)| {
         (
             tx.id.raw(),
             tx.tx_no(),
@@ -104,6 +88,55 @@ fn merchant_statement(
             tx.external_order_id,
             tx.processed_by,
             tx.created_at,
+            tx.posted_at,
+            day,
         )
     }))
+}
+
+/// The moments that are asked for: a range, or a day.
+fn period(
+    call: &Call,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    day: Option<Day>,
+) -> Result<(Timestamp, Timestamp)> {
+    if let Some(day) = day {
+        if from.is_some() || to.is_some() {
+            return Err(Error::new(Token::InvalidArgument, "p_day and p_from or p_to are not given together"));
+        }
+        return days::bounds(call.db, day);
+    }
+    let (from, to) = (from.unwrap_or(Timestamp(i64::MIN)), to.unwrap_or(Timestamp(i64::MAX)));
+    if from > to {
+        return Err(Error::new(Token::InvalidArgument, "p_from is after p_to"));
+    }
+    Ok((from, to))
+}
+
+/// The newest lines of a merchant from a moment to before a place: those of the months that were posted in them, and what was
+/// posted in another month than it was asked for in.
+fn lines(call: &Call, merchant: i32, from: Timestamp, before: Place, limit: i64) -> Vec<Tx> {
+    let mut page = Vec::new();
+    for month in months::holding(call.db, Holder::Merchant(merchant), call.month, from, before.at) {
+        let wanted = limit - page.len() as i64;
+        if wanted <= 0 {
+            break;
+        }
+        page.extend(transactions::of_merchant(call.db, month, merchant, from, before, wanted));
+    }
+    let mut late = late::of_merchant(call.db, merchant, from, before, limit).into_iter().peekable();
+    let mut lines = Vec::new();
+    let mut page = page.into_iter().peekable();
+    while lines.len() < limit as usize {
+        let next_late = late.next_if(|l| page.peek().is_none_or(|tx: &Tx| tx.place() < *l));
+        match next_late {
+            Some(place) => lines.extend(late::find(call.db, place)),
+            None => match page.next() {
+                Some(tx) => lines.push(tx),
+                None => break,
+            },
+        }
+    }
+    lines
 }

@@ -10,6 +10,7 @@ mod statement;
 mod adjust_points;
 mod balance_as_of;
 mod bucket_of;
+mod business_day;
 mod card_statement;
 mod compensate_tx;
 mod confirm_recharge;
@@ -37,6 +38,8 @@ mod shown_tag;
 mod tx_by_no;
 mod uid;
 mod update_settings;
+mod usage;
+mod usage_page;
 mod user_recharge_enterprise_card_admin;
 mod user_recharge_personal_card;
 

@@ -152,7 +152,7 @@ pub fn record(
         if transactions::pending_count(call.db, card.id, most) >= most {
             return Err(Error::new(Token::TooManyPending, format!("{most} recharges of the card wait already")));
         }
-        transactions::insert_pending(call.db, &tx);
+        transactions::insert_pending(call.db, &tx)?;
         // So that whoever closes the card on an older snapshot fails to serialise instead of missing what is pending.
         cards::touch(call.db, card.card_type, card.id);
         call.audit(

@@ -2,6 +2,7 @@
 
 use super::{args, write};
 use crate::error::{Error, Result, Token};
+use crate::store::days;
 use crate::store::settings::{self, Changes};
 use crate::store::types::{JsonbArg, RawJsonb};
 use mps_domain::money::{MONEY_SCALE, Money};
@@ -33,6 +34,14 @@ fn update_settings(p_settings: Option<JsonbArg>) -> RawJsonb {
         let given: Map<String, Value> = serde_json::from_str(&given.to_text())
             .map_err(|_| Error::new(Token::InvalidArgument, "p_settings is nested too deeply"))?;
         let changes = read_changes(&given)?;
+        if let Some(zone) = &changes.business_time_zone
+            && !days::is_time_zone(call.db, zone)
+        {
+            return Err(refused(
+                "business_time_zone",
+                "is a name of the server's pg_timezone_names, such as Asia/Shanghai, and no abbreviation",
+            ));
+        }
         call.open_month_for_settings()?;
         settings::lock(call.db);
         call.after_waiting()?;
@@ -79,6 +88,11 @@ fn read_changes(given: &Map<String, Value>) -> Result<Changes> {
                 changes.signup_anonymous = Some(value.as_bool().ok_or_else(|| refused(name, "is true or false"))?)
             }
             "max_pending_recharges" => changes.max_pending_recharges = Some(whole(name, value, MAX_PENDING_RECHARGES)?),
+            "business_time_zone" => {
+                let zone = value.as_str().ok_or_else(|| refused(name, "is the name of a time zone"))?;
+                changes.business_time_zone = Some(zone.to_owned());
+            }
+            "business_day_starts_at" => changes.business_day_starts_at = Some(minute_of_day(name, value)?),
             _ => return Err(unknown(name)),
         }
     }
@@ -102,6 +116,16 @@ fn whole(name: &str, value: &Value, bounds: RangeInclusive<i64>) -> Result<i32> 
         .filter(|v| bounds.contains(v))
         .and_then(|v| i32::try_from(v).ok())
         .ok_or_else(|| refused(name, &format!("is a whole number from {} to {}", bounds.start(), bounds.end())))
+}
+
+/// A time of day in whole minutes, `HH:MM` (or, as it is shown, with `:00` behind).
+fn minute_of_day(name: &str, value: &Value) -> Result<String> {
+    let text = value.as_str().unwrap_or_default();
+    let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u8>().ok()).flatten();
+    let parts: Vec<&str> = text.split(':').collect();
+    let is_minute = matches!(parts[..], [hour, minute] | [hour, minute, "00"]
+        if hour.len() == 2 && minute.len() == 2 && number(hour).is_some_and(|h| h < 24) && number(minute).is_some_and(|m| m < 60));
+    if is_minute { Ok(text.to_owned()) } else { Err(refused(name, "is a time from 00:00 to 23:59, in whole minutes")) }
 }
 
 /// A number, or a text of one, read exactly: never by way of a float.

@@ -203,6 +203,11 @@ pub fn personal_of(db: &Db, member: Uuid) -> Option<Card> {
     )
 }
 
+/// All personal cards that a member has or had.
+pub fn all_personal_of(db: &Db, member: Uuid) -> Vec<Card> {
+    db.rows(select_personal!("WHERE c.member_id = $1"), &[p(member)], personal)
+}
+
 /// A personal card and then its member's status, without a lock: [`save`] succeeds only if nothing about the card has changed
 /// since, and nobody is about to change it. Whatever takes the right to pay away (freezing, replacing, suspending the member) changes the card's row.
 pub fn peek_payer(db: &Db, id: Uuid) -> Option<(Card, Option<MemberStatus>)> {

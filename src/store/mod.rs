@@ -14,12 +14,14 @@ macro_rules! listed {
 pub mod audit;
 pub mod cache;
 pub mod cards;
+pub mod days;
 #[allow(unsafe_code)]
 pub mod ddl;
 #[allow(unsafe_code)]
 mod direct;
 pub mod keys;
 mod labels;
+pub mod late;
 pub mod members;
 pub mod merchants;
 pub mod months;

@@ -3,6 +3,7 @@
 
 use super::types::{Timestamp, Uuid};
 use mps_domain::bucket::{self, Bucket};
+use pgrx::IntoDatum;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, CString, c_char, c_int};
 
@@ -10,6 +11,21 @@ use std::ffi::{CStr, CString, c_char, c_int};
 pub fn now() -> Timestamp {
     // SAFETY: reads the clock.
     Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
+}
+
+/// When the statement of the client began that is running.
+pub fn statement_began() -> Timestamp {
+    // SAFETY: reads a backend-local variable.
+    Timestamp(unsafe { pg_sys::GetCurrentStatementStartTimestamp() })
+}
+
+/// The moment at which the clocks of a zone, by its name, show a time (in microseconds since 2000-01-01 00:00). A time that does
+/// not exist is read by the offset before the turn, one that exists twice by the one after it. An unknown zone is an error.
+pub fn moment_of(zone: &str, local: i64) -> Timestamp {
+    let arguments = [zone.into_datum(), Some(pg_sys::Datum::from(local))];
+    // SAFETY: the arguments are those of timezone(text, timestamp).
+    let moment = unsafe { pgrx::direct_function_call::<i64>(pg_sys::timestamp_zone, &arguments) };
+    Timestamp(moment.expect("of what is not NULL"))
 }
 
 /// Bytes from the server's strong source of randomness.

@@ -5,6 +5,7 @@ use super::types::{Day, RawJsonb, Timestamp};
 use super::{cache, server};
 use crate::error::{Error, Result, Token};
 use mps_domain::money::{Discount, Money};
+use mps_domain::month::Month;
 use mps_domain::numeric;
 use mps_domain::tier::Level;
 use rust_decimal::Decimal;
@@ -27,6 +28,8 @@ pub struct Config {
     pub key_retention_days: i32,
     pub max_pending_recharges: i32,
     pub signup_anonymous: bool,
+    /// Who writes into this month or an older one notes it; see `app.closed_months`.
+    pub closed_through: Option<Month>,
     pub levels: Vec<Level>,
 }
 
@@ -64,7 +67,8 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
         .row(
             "SELECT s.qr_ttl_seconds, s.qr_single_use, s.points_per_unit, s.max_amount, s.max_balance, \
                     s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days, s.max_pending_recharges, \
-                    s.signup_anonymous FROM app.settings s",
+                    s.signup_anonymous, (SELECT pg_catalog.to_char(c.noted_through, 'YYMM')::smallint FROM app.closed_months c) \
+             FROM app.settings s",
             &[],
             |r| Config {
                 qr_ttl_seconds: r.get(1),
@@ -80,6 +84,7 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
                 key_retention_days: r.get(8),
                 max_pending_recharges: r.get(9),
                 signup_anonymous: r.get(10),
+                closed_through: r.opt::<i16>(11).and_then(|yymm| Month::from_yymm(yymm.unsigned_abs())),
                 levels: Vec::new(),
             },
         )
@@ -133,6 +138,9 @@ pub struct Changes {
     pub key_retention_days: Option<i32>,
     pub max_pending_recharges: Option<i32>,
     pub signup_anonymous: Option<bool>,
+    pub business_time_zone: Option<String>,
+    /// As `HH:MM`.
+    pub business_day_starts_at: Option<String>,
 }
 
 /// Under a stricter isolation level: fails to serialise if the settings have changed since the snapshot.
@@ -150,7 +158,9 @@ pub fn update(db: &Db, c: Changes) {
                 max_balance = coalesce($5, max_balance), recharge_confirmation = coalesce($6, recharge_confirmation), \
                 recharge_ttl_minutes = coalesce($7, recharge_ttl_minutes), key_retention_days = coalesce($8, key_retention_days), \
                 max_pending_recharges = coalesce($9, max_pending_recharges), \
-                signup_anonymous = coalesce($10, signup_anonymous)",
+                signup_anonymous = coalesce($10, signup_anonymous), \
+                business_time_zone = coalesce($11, business_time_zone), \
+                business_day_starts_at = coalesce($12::time, business_day_starts_at)",
         &[
             p(c.qr_ttl_seconds),
             p(c.qr_single_use),
@@ -162,6 +172,8 @@ pub fn update(db: &Db, c: Changes) {
             p(c.key_retention_days),
             p(c.max_pending_recharges),
             p(c.signup_anonymous),
+            p(c.business_time_zone),
+            p(c.business_day_starts_at),
         ],
     );
 }

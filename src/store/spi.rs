@@ -1,7 +1,7 @@
 //! Statements, each prepared once per backend and kept. A statement's text is a constant of the module that uses it; its
 //! parameter types are those of its first use, and result columns are checked against the Rust type when read.
 
-use super::direct::{self, Access, Change, Found, Inserted, Path, Table, Unique, Updated};
+use super::direct::{self, Access, Change, Found, Inserted, Path, Series, Span, Table, Unique, Updated};
 use super::row::{Row, RowVersion};
 use super::types::ToColumn;
 use super::{months, server, shadows};
@@ -174,6 +174,12 @@ impl Db {
             Found::Nothing => None,
             Found::ByStatement => self.execute(Sql::Find { path, lock: false }, month, key, read).0.pop(),
         }
+    }
+
+    /// Reads the newest rows of a series in a month, until `take` wants no more, for a function that only reads. `false`: a statement
+    /// must do it.
+    pub fn newest(&self, series: &Series, month: Month, of: Param, span: Span, take: impl FnMut(&Row) -> bool) -> bool {
+        self.read_only && direct::newest(series, month, of, span, take)
     }
 
     /// As [`Db::find`], locked (FOR NO KEY UPDATE) until the transaction ends, and as it is then.

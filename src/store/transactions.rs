@@ -2,8 +2,10 @@
 //! id names, never through the parent: one lock and one probe whatever the number of months.
 
 use super::cache::{self, Sequence};
-use super::direct::{Change, Path, Table};
+use super::direct::{Change, Path, Series, Span, Table};
 use super::labels;
+use super::late;
+use super::months;
 use super::row::{Row, RowVersion};
 use super::spi::{Db, Param, kept_from_being_written, p};
 use super::types::{RawJsonb, Timestamp, Uuid};
@@ -176,11 +178,11 @@ pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
 }
 
 /// Inserts a recharge that waits for its money, and counts it among its card's.
-pub fn insert_pending(db: &Db, tx: &Tx) {
+pub fn insert_pending(db: &Db, tx: &Tx) -> Result<()> {
     assert!(tx.tx_type == TxType::Recharge && tx.status == TxStatus::Processing);
     // First: where the row goes by the statement, a trigger counts what is not counted.
     db.run_once("INSERT INTO app.pending_recharges (tx_id, card_id) VALUES ($1, $2)", &[p(tx.id.raw()), p(tx.card_id)]);
-    insert(db, tx);
+    insert(db, tx)
 }
 
 /// How many recharges of a card wait for their money; no more than `enough` are looked at.
@@ -203,7 +205,7 @@ fn no_longer_pending(db: &Db, id: TxId) {
     }
 }
 
-pub fn insert(db: &Db, tx: &Tx) {
+pub fn insert(db: &Db, tx: &Tx) -> Result<()> {
     // What the table has no CHECKs for.
     assert!(!tx.final_amount.is_zero() && (tx.final_amount.is_positive() || tx.tx_type == TxType::Adjustment));
     assert_eq!(tx.status == TxStatus::Completed, tx.card_seq.is_some() && tx.posted_at.is_some());
@@ -245,6 +247,9 @@ pub fn insert(db: &Db, tx: &Tx) {
             p(tx.tag.clone()),
         ],
     );
+    late::note(db, tx);
+    let company_user = tx.member_id.filter(|_| tx.card_type == CardType::Enterprise);
+    months::note_writer(db, tx.id.month(), tx.merchant_id, company_user)
 }
 
 /// Notes a refund on its payment, which is locked: the new sum, and the refund as head of the chain.
@@ -287,7 +292,9 @@ pub fn complete(db: &Db, tx: &mut Tx) -> Result<()> {
         ("gateway_trade_no", p(tx.gateway_trade_no.as_deref())),
         ("payment_method", label(db, "app.pay_method", tx.payment_method.label())),
     ];
-    update_locked(db, tx, changes)
+    update_locked(db, tx, changes)?;
+    late::note(db, tx);
+    Ok(())
 }
 
 /// Ends a recharge that was waiting, and is locked, without money.
@@ -372,29 +379,128 @@ pub fn link(db: &Db, id: TxId) -> Option<Link> {
     })
 }
 
-/// The newest movements of a merchant in one month, at or after `from`, before `to`, and below (`before_at`, `before_id`).
-pub fn of_merchant(
+/// Where a transaction stands among a merchant's: by when it was posted, or asked for where it is not posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub at: Timestamp,
+    pub id: i64,
+}
+
+impl Tx {
+    pub fn place(&self) -> Place {
+        Place { at: self.posted_at.unwrap_or(self.created_at), id: self.id.raw() }
+    }
+}
+
+static OF_MERCHANT: Series = Series { table: &TABLE, of: "merchant_id", by: "posted_at" };
+
+/// The newest lines of a merchant in one month, at or after `from` and before a place: what was asked for in the month and posted
+/// in it, or not at all.
+pub fn of_merchant(db: &Db, month: Month, merchant: i32, from: Timestamp, before: Place, limit: i64) -> Vec<Tx> {
+    let from = from.max(Timestamp(month.starts_at()));
+    // What stands at the end itself is not of the month.
+    let end = Place { at: Timestamp(month.ends_at()), id: i64::MIN };
+    let before = before.min(end);
+    let limit = usize::try_from(limit).expect("the rows of a page");
+    let mut page: Vec<Tx> = Vec::new();
+    // Those of the same moment as the last one in the order of their ids.
+    let posted = db.newest(&OF_MERCHANT, month, p(merchant), Span::Moments(from, before.at), |r| {
+        let at = r.get::<Timestamp>(3);
+        let more = page.len() < limit || page.last().is_some_and(|last| last.place().at == at);
+        if more && (Place { at, id: r.get(1) }) < before {
+            page.push(read(r));
+        }
+        more
+    });
+    let waiting = posted
+        && db.newest(&OF_MERCHANT, month, p(merchant), Span::Never, |r| {
+            let place = Place { at: r.get(2), id: r.get(1) };
+            if from <= place.at && place < before {
+                page.push(read(r));
+            }
+            true
+        });
+    if !waiting {
+        page = of_merchant_by_statement(db, month, merchant, from, before, limit as i64);
+    }
+    page.sort_unstable_by_key(|tx| std::cmp::Reverse(tx.place()));
+    page.truncate(limit);
+    page
+}
+
+static OF_MEMBER: Series = Series { table: &TABLE, of: "member_id", by: "created_at" };
+
+/// What a member did with some cards in one month before a place, the newest first: posted in it.
+pub fn of_member(db: &Db, month: Month, member: Uuid, cards: &[Uuid], before: Place) -> Vec<Tx> {
+    let before = before.min(Place { at: Timestamp(month.ends_at()), id: i64::MIN });
+    let start = Timestamp(month.starts_at());
+    let mut lines: Vec<Tx> = Vec::new();
+    let mut take = |tx: Tx| {
+        let posted = tx.posted_at.is_some_and(|at| at >= start);
+        if posted && tx.place() < before && cards.contains(&tx.card_id) {
+            lines.push(tx);
+        }
+    };
+    let span = Span::Moments(start, before.at);
+    let done = db.newest(&OF_MEMBER, month, p(member), span, |r| {
+        take(read(r));
+        true
+    });
+    if !done {
+        db.rows_in(
+            month,
+            columns!(
+                "SELECT ",
+                "FROM app.transactions_{m} t WHERE t.member_id = $1 AND t.created_at >= $2 AND t.created_at <= $3"
+            ),
+            &[p(member), p(start), p(before.at)],
+            |r| take(read(r)),
+        );
+    }
+    lines.sort_unstable_by_key(|tx| std::cmp::Reverse(tx.place()));
+    lines
+}
+
+/// The recharges of a card that wait for their money.
+pub fn pending_of(db: &Db, card: Uuid) -> Vec<Tx> {
+    let ids =
+        db.rows("SELECT r.tx_id FROM app.pending_recharges r WHERE r.card_id = $1", &[p(card)], |r| r.get::<i64>(1));
+    ids.into_iter().filter_map(|id| TxId::from_raw(id).and_then(|id| find(db, id))).collect()
+}
+
+fn of_merchant_by_statement(
     db: &Db,
     month: Month,
     merchant: i32,
     from: Timestamp,
-    to: Timestamp,
-    before: Option<(Timestamp, TxId)>,
+    before: Place,
     limit: i64,
 ) -> Vec<Tx> {
-    let (before_at, before_id) = before.map_or((to, i64::MAX), |(at, id)| (at.min(to), id.raw()));
-    db.rows_in(
+    let args = [p(merchant), p(from), p(before.at), p(before.id), p(limit)];
+    let posted = db.rows_in(
         month,
         columns!(
             "SELECT ",
             "FROM app.transactions_{m} t \
-             WHERE t.merchant_id = $1 AND t.created_at >= $2 AND t.created_at < $3 AND t.created_at <= $4 \
-                   AND (t.created_at < $4 OR t.id < $5) \
-             ORDER BY t.created_at DESC, t.id DESC LIMIT $6"
+             WHERE t.merchant_id = $1 AND t.posted_at >= $2 AND t.posted_at <= $3 AND (t.posted_at < $3 OR t.id < $4) \
+             ORDER BY t.posted_at DESC, t.id DESC LIMIT $5"
         ),
-        &[p(merchant), p(from), p(to), p(before_at), p(before_id), p(limit)],
+        &args,
         read,
-    )
+    );
+    let waiting = db.rows_in(
+        month,
+        columns!(
+            "SELECT ",
+            "FROM app.transactions_{m} t \
+             WHERE t.merchant_id = $1 AND t.posted_at IS NULL AND t.created_at >= $2 AND t.created_at <= $3 \
+                   AND (t.created_at < $3 OR t.id < $4) \
+             ORDER BY t.created_at DESC, t.id DESC LIMIT $5"
+        ),
+        &args,
+        read,
+    );
+    posted.into_iter().chain(waiting).collect()
 }
 
 /// One manual correction, beside its movement.

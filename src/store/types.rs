@@ -39,9 +39,9 @@ impl IntoDatum for Timestamp {
 
 impl_sql_translatable!(Timestamp, "timestamp with time zone");
 
-/// A day of the calendar, in no zone: days since 2000-01-01, as the server keeps them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Day(i32);
+/// A day of the calendar, in no zone: days since 2000-01-01, as the server keeps them. The infinities are its two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(pub i32);
 
 impl Day {
     /// Whether it is one of the years 2000 to 9999.
@@ -150,7 +150,7 @@ macro_rules! from_columns {
 }
 
 to_columns!(bool, i16, i32, i64, &str, String, &[u8], Uuid, Timestamp, Day, RawJsonb);
-from_columns!(bool, i16, i32, i64, Oid, String, Vec<u8>, Uuid, Timestamp, NumericArg, RawJsonb);
+from_columns!(bool, i16, i32, i64, Oid, String, Vec<u8>, Uuid, Timestamp, Day, NumericArg, RawJsonb);
 
 impl<T: ToColumn> ToColumn for Option<T> {
     const MODIFIER: i32 = T::MODIFIER;
@@ -396,7 +396,7 @@ macro_rules! results {
 }
 
 arguments!(Timestamp, Day, NumericArg, RawJsonb, JsonbArg, Text<'fcx>);
-results!(Timestamp, NumericOut, RawJsonb);
+results!(Timestamp, Day, NumericOut, RawJsonb);
 
 /// Copies the content of a varlena, detoasted.
 ///

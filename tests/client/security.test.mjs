@@ -8,14 +8,14 @@ import { books, psql, psqlError } from './lib/psql.mjs';
 
 // The contract's lists; what the database grants is compared with them.
 const clientRpcs = [
-  'balance_as_of', 'bucket_of_card', 'bucket_of_code', 'bucket_of_tx',
+  'balance_as_of', 'bucket_of_card', 'bucket_of_code', 'bucket_of_tx', 'business_day', 'business_day_start',
   'card_statement', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
   'merchant_charge_by_qr', 'merchant_refund_tx', 'merchant_statement', 'register_member', 'remove_merchant_user',
   'rotate_card_qr', 'set_card_status', 'set_merchant_user', 'tx_by_no', 'user_recharge_enterprise_card_admin',
-  'user_recharge_personal_card',
+  'usage_page', 'user_recharge_personal_card',
 ];
 const backendRpcs = [
-  'adjust_points', 'compensate_tx', 'confirm_recharge', 'create_enterprise_card', 'create_merchant', 'fail_recharge',
+  'adjust_points', 'compensate_tx', 'confirm_recharge', 'create_enterprise_card', 'create_merchant', 'day_totals', 'fail_recharge',
   'get_settings', 'replace_card', 'resolve_suspense', 'set_card_expiry', 'set_member_status', 'set_merchant_status', 'update_settings',
 ];
 const views = ['error_codes', 'v_usage_logs', 'v_user_cards'];

@@ -1,7 +1,7 @@
 //! Finding one row by a unique index, and locking it: what an index scan does, and SELECT ... FOR NO KEY UPDATE. Besides what
 //! the module asks: that the index is there by its name, whole, and equal to the statement in what it calls equal.
 
-use super::{Table, close, name_in, open};
+use super::{Table, close, close_released, name_in, open};
 use crate::store::row::Row;
 use crate::store::spi::Param;
 use mps_domain::month::Month;
@@ -98,11 +98,17 @@ pub fn find<T>(
                 if access != Access::Stable {
                     pg_sys::PopActiveSnapshot();
                 }
-                pg_sys::index_close(index, pg_sys::NoLock as i32);
+                // What only reads holds nothing, as the server does after reading a catalog: a page may look into many months.
+                let kept = if access == Access::Stable { mode } else { pg_sys::NoLock };
+                pg_sys::index_close(index, kept as i32);
                 found
             }
         };
-        close(relation);
+        if access == Access::Stable {
+            close_released(relation, mode)
+        } else {
+            close(relation)
+        }
         found
     }
 }
@@ -148,14 +154,35 @@ unsafe fn scan_keys(path: &Path, relation: Relation, index: Relation, key: &[Par
         if !usable {
             return None;
         }
-        let columns = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
         let mut keys = ScanKeys::default();
-        for (i, (value, column)) in key.iter().zip(path.key).enumerate() {
+        for (at, (value, column)) in key.iter().zip(path.key).enumerate() {
             let position = path.table.position(column);
+            keys[at] = Entry { relation, index, at, position, strategy: pg_sys::BTEqualStrategyNumber }.key(value)?;
+        }
+        Some(keys)
+    }
+}
+
+/// A column of an index, the column of the table that it must be of, and how it is to compare with a value.
+pub(super) struct Entry {
+    pub relation: Relation,
+    pub index: Relation,
+    /// Both count from 0.
+    pub at: usize,
+    pub position: usize,
+    pub strategy: u32,
+}
+
+impl Entry {
+    /// `None` where the planner would not have the index for this.
+    pub(super) unsafe fn key(&self, value: &Param) -> Option<pg_sys::ScanKeyData> {
+        let Entry { relation, index, at, position, strategy } = *self;
+        unsafe {
+            let columns = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
             let attribute = columns.get(position)?;
-            let operator_type = *(*index).rd_opcintype.add(i);
-            let collation = *(*index).rd_indcollation.add(i);
-            let number = i32::from(*about.indkey.values.as_ptr().add(i));
+            let operator_type = *(*index).rd_opcintype.add(at);
+            let collation = *(*index).rd_indcollation.add(at);
+            let number = i32::from(*(*(*index).rd_index).indkey.values.as_ptr().add(at));
             if number != position as i32 + 1
                 || attribute.atttypid != value.oid()
                 || operator_type != value.oid()
@@ -163,15 +190,12 @@ unsafe fn scan_keys(path: &Path, relation: Relation, index: Relation, key: &[Par
             {
                 return None;
             }
-            let operator = pg_sys::get_opfamily_member(
-                *(*index).rd_opfamily.add(i),
-                operator_type,
-                operator_type,
-                pg_sys::BTEqualStrategyNumber as i16,
-            );
+            let family = *(*index).rd_opfamily.add(at);
+            let by = |strategy: u32| pg_sys::get_opfamily_member(family, operator_type, operator_type, strategy as i16);
             // A statement's `=`, whatever an operator class of somebody else calls equal.
             let equal = (*pg_sys::lookup_type_cache(operator_type, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr;
-            if operator == Oid::INVALID || operator != equal {
+            let operator = by(strategy);
+            if operator == Oid::INVALID || by(pg_sys::BTEqualStrategyNumber) != equal {
                 return None;
             }
             let procedure = pg_sys::get_opcode(operator);
@@ -180,22 +204,23 @@ unsafe fn scan_keys(path: &Path, relation: Relation, index: Relation, key: &[Par
                 // Equal to nothing.
                 None => (pg_sys::SK_ISNULL as i32, Datum::from(0usize)),
             };
+            let mut key = pg_sys::ScanKeyData::default();
             pg_sys::ScanKeyEntryInitialize(
-                &mut keys[i],
+                &mut key,
                 flags,
-                i as i16 + 1,
-                pg_sys::BTEqualStrategyNumber as u16,
+                at as i16 + 1,
+                strategy as u16,
                 Oid::INVALID,
                 collation,
                 procedure,
                 datum,
             );
+            Some(key)
         }
-        Some(keys)
     }
 }
 
-unsafe fn has_no_predicate(index: Relation) -> bool {
+pub(super) unsafe fn has_no_predicate(index: Relation) -> bool {
     unsafe {
         pg_sys::heap_attisnull((*index).rd_indextuple, pg_sys::Anum_pg_index_indpred as i32, std::ptr::null_mut())
     }

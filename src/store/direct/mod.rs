@@ -11,10 +11,12 @@
 
 mod find;
 mod insert;
+mod range;
 mod update;
 
 pub use find::{Access, Found, Path, find};
 pub use insert::{Inserted, Unique, insert};
+pub use range::{Series, Span, newest};
 pub use update::{Change, Updated, update};
 
 use super::server;
@@ -89,6 +91,11 @@ unsafe fn has_rights(oid: Oid, rights: u32) -> bool {
 
 unsafe fn close(relation: Relation) {
     unsafe { pg_sys::table_close(relation, pg_sys::NoLock as i32) };
+}
+
+/// As [`close`], giving the lock back.
+unsafe fn close_released(relation: Relation, lock: u32) {
+    unsafe { pg_sys::table_close(relation, lock as i32) };
 }
 
 unsafe fn is_ours(relation: Relation, table: &Table, name: &CStr) -> bool {

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub struct Cluster {
     name: String,
     environment: Vec<(String, String)>,
+    /// What the server itself is to find in its environment.
+    of_server: Vec<(String, String)>,
 }
 
 fn tool() -> PathBuf {
@@ -32,9 +34,14 @@ impl Cluster {
 
     /// With options of the server, as on its command line (`-c wal_level=logical`).
     pub fn start_with(options: &str) -> Cluster {
+        Cluster::start_in(Vec::new(), options)
+    }
+
+    /// As [`Cluster::start_with`], with something in the server's environment.
+    pub fn start_in(of_server: Vec<(String, String)>, options: &str) -> Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let name = format!("suite-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut cluster = Cluster { name, environment: Vec::new() };
+        let mut cluster = Cluster { name, environment: Vec::new(), of_server };
         cluster.run(options);
         cluster
     }
@@ -88,7 +95,13 @@ impl Cluster {
     #[track_caller]
     fn tool(&self, verb: &[&str], options: &str) -> String {
         let mut command = Command::new(tool());
-        let out = command.args(verb).arg(&self.name).env("PG_OPTIONS", options).output().expect("tools/cluster runs");
+        let out = command
+            .args(verb)
+            .arg(&self.name)
+            .env("PG_OPTIONS", options)
+            .envs(self.of_server.iter().cloned())
+            .output()
+            .expect("tools/cluster runs");
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).expect("text")
     }

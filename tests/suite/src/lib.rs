@@ -11,6 +11,7 @@
 //! without a password, as in the cluster of `tools/cluster`.
 
 mod books;
+mod clock;
 mod cluster;
 mod db;
 pub mod manual;
@@ -20,6 +21,7 @@ pub mod releases;
 mod session;
 mod shop;
 
+pub use clock::Clock;
 pub use cluster::{Cluster, Scratch, Till, contents, free_port, program, sequences, until};
 pub use db::Db;
 pub use meter::Meter;

@@ -110,9 +110,10 @@ fn no_row_of_an_older_release_breaks_a_page() {
     let owner = shop.db.user(ming.id);
     let number = shop.superuser.value("select max(tx_no) from app.transactions where tx_type = 'payment'");
     let stand_in = r#"{"mps_omitted": "tag", "bytes_of_text": 62915527}"#;
-    let pages: [(&Session, String, &str); 4] = [
+    let pages: [(&Session, String, &str); 5] = [
         (&owner, format!("app.card_statement('{}')", ming.card), "20"),
         (&owner, "app.v_usage_logs".into(), "20"),
+        (&owner, "app.usage_page()".into(), "20"),
         (&shop.cashier, format!("app.merchant_statement('{SHOP}')"), "20"),
         (&owner, format!("app.tx_by_no('{number}')"), "1"),
     ];

@@ -207,6 +207,7 @@ enum Kind {
     Moment,
     OptionalMoment,
     OptionalDay,
+    Day,
     Boolean,
     PaidBy,
     SuspenseId,
@@ -387,6 +388,7 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
         OptionalDay => {
             texts(&[("'infinity'", ARG), ("'-infinity'", ARG), ("'1999-12-31'", ARG), ("'10000-01-01'", ARG)])
         }
+        Day => texts(&[("date 'infinity'", ARG), ("date '-infinity'", ARG)]),
         Free => vec![],
     }
 }
@@ -589,6 +591,7 @@ const CALLS: &[(&str, &[Argument])] = &[
             ("p_to", "now()", Kind::Free),
             ("p_before", "'{paid}'", Kind::OptionalTxNo),
             ("p_limit", "1", Kind::Limit),
+            ("p_day", "null", Kind::Free),
         ],
     ),
     (
@@ -600,6 +603,9 @@ const CALLS: &[(&str, &[Argument])] = &[
         ],
     ),
     ("tx_by_no", &[("p_tx_no", "'{paid}'", Kind::TxNo)]),
+    ("business_day", &[("p_at", "now()", Kind::Free)]),
+    ("business_day_start", &[("p_day", "current_date", Kind::Free)]),
+    ("day_totals", &[("p_from_day", "null", Kind::Day), ("p_to_day", "null", Kind::Day)]),
 ];
 
 #[test]
@@ -657,7 +663,7 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     let all = shop.superuser.column(
         "select p.proname from pg_proc p where p.pronamespace = 'app'::regnamespace and p.prokind = 'f' and p.proname !~ '_batch$' \
          and p.proname !~ '^bucket_of_' \
-         and p.proname not in ('error_list', 'migrate', 'enable_supabase_signup', 'schedule_jobs', 'verify_books', 'health') order by 1",
+         and p.proname not in ('error_list', 'migrate', 'enable_supabase_signup', 'schedule_jobs', 'verify_books', 'health', 'usage_page') order by 1",
     );
     let mut tried: Vec<&str> = CALLS.iter().map(|(rpc, _)| *rpc).collect();
     tried.sort();

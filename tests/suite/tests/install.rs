@@ -84,7 +84,11 @@ const RPCS: &[(&str, &str)] = &[
     ("get_settings", ""),
     ("update_settings", "p_settings"),
     ("card_statement", "p_card_id p_card_type? p_before? p_limit?"),
-    ("merchant_statement", "p_merchant_code p_from? p_to? p_before? p_limit?"),
+    ("merchant_statement", "p_merchant_code p_from? p_to? p_before? p_limit? p_day?"),
+    ("usage_page", "p_before? p_limit?"),
+    ("business_day", "p_at"),
+    ("business_day_start", "p_day"),
+    ("day_totals", "p_from_day? p_to_day?"),
     ("balance_as_of", "p_card_id p_at p_card_type?"),
     ("tx_by_no", "p_tx_no"),
 ];

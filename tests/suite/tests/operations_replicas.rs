@@ -30,6 +30,8 @@ const QUESTIONS: &[&str] = &[
     "select * from audit.head()",
     "select * from sec.security_check()",
     "select * from app.v_reconciliation order by 1, 2, 3",
+    "select * from app.day_totals()",
+    "select app.business_day(clock_timestamp()), app.business_day_start(current_date)",
     "select * from app.error_codes",
     "select job, schedule from app.schedule_jobs()",
 ];
@@ -39,6 +41,7 @@ const OWN_QUESTIONS: &[&str] = &[
     "select * from app.v_user_cards",
     "select * from app.v_usage_logs order by created_at, tx_id",
     "select * from app.card_statement('{card}')",
+    "select * from app.usage_page()",
     "select app.balance_as_of('{card}', clock_timestamp())",
     "select * from app.tx_by_no('{tx}')",
     "select sec.uid()",
@@ -76,6 +79,7 @@ const CHANGES: &[&str] = &[
 
 const PROCEDURES: &[&str] = &[
     "app.maintain_partitions()",
+    "app.close_months()",
     "app.expire_cards()",
     "app.expire_qrcodes()",
     "app.expire_recharges()",
@@ -402,7 +406,7 @@ fn a_subscriber_whose_tables_the_extension_made_must_lose_the_defaults() {
     until("the defaults are in the way", PATIENCE, || session.value(failed) == "t");
     // An event of the subscriber's own would have the id of one of the publisher's.
     session.run(
-        "begin; set local session_replication_role = replica; truncate app.settings, app.membership_levels; commit",
+        "begin; set local session_replication_role = replica; truncate app.settings, app.membership_levels, app.business_day_rules; commit",
     );
     assert_eq!(session.value("select count(*) from audit.event_log where action like 'level.%'"), "0");
     copied(&session);

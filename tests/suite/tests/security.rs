@@ -23,6 +23,9 @@ const CLIENT: &[&str] = &[
     "app.bucket_of_card",
     "app.bucket_of_code",
     "app.bucket_of_tx",
+    "app.usage_page",
+    "app.business_day",
+    "app.business_day_start",
     // What policies and views ask, and the list of errors.
     "app.error_list",
     "sec.uid",
@@ -46,6 +49,7 @@ const BACKEND: &[&str] = &[
     "app.compensate_tx",
     "app.get_settings",
     "app.update_settings",
+    "app.day_totals",
     "sec.level_backend",
 ];
 

@@ -1,0 +1,197 @@
+-- The shop's days, and finding what was posted in one. A month of app.transactions holds what was asked for in it; what was
+-- posted in another month is noted in app.late_postings, so that a day's rows are found in its month and there.
+
+CREATE FUNCTION sec.install_days() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.business_day_rules') IS NULL THEN
+        CREATE TABLE app.business_day_rules (
+            from_at   timestamptz NOT NULL PRIMARY KEY,
+            from_day  date        NOT NULL UNIQUE,
+            time_zone text        NOT NULL,
+            starts_at time        NOT NULL
+        );
+        COMMENT ON TABLE app.business_day_rules IS
+            'What a business day was, is and will be: each rule from the beginning of a day on. Follows settings.business_time_zone '
+            'and settings.business_day_starts_at; read by app.business_day()';
+        COMMENT ON COLUMN app.business_day_rules.from_at IS 'The moment from which the rule counts; -infinity for the first.';
+        COMMENT ON COLUMN app.business_day_rules.from_day IS 'The day that begins then.';
+        COMMENT ON COLUMN app.business_day_rules.time_zone IS 'By whose clocks: a name of pg_timezone_names.';
+        COMMENT ON COLUMN app.business_day_rules.starts_at IS 'The time at which a day begins.';
+    END IF;
+    -- New, or from a dump of the schema alone.
+    IF NOT EXISTS (SELECT FROM app.business_day_rules) THEN
+        INSERT INTO app.business_day_rules (from_at, from_day, time_zone, starts_at) VALUES ('-infinity', '-infinity', 'UTC', '00:00');
+    END IF;
+    IF to_regclass('app.late_postings') IS NULL THEN
+        CREATE TABLE app.late_postings (
+            tx_id       bigint      NOT NULL PRIMARY KEY,
+            merchant_id integer,
+            card_id     uuid        NOT NULL,
+            member_id   uuid,
+            created_at  timestamptz NOT NULL,
+            posted_at   timestamptz NOT NULL
+        );
+        CREATE INDEX late_postings_merchant_id_idx ON app.late_postings (merchant_id, posted_at);
+        CREATE INDEX late_postings_card_id_idx ON app.late_postings (card_id, posted_at);
+        CREATE INDEX late_postings_posted_at_idx ON app.late_postings (posted_at);
+        COMMENT ON TABLE app.late_postings IS
+            'Transactions that were posted in another month (UTC) than that of created_at, in whose partition they lie: a charge that '
+            'waited over the turn of the month, a recharge confirmed later';
+        COMMENT ON COLUMN app.late_postings.tx_id IS 'id of the transaction; the other columns are as there.';
+    END IF;
+    IF to_regclass('app.v_reconciliation') IS NULL THEN
+        PERFORM sec.make_reconciliation();
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_days() IS
+    'Makes the tables of days and the view of their totals, where they are missing. Internal: sec.install() calls it.';
+
+CREATE FUNCTION sec.make_reconciliation() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CREATE OR REPLACE VIEW app.v_reconciliation WITH (security_invoker = true) AS
+        SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
+               x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
+               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
+        FROM (SELECT app.business_day(t.posted_at) AS day, t.merchant_id, t.payment_method::text AS payment_method,
+                     count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
+                     count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
+                     count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
+                     count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+              FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+             LEFT JOIN app.merchants m ON m.id = x.merchant_id;
+    COMMENT ON VIEW app.v_reconciliation IS
+        'Completed transactions by business day, merchant and payment method: counts and totals in currency units, as far as the '
+        'reader may see transactions. Archived months are not in it. It reads every month, whatever day is asked for: '
+        'app.day_totals() gives the same of a day at the cost of that day.';
+    COMMENT ON COLUMN app.v_reconciliation.day IS 'The business day of posted_at, by app.business_day().';
+    COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
+    COMMENT ON COLUMN app.v_reconciliation.net IS
+        'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
+END
+$$;
+COMMENT ON FUNCTION sec.make_reconciliation() IS 'Makes app.v_reconciliation, or makes it anew. Internal.';
+
+CREATE FUNCTION sec.migrate_days() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+    ALTER TABLE app.settings
+        ADD COLUMN IF NOT EXISTS business_time_zone text NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
+        ADD COLUMN IF NOT EXISTS business_day_starts_at time NOT NULL DEFAULT '00:00'
+            CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0);
+    COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
+    COMMENT ON COLUMN app.settings.business_day_starts_at IS
+        'The time at which a business day begins. A change of either counts from the next day on (app.business_day_rules).';
+    INSERT INTO app.late_postings (tx_id, merchant_id, card_id, member_id, created_at, posted_at)
+    SELECT t.id, t.merchant_id, t.card_id, t.member_id, t.created_at, t.posted_at FROM app.transactions t
+    WHERE date_trunc('month', t.posted_at) <> date_trunc('month', t.created_at)
+    ON CONFLICT DO NOTHING;
+    -- Lines of a merchant go by when they were posted.
+    IF coalesce(pg_get_indexdef(to_regclass('app.transactions_merchant_id_idx')), '') NOT LIKE '%(merchant_id, posted_at)' THEN
+        DROP INDEX IF EXISTS app.transactions_merchant_id_idx;
+        CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, posted_at);
+    END IF;
+    -- As sec.migrate_views_3() does it.
+    IF NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_reconciliation'::regclass
+                     AND d.deptype = 'e') THEN
+        ALTER EXTENSION mps ADD VIEW app.v_reconciliation;
+        PERFORM sec.make_reconciliation();
+        ALTER EXTENSION mps DROP VIEW app.v_reconciliation;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_days() IS
+    'The step to schema version 3 of what a day is and what was posted in it. Internal: sec.migrate_tables() calls it.';
+
+CREATE FUNCTION app.day_totals(p_from_day date DEFAULT NULL, p_to_day date DEFAULT NULL)
+    RETURNS TABLE (day date, merchant_code text, payment_method text, payments bigint, payment_total numeric, refunds bigint,
+        refund_total numeric, recharges bigint, recharge_total numeric, adjustments bigint, adjustment_total numeric, net numeric)
+    -- Of each month by its index on merchants and moments, whatever the statistics say.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET timezone = 'UTC' SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+    SET enable_mergejoin = off AS $totals$
+DECLARE
+    c_days constant integer := 366;
+    v_from_day date := coalesce(p_from_day, app.business_day(now()));
+    v_to_day date := coalesce(p_to_day, v_from_day);
+    v_from timestamptz;
+    v_to timestamptz;
+    v_late text;
+    v_rows text := '';
+    v_month timestamp;
+BEGIN
+    IF NOT isfinite(v_from_day) OR NOT isfinite(v_to_day) OR v_from_day > v_to_day OR v_to_day - v_from_day >= c_days THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', format('p_from_day to p_to_day are 1 to %s days, in this order', c_days));
+    END IF;
+    v_from := app.business_day_start(v_from_day);
+    v_to := app.business_day_start(v_to_day + 1);
+    IF EXISTS (SELECT FROM app.archived_months a WHERE a.month + interval '1 month' > v_from AND a.month < v_to) THEN
+        PERFORM sec.raise('ARCHIVED', 'part of the period is archived');
+    END IF;
+    -- What was posted in the months of the range, of those asked for in them: the merchants of a month one after the other, then
+    -- each one's moments.
+    FOR v_month IN SELECT generate_series(date_trunc('month', v_from), v_to - interval '1 microsecond', interval '1 month') LOOP
+        CONTINUE WHEN to_regclass('app.transactions_' || to_char(v_month, 'YYYYMM')) IS NULL;
+        v_rows := v_rows || format($q$
+            UNION ALL
+            SELECT t.* FROM (
+                WITH RECURSIVE merchants (id) AS (
+                    (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id IS NOT NULL ORDER BY x.merchant_id LIMIT 1)
+                    UNION ALL
+                    SELECT (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id > m.id ORDER BY x.merchant_id LIMIT 1)
+                    FROM merchants m WHERE m.id IS NOT NULL)
+                SELECT m.id FROM merchants m WHERE m.id IS NOT NULL) m
+            CROSS JOIN LATERAL (
+                SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
+                WHERE x.merchant_id = m.id AND x.posted_at >= greatest($1, %2$L) AND x.posted_at < least($2, %3$L)) t
+            UNION ALL
+            SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
+            WHERE x.merchant_id IS NULL AND x.posted_at >= greatest($1, %2$L) AND x.posted_at < least($2, %3$L)$q$,
+            'transactions_' || to_char(v_month, 'YYYYMM'), v_month::timestamptz, (v_month + interval '1 month')::timestamptz);
+    END LOOP;
+    -- And what lies in other months.
+    FOR v_month IN
+        SELECT DISTINCT date_trunc('month', l.created_at) FROM app.late_postings l WHERE l.posted_at >= v_from AND l.posted_at < v_to
+    LOOP
+        CONTINUE WHEN to_regclass('app.transactions_' || to_char(v_month, 'YYYYMM')) IS NULL;
+        v_rows := v_rows || format($q$
+            UNION ALL
+            SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount
+            FROM app.late_postings l JOIN app.%1$I x ON x.id = l.tx_id
+            WHERE l.posted_at >= $1 AND l.posted_at < $2$q$, 'transactions_' || to_char(v_month, 'YYYYMM'));
+    END LOOP;
+    IF v_rows = '' THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format($q$
+        SELECT x.day, (SELECT m.code FROM app.merchants m WHERE m.id = x.merchant_id), x.payment_method, x.payments, x.payment_total,
+               x.refunds, x.refund_total, x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
+               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total
+        FROM (SELECT app.business_day(t.posted_at) AS day, t.merchant_id, t.payment_method::text AS payment_method,
+                     count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
+                     count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
+                     count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
+                     count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+              FROM (%s) t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+        ORDER BY 1, 2, 3$q$, substr(ltrim(v_rows, E' \n'), length('UNION ALL ')))
+        USING v_from, v_to;
+END
+$totals$;
+COMMENT ON FUNCTION app.day_totals(date, date) IS
+    E'The totals of business days by day, merchant and payment method.\n'
+    'By a backend or an operator. What app.v_reconciliation says of the days from p_from_day (NULL: today) to p_to_day (NULL: the '
+    'same; at most 366 days), at the cost of those days. STABLE.\n'
+    'Results: day, merchant_code (NULL where no merchant is concerned), payment_method (balance, wechat, alipay, cash), payments '
+    '(how many), payment_total, refunds, refund_total, recharges, recharge_total, adjustments, adjustment_total, net (what balances '
+    'changed by).\n'
+    'Errors: INVALID_ARGUMENT, ARCHIVED.';

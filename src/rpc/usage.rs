@@ -1,0 +1,169 @@
+//! What a member did with all its cards, newest first. A personal card's movements are found along its chain; those with company
+//! cards, which others use as well, month by month; and what waits for its money among the few that do. All of them merged.
+
+use super::Call;
+use super::books::stored_id;
+use crate::error::{Result, Token};
+use crate::store::cards::{self, Card};
+use crate::store::months::{Holder, Holding, Presence};
+use crate::store::transactions::{self, Place, Tx};
+use crate::store::types::{Timestamp, Uuid};
+use crate::store::{late, members, months};
+use mps_domain::month::Month;
+use mps_domain::tx_no::TxId;
+
+/// The lines of a member before a place.
+pub struct Usage<'a> {
+    call: &'a Call<'a>,
+    member: Uuid,
+    before: Place,
+    chains: Vec<Chain>,
+    /// What is known already and has not had its turn: the newest last.
+    known: Vec<Tx>,
+    companies: Vec<Uuid>,
+    /// Months that may hold something of company cards, from here on back.
+    months: std::iter::Peekable<Holding<'a>>,
+    /// Whether something older is in a month that is archived.
+    pub meets_archive: bool,
+}
+
+/// The movements of one card from `next` on back.
+struct Chain {
+    head: Option<Tx>,
+}
+
+impl<'a> Usage<'a> {
+    pub fn before(call: &'a Call<'a>, member: Uuid, before: Place, limit: i64) -> Result<Usage<'a>> {
+        let companies = members::bound_cards(call.db, member);
+        let up_to = if companies.is_empty() { Timestamp(i64::MIN) } else { before.at };
+        let months =
+            months::holding(call.db, Holder::Member(member), call.month, Timestamp(i64::MIN), up_to).peekable();
+        let (chains, known) = (Vec::new(), Vec::new());
+        let mut usage = Usage { call, member, before, chains, known, companies, months, meets_archive: false };
+        let personal = cards::all_personal_of(call.db, member);
+        for card in &personal {
+            let newest = usage.newest_of(card)?;
+            let head = usage.load(newest)?;
+            usage.chains.push(Chain { head });
+        }
+        let all: Vec<Uuid> = personal.iter().map(|card| card.id).chain(usage.companies.iter().copied()).collect();
+        for card in all {
+            usage.know(transactions::pending_of(call.db, card));
+        }
+        for card in usage.companies.clone() {
+            let places = late::of_card(call.db, card, member, Timestamp(i64::MIN), before, limit);
+            usage.know(places.into_iter().filter_map(|place| late::find(call.db, place)).collect());
+        }
+        Ok(usage)
+    }
+
+    /// Adds lines that are the member's to those that are known.
+    fn know(&mut self, lines: Vec<Tx>) {
+        let (member, before) = (self.member, self.before);
+        self.known.extend(lines.into_iter().filter(|tx| tx.member_id == Some(member) && tx.place() < before));
+        self.known.sort_unstable_by_key(Tx::place);
+    }
+
+    /// The next line.
+    pub fn next(&mut self) -> Result<Option<Tx>> {
+        let newest_of_chains = |usage: &Usage| {
+            let places = usage.chains.iter().enumerate().filter_map(|(i, c)| c.head.as_ref().map(|tx| (tx.place(), i)));
+            places.max()
+        };
+        let chain = newest_of_chains(self);
+        // A month is looked into when nothing else is newer than all that it can hold.
+        while let Some(month) = self.months.peek().copied() {
+            let newest = chain.map(|(place, _)| place).max(self.known.last().map(Tx::place));
+            if newest.is_some_and(|place| place.at.0 >= month.ends_at()) {
+                break;
+            }
+            self.months.next();
+            self.know(transactions::of_member(self.call.db, month, self.member, &self.companies, self.before));
+        }
+        match chain {
+            Some((place, i)) if self.known.last().is_none_or(|tx| tx.place() < place) => {
+                let tx = self.chains[i].head.take().expect("its place was just seen");
+                self.chains[i].head = self.load(tx.prev_tx_id.map(stored_id))?;
+                Ok(Some(tx))
+            }
+            _ => Ok(self.known.pop()),
+        }
+    }
+
+    /// A movement that a chain names; `None` also where it is archived, which ends the chain.
+    fn load(&mut self, id: Option<TxId>) -> Result<Option<Tx>> {
+        let Some(id) = id else { return Ok(None) };
+        match months::presence(self.call.db, id.month()) {
+            Presence::Present => Ok(Some(transactions::find(self.call.db, id).ok_or(Token::TxNotFound)?)),
+            Presence::Archived => {
+                self.meets_archive = true;
+                Ok(None)
+            }
+            Presence::Never | Presence::Detached(_) => {
+                months::readable(self.call.db, id.month())?;
+                Err(Token::TxNotFound.into())
+            }
+        }
+    }
+
+    /// The newest movement of a personal card before the place. Where the card has gone on since, it is looked for from two sides,
+    /// step by step: along the chain from its head, and month by month from the place; whichever finds it first.
+    fn newest_of(&mut self, card: &Card) -> Result<Option<TxId>> {
+        let before = self.before;
+        let is_before = |at: Timestamp, id: TxId| Place { at, id: id.raw() } < before;
+        let Some(last) = card.last_tx_id.map(stored_id) else { return Ok(None) };
+        if card.last_posted_at.is_some_and(|at| is_before(at, last)) {
+            return Ok(Some(last));
+        }
+        let (mut here, mut far) = (Some(last), card.skip_tx_id.map(stored_id));
+        let mut month = Month::of(before.at.0);
+        while let Some(id) = here {
+            // By the long steps as long as they stay after it, then one by one.
+            let skip = match far {
+                Some(far) => self.link(far)?.filter(|link| !is_before(link.posted_at, far)).map(|link| (far, link)),
+                None => None,
+            };
+            match skip {
+                Some((at, link)) => (here, far) = (Some(at), link.skip),
+                None => {
+                    let Some(link) = self.link(id)? else { return Ok(Some(id)) };
+                    if is_before(link.posted_at, id) {
+                        return Ok(Some(id));
+                    }
+                    (here, far) = (link.prev, None);
+                }
+            }
+            if let Some(m) = month {
+                if let Some(found) = self.newest_in(card, m) {
+                    return Ok(Some(found));
+                }
+                month = m.previous();
+            }
+        }
+        Ok(None)
+    }
+
+    /// The newest movement of a personal card that was posted in a month, before the place.
+    fn newest_in(&self, card: &Card, month: Month) -> Option<TxId> {
+        let db = self.call.db;
+        if months::presence(db, month) != Presence::Present {
+            return None;
+        }
+        let lines = transactions::of_member(db, month, self.member, &[card.id], self.before);
+        let in_month = lines.first().map(Tx::place);
+        let late = late::of_card(db, card.id, self.member, Timestamp(month.starts_at()), self.before, 1);
+        in_month.max(late.first().copied()).and_then(|place| TxId::from_raw(place.id))
+    }
+
+    /// What a chain says of a movement; `None` where that is archived.
+    fn link(&self, id: TxId) -> Result<Option<transactions::Link>> {
+        match months::presence(self.call.db, id.month()) {
+            Presence::Present => Ok(Some(transactions::link(self.call.db, id).ok_or(Token::TxNotFound)?)),
+            Presence::Archived => Ok(None),
+            Presence::Never | Presence::Detached(_) => {
+                months::readable(self.call.db, id.month())?;
+                Err(Token::TxNotFound.into())
+            }
+        }
+    }
+}
