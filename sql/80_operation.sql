@@ -1,4 +1,4 @@
--- Operation: archiving months, health, and the jobs for pg_cron. As in 40_procedures.sql, procedures are SECURITY INVOKER
+-- Operation: archiving months, health, and the jobs for pg_cron. As in 45_procedures.sql, procedures are SECURITY INVOKER
 -- without SET, and each batch is one SECURITY DEFINER function; who calls that through a function of somebody else is asked for.
 
 -- Archiving ---------------------------------------------------------------------------------------------------------------

@@ -24,11 +24,11 @@ pgrx::extension_sql_file!("../sql/32_attachments.sql", name = "attachments", req
 pgrx::extension_sql_file!("../sql/34_migrate_tables.sql", name = "migrate_tables", requires = ["attachments"]);
 pgrx::extension_sql_file!("../sql/36_months.sql", name = "months", requires = ["migrate_tables"]);
 pgrx::extension_sql_file!("../sql/37_month_settings.sql", name = "month_settings", requires = ["months"]);
-pgrx::extension_sql_file!("../sql/37_days.sql", name = "days", requires = ["month_settings"]);
-pgrx::extension_sql_file!("../sql/38_descriptions.sql", name = "descriptions", requires = ["days"]);
-pgrx::extension_sql_file!("../sql/39_rehearsal.sql", name = "rehearsal", requires = ["descriptions"]);
-pgrx::extension_sql_file!("../sql/39_closing.sql", name = "closing", requires = ["rehearsal"]);
-pgrx::extension_sql_file!("../sql/40_procedures.sql", name = "procedures", requires = ["closing"]);
+pgrx::extension_sql_file!("../sql/38_days.sql", name = "days", requires = ["month_settings"]);
+pgrx::extension_sql_file!("../sql/39_descriptions.sql", name = "descriptions", requires = ["days"]);
+pgrx::extension_sql_file!("../sql/41_rehearsal.sql", name = "rehearsal", requires = ["descriptions"]);
+pgrx::extension_sql_file!("../sql/43_closing.sql", name = "closing", requires = ["rehearsal"]);
+pgrx::extension_sql_file!("../sql/45_procedures.sql", name = "procedures", requires = ["closing"]);
 pgrx::extension_sql_file!("../sql/50_grants.sql", name = "grants", requires = ["procedures"]);
 pgrx::extension_sql_file!("../sql/60_checks.sql", name = "checks", requires = ["grants"]);
 pgrx::extension_sql_file!("../sql/62_soundness.sql", name = "soundness", requires = ["checks"]);

@@ -3,18 +3,18 @@
 use crate::caller;
 use crate::error;
 use crate::store::types::{Day, Timestamp};
-use crate::store::{Db, days, server};
+use crate::store::{Db, days, server, settings, soundness};
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
 fn business_day(p_at: Timestamp) -> Day {
     // Called for each row of a report, whose rows come day by day.
-    days::known(p_at).unwrap_or_else(|| as_owner(|| Db::read(|db| days::of(db, p_at))))
+    days::known(p_at).unwrap_or_else(|| as_owner(|| Db::read(|db| sound(db, || days::of(db, p_at)))))
 }
 
 #[pg_extern(sql = false)]
 fn business_day_start(p_day: Day) -> Timestamp {
-    as_owner(|| Db::read(|db| days::start_of(db, p_day)))
+    as_owner(|| Db::read(|db| sound(db, || days::start_of(db, p_day))))
 }
 
 #[pg_trigger(sql = false)]
@@ -26,6 +26,13 @@ fn business_day_changed_trigger<'a>(
         Ok(())
     });
     Ok(None::<PgHeapTuple<'a, pgrx::AllocatedByPostgres>>)
+}
+
+/// As every RPC: not of tables whose rows are hidden, nor of those of another release.
+fn sound<T>(db: &Db, work: impl FnOnce() -> error::Result<T>) -> error::Result<T> {
+    soundness::ensure(db)?;
+    settings::config(db)?;
+    work()
 }
 
 fn as_owner<T>(work: impl FnOnce() -> error::Result<T>) -> T {

@@ -38,7 +38,7 @@ fn named(sql: &str, names: &Names) -> String {
 }
 
 /// Every function of the API that asks the tables for something.
-const CALLS: [&str; 46] = [
+const CALLS: [&str; 53] = [
     "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00)",
     "select * from app.merchant_charge_by_qr('SHOP-001', '{company_code}', 3.00, p_idempotency_key => 'k')",
     "select * from app.merchant_refund_tx('SHOP-001', '{paid}', 30.00)",
@@ -66,6 +66,10 @@ const CALLS: [&str; 46] = [
     r#"select app.update_settings('{"qr_ttl_seconds": 60}')"#,
     "select * from app.card_statement('{card}')",
     "select * from app.merchant_statement('SHOP-001')",
+    "select * from app.usage_page()",
+    "select * from app.day_totals()",
+    "select app.business_day(now())",
+    "select app.business_day_start(current_date)",
     "select app.balance_as_of('{card}', now())",
     "select * from app.tx_by_no('{paid}')",
     "select * from app.verify_books()",
@@ -82,14 +86,17 @@ const CALLS: [&str; 46] = [
     "select app.maintain_partitions_batch(7)",
     "select app.archive_month_batch('2026-01-01')",
     "select app.rehearse_month_batch()",
+    "select app.close_months_note_batch()",
+    "select app.close_months_mark_batch()",
+    "select app.close_month_batch(null)",
     "select sec.job_batch('seal', 1, true)",
     "select * from sec.admin_card_ids()",
     "select * from sec.merchant_ids()",
 ];
 
 /// What asks no table, or is a procedure that only calls the batches above, or has a test of its own below.
-const NOT_CALLED: &str = "^(sec\\.(uid|level_.*|shown_tag|raise|check_months_ahead|security_check|jobs|on_signup|signup_triggers)|\
-     app\\.(error_list|bucket_of_[a-z]*|health|schedule_jobs|enable_supabase_signup|maintain_partitions|archive_partitions|expire_[a-z]*|\
+const NOT_CALLED: &str = "^(sec\\.(uid|level_.*|shown_tag|raise|check_months_ahead|security_check|jobs|on_signup|signup_triggers|closing_is_ready)|\
+     app\\.(error_list|bucket_of_[a-z]*|health|schedule_jobs|enable_supabase_signup|maintain_partitions|archive_partitions|close_months|expire_[a-z]*|\
             recompute_levels)|sec\\.months_to_archive|audit\\.seal)$";
 
 #[test]

@@ -168,6 +168,10 @@ fn default_privileges_of_the_database_give_nothing_of_mps_away() {
 
 /// Ways to break the rules of `sec.security_check()`, each with every rule that it breaks and the object to be named.
 const BREACHES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "alter sequence audit.event_id_seq cache 10",
+        &[("sequences give each number once, in the order of time", "audit.event_id_seq has CACHE 10")],
+    ),
     ("alter table app.personal_cards disable row level security", &[(RLS, "app.personal_cards")]),
     ("alter table audit.event_log_{month} disable row level security", &[(RLS, "audit.event_log_{month}")]),
     ("alter table sec.api_grants disable row level security", &[(RLS, "sec.api_grants")]),

@@ -118,14 +118,18 @@ CREATE FUNCTION app.day_totals(p_from_day date DEFAULT NULL, p_to_day date DEFAU
     SET enable_mergejoin = off AS $totals$
 DECLARE
     c_days constant integer := 366;
-    v_from_day date := coalesce(p_from_day, app.business_day(now()));
-    v_to_day date := coalesce(p_to_day, v_from_day);
+    v_from_day date;
+    v_to_day date;
     v_from timestamptz;
     v_to timestamptz;
     v_late text;
     v_rows text := '';
     v_month timestamp;
 BEGIN
+    PERFORM sec.refuse_outdated();
+    PERFORM sec.require_sound_tables();
+    v_from_day := coalesce(p_from_day, app.business_day(now()));
+    v_to_day := coalesce(p_to_day, v_from_day);
     IF NOT isfinite(v_from_day) OR NOT isfinite(v_to_day) OR v_from_day > v_to_day OR v_to_day - v_from_day >= c_days THEN
         PERFORM sec.raise('INVALID_ARGUMENT', format('p_from_day to p_to_day are 1 to %s days, in this order', c_days));
     END IF;

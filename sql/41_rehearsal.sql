@@ -105,6 +105,7 @@ DECLARE
     v_where text;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     v_month := sec.next_missing_month();
     IF v_month IS NULL THEN

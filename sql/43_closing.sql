@@ -51,6 +51,7 @@ DECLARE
     v record;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     SELECT c.noted_through, c.through IS DISTINCT FROM c.noted_through
@@ -74,6 +75,7 @@ CREATE FUNCTION app.close_months_mark_batch() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'months are marked first thing in a transaction: CALL app.maintain_partitions()');
@@ -106,6 +108,7 @@ DECLARE
     v_table text;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     v_ready := sec.closing_is_ready();
