@@ -35,6 +35,10 @@ COMMENT ON FUNCTION sec.run_ddl(text) IS
     'mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
 CREATE OR REPLACE FUNCTION sec.config_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';
+CREATE FUNCTION sec.business_day_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'business_day_changed_trigger_wrapper';
+COMMENT ON FUNCTION sec.business_day_changed() IS
+    'Trigger: has app.business_day_rules follow the settings, from the next business day on. Internal.';
 CREATE FUNCTION sec.require_operator() RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'require_operator_wrapper';
 COMMENT ON FUNCTION sec.require_operator() IS
@@ -431,24 +435,62 @@ COMMENT ON FUNCTION app.card_statement IS
     'payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as sec.shown_tag() says), created_at, '
     'posted_at (when it moved the balance).\n'
     'Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
-CREATE OR REPLACE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL,
-    p_before text DEFAULT NULL, p_limit integer DEFAULT 50)
+CREATE FUNCTION app.usage_page(p_before text DEFAULT NULL, p_limit integer DEFAULT 20)
+    RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, change numeric, raw_amount numeric, discount numeric,
+        final_amount numeric, points_earned bigint, balance_after numeric, card_seq bigint, payment_method text, merchant_code text,
+        member_id uuid, original_tx_no text, refunded_amount numeric, reason text, tag jsonb, created_at timestamptz,
+        posted_at timestamptz, card_type text, card_id uuid, card_no text)
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'usage_page_wrapper';
+COMMENT ON FUNCTION app.usage_page IS
+    E'A page of what the signed-in user did with all its cards, newest first.\n'
+    'By the user, for itself. Its personal card and those that it replaced, and its own part of the enterprise cards that it is bound '
+    'to. By posted_at; a recharge that waits for its money by created_at. p_before (a tx_no of the page) continues below it; p_limit: '
+    '1 to 500 rows. Costs the page, however long the history is. STABLE.\n'
+    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment), status (completed; processing, of '
+    'a recharge that waits), change (of the balance, signed), raw_amount (before discount), discount, final_amount (what was moved), '
+    'points_earned (negative where taken back), balance_after, card_seq (the card''s own count of movements), payment_method '
+    '(balance, wechat, alipay, cash), merchant_code, member_id (the user), original_tx_no (what a refund or adjustment belongs to), '
+    'refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as sec.shown_tag() '
+    'says), created_at, posted_at (when it moved the balance), card_type (personal, enterprise), card_id, card_no.\n'
+    'Errors: TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+CREATE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL,
+    p_before text DEFAULT NULL, p_limit integer DEFAULT 50, p_day date DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
         final_amount numeric, points_earned bigint, payment_method text, original_tx_no text, refunded_amount numeric, reason text,
-        tag jsonb, external_order_id text, processed_by uuid, created_at timestamptz)
+        tag jsonb, external_order_id text, processed_by uuid, created_at timestamptz, posted_at timestamptz, business_day date)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'merchant_statement_wrapper';
-COMMENT ON FUNCTION app.merchant_statement IS
+COMMENT ON FUNCTION app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer,date) IS
     E'A page of a merchant''s transactions, newest first.\n'
-    'By an operator of the merchant (owner, admin, cashier) or a backend. By created_at, from p_from (inclusive) to p_to '
-    '(exclusive); p_before (a tx_no of the merchant) continues below it; p_limit: 1 to 500 rows. Never shows a balance. STABLE.\n'
+    'By an operator of the merchant (owner, admin, cashier) or a backend. From p_from (inclusive) to p_to (exclusive), or of the '
+    'business day p_day: all of it by posted_at, and by created_at what is not posted. p_before (a tx_no of the merchant) continues '
+    'below it; p_limit: 1 to 500 rows. The completed lines of a business day add up to that day in app.v_reconciliation. Never shows '
+    'a balance. STABLE.\n'
     'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge), status (processing, completed, failed, '
     'cancelled), card_type (personal, enterprise), card_id, raw_amount (before discount), discount, final_amount (what was '
     'moved), points_earned (negative where taken back), payment_method (balance, wechat, alipay, cash), original_tx_no (the '
     'payment of a refund), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is '
     'shown as sec.shown_tag() says), external_order_id (the shop''s own number), processed_by (the operator; NULL for a backend), '
-    'created_at.\n'
+    'created_at, posted_at (when it moved the balance), business_day (the day that it counts for).\n'
     'Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+CREATE FUNCTION app.business_day(p_at timestamptz)
+    RETURNS date
+    LANGUAGE c STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'business_day_wrapper';
+COMMENT ON FUNCTION app.business_day IS
+    E'The business day that a moment lies in.\n'
+    'By the rule that counted then (app.business_day_rules), never by the session''s TimeZone. STABLE.\n'
+    'Errors: INVALID_ARGUMENT, the day is out of range.';
+CREATE FUNCTION app.business_day_start(p_day date)
+    RETURNS timestamptz
+    LANGUAGE c STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'business_day_start_wrapper';
+COMMENT ON FUNCTION app.business_day_start IS
+    E'When a business day begins.\n'
+    'It ends where the next one begins, so that each moment is of exactly one day. Days are longer or shorter on the turns of summer '
+    'time and where the settings were changed. STABLE.\n'
+    'Errors: INVALID_ARGUMENT, the day is out of range.';
 CREATE OR REPLACE FUNCTION app.balance_as_of(p_card_id uuid, p_at timestamptz, p_card_type text DEFAULT 'personal')
     RETURNS numeric
     LANGUAGE c STABLE
@@ -574,7 +616,10 @@ BEGIN
             key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
             CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
             max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000),
-            signup_anonymous      boolean       NOT NULL DEFAULT false
+            signup_anonymous      boolean       NOT NULL DEFAULT false,
+            business_time_zone    text          NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
+            business_day_starts_at time         NOT NULL DEFAULT '00:00'
+                CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0)
         );
         COMMENT ON TABLE app.settings IS
             'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
@@ -592,6 +637,9 @@ BEGIN
         COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
         COMMENT ON COLUMN app.settings.signup_anonymous IS
             'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
+        COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
+        COMMENT ON COLUMN app.settings.business_day_starts_at IS
+            'The time at which a business day begins. A change of either counts from the next day on (app.business_day_rules).';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN
@@ -761,7 +809,7 @@ BEGIN
             -- library asserts the same things before it writes, and the books are verified.
         ) PARTITION BY RANGE (created_at);
         CREATE INDEX transactions_member_id_idx ON app.transactions (member_id, created_at) WHERE member_id IS NOT NULL;
-        CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, created_at) WHERE merchant_id IS NOT NULL;
+        CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, posted_at);
         CREATE INDEX transactions_processing_idx ON app.transactions (created_at) WHERE status = 'processing';
         COMMENT ON TABLE app.transactions IS
             'Every payment, refund, recharge and adjustment, by month of created_at (UTC). Each partition has its own primary key '
@@ -953,6 +1001,8 @@ BEGIN
     PERFORM sec.install_grants();
     PERFORM sec.install_compat();
     PERFORM sec.install_books();
+    PERFORM sec.install_days();
+    PERFORM sec.install_closing();
 
     -- Ownership, and row-level security on everything ------------------------------------------------------------------
     -- The grants on what was there, also where it was restored without owners, are not ours to take back.
@@ -1055,6 +1105,9 @@ BEGIN
         SELECT * FROM (VALUES
             ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
             ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+            ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+            ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed'),
             -- What a subscription applies fires triggers for rows only.
             ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
             ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
@@ -1126,9 +1179,9 @@ BEGIN
             FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
         COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
         COMMENT ON VIEW app.v_usage_logs IS
-            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
-            'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
-            'archived; a condition on created_at leaves the other months out.';
+            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
+            'that a constant condition on created_at names, without one every month that is not archived; for a page, '
+            'app.usage_page() costs the page.';
         PERFORM sec.strip_grants('app.v_usage_logs');
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
@@ -1177,6 +1230,7 @@ BEGIN
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
         PERFORM sec.migrate_recharges();
         PERFORM sec.migrate_signup();
+        PERFORM sec.migrate_days();
         PERFORM sec.migrate_views_3();
         PERFORM sec.migrate_comments_3();
     END IF;
@@ -1329,6 +1383,10 @@ BEGIN
             -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
             FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
     ALTER EXTENSION mps DROP VIEW app.v_usage_logs;
+    COMMENT ON VIEW app.v_usage_logs IS
+            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
+            'that a constant condition on created_at names, without one every month that is not archived; for a page, '
+            'app.usage_page() costs the page.';
     COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
 END
 $$;
@@ -1711,6 +1769,201 @@ $$;
 COMMENT ON FUNCTION sec.month_remarks() IS
     'What a shop added to the monthly tables or to the present month and later months do not get, or that costs something when they '
     'are made. Internal: app.health() shows it.';
+CREATE FUNCTION sec.install_days() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.business_day_rules') IS NULL THEN
+        CREATE TABLE app.business_day_rules (
+            from_at   timestamptz NOT NULL PRIMARY KEY,
+            from_day  date        NOT NULL UNIQUE,
+            time_zone text        NOT NULL,
+            starts_at time        NOT NULL
+        );
+        COMMENT ON TABLE app.business_day_rules IS
+            'What a business day was, is and will be: each rule from the beginning of a day on. Follows settings.business_time_zone '
+            'and settings.business_day_starts_at; read by app.business_day()';
+        COMMENT ON COLUMN app.business_day_rules.from_at IS 'The moment from which the rule counts; -infinity for the first.';
+        COMMENT ON COLUMN app.business_day_rules.from_day IS 'The day that begins then.';
+        COMMENT ON COLUMN app.business_day_rules.time_zone IS 'By whose clocks: a name of pg_timezone_names.';
+        COMMENT ON COLUMN app.business_day_rules.starts_at IS 'The time at which a day begins.';
+    END IF;
+    -- New, or from a dump of the schema alone.
+    IF NOT EXISTS (SELECT FROM app.business_day_rules) THEN
+        INSERT INTO app.business_day_rules (from_at, from_day, time_zone, starts_at) VALUES ('-infinity', '-infinity', 'UTC', '00:00');
+    END IF;
+    IF to_regclass('app.late_postings') IS NULL THEN
+        CREATE TABLE app.late_postings (
+            tx_id       bigint      NOT NULL PRIMARY KEY,
+            merchant_id integer,
+            card_id     uuid        NOT NULL,
+            member_id   uuid,
+            created_at  timestamptz NOT NULL,
+            posted_at   timestamptz NOT NULL
+        );
+        CREATE INDEX late_postings_merchant_id_idx ON app.late_postings (merchant_id, posted_at);
+        CREATE INDEX late_postings_card_id_idx ON app.late_postings (card_id, posted_at);
+        CREATE INDEX late_postings_posted_at_idx ON app.late_postings (posted_at);
+        COMMENT ON TABLE app.late_postings IS
+            'Transactions that were posted in another month (UTC) than that of created_at, in whose partition they lie: a charge that '
+            'waited over the turn of the month, a recharge confirmed later';
+        COMMENT ON COLUMN app.late_postings.tx_id IS 'id of the transaction; the other columns are as there.';
+    END IF;
+    IF to_regclass('app.v_reconciliation') IS NULL THEN
+        PERFORM sec.make_reconciliation();
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_days() IS
+    'Makes the tables of days and the view of their totals, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.make_reconciliation() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CREATE OR REPLACE VIEW app.v_reconciliation WITH (security_invoker = true) AS
+        SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
+               x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
+               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
+        FROM (SELECT app.business_day(t.posted_at) AS day, t.merchant_id, t.payment_method::text AS payment_method,
+                     count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
+                     count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
+                     count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
+                     count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+              FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+             LEFT JOIN app.merchants m ON m.id = x.merchant_id;
+    COMMENT ON VIEW app.v_reconciliation IS
+        'Completed transactions by business day, merchant and payment method: counts and totals in currency units, as far as the '
+        'reader may see transactions. Archived months are not in it. It reads every month, whatever day is asked for: '
+        'app.day_totals() gives the same of a day at the cost of that day.';
+    COMMENT ON COLUMN app.v_reconciliation.day IS 'The business day of posted_at, by app.business_day().';
+    COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
+    COMMENT ON COLUMN app.v_reconciliation.net IS
+        'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
+END
+$$;
+COMMENT ON FUNCTION sec.make_reconciliation() IS 'Makes app.v_reconciliation, or makes it anew. Internal.';
+CREATE FUNCTION sec.migrate_days() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+    ALTER TABLE app.settings
+        ADD COLUMN IF NOT EXISTS business_time_zone text NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
+        ADD COLUMN IF NOT EXISTS business_day_starts_at time NOT NULL DEFAULT '00:00'
+            CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0);
+    COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
+    COMMENT ON COLUMN app.settings.business_day_starts_at IS
+        'The time at which a business day begins. A change of either counts from the next day on (app.business_day_rules).';
+    INSERT INTO app.late_postings (tx_id, merchant_id, card_id, member_id, created_at, posted_at)
+    SELECT t.id, t.merchant_id, t.card_id, t.member_id, t.created_at, t.posted_at FROM app.transactions t
+    WHERE date_trunc('month', t.posted_at) <> date_trunc('month', t.created_at)
+    ON CONFLICT DO NOTHING;
+    -- Lines of a merchant go by when they were posted.
+    IF coalesce(pg_get_indexdef(to_regclass('app.transactions_merchant_id_idx')), '') NOT LIKE '%(merchant_id, posted_at)' THEN
+        DROP INDEX IF EXISTS app.transactions_merchant_id_idx;
+        CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, posted_at);
+    END IF;
+    -- As sec.migrate_views_3() does it.
+    IF NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_reconciliation'::regclass
+                     AND d.deptype = 'e') THEN
+        ALTER EXTENSION mps ADD VIEW app.v_reconciliation;
+        PERFORM sec.make_reconciliation();
+        ALTER EXTENSION mps DROP VIEW app.v_reconciliation;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.migrate_days() IS
+    'The step to schema version 3 of what a day is and what was posted in it. Internal: sec.migrate_tables() calls it.';
+CREATE FUNCTION app.day_totals(p_from_day date DEFAULT NULL, p_to_day date DEFAULT NULL)
+    RETURNS TABLE (day date, merchant_code text, payment_method text, payments bigint, payment_total numeric, refunds bigint,
+        refund_total numeric, recharges bigint, recharge_total numeric, adjustments bigint, adjustment_total numeric, net numeric)
+    -- Of each month by its index on merchants and moments, whatever the statistics say.
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET timezone = 'UTC' SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+    SET enable_mergejoin = off AS $totals$
+DECLARE
+    c_days constant integer := 366;
+    v_from_day date;
+    v_to_day date;
+    v_from timestamptz;
+    v_to timestamptz;
+    v_late text;
+    v_rows text := '';
+    v_month timestamp;
+BEGIN
+    PERFORM sec.refuse_outdated();
+    PERFORM sec.require_sound_tables();
+    v_from_day := coalesce(p_from_day, app.business_day(now()));
+    v_to_day := coalesce(p_to_day, v_from_day);
+    IF NOT isfinite(v_from_day) OR NOT isfinite(v_to_day) OR v_from_day > v_to_day OR v_to_day - v_from_day >= c_days THEN
+        PERFORM sec.raise('INVALID_ARGUMENT', format('p_from_day to p_to_day are 1 to %s days, in this order', c_days));
+    END IF;
+    v_from := app.business_day_start(v_from_day);
+    v_to := app.business_day_start(v_to_day + 1);
+    IF EXISTS (SELECT FROM app.archived_months a WHERE a.month + interval '1 month' > v_from AND a.month < v_to) THEN
+        PERFORM sec.raise('ARCHIVED', 'part of the period is archived');
+    END IF;
+    -- What was posted in the months of the range, of those asked for in them: the merchants of a month one after the other, then
+    -- each one's moments.
+    FOR v_month IN SELECT generate_series(date_trunc('month', v_from), v_to - interval '1 microsecond', interval '1 month') LOOP
+        CONTINUE WHEN to_regclass('app.transactions_' || to_char(v_month, 'YYYYMM')) IS NULL;
+        v_rows := v_rows || format($q$
+            UNION ALL
+            SELECT t.* FROM (
+                WITH RECURSIVE merchants (id) AS (
+                    (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id IS NOT NULL ORDER BY x.merchant_id LIMIT 1)
+                    UNION ALL
+                    SELECT (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id > m.id ORDER BY x.merchant_id LIMIT 1)
+                    FROM merchants m WHERE m.id IS NOT NULL)
+                SELECT m.id FROM merchants m WHERE m.id IS NOT NULL) m
+            CROSS JOIN LATERAL (
+                SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
+                WHERE x.merchant_id = m.id AND x.posted_at >= greatest($1, %2$L) AND x.posted_at < least($2, %3$L)) t
+            UNION ALL
+            SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
+            WHERE x.merchant_id IS NULL AND x.posted_at >= greatest($1, %2$L) AND x.posted_at < least($2, %3$L)$q$,
+            'transactions_' || to_char(v_month, 'YYYYMM'), v_month::timestamptz, (v_month + interval '1 month')::timestamptz);
+    END LOOP;
+    -- And what lies in other months.
+    FOR v_month IN
+        SELECT DISTINCT date_trunc('month', l.created_at) FROM app.late_postings l WHERE l.posted_at >= v_from AND l.posted_at < v_to
+    LOOP
+        CONTINUE WHEN to_regclass('app.transactions_' || to_char(v_month, 'YYYYMM')) IS NULL;
+        v_rows := v_rows || format($q$
+            UNION ALL
+            SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount
+            FROM app.late_postings l JOIN app.%1$I x ON x.id = l.tx_id
+            WHERE l.posted_at >= $1 AND l.posted_at < $2$q$, 'transactions_' || to_char(v_month, 'YYYYMM'));
+    END LOOP;
+    IF v_rows = '' THEN
+        RETURN;
+    END IF;
+    RETURN QUERY EXECUTE format($q$
+        SELECT x.day, (SELECT m.code FROM app.merchants m WHERE m.id = x.merchant_id), x.payment_method, x.payments, x.payment_total,
+               x.refunds, x.refund_total, x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
+               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total
+        FROM (SELECT app.business_day(t.posted_at) AS day, t.merchant_id, t.payment_method::text AS payment_method,
+                     count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
+                     count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
+                     count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
+                     count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+              FROM (%s) t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+        ORDER BY 1, 2, 3$q$, substr(ltrim(v_rows, E' \n'), length('UNION ALL ')))
+        USING v_from, v_to;
+END
+$totals$;
+COMMENT ON FUNCTION app.day_totals(date, date) IS
+    E'The totals of business days by day, merchant and payment method.\n'
+    'By a backend or an operator. What app.v_reconciliation says of the days from p_from_day (NULL: today) to p_to_day (NULL: the '
+    'same; at most 366 days), at the cost of those days. STABLE.\n'
+    'Results: day, merchant_code (NULL where no merchant is concerned), payment_method (balance, wechat, alipay, cash), payments '
+    '(how many), payment_total, refunds, refund_total, recharges, recharge_total, adjustments, adjustment_total, net (what balances '
+    'changed by).\n'
+    'Errors: INVALID_ARGUMENT, ARCHIVED.';
 CREATE FUNCTION sec.describe_columns() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $describe$
 DECLARE
@@ -1962,6 +2215,7 @@ DECLARE
     v_where text;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     v_month := sec.next_missing_month();
     IF v_month IS NULL THEN
@@ -2023,6 +2277,192 @@ $$;
 COMMENT ON FUNCTION sec.health_of_months(interval) IS
     'What app.health() says of the months: how many are made ahead, whether the next one could be, what later ones do not get. Only '
     'reads. Internal.';
+CREATE FUNCTION sec.install_closing() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.closed_months') IS NULL THEN
+        CREATE TABLE app.closed_months (
+            singleton     boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            noted_through date        NOT NULL CHECK (extract(day FROM noted_through) = 1),
+            through       date        CHECK (through <= noted_through),
+            xid           xid8,
+            noted_at      timestamptz NOT NULL
+        );
+        COMMENT ON TABLE app.closed_months IS
+            'Up to which month app.merchant_months and app.member_months say who has transactions; without a row, no month is closed';
+        COMMENT ON COLUMN app.closed_months.noted_through IS
+            'Who writes into this month (its first day) or an older one adds to the two tables what is missing there.';
+        COMMENT ON COLUMN app.closed_months.through IS 'This month and all older ones are in the two tables.';
+        COMMENT ON COLUMN app.closed_months.xid IS
+            'Every transaction that could have written before it knew of noted_through had an id of its own below this one. Worth '
+            'nothing in another cluster, and noted anew there.';
+    END IF;
+    IF to_regclass('app.merchant_months') IS NULL THEN
+        CREATE TABLE app.merchant_months (
+            merchant_id integer NOT NULL,
+            month       date    NOT NULL,
+            PRIMARY KEY (merchant_id, month)
+        );
+        COMMENT ON TABLE app.merchant_months IS 'In which closed months (UTC, by created_at) a merchant has transactions';
+    END IF;
+    IF to_regclass('app.member_months') IS NULL THEN
+        CREATE TABLE app.member_months (
+            member_id uuid NOT NULL,
+            month     date NOT NULL,
+            PRIMARY KEY (member_id, month)
+        );
+        COMMENT ON TABLE app.member_months IS
+            'In which closed months (UTC, by created_at) a member has transactions with company cards; those with its own cards are '
+            'found along the card';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_closing() IS 'Makes the tables of closed months, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION app.close_months_note_batch() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- A month's end is a day past.
+    v_through date := (date_trunc('month', (now() - interval '1 day') AT TIME ZONE 'UTC') - interval '1 month')::date;
+    v record;
+BEGIN
+    PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_shadows();
+    LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
+    SELECT c.noted_through, c.through IS DISTINCT FROM c.noted_through
+               AND (c.xid IS NULL OR c.xid >= pg_snapshot_xmax(pg_current_snapshot())) AS unmarked INTO v
+    FROM app.closed_months c;
+    IF NOT FOUND THEN
+        INSERT INTO app.closed_months (noted_through, noted_at) VALUES (v_through, clock_timestamp());
+    ELSIF v.noted_through < v_through OR v.unmarked THEN
+        UPDATE app.closed_months SET noted_through = greatest(noted_through, v_through), xid = NULL, noted_at = clock_timestamp();
+    ELSE
+        RETURN false;
+    END IF;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION app.close_months_note_batch() IS
+    E'Notes which months are over, so that whoever writes into them says so; returns whether anything is new.\n'
+    'The first batch of app.close_months(); app.close_months_mark_batch() is the next, in a transaction of its own.';
+CREATE FUNCTION app.close_months_mark_batch() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_shadows();
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'months are marked first thing in a transaction: CALL app.maintain_partitions()');
+    END IF;
+    -- Who has inserted a row looks then whether its month is noted, and has a transaction id by that time. So whoever looked
+    -- before the note was there has one below this.
+    UPDATE app.closed_months SET xid = pg_current_xact_id() WHERE xid IS NULL;
+END
+$$;
+COMMENT ON FUNCTION app.close_months_mark_batch() IS
+    E'Marks the moment from which on every transaction knows which months are noted.\n'
+    'One batch of app.close_months().\n'
+    'Errors: STATUS_CONFLICT, not by itself in a transaction.';
+CREATE FUNCTION sec.closing_is_ready() RETURNS boolean
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT c.through = c.noted_through OR pg_snapshot_xmin(pg_current_snapshot()) >= c.xid
+                     FROM app.closed_months c), false)
+$$;
+COMMENT ON FUNCTION sec.closing_is_ready() IS
+    'Whether every transaction has ended that may write into a noted month without saying so. Internal.';
+CREATE FUNCTION app.close_month_batch(p_after date) RETURNS date
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET jit = off AS $$
+DECLARE
+    v record;
+    v_ready boolean;
+    v_month date;
+    v_table text;
+BEGIN
+    PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_shadows();
+    LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
+    v_ready := sec.closing_is_ready();
+    SELECT c.noted_through, coalesce(c.through, '-infinity') AS through INTO v FROM app.closed_months c;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    -- Never beyond a month that is not closed yet, whatever is asked for.
+    SELECT m.month INTO v_month
+    FROM (SELECT to_date(right(c.relname::text, 6), 'YYYYMM') AS month
+          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+          WHERE i.inhparent = 'app.transactions'::regclass AND c.relname ~ '^transactions_20[0-9]{4}$') m
+    WHERE m.month > least(coalesce(p_after, '-infinity'), v.through)
+      AND m.month <= CASE WHEN v_ready THEN v.noted_through ELSE v.through END
+    ORDER BY m.month LIMIT 1;
+    IF NOT FOUND THEN
+        IF v_ready THEN
+            UPDATE app.closed_months SET through = noted_through WHERE through IS DISTINCT FROM noted_through;
+        END IF;
+        RETURN NULL;
+    END IF;
+    v_table := 'transactions_' || to_char(v_month, 'YYYYMM');
+    EXECUTE format($q$
+        INSERT INTO app.merchant_months (merchant_id, month)
+        WITH RECURSIVE merchants (id) AS (
+            (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id IS NOT NULL ORDER BY x.merchant_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id > m.id ORDER BY x.merchant_id LIMIT 1)
+            FROM merchants m WHERE m.id IS NOT NULL)
+        SELECT m.id, $1 FROM merchants m WHERE m.id IS NOT NULL ON CONFLICT DO NOTHING$q$, v_table) USING v_month;
+    IF v_month > v.through THEN
+        EXECUTE format($q$
+            INSERT INTO app.member_months (member_id, month)
+            SELECT DISTINCT x.member_id, $1 FROM app.%1$I x WHERE x.card_type = 'enterprise' AND x.member_id IS NOT NULL
+            ON CONFLICT DO NOTHING$q$, v_table) USING v_month;
+        UPDATE app.closed_months SET through = v_month;
+    END IF;
+    RETURN v_month;
+END
+$$;
+COMMENT ON FUNCTION app.close_month_batch(date) IS
+    E'Closes the month after p_after (NULL: the first), or looks again into one that is closed.\n'
+    'Returns that month; NULL when all is done or an older transaction is still running. One batch of app.close_months().';
+CREATE PROCEDURE app.close_months()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_month date;
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    IF app.close_months_note_batch() THEN
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        PERFORM app.close_months_mark_batch();
+    END IF;
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    -- At most a second for the transactions that were running; what they hold up is left to the next run.
+    FOR v_try IN 1 .. 20 LOOP
+        EXIT WHEN sec.closing_is_ready();
+        COMMIT;
+        PERFORM pg_catalog.pg_sleep(0.05);
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    END LOOP;
+    LOOP
+        v_month := app.close_month_batch(v_month);
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        EXIT WHEN v_month IS NULL;
+    END LOOP;
+    COMMIT;
+END
+$$;
+COMMENT ON PROCEDURE app.close_months() IS
+    E'Notes who has transactions in each month that has been over for a day.\n'
+    'So that a page costs the page however many months there are. app.maintain_partitions() calls it. What a long transaction holds '
+    'up is left to the next run.';
 CREATE OR REPLACE FUNCTION app.error_list() RETURNS TABLE (token text, sqlstate text, http_status integer, message_en text, message_zh text)
     LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'error_list_wrapper';
 COMMENT ON FUNCTION app.error_list() IS
@@ -2120,6 +2560,7 @@ BEGIN
     IF NOT v_done THEN
         RAISE WARNING 'mps: whether the next month can be made was not tried out: in 5 tries a lock was not to be had';
     END IF;
+    CALL app.close_months();
     PERFORM sec.job_batch('maintain_partitions', 0, false);
     COMMIT;
 END
@@ -2127,7 +2568,7 @@ $$;
 COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
     E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
     'Tries out whether the next one could be made and written to, for app.health(); gives months made before the settings that the '
-    'present one has got since. Charges go on meanwhile. Errors: STATUS_CONFLICT where a lock was not to be had in 20 tries.';
+    'present one has got since. Also closes the months that are over (app.close_months). Charges go on meanwhile. Errors: STATUS_CONFLICT where a lock was not to be had in 20 tries.';
 CREATE OR REPLACE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
 COMMENT ON FUNCTION app.expire_cards_batch(text) IS
@@ -2164,7 +2605,7 @@ COMMENT ON FUNCTION app.migrate() IS
     'COMMITTED.';
 CREATE FUNCTION sec.end_of_business_day(p_day date) RETURNS timestamptz
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT (p_day + 1)::timestamp AT TIME ZONE 'UTC'
+    SELECT app.business_day_start(p_day + 1)
 $$;
 COMMENT ON FUNCTION sec.end_of_business_day(date) IS
     'The moment at which a business day is over. Internal: app.set_card_expiry() calls it.';
@@ -2292,6 +2733,13 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
         ('app.update_settings', 'backend'),
         ('app.card_statement', 'client'),
         ('app.merchant_statement', 'client'),
+        ('app.usage_page', 'client'),
+        ('app.business_day', 'client'),
+        ('app.business_day', 'operator'),
+        ('app.business_day_start', 'client'),
+        ('app.business_day_start', 'operator'),
+        ('app.day_totals', 'backend'),
+        ('app.day_totals', 'operator'),
         ('app.balance_as_of', 'client'),
         ('app.tx_by_no', 'client'),
         ('app.bucket_of_card', 'client'),
@@ -2303,6 +2751,11 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
         ('app.maintain_partitions', 'operator'),
         ('app.maintain_partitions_batch', 'operator'),
         ('app.rehearse_month_batch', 'operator'),
+        ('app.close_months', 'operator'),
+        ('app.close_months_note_batch', 'operator'),
+        ('app.close_months_mark_batch', 'operator'),
+        ('app.close_month_batch', 'operator'),
+        ('sec.closing_is_ready', 'operator'),
         ('app.expire_cards', 'operator'),
         ('app.expire_cards_batch', 'operator'),
         ('app.expire_qrcodes', 'operator'),
@@ -3614,7 +4067,34 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
                                  CASE WHEN r.tx_id IS NULL THEN 'waits, but is not counted'
                                       WHEN t.id IS NULL THEN 'is counted, but does not wait' ELSE 'is counted for another card' END)
         FROM app.pending_recharges r FULL JOIN (SELECT t.* FROM app.transactions t WHERE t.status = 'processing') t ON t.id = r.tx_id
-        WHERE r.tx_id IS NULL OR t.id IS NULL OR r.card_id <> t.card_id$q$)
+        WHERE r.tx_id IS NULL OR t.id IS NULL OR r.card_id <> t.card_id$q$),
+    (12, ARRAY['late_postings'], $q$
+        , late AS (
+            SELECT l.* FROM app.late_postings l
+            WHERE l.created_at >= $1 AND l.created_at < $2 AND l.tx_id / 100000000000 <> ALL ($3)),
+        posted AS (
+            SELECT t.id, t.tx_no, t.merchant_id, t.card_id, t.member_id, t.created_at, t.posted_at FROM app.transactions t
+            WHERE t.created_at >= $1 AND t.created_at < $2 AND date_trunc('month', t.posted_at) <> date_trunc('month', t.created_at))
+        SELECT 'late_postings', format('%s: %s', coalesce(p.tx_no, 'id ' || l.tx_id),
+                                       CASE WHEN l.tx_id IS NULL THEN 'was posted in another month, but is not noted: no statement shows it'
+                                            WHEN p.id IS NULL THEN 'is noted, but was not posted in another month'
+                                            ELSE 'is noted otherwise than it is' END)
+        FROM posted p FULL JOIN late l ON l.tx_id = p.id
+        WHERE (p.merchant_id, p.card_id, p.member_id, p.created_at, p.posted_at, p.id)
+            IS DISTINCT FROM (l.merchant_id, l.card_id, l.member_id, l.created_at, l.posted_at, l.tx_id)$q$),
+    (13, ARRAY['closed_months'], $q$
+        -- A month that is closed is looked into for those alone who are named.
+        SELECT 'closed_months', format('merchant %s has transactions of %s, but is not named for it: CALL app.maintain_partitions()',
+                                       x.merchant_id, to_char(x.month, 'YYYY-MM'))
+        FROM (SELECT DISTINCT t.merchant_id, date_trunc('month', t.created_at)::date AS month FROM app.transactions t, app.closed_months c
+              WHERE t.created_at >= $1 AND t.created_at < least($2, c.through + interval '1 month') AND t.merchant_id IS NOT NULL) x
+        WHERE NOT EXISTS (SELECT FROM app.merchant_months m WHERE m.merchant_id = x.merchant_id AND m.month = x.month)
+        UNION ALL
+        SELECT 'closed_months', format('member %s used a company card in %s, but is not named for it', x.member_id, to_char(x.month, 'YYYY-MM'))
+        FROM (SELECT DISTINCT t.member_id, date_trunc('month', t.created_at)::date AS month FROM app.transactions t, app.closed_months c
+              WHERE t.created_at >= $1 AND t.created_at < least($2, c.through + interval '1 month')
+                AND t.member_id IS NOT NULL AND t.card_type = 'enterprise') x
+        WHERE NOT EXISTS (SELECT FROM app.member_months m WHERE m.member_id = x.member_id AND m.month = x.month)$q$)
     ) AS r (place, checks, finds)
 $rules$;
 CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
@@ -3767,30 +4247,6 @@ BEGIN
         CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.seals
             FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only();
         ALTER TABLE audit.seals ENABLE ALWAYS TRIGGER append_only;
-    END IF;
-    IF to_regclass('app.v_reconciliation') IS NULL THEN
-        CREATE VIEW app.v_reconciliation WITH (security_invoker = true) AS
-            SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
-                   x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
-                   x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
-            FROM (SELECT (t.posted_at AT TIME ZONE 'UTC')::date AS day, t.merchant_id, t.payment_method::text AS payment_method,
-                         count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
-                         count(*) FILTER (WHERE t.tx_type = 'refund') AS refunds,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'refund'), 0.00) AS refund_total,
-                         count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
-                         count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
-                         coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
-                  FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
-                 LEFT JOIN app.merchants m ON m.id = x.merchant_id;
-        COMMENT ON VIEW app.v_reconciliation IS
-            'Completed transactions by day, merchant and payment method: counts and totals in currency units, as far as the reader '
-            'may see transactions. Archived months are not in it.';
-        COMMENT ON COLUMN app.v_reconciliation.day IS 'The UTC date of posted_at.';
-        COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
-        COMMENT ON COLUMN app.v_reconciliation.net IS
-            'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
     END IF;
 END
 $install$;
@@ -4677,7 +5133,9 @@ CREATE FUNCTION sec.superseded_functions() RETURNS TABLE (was text, now text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.confirm_recharge(text,numeric,text,jsonb)', 'app.confirm_recharge(text,numeric,text,jsonb,text)'),
            ('app.set_card_expiry(uuid,text,timestamp with time zone,text)',
-            'app.set_card_expiry(uuid,text,timestamp with time zone,text,date)')
+            'app.set_card_expiry(uuid,text,timestamp with time zone,text,date)'),
+           ('app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer)',
+            'app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer,date)')
 $$;
 COMMENT ON FUNCTION sec.superseded_functions() IS
     'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by '
