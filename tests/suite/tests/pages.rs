@@ -318,7 +318,8 @@ fn many_readers_leave_the_charges_their_locks() {
         .collect();
     // All of them hold what they took, until they end.
     let readers: Vec<(Session, Session)> = readers.into_iter().map(|r| r.join().expect("reads")).collect();
-    let most = "select max(n) from (select count(*) n from pg_locks where locktype = 'relation' group by pid) x";
+    let most = "select max(n) from (select count(*) n from pg_locks l join pg_database d on d.oid = l.database \
+                where l.locktype = 'relation' and d.datname = current_database() group by l.pid) x";
     let most: i64 = shop.superuser.value(most).parse().expect("a number");
     let till = shop.db.user(shop.cashier_id);
     till.run(&Shop::charge_sql(&code, "1.00", ""));
