@@ -42,8 +42,8 @@ COMMENT ON FUNCTION sec.raise(text, text) IS
 CREATE FUNCTION sec.run_ddl(p_statements text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'run_ddl_wrapper';
 COMMENT ON FUNCTION sec.run_ddl(text) IS
-    'Runs CREATE TABLE, ALTER TABLE, COMMENT, CREATE TRIGGER, GRANT and REVOKE without event triggers, which would run as '
-    'mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
+    'Runs CREATE TABLE, ALTER TABLE, COMMENT, CREATE TRIGGER, DROP INDEX, GRANT and REVOKE without event triggers, which '
+    'would run as mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
 
 CREATE FUNCTION sec.config_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'config_changed_trigger_wrapper';

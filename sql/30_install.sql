@@ -268,7 +268,7 @@ BEGIN
             -- library asserts the same things before it writes, and the books are verified.
         ) PARTITION BY RANGE (created_at);
         CREATE INDEX transactions_member_id_idx ON app.transactions (member_id, created_at) WHERE member_id IS NOT NULL;
-        CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, posted_at);
+        CREATE INDEX transactions_merchant_posted_idx ON app.transactions (merchant_id, posted_at);
         CREATE INDEX transactions_processing_idx ON app.transactions (created_at) WHERE status = 'processing';
         COMMENT ON TABLE app.transactions IS
             'Every payment, refund, recharge and adjustment, by month of created_at (UTC). Each partition has its own primary key '

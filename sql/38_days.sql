@@ -93,10 +93,10 @@ BEGIN
     WHERE date_trunc('month', t.posted_at) <> date_trunc('month', t.created_at)
     ON CONFLICT DO NOTHING;
     -- Lines of a merchant go by when they were posted.
-    IF coalesce(pg_get_indexdef(to_regclass('app.transactions_merchant_id_idx')), '') NOT LIKE '%(merchant_id, posted_at)' THEN
-        DROP INDEX IF EXISTS app.transactions_merchant_id_idx;
-        CREATE INDEX transactions_merchant_id_idx ON app.transactions (merchant_id, posted_at);
+    IF to_regclass('app.transactions_merchant_posted_idx') IS NULL THEN
+        CREATE INDEX transactions_merchant_posted_idx ON app.transactions (merchant_id, posted_at);
     END IF;
+    PERFORM sec.drop_replaced_index();
     -- As sec.migrate_views_3() does it.
     IF NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_reconciliation'::regclass
                      AND d.deptype = 'e') THEN
@@ -108,6 +108,22 @@ END
 $$;
 COMMENT ON FUNCTION sec.migrate_days() IS
     'The step to schema version 3 of what a day is and what was posted in it. Internal: sec.migrate_tables() calls it.';
+
+CREATE FUNCTION sec.drop_replaced_index() RETURNS void
+    -- Less than deadlock_timeout: a call of the release before may wait for what the update holds, and hold what this asks for.
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
+BEGIN
+    IF to_regclass('app.transactions_merchant_id_idx') IS NOT NULL THEN
+        PERFORM sec.run_ddl('DROP INDEX app.transactions_merchant_id_idx');
+    END IF;
+EXCEPTION WHEN lock_not_available THEN
+    -- Another time: it only costs.
+    NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.drop_replaced_index() IS
+    'Drops the index of transactions on merchant_id and created_at that releases before 0.3.0 had, if nobody is in the way; else '
+    'the next app.maintain_partitions() does. Internal.';
 
 CREATE FUNCTION app.day_totals(p_from_day date DEFAULT NULL, p_to_day date DEFAULT NULL)
     RETURNS TABLE (day date, merchant_code text, payment_method text, payments bigint, payment_total numeric, refunds bigint,

@@ -47,6 +47,7 @@ BEGIN
             RETURN sec.make_month_tables(v_month);
         END IF;
         PERFORM sec.dress_made_month(v_month);
+        PERFORM sec.drop_replaced_index();
     EXCEPTION WHEN lock_not_available THEN
         RETURN NULL;
     END;

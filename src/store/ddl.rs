@@ -70,6 +70,7 @@ unsafe fn execute(statement: *mut Node, text: &CStr) {
                 pg_sys::ExecAlterObjectSchemaStmt(statement.cast(), std::ptr::null_mut());
             }
             NodeTag::T_GrantStmt => pg_sys::ExecuteGrantStmt(statement.cast()),
+            NodeTag::T_DropStmt if is_drop_index(statement.cast()) => pg_sys::RemoveRelations(statement.cast()),
             _ => {
                 let name = CStr::from_ptr(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(statement)));
                 let detail = format!("{} is not among the statements that run like this", name.to_string_lossy());
@@ -77,6 +78,11 @@ unsafe fn execute(statement: *mut Node, text: &CStr) {
             }
         }
     }
+}
+
+/// Not CONCURRENTLY, which would commit.
+unsafe fn is_drop_index(statement: *const pg_sys::DropStmt) -> bool {
+    unsafe { (*statement).removeType == pg_sys::ObjectType::OBJECT_INDEX && !(*statement).concurrent }
 }
 
 unsafe fn nodes(list: *mut pg_sys::List) -> VecDeque<*mut Node> {
