@@ -91,9 +91,12 @@ COMMENT ON FUNCTION app.close_months_mark_batch() IS
     'Errors: STATUS_CONFLICT, not by itself in a transaction.';
 
 CREATE FUNCTION sec.closing_is_ready() RETURNS boolean
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce((SELECT c.through = c.noted_through OR pg_snapshot_xmin(pg_current_snapshot()) >= c.xid
-                     FROM app.closed_months c), false)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM sec.refuse_outdated();
+    RETURN coalesce((SELECT c.through = c.noted_through OR pg_snapshot_xmin(pg_current_snapshot()) >= c.xid
+                     FROM app.closed_months c), false);
+END
 $$;
 COMMENT ON FUNCTION sec.closing_is_ready() IS
     'Whether every transaction has ended that may write into a noted month without saying so. Internal.';

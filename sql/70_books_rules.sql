@@ -388,12 +388,12 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
         SELECT 'closed_months', format('merchant %s has transactions of %s, but is not named for it: CALL app.maintain_partitions()',
                                        x.merchant_id, to_char(x.month, 'YYYY-MM'))
         FROM (SELECT DISTINCT t.merchant_id, date_trunc('month', t.created_at)::date AS month FROM app.transactions t, app.closed_months c
-              WHERE t.created_at >= $1 AND t.created_at < least($2, c.through + interval '1 month') AND t.merchant_id IS NOT NULL) x
+              WHERE t.created_at >= $1 AND t.created_at < $2 AND t.created_at < c.through + interval '1 month' AND t.merchant_id IS NOT NULL) x
         WHERE NOT EXISTS (SELECT FROM app.merchant_months m WHERE m.merchant_id = x.merchant_id AND m.month = x.month)
         UNION ALL
         SELECT 'closed_months', format('member %s used a company card in %s, but is not named for it', x.member_id, to_char(x.month, 'YYYY-MM'))
         FROM (SELECT DISTINCT t.member_id, date_trunc('month', t.created_at)::date AS month FROM app.transactions t, app.closed_months c
-              WHERE t.created_at >= $1 AND t.created_at < least($2, c.through + interval '1 month')
+              WHERE t.created_at >= $1 AND t.created_at < $2 AND t.created_at < c.through + interval '1 month'
                 AND t.member_id IS NOT NULL AND t.card_type = 'enterprise') x
         WHERE NOT EXISTS (SELECT FROM app.member_months m WHERE m.member_id = x.member_id AND m.month = x.month)$q$)
     ) AS r (place, checks, finds)

@@ -2377,9 +2377,12 @@ COMMENT ON FUNCTION app.close_months_mark_batch() IS
     'One batch of app.close_months().\n'
     'Errors: STATUS_CONFLICT, not by itself in a transaction.';
 CREATE FUNCTION sec.closing_is_ready() RETURNS boolean
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce((SELECT c.through = c.noted_through OR pg_snapshot_xmin(pg_current_snapshot()) >= c.xid
-                     FROM app.closed_months c), false)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM sec.refuse_outdated();
+    RETURN coalesce((SELECT c.through = c.noted_through OR pg_snapshot_xmin(pg_current_snapshot()) >= c.xid
+                     FROM app.closed_months c), false);
+END
 $$;
 COMMENT ON FUNCTION sec.closing_is_ready() IS
     'Whether every transaction has ended that may write into a noted month without saying so. Internal.';
@@ -4102,12 +4105,12 @@ CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, check
         SELECT 'closed_months', format('merchant %s has transactions of %s, but is not named for it: CALL app.maintain_partitions()',
                                        x.merchant_id, to_char(x.month, 'YYYY-MM'))
         FROM (SELECT DISTINCT t.merchant_id, date_trunc('month', t.created_at)::date AS month FROM app.transactions t, app.closed_months c
-              WHERE t.created_at >= $1 AND t.created_at < least($2, c.through + interval '1 month') AND t.merchant_id IS NOT NULL) x
+              WHERE t.created_at >= $1 AND t.created_at < $2 AND t.created_at < c.through + interval '1 month' AND t.merchant_id IS NOT NULL) x
         WHERE NOT EXISTS (SELECT FROM app.merchant_months m WHERE m.merchant_id = x.merchant_id AND m.month = x.month)
         UNION ALL
         SELECT 'closed_months', format('member %s used a company card in %s, but is not named for it', x.member_id, to_char(x.month, 'YYYY-MM'))
         FROM (SELECT DISTINCT t.member_id, date_trunc('month', t.created_at)::date AS month FROM app.transactions t, app.closed_months c
-              WHERE t.created_at >= $1 AND t.created_at < least($2, c.through + interval '1 month')
+              WHERE t.created_at >= $1 AND t.created_at < $2 AND t.created_at < c.through + interval '1 month'
                 AND t.member_id IS NOT NULL AND t.card_type = 'enterprise') x
         WHERE NOT EXISTS (SELECT FROM app.member_months m WHERE m.member_id = x.member_id AND m.month = x.month)$q$)
     ) AS r (place, checks, finds)

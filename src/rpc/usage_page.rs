@@ -8,6 +8,7 @@ use crate::store::transactions::{Place, Tx};
 use crate::store::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::store::{cards, merchants, months, transactions};
 use mps_domain::card::CardType;
+use mps_domain::tx_no::{TxId, TxType};
 use pgrx::prelude::*;
 use std::collections::HashMap;
 
@@ -47,9 +48,9 @@ fn usage_page(
     let rows = read(|call| {
         let member = call.caller.signed_in()?;
         let limit = args::page_rows(p_limit)?;
-        let before = match p_before {
+        let before = match args::optional_tx_number(p_before, "p_before")? {
             None => Place { at: Timestamp(i64::MAX), id: i64::MAX },
-            Some(_) => place_of(call, member, p_before)?,
+            Some((tx_type, id)) => place_of(call, member, tx_type, id)?,
         };
         let mut usage = Usage::before(call, member, before, limit)?;
         let mut page = Vec::new();
@@ -92,8 +93,7 @@ fn usage_page(
 }
 
 /// Where a line of the member's stands; one that it does not see is not there.
-fn place_of(call: &Call, member: Uuid, tx_no: Option<Text>) -> Result<Place> {
-    let (tx_type, id) = args::tx_number(tx_no, "p_before")?;
+fn place_of(call: &Call, member: Uuid, tx_type: TxType, id: TxId) -> Result<Place> {
     ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
     let tx = transactions::find(call.db, id)
         .filter(|tx| tx.tx_type == tx_type && tx.member_id == Some(member))

@@ -194,6 +194,8 @@ fn a_month_is_closed_when_nobody_can_write_into_it_any_more() {
     assert_eq!(s.value("select count(*) from app.merchant_months"), "1");
     // Another cluster counts transactions anew.
     s.run("update app.closed_months set xid = '99999999999', through = null");
+    let rule = "select detail from app.verify_books() where check_name = 'closed_months' and ok is not true";
+    assert_eq!(s.column(rule), [] as [String; 0], "of months that are not closed nothing is asked");
     s.run("call app.maintain_partitions()");
     assert_eq!(through(), "2026-02-01");
     s.run("call audit.seal()");

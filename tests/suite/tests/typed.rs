@@ -1,7 +1,8 @@
 //! What people type and send: empty texts, white space around them, the case of codes and numbers. Every text argument of every
 //! RPC, as the catalog lists them, so that a new one has to say here what it is.
 
-use mps_tests::{Row, Session, Shop, nobody, q};
+use mps_tests::{Row, Session, Shop, claims, nobody, q};
+use uuid::Uuid;
 
 /// How a text argument is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +61,7 @@ fn rpcs(s: &Session) -> Vec<(String, Vec<Argument>)> {
 struct World {
     shop: Shop,
     values: Vec<(&'static str, String)>,
+    member: Uuid,
 }
 
 impl World {
@@ -75,7 +77,7 @@ impl World {
             shop.backend.run(&format!("select * from app.confirm_recharge('{settled}', 6.00, '{trade}')"));
         }
         shop.set_card(&lost.card, "personal", "lost");
-        let code = shop.code(&ming);
+        let (code, member) = (shop.code(&ming), ming.id);
         let values = vec![
             ("replace_card.p_card_id", lost.card.clone()),
             ("confirm_recharge.p_tx_no", waiting.clone()),
@@ -121,7 +123,7 @@ impl World {
             ("p_expires_at", "2090-01-01 00:00:00+00".into()),
             ("p_settings", "{}".into()),
         ];
-        World { shop, values }
+        World { shop, values, member }
     }
 
     fn value(&self, rpc: &str, argument: &str) -> &str {
@@ -148,6 +150,11 @@ impl World {
         // Where nothing is new, the last row is none of this call's.
         let (tx, event) =
             (s.value("select last_value from app.tx_no_seq"), s.value("select last_value from audit.event_id_seq"));
+        // The one that is about whoever is signed in, and nobody else.
+        if sql.contains("app.usage_page(") {
+            let claims = claims("authenticated", Some(self.member));
+            s.run(&format!("select set_config('request.jwt.claims', {}, true)", q(&claims)));
+        }
         let answer = s.rows(sql);
         let mut outcome: Vec<String> = answer.iter().map(|row| format!("{:?}", settled(row).values())).collect();
         outcome.extend(s.column(&format!(
