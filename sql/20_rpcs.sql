@@ -241,8 +241,8 @@ CREATE FUNCTION app.set_card_expiry(p_card_id uuid, p_card_type text, p_expires_
 COMMENT ON FUNCTION app.set_card_expiry IS
     E'Sets when a card expires: at a moment, at the end of a day, or never.\n'
     'By a backend. p_card_type: personal, enterprise. p_expires_at: the moment; p_expires_on: the business day (2000 to 9999) to '
-    'whose end it is good; both null: never. A later expiry makes an expired card active again; one in the past expires an active '
-    'card at once.\n'
+    'whose end it is good (app.business_day_start() of the next one); both null: never. A later expiry makes an expired card active '
+    'again; one in the past expires an active card at once.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (closed), INVALID_ARGUMENT (both given, too).';
 
@@ -367,6 +367,7 @@ CREATE FUNCTION app.business_day(p_at timestamptz)
 COMMENT ON FUNCTION app.business_day IS
     E'The business day that a moment lies in.\n'
     'By the rule that counted then (app.business_day_rules), never by the session''s TimeZone. STABLE.\n'
+    'Results: the day.\n'
     'Errors: INVALID_ARGUMENT, the day is out of range.';
 
 CREATE FUNCTION app.business_day_start(p_day date)
@@ -377,6 +378,7 @@ COMMENT ON FUNCTION app.business_day_start IS
     E'When a business day begins.\n'
     'It ends where the next one begins, so that each moment is of exactly one day. Days are longer or shorter on the turns of summer '
     'time and where the settings were changed. STABLE.\n'
+    'Results: the moment.\n'
     'Errors: INVALID_ARGUMENT, the day is out of range.';
 
 CREATE FUNCTION app.balance_as_of(p_card_id uuid, p_at timestamptz, p_card_type text DEFAULT 'personal')

@@ -98,7 +98,8 @@ BEGIN
             'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
         COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
         COMMENT ON COLUMN app.settings.business_day_starts_at IS
-            'The time at which a business day begins. A change of either counts from the next day on (app.business_day_rules).';
+            'The time at which a business day begins. A change of either counts from the next day that begins by it '
+            '(app.business_day_rules).';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN

@@ -87,7 +87,8 @@ BEGIN
             CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0);
     COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
     COMMENT ON COLUMN app.settings.business_day_starts_at IS
-        'The time at which a business day begins. A change of either counts from the next day on (app.business_day_rules).';
+        'The time at which a business day begins. A change of either counts from the next day that begins by it '
+        '(app.business_day_rules).';
     INSERT INTO app.late_postings (tx_id, merchant_id, card_id, member_id, created_at, posted_at)
     SELECT t.id, t.merchant_id, t.card_id, t.member_id, t.created_at, t.posted_at FROM app.transactions t
     WHERE date_trunc('month', t.posted_at) <> date_trunc('month', t.created_at)

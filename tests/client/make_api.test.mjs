@@ -87,6 +87,15 @@ test('without a secret the one of before is kept, and so are the keys', () => {
   assert.ok(key);
 });
 
+test('a database that was made before the roles were there gets their levels', () => {
+  const levels = `SELECT has_function_privilege('authenticated', 'sec.level_client()', 'EXECUTE'),
+                         has_function_privilege('service_role', 'sec.level_backend()', 'EXECUTE')`;
+  psql("SELECT sec.revoke_api('authenticated', 'client'), sec.revoke_api('service_role', 'backend')");
+  assert.equal(psql(levels), 'f|f');
+  printed = api('start');
+  assert.equal(psql(levels), 't|t');
+});
+
 test('a port that is taken and a secret that is too short are said so', async () => {
   assert.throws(() => api('start', { PGRST_JWT_SECRET: 'short' }), /shorter than 32 characters/);
   const { port: taken, server: other } = await takePort();
