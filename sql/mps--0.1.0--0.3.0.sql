@@ -364,8 +364,8 @@ CREATE FUNCTION app.set_card_expiry(p_card_id uuid, p_card_type text, p_expires_
 COMMENT ON FUNCTION app.set_card_expiry(uuid,text,timestamp with time zone,text,date) IS
     E'Sets when a card expires: at a moment, at the end of a day, or never.\n'
     'By a backend. p_card_type: personal, enterprise. p_expires_at: the moment; p_expires_on: the business day (2000 to 9999) to '
-    'whose end it is good; both null: never. A later expiry makes an expired card active again; one in the past expires an active '
-    'card at once.\n'
+    'whose end it is good (app.business_day_start() of the next one); both null: never. A later expiry makes an expired card active '
+    'again; one in the past expires an active card at once.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (closed), INVALID_ARGUMENT (both given, too).';
 CREATE OR REPLACE FUNCTION app.replace_card(p_card_id uuid, p_reason text)
@@ -481,6 +481,7 @@ CREATE FUNCTION app.business_day(p_at timestamptz)
 COMMENT ON FUNCTION app.business_day IS
     E'The business day that a moment lies in.\n'
     'By the rule that counted then (app.business_day_rules), never by the session''s TimeZone. STABLE.\n'
+    'Results: the day.\n'
     'Errors: INVALID_ARGUMENT, the day is out of range.';
 CREATE FUNCTION app.business_day_start(p_day date)
     RETURNS timestamptz
@@ -490,6 +491,7 @@ COMMENT ON FUNCTION app.business_day_start IS
     E'When a business day begins.\n'
     'It ends where the next one begins, so that each moment is of exactly one day. Days are longer or shorter on the turns of summer '
     'time and where the settings were changed. STABLE.\n'
+    'Results: the moment.\n'
     'Errors: INVALID_ARGUMENT, the day is out of range.';
 CREATE OR REPLACE FUNCTION app.balance_as_of(p_card_id uuid, p_at timestamptz, p_card_type text DEFAULT 'personal')
     RETURNS numeric
@@ -639,7 +641,8 @@ BEGIN
             'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
         COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
         COMMENT ON COLUMN app.settings.business_day_starts_at IS
-            'The time at which a business day begins. A change of either counts from the next day on (app.business_day_rules).';
+            'The time at which a business day begins. A change of either counts from the next day that begins by it '
+            '(app.business_day_rules).';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN
@@ -1853,7 +1856,8 @@ BEGIN
             CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0);
     COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
     COMMENT ON COLUMN app.settings.business_day_starts_at IS
-        'The time at which a business day begins. A change of either counts from the next day on (app.business_day_rules).';
+        'The time at which a business day begins. A change of either counts from the next day that begins by it '
+        '(app.business_day_rules).';
     INSERT INTO app.late_postings (tx_id, merchant_id, card_id, member_id, created_at, posted_at)
     SELECT t.id, t.merchant_id, t.card_id, t.member_id, t.created_at, t.posted_at FROM app.transactions t
     WHERE date_trunc('month', t.posted_at) <> date_trunc('month', t.created_at)
