@@ -113,10 +113,15 @@ pub fn reason<'a>(value: impl Given<'a>) -> Result<&'a str> {
     text(value, "p_reason", limits::TEXT_CHARS)
 }
 
-/// A required identifier that somebody else made: keys, order ids, trade numbers.
+/// A required identifier that somebody else made: keys, order ids.
 pub fn key<'a>(value: impl Given<'a>, argument: &'static str) -> Result<&'a str> {
     limits::key(required(value.given(), argument)?, limits::KEY_CHARS)
         .map_err(|why| bad_text(argument, why, limits::KEY_CHARS))
+}
+
+/// The number of a gateway's, which people copy as well: the white space around it is not part of it.
+pub fn trade_number<'a>(value: impl Given<'a>, argument: &'static str) -> Result<&'a str> {
+    key(Some(typed(value, argument)?), argument)
 }
 
 /// As [`key`], where it may be left out, or empty. White space alone is a mistake, and not an answer.

@@ -9,6 +9,7 @@ use crate::store::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Uuid
 use crate::store::{months, server};
 use mps_domain::money::Money;
 use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
+use mps_domain::typed;
 use pgrx::prelude::*;
 use serde_json::json;
 
@@ -47,14 +48,20 @@ fn confirm_recharge_v3(
     let confirmed = write(|call| {
         call.caller.require_backend()?;
         let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
-        let word = Word {
+        let mut word = Word {
             // The gateway's amount is compared, not limited: the money is there.
             amount: args::amount(p_amount, "p_amount")?,
-            trade_no: args::key(p_gateway_trade_no, "p_gateway_trade_no")?,
+            trade_no: args::trade_number(p_gateway_trade_no, "p_gateway_trade_no")?,
             payload: args::object(p_payload, "p_payload")?,
             method: args::said(p_payment_method).map(paid_by).transpose()?,
         };
-        confirm(call, find_recharge(call, tx_type, id)?, word)
+        let known = find_recharge(call, tx_type, id)?;
+        // Releases before 0.3.0 kept the white space around it.
+        let kept = known.gateway_trade_no.clone();
+        if let Some(kept) = kept.as_deref().filter(|kept| typed::trimmed(kept) == word.trade_no) {
+            word.trade_no = kept;
+        }
+        confirm(call, known, word)
     });
     TableIterator::once((
         confirmed.tx.id.raw(),

@@ -92,6 +92,28 @@ fn a_trade_number_credits_once_whatever_the_method() {
     books_hold(&shop);
 }
 
+/// Somebody copies it off the gateway's page.
+#[test]
+fn white_space_around_a_trade_number_makes_no_other_one_of_it() {
+    let shop = Shop::open();
+    let ming = shop.member("0");
+    let (one, two) = (shop.pending(&ming, "10"), shop.pending(&ming, "10"));
+    confirm(&shop, &one, "10", "T1 ");
+    for same in ["T1", " T1", "T1\n", "\u{3000}T1\u{a0}"] {
+        shop.backend.refused("EXTERNAL_ORDER_CONFLICT", &confirm_sql(&two, "10", same));
+        assert_eq!(&confirm(&shop, &one, "10", same)["replayed"], "t", "{same:?}");
+    }
+    // As a release of before stored it.
+    shop.superuser.run("update app.transactions set gateway_trade_no = ' T1 ' where gateway_trade_no = 'T1'");
+    shop.superuser.run("update app.external_orders set order_id = ' T1 ' where order_id = 'T1'");
+    for same in ["T1", " T1 "] {
+        assert_eq!(&confirm(&shop, &one, "10", same)["replayed"], "t", "{same:?}");
+    }
+    assert_eq!(suspended(&shop), [] as [Row; 0]);
+    assert_eq!(shop.balance(&ming.card), "10.00");
+    books_hold(&shop);
+}
+
 #[test]
 fn what_the_payer_really_used_is_what_the_transaction_says() {
     let shop = Shop::open();
