@@ -2,7 +2,7 @@
 -- looked for one by one.
 
 -- A call that began in the library of an older release goes on in it after ALTER EXTENSION UPDATE. These two hold it to the
--- rules of now. The library knows them by the names of their triggers, and that they have nothing to do about its own rows.
+-- rules of now. The library knows triggers that call them, and that they have nothing to do about its own rows.
 CREATE FUNCTION sec.refuse_old_claim() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -96,6 +96,7 @@ BEGIN
             FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed();
     END IF;
 
+    -- Where another's has the name, app.health() says so.
     IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'app.external_orders'::regclass AND g.tgname = 'mps_refuse_old_claim') THEN
         CREATE TRIGGER mps_refuse_old_claim BEFORE INSERT ON app.external_orders
             FOR EACH ROW WHEN (NEW.scope = 2 OR NEW.scope = 3 AND NEW.scope_no <> 0) EXECUTE FUNCTION sec.refuse_old_claim();

@@ -137,9 +137,19 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     WHERE t.tgenabled IN ('D', 'R') AND (t.tgisinternal OR f.pronamespace = 'sec'::regnamespace) AND r.nspname <> 'mps_archive'
     GROUP BY r.name
     UNION ALL
+    -- One of this name that calls something else, or at another time, is somebody else's.
+    SELECT CASE WHEN t.oid IS NULL THEN format('%s lacks its trigger %s, which holds calls of earlier releases to the rules of now: '
+                                               'SELECT app.migrate()', x.tab, x.trig)
+                ELSE format('trigger %1$s of %2$s is not the one of mps: DROP TRIGGER %1$s ON %2$s (or rename another''s), then '
+                            'SELECT app.migrate()', x.trig, x.tab) END, false
+    FROM (VALUES ('app.external_orders', 'mps_refuse_old_claim', 'sec.refuse_old_claim()', 7),
+                 ('app.transactions', 'mps_count_recharge', 'sec.count_recharge()', 21)) x (tab, trig, func, fires)
+    LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(x.tab) AND t.tgname = x.trig
+    WHERE (t.tgfoid, t.tgtype) IS DISTINCT FROM (to_regprocedure(x.func)::oid, x.fires::smallint)
+    UNION ALL
     SELECT p.problem, false FROM sec.published_without_identity() p JOIN relations r ON r.oid = p.relation WHERE NOT r.is_append_only
 $$;
 COMMENT ON FUNCTION sec.table_problems() IS
     E'What stops calls, or will lose rows, in how the tables of mps are set up now.\n'
     'A sentence each, and whether a table cannot be read: unlogged tables and sequences, detached months, rights that mps_owner '
-    'lacks, disabled triggers, publications. Internal: app.health() shows it.';
+    'lacks, missing and disabled triggers, publications. Internal: app.health() shows it.';

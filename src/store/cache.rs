@@ -21,6 +21,8 @@ thread_local! {
     static LEVELS: Cell<Option<Levels>> = const { Cell::new(None) };
     /// The marker of backends when it was last looked up: another one belongs to an extension that was created anew.
     static MARKER: Cell<Option<Oid>> = const { Cell::new(None) };
+    /// The functions of the triggers that hold calls of older releases to the rules of now.
+    static FOR_OLDER_RELEASES: Cell<Option<[Option<Oid>; 2]>> = const { Cell::new(None) };
     /// Whether sec.careless_code() had nothing.
     static NO_CARELESS_CODE: Cell<bool> = const { Cell::new(false) };
     /// Our tables, in order, while nothing about them makes calls answer wrongly; none: not known.
@@ -39,6 +41,7 @@ unsafe extern "C-unwind" fn forget_functions(_: Datum, _: i32, _: u32) {
     GENERATION.set(GENERATION.get().wrapping_add(1));
     SOUND_TABLES.with_borrow_mut(Vec::clear);
     LEVELS.set(None);
+    FOR_OLDER_RELEASES.set(None);
     NO_CARELESS_CODE.set(false);
 }
 
@@ -69,6 +72,15 @@ pub fn levels() -> Option<Levels> {
     }
     LEVELS.set(Some(found));
     Some(found)
+}
+
+/// The functions of our triggers for calls of older releases, as far as they are there.
+pub fn for_older_releases() -> [Option<Oid>; 2] {
+    FOR_OLDER_RELEASES.get().unwrap_or_else(|| {
+        let found = [c"refuse_old_claim", c"count_recharge"].map(server::marker);
+        FOR_OLDER_RELEASES.set(Some(found));
+        found
+    })
 }
 
 #[allow(unsafe_code)] // the signature of the server's callback

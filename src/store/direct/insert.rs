@@ -1,7 +1,7 @@
 //! Inserting a row: what COPY does. Besides what the module asks: no triggers of an INSERT but those for older releases, no
 //! CHECK, no generated columns, no columns of a user's. The partition's own constraint is skipped: the callers assert that the month is the row's.
 
-use super::{Table, close, computes_columns, is_for_older_releases, open, open_target, primary_key};
+use super::{ForOlderReleases, Table, close, computes_columns, open, open_target, primary_key};
 use crate::store::spi::Param;
 use mps_domain::month::Month;
 use pgrx::PgTupleDesc;
@@ -46,6 +46,7 @@ pub fn insert(table: &Table, month: Option<Month>, values: &[Param], unique: Uni
 
 /// Whether there is nothing else to do about a row that is inserted.
 unsafe fn is_plain(relation: Relation, values: &[Param]) -> bool {
+    let ours = ForOlderReleases::known();
     unsafe {
         if let Some(t) = (*relation).trigdesc.as_ref()
             && (t.trig_insert_before_row
@@ -54,9 +55,9 @@ unsafe fn is_plain(relation: Relation, values: &[Param]) -> bool {
                 || t.trig_insert_before_statement
                 || t.trig_insert_after_statement
                 || t.trig_insert_new_table)
-            && !(0..t.numtriggers as usize).map(|i| t.triggers.add(i)).all(|trigger| {
-                (*trigger).tgtype as u32 & pg_sys::TRIGGER_TYPE_INSERT == 0 || is_for_older_releases(trigger)
-            })
+            && !(0..t.numtriggers as usize)
+                .map(|i| &*t.triggers.add(i))
+                .all(|trigger| trigger.tgtype as u32 & pg_sys::TRIGGER_TYPE_INSERT == 0 || ours.has(trigger))
         {
             return false;
         }

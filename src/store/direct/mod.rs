@@ -19,7 +19,7 @@ pub use insert::{Inserted, Unique, insert};
 pub use range::{Series, Span, newest};
 pub use update::{Change, Updated, update};
 
-use super::server;
+use super::{cache, server};
 use mps_domain::month::Month;
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Oid, Relation};
@@ -125,13 +125,19 @@ unsafe fn has_columns(relation: Relation, table: &Table) -> bool {
 }
 
 /// Triggers of ours that hold calls of older releases to the rules of now (sql/32_attachments.sql). What this library writes
-/// gives them nothing to do: it claims by those rules, and says itself which recharges wait.
-const FOR_OLDER_RELEASES: [&CStr; 2] = [c"mps_refuse_old_claim", c"mps_count_recharge"];
+/// gives them nothing to do: it claims by those rules, and says itself which recharges wait. Known by what they call: a name is
+/// anybody's to take. To be made before triggers are looked at: finding the functions can have the server read the table's
+/// description anew, and what was looked at is gone then.
+struct ForOlderReleases([Option<Oid>; 2]);
 
-unsafe fn is_for_older_releases(trigger: *const pg_sys::Trigger) -> bool {
-    // SAFETY: a name ends with a NUL.
-    let name = unsafe { CStr::from_ptr((*trigger).tgname) };
-    FOR_OLDER_RELEASES.contains(&name)
+impl ForOlderReleases {
+    fn known() -> ForOlderReleases {
+        ForOlderReleases(cache::for_older_releases())
+    }
+
+    fn has(&self, trigger: &pg_sys::Trigger) -> bool {
+        self.0.contains(&Some(trigger.tgfoid))
+    }
 }
 
 /// Whether rows are computed in part (generated columns).

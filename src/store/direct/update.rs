@@ -2,7 +2,7 @@
 //! asks: no triggers of an UPDATE but those for older releases and those of foreign keys, whose columns must stay as they are; no CHECK but those that the
 //! caller has asserted; no generated columns. A partition's own constraint is skipped: the columns that pick it never change.
 
-use super::{Table, close, computes_columns, is_for_older_releases, open, open_target};
+use super::{ForOlderReleases, Table, close, computes_columns, open, open_target};
 use crate::store::row::RowVersion;
 use crate::store::spi::Param;
 use mps_domain::month::Month;
@@ -236,20 +236,23 @@ unsafe fn insert_index_entries(relation: Relation, slot: *mut TupleTableSlot, in
 /// Whether the triggers that run after the update of a row are those for older releases and of foreign keys, and none of them
 /// has anything to do.
 unsafe fn moves_no_key(relation: Relation, old: *mut TupleTableSlot, new: *mut TupleTableSlot) -> bool {
+    let ours = ForOlderReleases::known();
     unsafe {
-        let Some(t) = (*relation).trigdesc.as_ref() else { return true };
-        if !t.trig_update_after_row {
-            return true;
-        }
-        (0..t.numtriggers as usize).all(|i| {
-            let trigger = t.triggers.add(i);
-            if (*trigger).tgtype as u32 & pg_sys::TRIGGER_TYPE_UPDATE == 0 {
+        let count = match (*relation).trigdesc.as_ref() {
+            Some(t) if t.trig_update_after_row => t.numtriggers as usize,
+            _ => return true,
+        };
+        (0..count).all(|i| {
+            // Each from the description as it is now: looking at a key can have the server read it anew. What it says does not
+            // change under the lock.
+            let mut trigger = *(*(*relation).trigdesc).triggers.add(i);
+            if trigger.tgtype as u32 & pg_sys::TRIGGER_TYPE_UPDATE == 0 {
                 return true;
             }
-            match pg_sys::RI_FKey_trigger_type((*trigger).tgfoid) as u32 {
-                pg_sys::RI_TRIGGER_PK => !pg_sys::RI_FKey_pk_upd_check_required(trigger, relation, old, new),
-                pg_sys::RI_TRIGGER_FK => !pg_sys::RI_FKey_fk_upd_check_required(trigger, relation, old, new),
-                _ => is_for_older_releases(trigger),
+            match pg_sys::RI_FKey_trigger_type(trigger.tgfoid) as u32 {
+                pg_sys::RI_TRIGGER_PK => !pg_sys::RI_FKey_pk_upd_check_required(&mut trigger, relation, old, new),
+                pg_sys::RI_TRIGGER_FK => !pg_sys::RI_FKey_fk_upd_check_required(&mut trigger, relation, old, new),
+                _ => ours.has(&trigger),
             }
         })
     }

@@ -65,6 +65,46 @@ fn triggers_of_others_see_every_row() {
     shop.superuser.run(&format!("drop trigger refuse on {}", tables[2]));
 }
 
+/// Triggers of ours that have nothing to do are known by what they call: whose name a trigger has says nothing.
+#[test]
+fn triggers_of_others_by_our_names_see_every_row() {
+    for name in ["mps_count_recharge", "mps_refuse_old_claim"] {
+        let shop = Shop::open();
+        let m = month(&shop);
+        shop.superuser.run(
+            "create schema hooks; create table hooks.seen (what text); \
+             create function hooks.see() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$ \
+             begin insert into hooks.seen values (tg_op || ' ' || tg_table_name); return new; end $$",
+        );
+        // Ours make room for theirs.
+        shop.superuser.run(
+            "alter trigger mps_count_recharge on app.transactions rename to ours; \
+             alter trigger mps_refuse_old_claim on app.external_orders rename to ours",
+        );
+        for (table, when) in [
+            ("transactions", "before insert or update"),
+            ("idempotency_keys", "before insert"),
+            ("external_orders", "after insert"),
+            ("personal_cards", "after update"),
+            ("point_ledger", "after insert"),
+        ] {
+            shop.superuser
+                .run(&format!("create trigger {name} {when} on app.{table} for each row execute function hooks.see()"));
+        }
+        trade(&shop);
+        let seen = shop.superuser.column("select what from hooks.seen group by what order by what collate \"C\"");
+        let all = [
+            "INSERT external_orders".into(),
+            "INSERT idempotency_keys".into(),
+            format!("INSERT point_ledger_{m}"),
+            format!("INSERT transactions_{m}"),
+            "UPDATE personal_cards".into(),
+            format!("UPDATE transactions_{m}"),
+        ];
+        assert_eq!(seen, all, "{name}");
+    }
+}
+
 #[test]
 fn checks_columns_and_forced_security_of_others_hold() {
     let shop = Shop::open();

@@ -346,6 +346,20 @@ const PROBLEMS: &[(&str, &str)] = &[
         "alter table app.membership_levels enable replica trigger audited",
         "a trigger of app.membership_levels that mps relies on",
     ),
+    ("drop trigger mps_count_recharge on app.transactions", "app.transactions lacks its trigger mps_count_recharge"),
+    (
+        "drop trigger mps_refuse_old_claim on app.external_orders",
+        "app.external_orders lacks its trigger mps_refuse_old_claim",
+    ),
+    (
+        "drop trigger mps_count_recharge on app.transactions; create trigger mps_count_recharge after insert on app.transactions \
+         for each row execute function suppress_redundant_updates_trigger()",
+        "trigger mps_count_recharge of app.transactions is not the one of mps",
+    ),
+    (
+        "alter table app.transactions_{m} disable trigger mps_count_recharge",
+        "a trigger of app.transactions_{m} that mps relies on",
+    ),
     (
         "alter table app.personal_cards replica identity nothing; create publication p for table app.personal_cards",
         "app.personal_cards is in publication p without a replica identity",
