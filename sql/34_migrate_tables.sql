@@ -42,6 +42,8 @@ BEGIN
         PERFORM sec.migrate_views_3();
         PERFORM sec.migrate_comments_3();
     END IF;
+    PERFORM sec.note_late_postings();
+    PERFORM sec.drop_replaced_index();
     UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
     RETURN c_version;
 END

@@ -377,7 +377,7 @@ CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], f
             SELECT t.id, t.tx_no, t.merchant_id, t.card_id, t.member_id, t.created_at, t.posted_at FROM app.transactions t
             WHERE t.created_at >= $1 AND t.created_at < $2 AND date_trunc('month', t.posted_at) <> date_trunc('month', t.created_at))
         SELECT 'late_postings', format('%s: %s', coalesce(p.tx_no, 'id ' || l.tx_id),
-                                       CASE WHEN l.tx_id IS NULL THEN 'was posted in another month, but is not noted: no statement shows it'
+                                       CASE WHEN l.tx_id IS NULL THEN 'was posted in another month, but is not noted: SELECT app.migrate()'
                                             WHEN p.id IS NULL THEN 'is noted, but was not posted in another month'
                                             ELSE 'is noted otherwise than it is' END)
         FROM posted p FULL JOIN late l ON l.tx_id = p.id

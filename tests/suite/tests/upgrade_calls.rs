@@ -314,6 +314,27 @@ fn what_an_update_left_behind_is_found_and_mended() {
     shop.backend.refused("EXTERNAL_ORDER_CONFLICT", &confirm(&shop.pending(&ming, "100.00"), "T-0"));
 }
 
+/// As a call of the old library leaves it that is posted over the turn of a month while an update runs.
+#[test]
+fn a_late_posting_that_is_not_noted_is_found_and_mended() {
+    let shop = Shop::open();
+    let ming = shop.member("0");
+    let tx_no = shop.pending(&ming, "100.00");
+    shop.a_month_passes();
+    let tx_no = shop.superuser.value(&format!("select tx_no from app.transactions where tx_no <> '{tx_no}'"));
+    shop.backend.run(&confirm(&tx_no, "T-1"));
+    let noted = "select to_jsonb(l) from app.late_postings l";
+    let was = shop.superuser.column(noted);
+    assert_eq!(was.len(), 1);
+    shop.superuser.run("delete from app.late_postings");
+    let found = shop.superuser.column("select detail from app.verify_books() where not ok").join("\n");
+    assert!(found.contains(&tx_no) && found.contains("is not noted: SELECT app.migrate()"), "{found}");
+    for _ in 0..2 {
+        shop.superuser.run("select app.migrate()");
+        assert_eq!(shop.superuser.column(noted), was);
+    }
+}
+
 #[test]
 fn whoever_writes_a_recharge_it_is_counted() {
     let shop = Shop::open();
