@@ -49,16 +49,18 @@ impl Side {
     /// Has statements do everything.
     fn by_statements(&self) {
         let superuser = &self.shop.superuser;
-        superuser.run("create function public.pass() returns trigger language plpgsql as $$ begin return new; end $$");
+        superuser.run(
+            "create or replace function public.pass() returns trigger language plpgsql as $$ begin return new; end $$",
+        );
         for table in tables(superuser) {
             // The log refuses changes by a trigger of its own.
             let when = if table.starts_with("audit") { "insert" } else { "insert or update" };
             superuser.run(&format!(
-                "create trigger pass before {when} on {table} for each row execute function public.pass()"
+                "create or replace trigger pass before {when} on {table} for each row execute function public.pass()"
             ));
         }
         let rename = "select format('alter index %s rename to %I', i.indexrelid::regclass, 'other_' || c.relname) \
-                      from pg_index i join pg_class c on c.oid = i.indexrelid where i.indisunique and c.relkind = 'i' \
+                      from pg_index i join pg_class c on c.oid = i.indexrelid where i.indisunique and c.relkind = 'i' and c.relname !~ '^other_' \
                         and c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace)";
         for sql in superuser.column(rename) {
             superuser.run(&sql);
@@ -134,6 +136,9 @@ impl Side {
             "select to_jsonb(c) - 'created_at' from app.transaction_compensations c order by tx_no, 1".into(),
             "select to_jsonb(k) from app.idempotency_keys k order by 1".into(),
             "select to_jsonb(o) from app.external_orders o order by 1".into(),
+            format!("select jsonb_build_array(t.tx_id, {card}) from app.pending_recharges t order by 1"),
+            format!("select jsonb_build_array(t.tx_id, t.merchant_id, t.member_id, {card}) from app.late_postings t order by 1"),
+            "select to_jsonb(s) - '{created_at,resolved_at}'::text[] from app.suspense_payments s order by 1".into(),
             "select jsonb_build_array(id, actor_user_id, actor_role, action, object_type, object_id, context - '{card_id,posted_at}'::text[]) \
              from audit.event_log where action <> 'merchant.user_set' order by id"
                 .into(),
@@ -276,6 +281,12 @@ fn nothing_differs_between_rows_and_statements() {
     let mut dice = Dice(20_261_123);
     let (mut done, mut refused) = (0, HashSet::new());
     for n in 0..ASKED {
+        if n == ASKED / 2 {
+            // What waits is confirmed in another month than it was asked for in.
+            direct.shop.a_month_passes();
+            stated.shop.a_month_passes();
+            stated.by_statements();
+        }
         let ask = ask(&mut dice);
         let answers = (direct.ask(&ask), stated.ask(&ask));
         assert_eq!(answers.0, answers.1, "{n}: {}", ask.sql);
@@ -302,5 +313,8 @@ fn nothing_differs_between_rows_and_statements() {
         "prev_tx_id is not null",
     ] {
         assert_ne!(direct.shop.count(condition), "0", "{condition}");
+    }
+    for table in ["late_postings", "pending_recharges"] {
+        assert_ne!(direct.shop.superuser.value(&format!("select count(*) from app.{table}")), "0", "{table}");
     }
 }
