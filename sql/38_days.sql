@@ -134,6 +134,24 @@ COMMENT ON FUNCTION sec.drop_replaced_index() IS
     'Drops the index of transactions on merchant_id and created_at that releases before 0.3.0 had, if nobody is in the way; else '
     'the next app.maintain_partitions() does. Internal.';
 
+CREATE FUNCTION sec.has_month(p_month timestamp) RETURNS boolean
+    -- STABLE, so that its query of the catalog is answered as of the caller's snapshot; a name is looked up as of now.
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_table text := 'transactions_' || to_char(p_month, 'YYYYMM');
+BEGIN
+    IF to_regclass('app.' || v_table) IS NOT NULL THEN
+        RETURN true;
+    ELSIF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'app'::regnamespace AND c.relname = v_table) THEN
+        PERFORM sec.raise('ARCHIVED', 'part of the period was archived after this transaction or statement began');
+    END IF;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION sec.has_month(timestamp) IS
+    'Whether a month of app.transactions is here. Internal: app.day_totals() asks it. Errors: ARCHIVED where the caller''s snapshot has '
+    'it, and it is gone.';
+
 CREATE FUNCTION app.day_totals(p_from_day date DEFAULT NULL, p_to_day date DEFAULT NULL)
     RETURNS TABLE (day date, merchant_code text, payment_method text, payments bigint, payment_total numeric, refunds bigint,
         refund_total numeric, recharges bigint, recharge_total numeric, adjustments bigint, adjustment_total numeric, net numeric)
@@ -166,7 +184,7 @@ BEGIN
     -- What was posted in the months of the range, of those asked for in them: the merchants of a month one after the other, then
     -- each one's moments.
     FOR v_month IN SELECT generate_series(date_trunc('month', v_from), v_to - interval '1 microsecond', interval '1 month') LOOP
-        CONTINUE WHEN to_regclass('app.transactions_' || to_char(v_month, 'YYYYMM')) IS NULL;
+        CONTINUE WHEN NOT sec.has_month(v_month);
         v_rows := v_rows || format($q$
             UNION ALL
             SELECT t.* FROM (
@@ -188,7 +206,7 @@ BEGIN
     FOR v_month IN
         SELECT DISTINCT date_trunc('month', l.created_at) FROM app.late_postings l WHERE l.posted_at >= v_from AND l.posted_at < v_to
     LOOP
-        CONTINUE WHEN to_regclass('app.transactions_' || to_char(v_month, 'YYYYMM')) IS NULL;
+        CONTINUE WHEN NOT sec.has_month(v_month);
         v_rows := v_rows || format($q$
             UNION ALL
             SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount
@@ -214,6 +232,8 @@ BEGIN
               FROM (%s) t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
         ORDER BY 1, 2, 3$q$, substr(ltrim(v_rows, E' \n'), length('UNION ALL ')))
         USING v_from, v_to;
+EXCEPTION WHEN undefined_table THEN
+    PERFORM sec.raise('ARCHIVED', 'part of the period was archived meanwhile');
 END
 $totals$;
 COMMENT ON FUNCTION app.day_totals(date, date) IS

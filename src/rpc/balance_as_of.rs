@@ -4,6 +4,7 @@ use super::books::stored_id;
 use super::statement::visible_card;
 use super::{Call, args, read};
 use crate::error::{Error, Result, Token, ensure};
+use crate::store::late;
 use crate::store::months::{self, Presence};
 use crate::store::transactions::{self, Link};
 use crate::store::types::{NumericOut, Text, Timestamp, Uuid};
@@ -55,10 +56,18 @@ fn balance_at(call: &Call, card: Uuid, last: Option<TxId>, skip: Option<TxId>, a
 }
 
 /// The chain leads into an archived month. If all months that began by `at` are here nevertheless, the answer lies in them: nothing
-/// is posted before its month begins.
+/// is posted before its month begins. It also is the last movement by `at` that is here, if none that is archived was posted since.
 fn before_archived(call: &Call, card: Uuid, archived: TxId, at: Timestamp) -> Result<Money> {
+    let here = months::here_before(call.db, archived);
+    if late::posted_at(call.db, archived).is_some_and(|posted| posted > at)
+        && let Some((id, _, left)) = transactions::newest_of_card(call.db, &here, card, i64::MAX, at)
+    {
+        let since = follow(call, id)?.posted_at;
+        let is_last = !late::any_archived_of_card(call.db, card, since, at);
+        ensure(is_last && !months::any_archived(call.db, since, at), Token::Archived)?;
+        return Ok(left);
+    }
     ensure(!months::archived_by(call.db, at), Token::Archived)?;
-    let here = months::left_before(call.db, archived.month());
     ensure(!here.is_empty(), Token::Archived)?;
     Ok(transactions::newest_of_card(call.db, &here, card, i64::MAX, at).map_or(Money::ZERO, |(_, _, left)| left))
 }

@@ -28,9 +28,15 @@ pub fn may_see(call: &Call, card: &Card, user: Uuid) -> bool {
     }
 }
 
-/// Up to `limit` movements from `newest`, which has the number `seq`, back along the card's chain. A movement in an archived
-/// month ends the page there; it is an error only where the page would begin in one. Where older months are here all the same,
-/// the page goes on with them.
+/// The newest movement of a card below the number `seq`, which an archived one has, of those that are here, with its number: there are
+/// some where that was posted in a later month than its own, or older months are here all the same.
+pub fn below_archived(call: &Call, archived: TxId, card: Uuid, seq: i64) -> Option<(TxId, i64)> {
+    let months = months::here_before(call.db, archived);
+    transactions::newest_of_card(call.db, &months, card, seq, Timestamp(i64::MAX)).map(|(id, seq, _)| (id, seq))
+}
+
+/// Up to `limit` movements from `newest`, which has the number `seq`, back along the card's chain. What is archived is left out. Where
+/// nothing below it is here the page ends; that is an error only where the page would begin there.
 pub fn walk_back(call: &Call, card: Uuid, newest: Option<TxId>, mut seq: i64, limit: i64) -> Result<Vec<Tx>> {
     let mut page: Vec<Tx> = Vec::new();
     let mut next = newest;
@@ -42,9 +48,8 @@ pub fn walk_back(call: &Call, card: Uuid, newest: Option<TxId>, mut seq: i64, li
         match months::readable(call.db, id.month()) {
             Ok(present) => ensure(present, Token::TxNotFound)?,
             Err(archived) => {
-                let older = months::left_before(call.db, id.month());
-                match transactions::newest_of_card(call.db, &older, card, seq, Timestamp(i64::MAX)) {
-                    Some((older, older_seq, _)) => (next, seq) = (Some(older), older_seq),
+                match below_archived(call, id, card, seq) {
+                    Some((older, older_seq)) => (next, seq) = (Some(older), older_seq),
                     None if page.is_empty() => return Err(archived),
                     None => break,
                 }

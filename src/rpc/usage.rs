@@ -3,6 +3,7 @@
 
 use super::Call;
 use super::books::stored_id;
+use super::statement::below_archived;
 use crate::error::{Result, Token};
 use crate::store::cards::{self, Card};
 use crate::store::months::{Holder, Holding, Presence};
@@ -42,8 +43,7 @@ impl<'a> Usage<'a> {
         let mut usage = Usage { call, member, before, chains, known, companies, months, meets_archive: false };
         let personal = cards::all_personal_of(call.db, member);
         for card in &personal {
-            let newest = usage.newest_of(card)?;
-            let head = usage.load(newest)?;
+            let head = usage.newest_of(card)?;
             usage.chains.push(Chain { head });
         }
         let all: Vec<Uuid> = personal.iter().map(|card| card.id).chain(usage.companies.iter().copied()).collect();
@@ -83,22 +83,27 @@ impl<'a> Usage<'a> {
         match chain {
             Some((place, i)) if self.known.last().is_none_or(|tx| tx.place() < place) => {
                 let tx = self.chains[i].head.take().expect("its place was just seen");
-                self.chains[i].head = self.load(tx.prev_tx_id.map(stored_id))?;
+                let below = tx.card_seq.unwrap_or(1) - 1;
+                self.chains[i].head = self.load(tx.card_id, tx.prev_tx_id.map(stored_id), below)?;
                 Ok(Some(tx))
             }
             _ => Ok(self.known.pop()),
         }
     }
 
-    /// A movement that a chain names; `None` also where it is archived, which ends the chain.
-    fn load(&mut self, id: Option<TxId>) -> Result<Option<Tx>> {
+    /// The movement that a card's chain names, with the number `seq`; where that is archived the next that is here, and where none is,
+    /// `None`.
+    fn load(&mut self, card: Uuid, id: Option<TxId>, seq: i64) -> Result<Option<Tx>> {
         let Some(id) = id else { return Ok(None) };
         match months::presence(self.call.db, id.month()) {
             Presence::Present => Ok(Some(transactions::find(self.call.db, id).ok_or(Token::TxNotFound)?)),
-            Presence::Archived => {
-                self.meets_archive = true;
-                Ok(None)
-            }
+            Presence::Archived => match below_archived(self.call, id, card, seq) {
+                Some((here, seq)) => self.load(card, Some(here), seq),
+                None => {
+                    self.meets_archive = true;
+                    Ok(None)
+                }
+            },
             Presence::Never | Presence::Detached(_) => {
                 months::readable(self.call.db, id.month())?;
                 Err(Token::TxNotFound.into())
@@ -108,12 +113,12 @@ impl<'a> Usage<'a> {
 
     /// The newest movement of a personal card before the place. Where the card has gone on since, it is looked for from two sides,
     /// step by step: along the chain from its head, and month by month from the place; whichever finds it first.
-    fn newest_of(&mut self, card: &Card) -> Result<Option<TxId>> {
+    fn newest_of(&mut self, card: &Card) -> Result<Option<Tx>> {
         let before = self.before;
         let is_before = |at: Timestamp, id: TxId| Place { at, id: id.raw() } < before;
         let Some(last) = card.last_tx_id.map(stored_id) else { return Ok(None) };
         if card.last_posted_at.is_some_and(|at| is_before(at, last)) {
-            return Ok(Some(last));
+            return self.load(card.id, Some(last), card.card_seq);
         }
         let (mut here, mut far) = (Some(last), card.skip_tx_id.map(stored_id));
         let mut month = Month::of(before.at.0);
@@ -126,21 +131,31 @@ impl<'a> Usage<'a> {
             match skip {
                 Some((at, link)) => (here, far) = (Some(at), link.skip),
                 None => {
-                    let Some(link) = self.link(id)? else { return Ok(Some(id)) };
+                    let Some(link) = self.link(id)? else { return self.newest_beside(card, id, month) };
                     if is_before(link.posted_at, id) {
-                        return Ok(Some(id));
+                        return self.load(card.id, Some(id), 0);
                     }
                     (here, far) = (link.prev, None);
                 }
             }
             if let Some(m) = month {
                 if let Some(found) = self.newest_in(card, m) {
-                    return Ok(Some(found));
+                    return self.load(card.id, Some(found), 0);
                 }
                 month = m.previous();
             }
         }
         Ok(None)
+    }
+
+    /// As [`Usage::newest_of`], where the chain leads to an archived movement: of the months that may hold one before it, from `month`
+    /// on back.
+    fn newest_beside(&mut self, card: &Card, archived: TxId, month: Option<Month>) -> Result<Option<Tx>> {
+        let months =
+            months::here_before(self.call.db, archived).into_iter().filter(|m| month.is_some_and(|from| *m <= from));
+        let found = months.into_iter().find_map(|m| self.newest_in(card, m));
+        self.meets_archive |= found.is_none();
+        self.load(card.id, found, 0)
     }
 
     /// The newest movement of a personal card that was posted in a month, before the place.

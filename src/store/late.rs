@@ -45,6 +45,23 @@ pub fn of_card(db: &Db, card: Uuid, member: Uuid, from: Timestamp, before: Place
     )
 }
 
+/// When a transaction was posted, if it is one of them; also where its month is archived.
+pub fn posted_at(db: &Db, id: TxId) -> Option<Timestamp> {
+    db.row("SELECT l.posted_at FROM app.late_postings l WHERE l.tx_id = $1", &[p(id.raw())], |r| r.get(1))
+}
+
+/// Whether one of a card was posted after a moment and by another, and is archived.
+pub fn any_archived_of_card(db: &Db, card: Uuid, after: Timestamp, by: Timestamp) -> bool {
+    db.row(
+        "SELECT EXISTS (SELECT FROM app.late_postings l \
+            JOIN app.archived_months a ON a.month = pg_catalog.date_trunc('month', l.created_at AT TIME ZONE 'UTC')::date \
+            WHERE l.card_id = $1 AND l.posted_at > $2 AND l.posted_at <= $3)",
+        &[p(card), p(after), p(by)],
+        |r| r.get(1),
+    )
+    .unwrap_or(false)
+}
+
 /// The transaction that stands at a place.
 pub fn find(db: &Db, place: Place) -> Option<Tx> {
     TxId::from_raw(place.id).and_then(|id| super::transactions::find(db, id))

@@ -2,9 +2,10 @@
 
 use super::spi::{Db, p};
 use super::types::{Timestamp, Uuid};
-use super::{cache, server, settings};
+use super::{cache, late, server, settings};
 use crate::error::{Error, Result, Token};
 use mps_domain::month::Month;
+use mps_domain::tx_no::TxId;
 
 /// What statements on one partition write in place of the month's suffix.
 pub const PLACEHOLDER: &str = "{m}";
@@ -183,6 +184,14 @@ pub fn left_before(db: &Db, archived: Month) -> Vec<Month> {
     all(db).into_iter().filter(|month| *month < archived).collect()
 }
 
+/// The months here that may hold what was posted before a movement that is archived, newest first: up to when that was posted, if it
+/// was in a later month than its own, and those that are older, of which only a release before 0.3.0 left any.
+pub fn here_before(db: &Db, archived: TxId) -> Vec<Month> {
+    let posted = late::posted_at(db, archived).map(|at| Month::nearest(at.0));
+    let may = |month: &Month| *month < archived.month() || posted.is_some_and(|p| *month <= p);
+    all(db).into_iter().filter(|month| may(month) && presence(db, *month) == Presence::Present).collect()
+}
+
 /// Whether any archived month begins at or before a moment.
 pub fn archived_by(db: &Db, at: Timestamp) -> bool {
     any_archived(db, Timestamp(i64::MIN), Timestamp(at.0.saturating_add(1)))
@@ -213,7 +222,12 @@ fn closed(db: &Db, holder: Holder, first: Month, up_to: Month) -> Vec<Month> {
 /// asked after the row is written, which gives the transaction the id that closing a month waits for.
 pub fn note_writer(db: &Db, month: Month, merchant: Option<i32>, company_user: Option<Uuid>) -> Result<()> {
     server::accept_invalidations();
-    if settings::config(db)?.closed_through.is_none_or(|through| month > through) {
+    let noted_through = match server::statements_see_commits() {
+        true => settings::config(db)?.closed_through,
+        // The view of the transaction may be older than the note, which does not wait for those that only read until then.
+        false => noted_through_now(db),
+    };
+    if noted_through.is_none_or(|through| month > through) {
         return Ok(());
     }
     if let Some(merchant) = merchant {
@@ -229,6 +243,11 @@ pub fn note_writer(db: &Db, month: Month, merchant: Option<i32>, company_user: O
         );
     }
     Ok(())
+}
+
+fn noted_through_now(db: &Db) -> Option<Month> {
+    let sql = "SELECT pg_catalog.to_char(c.noted_through, 'YYMM')::smallint FROM app.closed_months c";
+    db.rows_of_now(sql, &[], |r| r.get::<i16>(1)).pop().and_then(|yymm| Month::from_yymm(yymm.unsigned_abs()))
 }
 
 /// Whether any archived month has a moment from `from` to before `to`.
