@@ -134,21 +134,28 @@ BEGIN
         RETURN NULL;
     END IF;
     v_table := 'transactions_' || to_char(v_month, 'YYYYMM');
-    EXECUTE format($q$
-        INSERT INTO app.merchant_months (merchant_id, month)
-        WITH RECURSIVE merchants (id) AS (
-            (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id IS NOT NULL ORDER BY x.merchant_id LIMIT 1)
-            UNION ALL
-            SELECT (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id > m.id ORDER BY x.merchant_id LIMIT 1)
-            FROM merchants m WHERE m.id IS NOT NULL)
-        SELECT m.id, $1 FROM merchants m WHERE m.id IS NOT NULL ON CONFLICT DO NOTHING$q$, v_table) USING v_month;
-    IF v_month > v.through THEN
+    BEGIN
         EXECUTE format($q$
-            INSERT INTO app.member_months (member_id, month)
-            SELECT DISTINCT x.member_id, $1 FROM app.%1$I x WHERE x.card_type = 'enterprise' AND x.member_id IS NOT NULL
-            ON CONFLICT DO NOTHING$q$, v_table) USING v_month;
-        UPDATE app.closed_months SET through = v_month;
-    END IF;
+            INSERT INTO app.merchant_months (merchant_id, month)
+            WITH RECURSIVE merchants (id) AS (
+                (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id IS NOT NULL ORDER BY x.merchant_id LIMIT 1)
+                UNION ALL
+                SELECT (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id > m.id ORDER BY x.merchant_id LIMIT 1)
+                FROM merchants m WHERE m.id IS NOT NULL)
+            SELECT m.id, $1 FROM merchants m WHERE m.id IS NOT NULL ON CONFLICT DO NOTHING$q$, v_table) USING v_month;
+        IF v_month > v.through THEN
+            EXECUTE format($q$
+                INSERT INTO app.member_months (member_id, month)
+                SELECT DISTINCT x.member_id, $1 FROM app.%1$I x WHERE x.card_type = 'enterprise' AND x.member_id IS NOT NULL
+                ON CONFLICT DO NOTHING$q$, v_table) USING v_month;
+            UPDATE app.closed_months SET through = v_month;
+        END IF;
+    EXCEPTION WHEN undefined_table THEN
+        -- Archived since it was looked up: nothing to close.
+        IF NOT EXISTS (SELECT FROM app.archived_months a WHERE a.month = v_month) THEN
+            RAISE;
+        END IF;
+    END;
     RETURN v_month;
 END
 $$;

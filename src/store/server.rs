@@ -241,6 +241,12 @@ pub fn statements_see_commits() -> bool {
     unsafe { pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
+/// Whether a plan is running whose parts are done by parallel workers, here or in one of them: the server takes no new snapshot then.
+pub fn shares_its_snapshot() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::IsInParallelMode() }
+}
+
 /// Tells every backend, once this transaction commits, that what it remembers of a table is old.
 pub fn announce_change(relation: Oid) {
     // SAFETY: queues an invalidation message for an existing relation.

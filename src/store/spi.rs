@@ -257,8 +257,12 @@ impl Db {
         self.execute(Sql::Text(sql), Some(month), args, read).0
     }
 
-    /// As [`Db::rows`], as everything is now, however old the snapshot of the transaction or of the caller's statement.
+    /// As [`Db::rows`], as everything is now, however old the snapshot of the transaction or of the caller's statement. Where workers
+    /// share that, there is no other.
     pub fn rows_of_now<T>(&self, sql: &'static str, args: &[Param], read: impl FnMut(&Row) -> T) -> Vec<T> {
+        if server::shares_its_snapshot() {
+            return Db { read_only: true }.rows(sql, args, read);
+        }
         // SAFETY: the snapshot is active between the two calls; an ERROR leaves it to the clean-up of the server.
         unsafe {
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());

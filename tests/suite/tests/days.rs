@@ -381,3 +381,31 @@ fn a_statement_shows_every_row_whatever_the_clocks_said() {
     till.session.run("call audit.seal()");
     assert_eq!(till.findings(), [] as [String; 0]);
 }
+
+#[test]
+fn parallel_workers_tell_the_days_as_well() {
+    let shop = Shop::open();
+    always(&shop, "Asia/Shanghai", "04:00");
+    let ming = shop.member("1000.00");
+    for _ in 0..3 {
+        shop.charge(&ming, "1.00");
+    }
+    let totals = "select day, merchant_code, payments, payment_total from app.v_reconciliation order by 1, 2";
+    let alone = shop.superuser.rows(totals);
+    let begins =
+        "select count(*), min(app.business_day_start(app.business_day(t.posted_at) + 1)) from app.transactions t";
+    let begins_alone = shop.superuser.rows(begins);
+    // Each a new session: neither it nor its workers have been asked before.
+    for leader in ["on", "off"] {
+        for (sql, alone) in [(totals, &alone), (begins, &begins_alone)] {
+            let reader = shop.db.superuser();
+            reader.run(&format!(
+                "set parallel_setup_cost = 0; set parallel_tuple_cost = 0; set min_parallel_table_scan_size = 0; \
+                 set enable_indexscan = off; set enable_bitmapscan = off; set parallel_leader_participation = {leader}"
+            ));
+            let plan = reader.column(&format!("explain {sql}"));
+            assert!(plan.iter().any(|line| line.contains("Workers Planned")), "{plan:?}");
+            assert_eq!(&reader.rows(sql), alone, "{sql}");
+        }
+    }
+}

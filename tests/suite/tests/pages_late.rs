@@ -1,7 +1,7 @@
 //! What lies in another month than the one it was posted in, or than the clock says, hides nothing: not when that month is archived,
 //! and not when it is closed.
 
-use mps_tests::{Clock, Member, SHOP, Session, Till, q};
+use mps_tests::{Clock, Member, SHOP, Session, Till, Waiting, q};
 
 /// A shop under a clock, in a cluster of its own.
 fn till_at(moment: &str) -> (Clock, Till) {
@@ -163,4 +163,42 @@ fn an_older_view_gets_no_totals_of_half_a_day() {
         old.run("rollback to s");
         s.refused("ARCHIVED", &format!("select * from {call}"));
     }
+}
+
+#[test]
+fn who_meets_a_month_that_goes_to_the_archive_says_so() {
+    let (clock, till) = till_at("2026-08-10 12:00:00Z");
+    let s = &till.session;
+    let ming = till.member("1000.00");
+    let paid = till.charge(&ming.card, "7.00")["tx_no"].to_owned();
+    s.run("call app.maintain_partitions()");
+    clock.set("2026-10-20 12:00:00Z");
+    seal_and_maintain(s);
+    let archives = clock.cluster.superuser("postgres");
+    let mut waiting = Vec::new();
+    archives.run("begin; select app.archive_month_batch('2026-08-01')");
+    let calls = [
+        "app.day_totals('2026-08-10')".to_owned(),
+        format!("app.merchant_statement('{SHOP}')"),
+        format!("app.card_statement('{}')", ming.card),
+        format!("app.balance_as_of('{}', '2026-08-10')", ming.card),
+        format!("app.tx_by_no('{paid}')"),
+        "app.usage_page()".to_owned(),
+    ];
+    for call in &calls {
+        let who = match call.as_str() {
+            "app.usage_page()" => phone(&clock, &ming),
+            _ => clock.cluster.superuser("postgres"),
+        };
+        waiting.push(Waiting::start(who, s, format!("select * from {call}")));
+    }
+    // And the job of every night, which finds nothing to do there.
+    let nightly = Waiting::start(clock.cluster.superuser("postgres"), s, "call app.close_months()".into());
+    archives.run("commit");
+    for (call, waiting) in calls.iter().zip(waiting) {
+        let failure = waiting.end().expect_err(call);
+        failure.must_be("ARCHIVED", call);
+    }
+    nightly.end().expect("goes on");
+    assert_eq!(s.value("select through from app.closed_months"), "2026-09-01");
 }
