@@ -166,4 +166,10 @@ expect('money in - money out', psql(`
   SELECT sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END) FROM app.transactions`), '1812.40');
 expect('money on the cards', psql(`
   SELECT (SELECT sum(balance) FROM app.personal_cards) + (SELECT sum(balance) FROM app.enterprise_cards)`), '1812.40');
+expect('the shop’s day', psql(`
+  SELECT sum(payment_total) - sum(refund_total) FROM app.day_totals() WHERE merchant_code = 'SHOP-001'`), '5187.60');
+const lines = ok(await mei.rpc('merchant_statement', { p_merchant_code: 'SHOP-001', p_day: psql('SELECT app.business_day(now())') }));
+const taken = (of) => lines.filter((l) => l.tx_type === of).reduce((sum, l) => sum + l.final_amount, 0);
+expect('the lines of its statement', money(taken('payment') - taken('refund')), '5187.60');
+expect('Lin Xia’s page of all her cards', ok(await lin.rpc('usage_page')).length, 6);
 expect('security rules broken', Number(psql('SELECT count(*) FROM sec.security_check() WHERE NOT ok')), 0);

@@ -243,4 +243,13 @@ SELECT pg_temp.expect('money in - money out', sum(CASE WHEN tx_type = 'payment' 
 FROM app.transactions;
 SELECT pg_temp.expect('money on the cards',
     ((SELECT sum(balance) FROM app.personal_cards) + (SELECT sum(balance) FROM app.enterprise_cards))::text, '1812.40');
+SELECT sum(payment_total) - sum(refund_total) AS taken FROM app.day_totals() WHERE merchant_code = 'SHOP-001' \gset
+SELECT sum(CASE tx_type WHEN 'payment' THEN final_amount ELSE -final_amount END) AS lines
+FROM app.merchant_statement('SHOP-001', p_day => app.business_day(now())) WHERE tx_type IN ('payment', 'refund') \gset
+SELECT pg_temp.expect('the shop''s day', :'taken', '5187.60');
+SELECT pg_temp.expect('the lines of its statement', :'lines', :'taken');
+:as_lin
+SELECT count(*) AS mine FROM app.usage_page() \gset
+COMMIT;
+SELECT pg_temp.expect('Lin Xia''s page of all her cards', :'mine', '6');
 SELECT pg_temp.expect('security rules broken', count(*)::text, '0') FROM sec.security_check() WHERE NOT ok;

@@ -212,11 +212,74 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
             ORDER BY md5(m.tx_no) LIMIT 300) x \
          WHERE app.balance_as_of(card_id, posted_at, card_type::text) <> balance_after",
     ),
+    (
+        "a merchant's lines are its transactions, each once, at the moment that it was posted",
+        "SELECT concat_ws(' ', x.tx_no, s.tx_no, s.n) FROM \
+              (SELECT t.tx_no, m.code, t.final_amount, coalesce(t.posted_at, t.created_at) AS at \
+               FROM app.transactions t JOIN app.merchants m ON m.id = t.merchant_id) x FULL JOIN \
+              (SELECT l.*, count(*) OVER (PARTITION BY l.tx_no) AS n FROM app.merchants m, pg_temp.lines(m.code) l) s ON s.tx_no = x.tx_no \
+         WHERE (x.code, x.final_amount, x.at, 1) IS DISTINCT FROM (s.code, s.amount, s.at, s.n)",
+    ),
+    (
+        "the totals of the days are those of the movements",
+        "SELECT concat_ws(' ', a.day, a.code, a.method, a.n, b.n, a.net, b.net) FROM \
+              (SELECT (t.posted_at AT TIME ZONE 'UTC')::date AS day, m.code, t.payment_method::text AS method, count(*) AS n, \
+                      sum(t.change) AS net \
+               FROM movement t LEFT JOIN app.merchants m ON m.id = t.merchant_id GROUP BY 1, 2, 3) a FULL JOIN \
+              (SELECT d.day, d.merchant_code AS code, d.payment_method AS method, d.payments + d.refunds + d.recharges + d.adjustments AS n, \
+                      d.net \
+               FROM (SELECT min(posted_at) AS first, max(posted_at) AS last FROM movement) w, \
+                    app.day_totals((w.first AT TIME ZONE 'UTC')::date, (w.last AT TIME ZONE 'UTC')::date) d) b \
+              ON (a.day, a.method, coalesce(a.code, '')) = (b.day, b.method, coalesce(b.code, '')) \
+         WHERE (a.n, a.net) IS DISTINCT FROM (b.n, b.net)",
+    ),
+    (
+        "a member's page of the busiest cards begins with its newest movements",
+        "SELECT concat_ws(' ', x.card_id, x.told, x.moved) FROM ( \
+            SELECT c.id AS card_id, \
+                   (SELECT array_agg(p.tx_no ORDER BY p.tx_no) FROM pg_temp.page_of(c.member_id) p \
+                    WHERE p.status = 'completed' AND p.card_id = c.id) AS told, \
+                   (SELECT array_agg(n.tx_no ORDER BY n.tx_no) FROM (SELECT m.tx_no FROM movement m WHERE m.card_id = c.id ORDER BY m.card_seq DESC \
+                       LIMIT (SELECT count(*) FROM pg_temp.page_of(c.member_id) p WHERE p.status = 'completed' AND p.card_id = c.id)) n) AS moved \
+            FROM app.personal_cards c \
+            WHERE c.id IN (SELECT card_id FROM movement WHERE card_type = 'personal' GROUP BY 1 ORDER BY count(*) DESC LIMIT 4)) x \
+         WHERE x.told IS NULL OR x.told <> x.moved",
+    ),
 ];
 
 const MOVEMENT: &str = "CREATE TEMP VIEW movement AS SELECT t.*, \
     CASE WHEN t.tx_type = 'payment' THEN -t.final_amount ELSE t.final_amount END AS change \
     FROM app.transactions t WHERE t.card_seq IS NOT NULL";
+
+/// All pages of a merchant's statement, and the page of a member as it sees it itself.
+const PAGES: &str = "
+    CREATE FUNCTION pg_temp.lines(p_code text) RETURNS TABLE (code text, tx_no text, amount numeric, at timestamptz)
+        LANGUAGE plpgsql AS $$
+    DECLARE
+        v_before text;
+        v_rows integer;
+    BEGIN
+        code := p_code;
+        LOOP
+            v_rows := 0;
+            FOR tx_no, amount, at IN
+                SELECT s.tx_no, s.final_amount, coalesce(s.posted_at, s.created_at)
+                FROM app.merchant_statement(p_code, p_before => v_before, p_limit => 500) s
+            LOOP
+                v_rows := v_rows + 1;
+                v_before := tx_no;
+                RETURN NEXT;
+            END LOOP;
+            EXIT WHEN v_rows < 500;
+        END LOOP;
+    END $$;
+    CREATE FUNCTION pg_temp.page_of(p_member uuid) RETURNS TABLE (tx_no text, status text, card_id uuid)
+        LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM set_config('request.jwt.claims', jsonb_build_object('sub', p_member)::text, true);
+        RETURN QUERY SELECT p.tx_no, p.status, p.card_id FROM app.usage_page(p_limit => 200) p;
+        PERFORM set_config('request.jwt.claims', '', true);
+    END $$";
 
 /// One row of `app.transactions`.
 struct Row {
@@ -267,6 +330,7 @@ pub fn verify(world: &World, log: &ServerLog, report: &mut Report) -> Result<(),
     db.batch_execute("CALL app.recompute_levels()")?;
     db.batch_execute("ANALYZE")?;
     db.batch_execute(MOVEMENT)?;
+    db.batch_execute(PAGES)?;
     for (name, sql) in BOOKS_AGREE {
         report.check(name, offending(&mut db, sql));
     }
