@@ -251,5 +251,5 @@ SELECT pg_temp.expect('the lines of its statement', :'lines', :'taken');
 :as_lin
 SELECT count(*) AS mine FROM app.usage_page() \gset
 COMMIT;
-SELECT pg_temp.expect('Lin Xia''s page of all her cards', :'mine', '6');
+SELECT pg_temp.expect('lines on Lin Xia''s page', :'mine', '6');
 SELECT pg_temp.expect('security rules broken', count(*)::text, '0') FROM sec.security_check() WHERE NOT ok;

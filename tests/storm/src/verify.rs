@@ -234,16 +234,16 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
          WHERE (a.n, a.net) IS DISTINCT FROM (b.n, b.net)",
     ),
     (
-        "a member's page of the busiest cards begins with its newest movements",
-        "SELECT concat_ws(' ', x.card_id, x.told, x.moved) FROM ( \
-            SELECT c.id AS card_id, \
-                   (SELECT array_agg(p.tx_no ORDER BY p.tx_no) FROM pg_temp.page_of(c.member_id) p \
-                    WHERE p.status = 'completed' AND p.card_id = c.id) AS told, \
-                   (SELECT array_agg(n.tx_no ORDER BY n.tx_no) FROM (SELECT m.tx_no FROM movement m WHERE m.card_id = c.id ORDER BY m.card_seq DESC \
-                       LIMIT (SELECT count(*) FROM pg_temp.page_of(c.member_id) p WHERE p.status = 'completed' AND p.card_id = c.id)) n) AS moved \
-            FROM app.personal_cards c \
-            WHERE c.id IN (SELECT card_id FROM movement WHERE card_type = 'personal' GROUP BY 1 ORDER BY count(*) DESC LIMIT 4)) x \
-         WHERE x.told IS NULL OR x.told <> x.moved",
+        "a member's pages hold every movement of the busiest cards once",
+        "SELECT concat_ws(' ', x.tx_no, x.n, x.moved) FROM \
+              (SELECT c.id, c.member_id FROM app.personal_cards c \
+               WHERE c.id IN (SELECT card_id FROM movement WHERE card_type = 'personal' GROUP BY 1 ORDER BY count(*) DESC LIMIT 4)) c \
+              CROSS JOIN LATERAL ( \
+              SELECT p.tx_no, p.n, m.tx_no AS moved FROM \
+                  (SELECT p.tx_no, count(*) AS n FROM pg_temp.page_of(c.member_id) p \
+                   WHERE p.status = 'completed' AND p.card_id = c.id GROUP BY 1) p \
+                  FULL JOIN (SELECT tx_no FROM movement WHERE card_id = c.id) m ON m.tx_no = p.tx_no) x \
+         WHERE x.n IS DISTINCT FROM 1 OR x.moved IS NULL",
     ),
 ];
 
@@ -251,7 +251,7 @@ const MOVEMENT: &str = "CREATE TEMP VIEW movement AS SELECT t.*, \
     CASE WHEN t.tx_type = 'payment' THEN -t.final_amount ELSE t.final_amount END AS change \
     FROM app.transactions t WHERE t.card_seq IS NOT NULL";
 
-/// All pages of a merchant's statement, and the page of a member as it sees it itself.
+/// All pages of a merchant's statement, and all pages of a member as it sees them itself.
 const PAGES: &str = "
     CREATE FUNCTION pg_temp.lines(p_code text) RETURNS TABLE (code text, tx_no text, amount numeric, at timestamptz)
         LANGUAGE plpgsql AS $$
@@ -275,9 +275,20 @@ const PAGES: &str = "
     END $$;
     CREATE FUNCTION pg_temp.page_of(p_member uuid) RETURNS TABLE (tx_no text, status text, card_id uuid)
         LANGUAGE plpgsql AS $$
+    DECLARE
+        v_before text;
+        v_rows integer;
     BEGIN
         PERFORM set_config('request.jwt.claims', jsonb_build_object('sub', p_member)::text, true);
-        RETURN QUERY SELECT p.tx_no, p.status, p.card_id FROM app.usage_page(p_limit => 200) p;
+        LOOP
+            v_rows := 0;
+            FOR tx_no, status, card_id IN SELECT p.tx_no, p.status, p.card_id FROM app.usage_page(v_before, 500) p LOOP
+                v_rows := v_rows + 1;
+                v_before := tx_no;
+                RETURN NEXT;
+            END LOOP;
+            EXIT WHEN v_rows < 500;
+        END LOOP;
         PERFORM set_config('request.jwt.claims', '', true);
     END $$";
 
