@@ -143,7 +143,7 @@ test('settings: read by GET, changed by name, all or none', async () => {
   assert.deepEqual(settings, {
     qr_ttl_seconds: 900, qr_single_use: true, points_per_unit: 1, max_amount: 50000, max_balance: 1000000,
     recharge_confirmation: 'gateway', recharge_ttl_minutes: 1440, key_retention_days: 90, max_pending_recharges: 20,
-    signup_anonymous: false,
+    signup_anonymous: false, business_time_zone: 'UTC', business_day_starts_at: '00:00:00',
   });
   const set = (p_settings) => backend.rpc('update_settings', { p_settings });
   try {
