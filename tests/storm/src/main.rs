@@ -21,6 +21,8 @@ use world::World;
 
 const USAGE: &str = "mps-storm [--seconds N] [--clients N] [--seed N] [--kill-server-every SECONDS] [--kill-backends]
 mps-storm --short [--seed N]    a calm storm, then one with crashes; under two minutes";
+/// How long those that are not done in time are still killed.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// One storm to run.
@@ -98,7 +100,7 @@ fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {
     }
 }
 
-/// Lets the clients loose until the time is over, and the chaos until the last of them is done.
+/// Lets the clients loose until the time is over, and the chaos until the last of them is done, or a little longer than the time.
 fn blow(world: &World, chaos: &Chaos, storm: &Storm) {
     let end = Instant::now() + Duration::from_secs(storm.seconds);
     std::thread::scope(|scope| {
@@ -114,12 +116,17 @@ fn blow(world: &World, chaos: &Chaos, storm: &Storm) {
             }
         }
         world.stop.store(true, Ordering::Relaxed);
+        // The last of them would be killed alone, again and again, and what takes longer than that would never end.
+        let last = Instant::now() + LAST_REQUESTS;
+        while Instant::now() < last && !clients.iter().all(|c| c.is_finished()) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        chaos.end();
         for client in clients {
             if client.join().is_err() {
                 world.wrong("a client of the storm panicked: see above".into());
             }
         }
-        chaos.end();
     });
 }
 
