@@ -146,6 +146,10 @@ impl Iterator for Holding<'_> {
 /// The months here that are not closed, from one to another, in the order of time. What is made ahead is left out as long as
 /// nothing is in it.
 fn open(db: &Db, through: Option<Month>, now: Month, first: Month, last: Month) -> Vec<Month> {
+    // Of the past alone: then the catalog, which grows with the months, is not asked.
+    if through.is_some_and(|through| last <= through) {
+        return Vec::new();
+    }
     let name = |month: Month| format!("transactions_{}", month.suffix());
     let closed = through.map_or_else(|| "transactions_".to_owned(), name);
     let months = db.rows(

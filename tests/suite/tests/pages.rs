@@ -282,6 +282,7 @@ fn a_page_and_a_day_cost_with_ten_years_of_months_what_they_cost_with_few() {
             (&user, format!("select count(*) from app.usage_page('{deep}')")),
             (&backend, statement(SHOP, "")),
             (&backend, statement(SHOP, ", p_day => current_date")),
+            (&backend, statement(SHOP, &format!(", p_day => {day}"))),
             (&backend, statement("QUIET", "")),
             (&backend, statement("NEW", "")),
             (&backend, format!("select count(*) from app.day_totals({day})")),
