@@ -153,7 +153,8 @@ fn batches(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
     s.run("update app.settings set recharge_ttl_minutes = 5");
     // Within the month of its number.
     s.run(
-        "update app.transactions set created_at = greatest(created_at - interval '6 min', date_trunc('month', created_at at time zone 'UTC') at time zone 'UTC') \
+        "update app.transactions set created_at = greatest(created_at - interval '6 min', date_trunc('month', created_at at time zone \
+         'UTC') at time zone 'UTC') \
          where status = 'processing'",
     );
     s.run("update app.membership_levels set min_points = 1 where level = 1");
@@ -170,7 +171,8 @@ fn must_leave_an_event(shop: &Shop, who: &mps_tests::Session, role: &str, action
     let last = shop.superuser.value("select coalesce(max(id), 0) from audit.event_log");
     who.run(sql);
     let events = shop.superuser.rows(&format!(
-        "select actor_role, abs(extract(epoch from happened_at - now())) < 60 as now from audit.event_log where id > {last} and action = '{action}'"
+        "select actor_role, abs(extract(epoch from happened_at - now())) < 60 as now from audit.event_log where id > {last} and action \
+         = '{action}'"
     ));
     assert!(!events.is_empty(), "{sql} left no event {action}");
     assert!(events.iter().all(|e| e.values() == [role, "t"]), "{sql}: {events:?}");

@@ -20,7 +20,8 @@ fn next_month(session: &Session) -> String {
 /// `{to}` its bounds.
 const STOPS: &[(&str, &str)] = &[
     (
-        "create table app.years (like app.transactions); alter table app.transactions attach partition app.years for values from ('{from}') to ('2090-01-01')",
+        "create table app.years (like app.transactions); alter table app.transactions attach partition app.years for values from \
+         ('{from}') to ('2090-01-01')",
         "would overlap partition \"years\"",
     ),
     (
@@ -30,7 +31,8 @@ const STOPS: &[(&str, &str)] = &[
     ),
     ("create table app.transactions_{next} (x integer)", "app.transactions_{next} is there, but is no partition"),
     (
-        "create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin return new; end $$; \
+        "create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin return new; \
+         end $$; \
          revoke execute on function public.see() from public; \
          create trigger see after insert on app.transactions for each row execute function public.see()",
         "public.see(), which mps_owner may not execute",
@@ -103,14 +105,16 @@ fn a_rehearsal_leaves_nothing_behind_and_takes_no_numbers() {
          begin perform pg_notify('mails', new.tx_no); insert into public.mails values (new.tx_no); raise exception 'mail is down'; end $$; \
          create trigger see after insert on app.transactions for each row execute function public.see()",
     );
-    let state = "select string_agg(relname, ' ' order by relname) || (select last_value || ' ' || (select last_value from audit.event_id_seq) from app.tx_no_seq) \
+    let state = "select string_agg(relname, ' ' order by relname) || (select last_value || ' ' || (select last_value from \
+     audit.event_id_seq) from app.tx_no_seq) \
         from pg_class where relnamespace in ('app'::regnamespace, 'audit'::regnamespace)";
     let before = (s.value(state), s.value("select count(*) from app.transactions"));
     s.run("select app.rehearse_month_batch()");
     // What fires after a row is for payments that took place.
     assert_eq!(s.value("select problem from app.month_rehearsals"), NULL);
     assert_eq!((s.value(state), s.value("select count(*) from app.transactions")), before);
-    assert_eq!(s.value("select count(*) from pg_locks where pid = pg_backend_pid() and relation = 'app.transactions'::regclass and mode <> 'AccessShareLock'"), "0");
+    assert_eq!(s.value("select count(*) from pg_locks where pid = pg_backend_pid() and relation = 'app.transactions'::regclass and mode \
+     <> 'AccessShareLock'"), "0");
 }
 
 #[test]
@@ -204,7 +208,8 @@ fn charges_go_on_beside_analyze_and_the_job_gives_up_and_says_so() {
     // With nothing made ahead it is loud, and says who it is.
     for table in TABLES {
         let later = s.column(&format!(
-            "select inhrelid::regclass::text from pg_inherits where inhparent = '{table}'::regclass and right(inhrelid::regclass::text, 6) > to_char(now() at time zone 'UTC', 'YYYYMM')"
+            "select inhrelid::regclass::text from pg_inherits where inhparent = '{table}'::regclass and right(inhrelid::regclass::text, \
+             6) > to_char(now() at time zone 'UTC', 'YYYYMM')"
         ));
         analyst.run("commit");
         later.iter().for_each(|month| s.run(&format!("drop table {month}")));

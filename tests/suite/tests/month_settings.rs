@@ -64,30 +64,37 @@ const CARRIED: &[Case] = &[
     ),
     (
         "comment on column app.transactions.reason is 'what the till said'",
-        "select col_description('{new}'::regclass, attnum) = 'what the till said' from pg_attribute where attrelid = '{new}'::regclass and attname = 'reason'",
+        "select col_description('{new}'::regclass, attnum) = 'what the till said' from pg_attribute where attrelid = '{new}'::regclass \
+         and attname = 'reason'",
     ),
     // Constraints.
     (
-        "alter table app.transactions add constraint house_limit check (final_amount < 5000) not valid; comment on constraint house_limit on app.transactions is 'of the house'",
-        "select convalidated and coninhcount = 1 and obj_description(oid) = 'of the house' from pg_constraint where conrelid = '{new}'::regclass and conname = 'house_limit'",
+        "alter table app.transactions add constraint house_limit check (final_amount < 5000) not valid; comment on constraint \
+         house_limit on app.transactions is 'of the house'",
+        "select convalidated and coninhcount = 1 and obj_description(oid) = 'of the house' from pg_constraint where conrelid = \
+         '{new}'::regclass and conname = 'house_limit'",
     ),
     (
         "alter table app.transactions add foreign key (merchant_id) references app.merchants",
         "select count(*) = 1 from pg_constraint where conrelid = '{new}'::regclass and contype = 'f'",
     ),
     (
-        "alter table app.transactions add unique (id, created_at); create table public.receipts (id bigint, at timestamptz, foreign key (id, at) references app.transactions (id, created_at))",
+        "alter table app.transactions add unique (id, created_at); create table public.receipts (id bigint, at timestamptz, foreign key \
+         (id, at) references app.transactions (id, created_at))",
         "select count(*) = 1 from pg_constraint where confrelid = '{new}'::regclass and contype = 'f'",
     ),
     // Indexes.
     (
-        "create index on app.transactions (lower(reason)) where reason is not null; create unique index on app.transactions (tx_no, created_at) with (fillfactor = 60)",
-        "select count(*) = 2 and bool_or(indisunique and c.reloptions = '{fillfactor=60}') and bool_or(indpred is not null) from pg_index join pg_class c on c.oid = indexrelid \
+        "create index on app.transactions (lower(reason)) where reason is not null; create unique index on app.transactions (tx_no, \
+         created_at) with (fillfactor = 60)",
+        "select count(*) = 2 and bool_or(indisunique and c.reloptions = '{fillfactor=60}') and bool_or(indpred is not null) from \
+         pg_index join pg_class c on c.oid = indexrelid \
          where indrelid = '{new}'::regclass and (indexprs is not null or c.reloptions is not null)",
     ),
     (
         "create index own on app.transactions (reason) tablespace {space}",
-        "select count(*) = 1 from pg_index join pg_class c on c.oid = indexrelid join pg_tablespace s on s.oid = c.reltablespace where indrelid = '{new}'::regclass and spcname = '{space}'",
+        "select count(*) = 1 from pg_index join pg_class c on c.oid = indexrelid join pg_tablespace s on s.oid = c.reltablespace where \
+         indrelid = '{new}'::regclass and spcname = '{space}'",
     ),
     // Where and how it is stored.
     (
@@ -96,7 +103,8 @@ const CARRIED: &[Case] = &[
     ),
     (
         "alter table {now} set tablespace {space}; alter index {now}_pkey set tablespace {space}",
-        "select count(*) = 2 from pg_class c join pg_tablespace s on s.oid = c.reltablespace where c.oid in ('{new}'::regclass, '{new}_pkey'::regclass) and spcname = '{space}'",
+        "select count(*) = 2 from pg_class c join pg_tablespace s on s.oid = c.reltablespace where c.oid in ('{new}'::regclass, \
+         '{new}_pkey'::regclass) and spcname = '{space}'",
     ),
     (
         "alter table {now} set (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.01, toast.autovacuum_enabled = false)",
@@ -113,14 +121,17 @@ const CARRIED: &[Case] = &[
     ),
     (
         "create unique index own on app.transactions (id, created_at); \
-         do $$ begin execute 'alter table {now} replica identity using index ' || (select relname from pg_index join pg_class c on c.oid = indexrelid \
+         do $$ begin execute 'alter table {now} replica identity using index ' || (select relname from pg_index join pg_class c on \
+         c.oid = indexrelid \
             join pg_inherits on inhrelid = indexrelid where inhparent = 'app.own'::regclass and indrelid = '{now}'::regclass); end $$",
         "select relreplident = 'i' from pg_class where oid = '{new}'::regclass",
     ),
     // What fires.
     (
-        "create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin return new; end $$; \
-         create trigger see after insert on app.transactions for each row execute function public.see(); alter table app.transactions enable always trigger see",
+        "create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin return new; \
+         end $$; \
+         create trigger see after insert on app.transactions for each row execute function public.see(); alter table app.transactions \
+         enable always trigger see",
         "select tgenabled = 'A' and tgparentid <> 0 from pg_trigger where tgrelid = '{new}'::regclass and tgname = 'see'",
     ),
     // Publications.
@@ -130,7 +141,8 @@ const CARRIED: &[Case] = &[
     ),
     (
         "create publication own for table app.transactions (id, created_at, tx_no) where (id > 0) with (publish_via_partition_root)",
-        "select count(*) = 1 from pg_publication_tables where pubname = 'own' and tablename = 'transactions' and attnames = '{id,created_at,tx_no}' and rowfilter is not null",
+        "select count(*) = 1 from pg_publication_tables where pubname = 'own' and tablename = 'transactions' and attnames = \
+         '{id,created_at,tx_no}' and rowfilter is not null",
     ),
     (
         "create publication own for all tables",
@@ -207,7 +219,8 @@ const NAMED: &[Case] = &[
     ("create index own on {now} (reason)", "index app.own"),
     ("alter table {now} add constraint own check (final_amount < 7)", "constraint own"),
     (
-        "create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin return new; end $$; \
+        "create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin return new; \
+         end $$; \
          create trigger see after insert on {now} for each row execute function public.see()",
         "trigger see",
     ),
@@ -231,7 +244,8 @@ const NAMED: &[Case] = &[
         "tablespace {forbidden} of app.transactions is not for later",
     ),
     (
-        "create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin return new; end $$; \
+        "create function public.see() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$ begin return new; \
+         end $$; \
          create trigger see after insert on app.transactions for each statement execute function public.see()",
         "trigger see on app.transactions does not fire",
     ),
@@ -307,19 +321,23 @@ fn months_that_were_made_before_get_what_keeps_nobody_waiting() {
     s.run("call app.maintain_partitions(2)");
     assert_eq!(s.value("select count(*) from pg_inherits where inhparent = 'app.transactions'::regclass"), "4");
     s.run(&format!(
-        "alter table app.transactions_{month} set (fillfactor = 85, toast.autovacuum_enabled = false), alter tag set statistics 9, alter merchant_id set (n_distinct = 3)"
+        "alter table app.transactions_{month} set (fillfactor = 85, toast.autovacuum_enabled = false), alter tag set statistics 9, \
+         alter merchant_id set (n_distinct = 3)"
     ));
     s.run("comment on column app.transactions.reason is 'what the till said'");
     s.run(&format!("alter table audit.event_log_{month} set (autovacuum_enabled = false)"));
     s.run("call app.maintain_partitions(3)");
     let wanted = "select count(*) from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class t on t.oid = c.reltoastrelid \
-        join pg_attribute a on a.attrelid = c.oid and a.attname = 'tag' join pg_attribute m on m.attrelid = c.oid and m.attname = 'merchant_id' \
+        join pg_attribute a on a.attrelid = c.oid and a.attname = 'tag' join pg_attribute m on m.attrelid = c.oid and m.attname = \
+        'merchant_id' \
         join pg_attribute r on r.attrelid = c.oid and r.attname = 'reason' \
-        where inhparent = 'app.transactions'::regclass and c.reloptions = '{fillfactor=85}' and t.reloptions = '{autovacuum_enabled=false}' \
+        where inhparent = 'app.transactions'::regclass and c.reloptions = '{fillfactor=85}' and t.reloptions = \
+        '{autovacuum_enabled=false}' \
           and a.attstattarget = 9 and m.attoptions @> '{n_distinct=3}' and col_description(c.oid, r.attnum) = 'what the till said'";
     // The present month's comment is its table's to have.
     assert_eq!(s.value(wanted), "3");
-    let logs = "select count(*) from pg_inherits i join pg_class c on c.oid = i.inhrelid where inhparent = 'audit.event_log'::regclass and c.reloptions = '{autovacuum_enabled=false}'";
+    let logs = "select count(*) from pg_inherits i join pg_class c on c.oid = i.inhrelid where inhparent = 'audit.event_log'::regclass \
+     and c.reloptions = '{autovacuum_enabled=false}'";
     assert_eq!(
         s.value(logs),
         s.value("select count(*) from pg_inherits where inhparent = 'audit.event_log'::regclass")
@@ -386,7 +404,8 @@ fn a_month_with_its_columns_in_another_order_is_served() {
             "select pg_get_expr(relpartbound, oid) from pg_class where oid = '{table}_{month}'::regclass"
         ));
         let columns = s.value(&format!(
-            "select string_agg(format('%I %s %s', attname, format_type(atttypid, atttypmod), case when attnotnull then 'not null' end), ', ' order by attname desc) \
+            "select string_agg(format('%I %s %s', attname, format_type(atttypid, atttypmod), case when attnotnull then 'not null' end), \
+             ', ' order by attname desc) \
              from pg_attribute where attrelid = '{table}'::regclass and attnum > 0 and not attisdropped"
         ));
         s.run(&format!(
@@ -402,7 +421,8 @@ fn a_month_with_its_columns_in_another_order_is_served() {
     assert_eq!(&s.row(&Shop::refund_sql(&paid, "5.00", ""))["refundable_left"], "15.00");
     assert_eq!(s.column(&format!("select final_amount from app.tx_by_no({})", q(&paid))), ["20.00", "5.00"]);
     s.run("select set_config('role', 'none', false)");
-    let kept = "select t.refunded_amount || ' ' || t.idempotency_key || ' ' || (select sum(change) from app.point_ledger) || ' ' || (select count(*) from audit.event_log) \
+    let kept = "select t.refunded_amount || ' ' || t.idempotency_key || ' ' || (select sum(change) from app.point_ledger) || ' ' || \
+     (select count(*) from audit.event_log) \
         from app.transactions t where t.tx_no = ";
     assert_eq!(s.value(&format!("{kept}{}", q(&paid))), "5.00 k 15 2");
     s.run("rollback");

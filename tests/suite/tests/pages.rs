@@ -129,7 +129,10 @@ fn a_closed_month_hides_nothing() {
     let shown =
         |merchant: &str| s.column(&format!("select tx_no from app.merchant_statement('{merchant}', p_limit => 500)"));
     let of = |merchant: &str| {
-        s.column(&format!("select tx_no from app.transactions t join app.merchants m on m.id = t.merchant_id where m.code = '{merchant}' order by posted_at desc"))
+        s.column(&format!(
+            "select tx_no from app.transactions t join app.merchants m on m.id = t.merchant_id where m.code = \
+         '{merchant}' order by posted_at desc"
+        ))
     };
     for merchant in [SHOP, "SHOP-002", "SHOP-003"] {
         assert_eq!(shown(merchant), of(merchant), "{merchant}");
@@ -240,16 +243,20 @@ fn long_lived(months: i64) -> (Shop, Member) {
     let member = shop.member("1000.00");
     let s = &shop.superuser;
     s.run(&format!(
-        "select sec.make_month((date_trunc('month', now() at time zone 'UTC') - make_interval(months => n))::date) from generate_series(0, {months} - 1) n"
+        "select sec.make_month((date_trunc('month', now() at time zone 'UTC') - make_interval(months => n))::date) from \
+         generate_series(0, {months} - 1) n"
     ));
     // Chains by number: each row of the member's follows the one before.
     s.run(&format!(
-        "insert into app.transactions (id, tx_type, status, card_type, payment_method, created_at, posted_at, card_id, card_seq, prev_tx_id, \
+        "insert into app.transactions (id, tx_type, status, card_type, payment_method, created_at, posted_at, card_id, card_seq, \
+         prev_tx_id, \
                 member_id, merchant_id, raw_amount, final_amount, balance_after, tx_no) \
-         select x.id, 'payment', 'completed', 'personal', 'balance', x.at, x.at, '{card}', row_number() over w, lag(x.id) over w, '{member}', \
+         select x.id, 'payment', 'completed', 'personal', 'balance', x.at, x.at, '{card}', row_number() over w, lag(x.id) over w, \
+         '{member}', \
                 case when x.i = 60 and x.n in (1, 2, {months} - 1) then 2 else 1 end, 1, 1, 1, \
                 'ZF' || x.id / 100000000000 || lpad((x.id % 100000000000)::text, 6, '0') \
-         from (select to_char(m, 'YYMM')::bigint * 100000000000 + (({months} - n) * 100 + i) as id, m at time zone 'UTC' + i * interval '6 hours' as at, n, i \
+         from (select to_char(m, 'YYMM')::bigint * 100000000000 + (({months} - n) * 100 + i) as id, m at time zone 'UTC' + i * interval \
+         '6 hours' as at, n, i \
                from generate_series(1, {months} - 1) n, generate_series(1, 60) i, \
                     lateral (select date_trunc('month', now() at time zone 'UTC') - make_interval(months => n) as m) m) x \
          window w as (order by x.at, x.id)",
@@ -257,7 +264,8 @@ fn long_lived(months: i64) -> (Shop, Member) {
         member = member.id
     ));
     s.run(&format!(
-        "update app.personal_cards c set (last_tx_id, card_seq, last_posted_at) = (select t.id, t.card_seq, t.posted_at from app.transactions t \
+        "update app.personal_cards c set (last_tx_id, card_seq, last_posted_at) = (select t.id, t.card_seq, t.posted_at from \
+         app.transactions t \
          where t.card_id = c.id and t.merchant_id is not null order by t.posted_at desc limit 1) where id = '{}'",
         member.card
     ));

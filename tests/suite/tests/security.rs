@@ -88,15 +88,18 @@ fn nobody_but_the_owner_may_write_anything() {
     let superuser = db.superuser();
     for (role, _) in levels() {
         let found = superuser.column(&format!(
-            "select c.oid::regclass || ' ' || p from pg_class c, unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) p \
+            "select c.oid::regclass || ' ' || p from pg_class c, unnest(array['insert', 'update', 'delete', 'truncate', 'references', \
+             'trigger']) p \
              where c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) and c.relkind in ('r', 'p', 'v') \
-               and (has_table_privilege('{role}', c.oid, p) or (p in ('insert', 'update', 'references') and has_any_column_privilege('{role}', c.oid, p))) \
+               and (has_table_privilege('{role}', c.oid, p) or (p in ('insert', 'update', 'references') and \
+               has_any_column_privilege('{role}', c.oid, p))) \
              union all \
              select c.oid::regclass || ' sequence' from pg_class c \
              where c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) and c.relkind = 'S' \
                and case when c.relkind = 'S' then has_sequence_privilege('{role}', c.oid, 'usage, select, update') end \
              union all \
-             select n.nspname || ' create' from pg_namespace n where n.nspname in ('app', 'audit', 'sec') and has_schema_privilege('{role}', n.oid, 'create')"
+             select n.nspname || ' create' from pg_namespace n where n.nspname in ('app', 'audit', 'sec') and \
+             has_schema_privilege('{role}', n.oid, 'create')"
         ));
         assert_eq!(found, [] as [String; 0], "{role}");
     }
@@ -108,11 +111,14 @@ fn no_role_reads_hashes_keys_the_audit_log_or_the_inner_tables() {
     let superuser = db.superuser();
     for (role, _) in levels() {
         let found = superuser.column(&format!(
-            "select c.oid::regclass || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
+            "select c.oid::regclass || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and \
+             not a.attisdropped \
              where c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) and c.relkind in ('r', 'p') \
                and has_column_privilege('{role}', c.oid, a.attnum, 'select') \
-               and (c.relname in ('event_log', 'idempotency_keys', 'external_orders', 'settings', 'job_runs', 'api_grants', 'archived_months', 'month_rehearsals', 'transaction_compensations') \
-                    or c.relispartition or a.attname in ('qr_hash', 'idempotency_key', 'external_order_id', 'gateway_trade_no', 'processed_by'))"
+               and (c.relname in ('event_log', 'idempotency_keys', 'external_orders', 'settings', 'job_runs', 'api_grants', \
+               'archived_months', 'month_rehearsals', 'transaction_compensations') \
+                    or c.relispartition or a.attname in ('qr_hash', 'idempotency_key', 'external_order_id', 'gateway_trade_no', \
+                    'processed_by'))"
         ));
         let allowed: &[&str] = match role {
             "service_role" => &["app.suspense_payments.gateway_trade_no"],
@@ -122,7 +128,8 @@ fn no_role_reads_hashes_keys_the_audit_log_or_the_inner_tables() {
     }
     for role in ["anon", "stranger", "authenticator"] {
         let found = superuser.column(&format!(
-            "select c.oid::regclass::text from pg_class c where c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) \
+            "select c.oid::regclass::text from pg_class c where c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, \
+             'sec'::regnamespace) \
              and c.relkind in ('r', 'p', 'v') and has_any_column_privilege('{role}', c.oid, 'select')"
         ));
         assert_eq!(found, [] as [String; 0], "{role}");
@@ -208,7 +215,10 @@ fn direct_reads_and_writes_are_denied_one_by_one() {
 #[test]
 fn partitions_are_as_closed_as_their_parents() {
     let (shop, _, ming, _) = lively();
-    let partitions = shop.superuser.column("select inhrelid::regclass::text from pg_inherits where inhparent in ('app.transactions'::regclass, 'app.point_ledger'::regclass, 'audit.event_log'::regclass)");
+    let partitions = shop.superuser.column(
+        "select inhrelid::regclass::text from pg_inherits where inhparent in \
+     ('app.transactions'::regclass, 'app.point_ledger'::regclass, 'audit.event_log'::regclass)",
+    );
     assert!(partitions.len() >= 12);
     for session in [shop.db.user(ming.id), shop.db.backend(), shop.db.anon(), shop.db.login("stranger")] {
         for partition in &partitions {
@@ -360,8 +370,10 @@ fn planted_functions_operators_casts_and_temp_tables_are_never_used() {
             ));
         }
     }
-    app.run("create type evil.uuid as enum ('x'); create type evil.numeric as enum ('x'); create domain evil.text as pg_catalog.text check (value <> 'x')");
-    app.run("create temp table transactions (id bigint, balance numeric); create temp table personal_cards (id pg_catalog.uuid, balance pg_catalog.numeric);
+    app.run("create type evil.uuid as enum ('x'); create type evil.numeric as enum ('x'); create domain evil.text as pg_catalog.text \
+     check (value <> 'x')");
+    app.run("create temp table transactions (id bigint, balance numeric); create temp table personal_cards (id pg_catalog.uuid, balance \
+     pg_catalog.numeric);
              create temp table settings (max_amount pg_catalog.numeric); create temp table merchants (id pg_catalog.int4);
              create temp table pg_class (oid oid, relname name); create temp table pg_proc (oid oid); create temp view pg_roles as select 'x'::name as rolname;
              create temp sequence tx_no_seq; create type pg_temp.int8 as enum ('x')");
@@ -447,7 +459,8 @@ fn session_settings_shift_neither_time_nor_money() {
         cashier.run(&Shop::refund_sql(&row["tx_no"], "0.05", ""));
         let stored = shop.superuser.row(&format!(
             "select reason, tag, abs(extract(epoch from now() - created_at)) < 60 as now, \
-             tableoid::regclass::text = 'app.transactions_' || to_char(created_at at time zone 'UTC', 'YYYYMM') as month from app.transactions where id = {}",
+             tableoid::regclass::text = 'app.transactions_' || to_char(created_at at time zone 'UTC', 'YYYYMM') as month from \
+             app.transactions where id = {}",
             &row["tx_id"]
         ));
         assert_eq!(stored.values(), ["it's", r#"{"a": 1.10}"#, "t", "t"], "{settings}");
@@ -491,7 +504,12 @@ fn sql_in_every_text_is_only_text() {
         "1.00",
         &format!("{a}, jsonb_build_object('x', {a}::text), {}", q("k';--")),
     ));
-    shop.backend.run(&format!("select * from app.user_recharge_personal_card('{}', 1, 'cash', {a}, jsonb_build_object('x', {a}::text), {1}, {1})", ming.card, q("o';--")));
+    shop.backend.run(&format!(
+        "select * from app.user_recharge_personal_card('{}', 1, 'cash', {a}, jsonb_build_object('x', {a}::text), \
+     {1}, {1})",
+        ming.card,
+        q("o';--")
+    ));
     let waiting = shop.pending(&ming, "5.00");
     shop.backend.run(&format!(
         "select * from app.confirm_recharge('{waiting}', 5, {}, jsonb_build_object('x', {a}::text))",
@@ -646,7 +664,13 @@ fn levels_are_granted_and_taken_back_by_one_call() {
     );
     superuser.run("select sec.revoke_api('stranger', 'client')");
     assert_eq!(may("app.register_member"), "f");
-    assert_eq!(superuser.value("select has_schema_privilege('stranger', 'app', 'usage') or has_any_column_privilege('stranger', 'app.personal_cards', 'select')"), "f");
+    assert_eq!(
+        superuser.value(
+            "select has_schema_privilege('stranger', 'app', 'usage') or has_any_column_privilege('stranger', \
+     'app.personal_cards', 'select')"
+        ),
+        "f"
+    );
     for (role, level, token) in [
         ("anon", "client", "NOT_ALLOWED"),
         ("mps_owner", "client", "NOT_ALLOWED"),
@@ -921,7 +945,10 @@ fn security_check_does_not_depend_on_the_callers_settings() {
 #[test]
 fn nobody_logs_in_as_the_owner() {
     let db = Db::new();
-    let role = db.superuser().row("select rolcanlogin, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication from pg_roles where rolname = 'mps_owner'");
+    let role = db.superuser().row(
+        "select rolcanlogin, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication from pg_roles \
+     where rolname = 'mps_owner'",
+    );
     assert_eq!(role.values(), ["f", "f", "f", "f", "f", "f"]);
     assert_eq!(
         db.superuser().value(

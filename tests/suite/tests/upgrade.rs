@@ -90,42 +90,61 @@ fn every_release_kept_has_its_own_library() {
     let db = Db::new();
     let libraries = db.superuser().column(
         "select distinct p.probin from pg_proc p join pg_depend d on d.objid = p.oid and d.classid = 'pg_proc'::regclass \
-         join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and e.extname = 'mps' where p.probin is not null",
+         join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and e.extname = 'mps' where p.probin is \
+         not null",
     );
     assert_eq!(libraries, [format!("mps-{}", env!("CARGO_PKG_VERSION"))]);
 }
 
 /// What a database consists of, as text without oids: relations, columns, constraints, functions, privileges and so on.
 const SCHEMA: &[&str] = &[
-    "select 'relation ' || c.oid::regclass || ' ' || c.relkind::text || ' rls ' || c.relrowsecurity || c.relforcerowsecurity || ' owner ' || pg_get_userbyid(c.relowner) \
-        || ' ' || coalesce(c.reloptions::text, '') || ' ' || c.relreplident::text || ' ' || coalesce(pg_get_expr(c.relpartbound, c.oid), '') || ' says ' || coalesce(obj_description(c.oid, 'pg_class'), '-') \
+    "select 'relation ' || c.oid::regclass || ' ' || c.relkind::text || ' rls ' || c.relrowsecurity || c.relforcerowsecurity || ' owner \
+     ' || pg_get_userbyid(c.relowner) \
+        || ' ' || coalesce(c.reloptions::text, '') || ' ' || c.relreplident::text || ' ' || coalesce(pg_get_expr(c.relpartbound, \
+        c.oid), '') || ' says ' || coalesce(obj_description(c.oid, 'pg_class'), '-') \
      from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and c.relkind <> 't'",
-    "select 'column ' || c.oid::regclass || ' ' || a.attnum || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || a.attstorage::text || array(select o from unnest(a.attoptions) o where o !~ '^pg_attver=' order by 1)::text \
+    "select 'column ' || c.oid::regclass || ' ' || a.attnum || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' \
+     || a.attnotnull || a.attstorage::text || array(select o from unnest(a.attoptions) o where o !~ '^pg_attver=' order by 1)::text \
         || ' default ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '-') || ' says ' || coalesce(col_description(c.oid, a.attnum), '-') \
-     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum \
-     where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and c.relkind in ('r', 'p', 'v', 'S')",
-    "select 'index ' || pg_get_indexdef(i.indexrelid) from pg_index i join pg_class c on c.oid = i.indrelid where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
-    "select 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) from pg_constraint where connamespace::regnamespace::text in ('app', 'audit', 'sec')",
-    "select 'view ' || c.oid::regclass || ' ' || pg_get_viewdef(c.oid) from pg_class c where c.relkind = 'v' and c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
-    "select 'policy ' || polrelid::regclass || ' ' || polname || ' ' || polcmd::text || polpermissive || polroles::text || ' ' || pg_get_expr(polqual, polrelid) from pg_policy",
+     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 left join pg_attrdef d on d.adrelid = c.oid and d.adnum \
+     = a.attnum \
+     where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and c.relkind in ('r', 'p', 'v', \
+     'S')",
+    "select 'index ' || pg_get_indexdef(i.indexrelid) from pg_index i join pg_class c on c.oid = i.indrelid where \
+     c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
+    "select 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) from pg_constraint where \
+     connamespace::regnamespace::text in ('app', 'audit', 'sec')",
+    "select 'view ' || c.oid::regclass || ' ' || pg_get_viewdef(c.oid) from pg_class c where c.relkind = 'v' and \
+     c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
+    "select 'policy ' || polrelid::regclass || ' ' || polname || ' ' || polcmd::text || polpermissive || polroles::text || ' ' || \
+     pg_get_expr(polqual, polrelid) from pg_policy",
     "select 'trigger ' || pg_get_triggerdef(oid) || ' ' || tgenabled::text from pg_trigger where not tgisinternal",
-    "select 'type ' || e.enumtypid::regtype || ' ' || string_agg(e.enumlabel, ',' order by e.enumsortorder) || ' ' || min(pg_get_userbyid(t.typowner)) || coalesce(min(obj_description(t.oid, 'pg_type')), '-') \
+    "select 'type ' || e.enumtypid::regtype || ' ' || string_agg(e.enumlabel, ',' order by e.enumsortorder) || ' ' || \
+     min(pg_get_userbyid(t.typowner)) || coalesce(min(obj_description(t.oid, 'pg_type')), '-') \
      from pg_enum e join pg_type t on t.oid = e.enumtypid group by e.enumtypid",
-    "select 'function ' || pg_get_functiondef(p.oid) || ' owner ' || pg_get_userbyid(p.proowner) || ' says ' || coalesce(obj_description(p.oid, 'pg_proc'), '-') \
+    "select 'function ' || pg_get_functiondef(p.oid) || ' owner ' || pg_get_userbyid(p.proowner) || ' says ' || \
+     coalesce(obj_description(p.oid, 'pg_proc'), '-') \
      from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')",
-    "select 'sequence ' || s.seqrelid::regclass || ' ' || s.seqtypid::regtype || ' ' || s.seqstart || ' ' || s.seqincrement || ' ' || s.seqmax || ' ' || s.seqmin || ' ' || s.seqcache || s.seqcycle \
+    "select 'sequence ' || s.seqrelid::regclass || ' ' || s.seqtypid::regtype || ' ' || s.seqstart || ' ' || s.seqincrement || ' ' || \
+     s.seqmax || ' ' || s.seqmin || ' ' || s.seqcache || s.seqcycle \
      from pg_sequence s",
-    "select 'granted ' || c.oid::regclass || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_class c, aclexplode(c.relacl) a where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec') and a.grantee <> c.relowner",
-    "select 'granted ' || c.oid::regclass || '.' || t.attname || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a \
+    "select 'granted ' || c.oid::regclass || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_class c, aclexplode(c.relacl) \
+     a where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec') and a.grantee <> c.relowner",
+    "select 'granted ' || c.oid::regclass || '.' || t.attname || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_class c \
+     join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a \
      where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
-    "select 'granted ' || p.oid::regprocedure || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_proc p, aclexplode(p.proacl) a where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec') and a.grantee <> p.proowner",
-    "select 'public ' || p.oid::regprocedure from pg_proc p where p.proacl is null and p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')",
-    "select 'schema ' || n.nspname || ' owner ' || pg_get_userbyid(n.nspowner) || ' says ' || coalesce(obj_description(n.oid, 'pg_namespace'), '-') \
+    "select 'granted ' || p.oid::regprocedure || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_proc p, \
+     aclexplode(p.proacl) a where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec') and a.grantee <> p.proowner",
+    "select 'public ' || p.oid::regprocedure from pg_proc p where p.proacl is null and p.pronamespace::regnamespace::text in ('app', \
+     'audit', 'sec')",
+    "select 'schema ' || n.nspname || ' owner ' || pg_get_userbyid(n.nspowner) || ' says ' || coalesce(obj_description(n.oid, \
+     'pg_namespace'), '-') \
      from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')",
     "select 'schema ' || n.nspname || ' to ' || a.grantee::regrole || ' ' || a.privilege_type \
      from pg_namespace n, aclexplode(n.nspacl) a \
      where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and a.grantee <> n.nspowner",
-    "select 'member ' || pg_describe_object(d.classid, d.objid, d.objsubid) from pg_depend d join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid where e.extname = 'mps' and d.deptype = 'e'",
+    "select 'member ' || pg_describe_object(d.classid, d.objid, d.objsubid) from pg_depend d join pg_extension e on d.refclassid = \
+     'pg_extension'::regclass and d.refobjid = e.oid where e.extname = 'mps' and d.deptype = 'e'",
     "select 'initial privileges ' || i.classoid::regclass || i.objoid from pg_init_privs i where i.privtype = 'e'",
     "select 'extension ' || extversion || ' in ' || extnamespace::regnamespace || extrelocatable from pg_extension where extname = 'mps'",
     "select 'setting ' || to_jsonb(s)::text from app.settings s",
@@ -205,7 +224,8 @@ fn rows(session: &Session) -> Vec<String> {
         )
         .iter()
         .map(|table| {
-            session.value(&format!("select '{table} ' || count(*) || md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {table} t"))
+            session.value(&format!("select '{table} ' || count(*) || md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from \
+             {table} t"))
         })
         .collect()
 }
@@ -298,7 +318,13 @@ fn an_upgrade_notes_what_was_posted_in_another_month_and_a_view_on_the_statement
         assert_eq!(s.column("select tx_no from public.lines order by 1"), lines);
         assert_eq!(s.column("select tx_no from app.merchant_statement('SHOP-001', p_limit => 500) order by 1"), lines);
         let totals = "select coalesce(sum(net), 0) from app.v_reconciliation";
-        assert_eq!(s.value(totals), s.value("select sum(balance) from (select balance from app.personal_cards union all select balance from app.enterprise_cards) x"));
+        assert_eq!(
+            s.value(totals),
+            s.value(
+                "select sum(balance) from (select balance from app.personal_cards union all select balance \
+         from app.enterprise_cards) x"
+            )
+        );
     }
 }
 
@@ -442,9 +468,11 @@ fn build_on_the_api(s: &Session) -> Vec<String> {
          create policy own on public.notes using (id = sec.uid() or exists (select from sec.merchant_ids()))",
     );
     let functions = s.rows(
-        "select p.proname as name, p.oid::regproc::text || '(' || coalesce((select string_agg('null::' || t.type::regtype, ', ' order by t.n) \
+        "select p.proname as name, p.oid::regproc::text || '(' || coalesce((select string_agg('null::' || t.type::regtype, ', ' order \
+         by t.n) \
                 from unnest(p.proargtypes) with ordinality t (type, n)), '') || ')' as call \
-         from pg_proc p where p.prokind = 'f' and p.prorettype <> 'trigger'::regtype and p.oid::regproc::text in (select f.func from sec.api_functions() f) \
+         from pg_proc p where p.prokind = 'f' and p.prorettype <> 'trigger'::regtype and p.oid::regproc::text in (select f.func from \
+         sec.api_functions() f) \
            and p.proname !~ '_batch$' and p.oid::regproc::text ~ '^app' order by 1",
     );
     assert!(functions.len() > 25, "{functions:?}");
@@ -455,7 +483,8 @@ fn build_on_the_api(s: &Session) -> Vec<String> {
             "create view public.v_{name} as select x::text as x from {call} x; \
              create materialized view public.m_{name} as select x::text as x from {call} x with no data; \
              create function public.s_{name}() returns setof text begin atomic select x::text from {call} x; end; \
-             create function public.p_{name}() returns setof text language plpgsql as $$ begin return query select x::text from {call} x; end $$",
+             create function public.p_{name}() returns setof text language plpgsql as $$ begin return query select x::text from {call} \
+             x; end $$",
         ));
         uses.push(format!("select * from public.v_{name}"));
         uses.push(format!("refresh materialized view public.m_{name}"));
@@ -493,7 +522,8 @@ fn all_work(before: &[String], after: &[String]) {
 /// Every right on what the extension and its schemas hold, by whom and to whom, on objects by their oid.
 const RIGHTS: &str = "\
     with spaces as (select n.* from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')) \
-    select o.kind || ' ' || o.oid || ' ' || o.col || ' ' || a.grantor::regrole || ' to ' || a.grantee::regrole || ' ' || a.privilege_type || a.is_grantable \
+    select o.kind || ' ' || o.oid || ' ' || o.col || ' ' || a.grantor::regrole || ' to ' || a.grantee::regrole || ' ' || \
+    a.privilege_type || a.is_grantable \
     from (select 'schema' as kind, s.oid, '' as col, s.nspacl as acl from spaces s \
           union all select 'relation', c.oid, '', c.relacl from pg_class c join spaces s on s.oid = c.relnamespace \
           union all select 'column', c.oid, t.attname::text, t.attacl \
@@ -516,7 +546,8 @@ impl Chain {
                     from pg_namespace n where n.nspname in ('app', 'audit', 'sec') \
                  union all select format('grant all on %s %s to {role} with grant option', \
                         case c.relkind when 'S' then 'sequence' else 'table' end, c.oid::regclass) \
-                    from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec') and c.relkind in ('r', 'p', 'v', 'S') \
+                    from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec') and c.relkind in ('r', 'p', \
+                    'v', 'S') \
                  union all select format('grant select (%I) on %s to {role} with grant option', t.attname, c.oid::regclass) \
                     from pg_class c join pg_attribute t on t.attrelid = c.oid and t.attnum > 0 \
                     where c.relnamespace::regnamespace::text in ('app', 'audit') and c.relkind in ('r', 'p') \
@@ -547,7 +578,8 @@ fn no_right_is_lost(before: &[String], after: &[String]) {
 
 const CONFIRM_RECHARGE: &str =
     "select p.oid::regprocedure::text from pg_proc p where p.proname = 'confirm_recharge' order by 1";
-const MAY_CONFIRM: &str = "select array(select a.* from unnest(p.proacl::text[]) a order by 1)::text from pg_proc p where p.proname = 'confirm_recharge'";
+const MAY_CONFIRM: &str = "select array(select a.* from unnest(p.proacl::text[]) a order by 1)::text from pg_proc p where p.proname = \
+ 'confirm_recharge'";
 
 #[test]
 fn an_upgrade_leaves_what_others_built_and_granted() {
@@ -711,7 +743,8 @@ fn a_strangers_schema_is_not_taken_for_ours() {
 #[test]
 fn a_change_of_levels_by_sql_is_in_the_log() {
     let shop = Shop::open();
-    let events = "select action || ' ' || object_id || ' ' || context from audit.event_log where object_type = 'membership_level' order by id";
+    let events = "select action || ' ' || object_id || ' ' || context from audit.event_log where object_type = 'membership_level' order \
+     by id";
     assert_eq!(shop.superuser.column(events), [] as [String; 0], "the levels of the installation are not a change");
     shop.superuser.run("update app.membership_levels set discount = 0.940 where level = 1");
     shop.superuser.run("update app.membership_levels set discount = 0.940 where level = 1");

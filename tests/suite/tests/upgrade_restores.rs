@@ -60,7 +60,10 @@ fn a_level_comes_and_goes_with_the_functions_of_before() {
     assert_eq!(may(&s, "service_role"), (true, true));
     // What else somebody granted there keeps the schema open.
     s.run("create role compat_reader; grant usage on schema mps_compat to compat_reader");
-    s.run(&format!("grant execute on function {WAS} to compat_reader; select sec.grant_api('compat_reader', 'client'), sec.revoke_api('compat_reader', 'client')"));
+    s.run(&format!(
+        "grant execute on function {WAS} to compat_reader; select sec.grant_api('compat_reader', 'client'), \
+     sec.revoke_api('compat_reader', 'client')"
+    ));
     assert_eq!(may(&s, "compat_reader"), (true, true));
     s.run("drop owned by compat_reader; drop role compat_reader");
 }
@@ -100,16 +103,24 @@ fn grants_by_hand_survive_a_restore_without_owners() {
         let s = db.superuser();
         s.run("select app.migrate()");
         assert_eq!(s.column(&rights), granted, "{options:?}");
-        assert_eq!(s.value("select count(*) from pg_class where relnamespace::regnamespace::text in ('app', 'audit', 'sec') and relowner <> sec.owner()"), "0");
+        assert_eq!(
+            s.value(
+                "select count(*) from pg_class where relnamespace::regnamespace::text in ('app', 'audit', 'sec') and \
+         relowner <> sec.owner()"
+            ),
+            "0"
+        );
     }
     // Of what a migration makes, nobody gets anything by default privileges.
     for old in old_releases() {
         let db = restored(&installed(old), &["--no-owner"]);
         let s = db.superuser();
-        s.run(&format!("alter default privileges grant all on tables to {newcomer}; alter default privileges grant all on sequences to {newcomer}"));
+        s.run(&format!("alter default privileges grant all on tables to {newcomer}; alter default privileges grant all on sequences to \
+         {newcomer}"));
         s.run("select app.migrate()");
         let given = format!(
-            "select c.oid::regclass::text from pg_class c, aclexplode(c.relacl) a where a.grantee = '{newcomer}'::regrole and c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')"
+            "select c.oid::regclass::text from pg_class c, aclexplode(c.relacl) a where a.grantee = '{newcomer}'::regrole and \
+             c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')"
         );
         assert_eq!(s.column(&given), NOTHING);
         assert_eq!(s.column(BAD), NOTHING);
