@@ -99,15 +99,18 @@ BEGIN
     DELETE FROM app.external_orders o
     WHERE o.scope = 2 AND EXISTS (SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
     IF (SELECT s.recharge_confirmation FROM app.settings s) = 'trusted' THEN
-        -- So did the members' own recharges where they are trusted.
-        UPDATE app.external_orders o SET scope = 4, scope_no = substr(c.card_no, 4)::bigint
-        FROM app.transactions t JOIN app.personal_cards c ON c.id = t.card_id
-        WHERE o.scope = 2 AND t.id = o.tx_id AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
-          AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 4 AND x.scope_no = substr(c.card_no, 4)::bigint AND x.order_id = o.order_id);
-        UPDATE app.external_orders o SET scope = 5, scope_no = substr(c.card_no, 4)::bigint
-        FROM app.transactions t JOIN app.enterprise_cards c ON c.id = t.card_id
-        WHERE o.scope = 2 AND t.id = o.tx_id AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
-          AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 5 AND x.scope_no = substr(c.card_no, 4)::bigint AND x.order_id = o.order_id);
+        -- So did the members' own recharges where they are trusted. Of an order that two methods were paid under the later one stays
+        -- as it is.
+        UPDATE app.external_orders o SET scope = m.scope, scope_no = m.scope_no
+        FROM (SELECT DISTINCT ON (c.scope, c.scope_no, r.order_id) r.scope_no AS method, r.order_id, c.scope, c.scope_no
+              FROM app.external_orders r JOIN app.transactions t ON t.id = r.tx_id
+              JOIN (SELECT p.id, 4 AS scope, substr(p.card_no, 4)::bigint AS scope_no FROM app.personal_cards p
+                    UNION ALL SELECT e.id, 5, substr(e.card_no, 4)::bigint FROM app.enterprise_cards e) c ON c.id = t.card_id
+              WHERE r.scope = 2 AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
+              ORDER BY c.scope, c.scope_no, r.order_id, r.tx_id) m
+        WHERE o.scope = 2 AND o.scope_no = m.method AND o.order_id = m.order_id
+          AND NOT EXISTS (SELECT FROM app.external_orders x
+                          WHERE x.scope = m.scope AND x.scope_no = m.scope_no AND x.order_id = m.order_id);
     END IF;
 END
 $$;

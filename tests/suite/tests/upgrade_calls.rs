@@ -237,6 +237,33 @@ fn an_order_that_queued_behind_an_update_is_claimed_by_the_rules_of_now_or_not_a
 }
 
 #[test]
+fn an_order_of_one_card_that_two_methods_were_paid_under_stops_no_update() {
+    for old in old_releases() {
+        let shop = OldShop::open(old);
+        let s = shop.db.superuser();
+        shop.backend().run(r#"select app.update_settings('{"recharge_confirmation": "trusted"}')"#);
+        let request = |kind, method: &str| {
+            shop.request(kind, &format!(", p_external_order_id => 'o-{kind}'"))
+                .replace("'wechat'", &format!("'{method}'"))
+        };
+        for kind in 0..2 {
+            for method in ["wechat", "alipay"] {
+                shop.member().run(&request(kind, method));
+            }
+        }
+        s.run(UPDATE);
+        // Of each card the one paid later stays as it was; the other one is the card's.
+        let claimed = "select scope || ' ' || count(*) from app.external_orders group by scope order by 1";
+        assert_eq!(s.column(claimed), ["2 2", "4 1", "5 1"]);
+        let user = shop.db.user(shop.member);
+        for kind in 0..2 {
+            assert_eq!(&user.row(&request(kind, "wechat"))["replayed"], "t");
+            user.refused("EXTERNAL_ORDER_CONFLICT", &request(kind, "alipay"));
+        }
+    }
+}
+
+#[test]
 fn an_update_with_an_older_view_is_refused() {
     for old in old_releases() {
         for level in ["repeatable read", "serializable"] {
