@@ -417,7 +417,8 @@ BEGIN
         BEGIN
             FOR v IN
                 SELECT format('DROP TRIGGER %I ON %s', g.tgname, g.tgrelid::regclass) AS command, 1 AS place
-                FROM pg_trigger g WHERE g.tgname = 'mps_signup' AND g.tgfoid = 'sec.on_signup()'::regprocedure AND NOT g.tgisinternal
+                FROM pg_trigger g WHERE g.tgname IN (SELECT t.name FROM sec.signup_triggers() t) AND g.tgfoid = 'sec.on_signup()'::regprocedure
+                  AND NOT g.tgisinternal
                 UNION ALL
                 -- Each kind at once, so that what hangs together does; RESTRICT, so that nothing else goes along.
                 SELECT format('DROP %s %s', x.kind, string_agg(c.oid::regclass::text, ', ')), x.place

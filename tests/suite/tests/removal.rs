@@ -3,7 +3,8 @@
 use mps_tests::{Cluster, Db, Session, Shop, Till, Waiting, q};
 
 /// Supabase's users, as far as the sign-up trigger looks at them.
-const AUTH: &str = "create schema auth; create table auth.users (id uuid primary key, email text, phone text, raw_user_meta_data jsonb)";
+const AUTH: &str = "create schema auth; create table auth.users (id uuid primary key, email text, phone text, raw_user_meta_data jsonb, \
+    is_anonymous boolean not null default false)";
 
 fn destroy(confirm: &str) -> String {
     format!("select * from sec.destroy_everything({})", q(confirm))
