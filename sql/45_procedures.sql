@@ -40,9 +40,9 @@ BEGIN
     PERFORM sec.check_months_ahead(p_ahead);
     v_month := date_trunc('month', (now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date;
     PERFORM sec.refuse_shadows();
-    -- So that a dump without privileges says by which names roles go today.
-    PERFORM sec.note_grants();
     BEGIN
+        -- So that a dump without privileges says by which names roles go today.
+        PERFORM sec.note_grants();
         IF EXISTS (SELECT FROM sec.missing_tables(v_month)) THEN
             RETURN sec.make_month_tables(v_month);
         END IF;

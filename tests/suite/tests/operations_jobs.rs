@@ -243,3 +243,15 @@ fn maintain_partitions_cut_off_leaves_no_half_a_month_and_completes_when_run_aga
     assert_eq!(job(&s, "maintain_partitions").0, "t");
     assert_eq!(s.column("select rule from sec.security_check() where not ok"), [] as [String; 0]);
 }
+
+#[test]
+fn a_job_beside_somebody_who_is_granting_gives_way_and_comes_again() {
+    let db = Db::new();
+    let (s, granting) = (db.superuser(), db.superuser());
+    s.run("create role t_granted");
+    granting.run("begin; select sec.grant_api('t_granted', 'operator')");
+    assert_eq!(s.value("select app.maintain_partitions_batch(0)"), NULL, "a lock was not to be had");
+    granting.run("rollback");
+    assert_eq!(s.value("select app.maintain_partitions_batch(0)"), "f");
+    s.run("drop role t_granted");
+}
