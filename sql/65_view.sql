@@ -18,7 +18,9 @@ BEGIN
     v_seen := EXISTS (SELECT FROM audit.seals) OR EXISTS (SELECT FROM app.personal_cards) OR EXISTS (SELECT FROM app.enterprise_cards)
         OR EXISTS (SELECT FROM app.idempotency_keys) OR EXISTS (SELECT FROM app.external_orders)
         OR EXISTS (SELECT FROM app.transaction_compensations) OR EXISTS (SELECT FROM app.suspense_payments)
-        OR EXISTS (SELECT FROM app.pending_recharges) OR EXISTS (SELECT FROM app.archived_months);
+        OR EXISTS (SELECT FROM app.pending_recharges) OR EXISTS (SELECT FROM app.archived_months)
+        OR EXISTS (SELECT FROM app.late_postings) OR EXISTS (SELECT FROM app.closed_months)
+        OR EXISTS (SELECT FROM app.merchant_months) OR EXISTS (SELECT FROM app.member_months);
     BEGIN
         FOR v IN SELECT c.relname FROM pg_class c
                  WHERE c.relnamespace = to_regnamespace('mps_archive') AND c.relkind = 'r'

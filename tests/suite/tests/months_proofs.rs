@@ -158,6 +158,28 @@ fn an_older_view_is_said_to_be_one() {
 }
 
 #[test]
+fn whatever_a_proof_reads_is_locked_before_it_asks_for_changes() {
+    let (shop, _, _) = shop();
+    let s = &shop.superuser;
+    // But for what the library remembers, and reads when it has to.
+    let locked = |sql: &str| -> Vec<String> {
+        s.run(&format!("begin; {sql}"));
+        let tables = s.column(
+            "select l.relation::regclass::text from pg_locks l join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p') \
+             where l.pid = pg_backend_pid() and c.relnamespace::regnamespace::text in ('app', 'audit') and c.relname not in ('settings', 'membership_levels') order by 1",
+        );
+        s.run("commit");
+        tables
+    };
+    let before = locked("select sec.outdated_view()");
+    for sql in PROOFS {
+        let read = locked(sql);
+        let late: Vec<_> = read.iter().filter(|table| !before.contains(table)).collect();
+        assert!(read.len() > 10 && late.is_empty(), "{sql}: {late:?}");
+    }
+}
+
+#[test]
 fn a_proof_that_waited_for_the_archiving_says_so() {
     for sql in PROOFS {
         let (shop, ..) = shop();
