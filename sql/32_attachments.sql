@@ -30,6 +30,23 @@ $$;
 COMMENT ON FUNCTION sec.count_recharge() IS
     'Trigger: has app.pending_recharges say which recharges wait, for who writes app.transactions without saying so itself. Internal.';
 
+CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES
+        ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+        ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+        ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+        -- What a subscription applies fires triggers for rows only.
+        ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+        ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+        ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+        ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed'),
+        ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
+$$;
+COMMENT ON FUNCTION sec.standing_triggers() IS
+    'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
+    'Internal: sec.install_attachments() makes them, sec.security_check() looks for them.';
+
 CREATE FUNCTION sec.install_attachments() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 DECLARE
@@ -60,17 +77,7 @@ BEGIN
     END LOOP;
 
     FOR v IN
-        SELECT * FROM (VALUES
-            ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-            ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-            ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-            ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-            ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed'),
-            -- What a subscription applies fires triggers for rows only.
-            ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-            ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-            ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
-        ) AS t (tab, trig, events, each, func)
+        SELECT * FROM sec.standing_triggers()
         UNION ALL
         -- Every month of the log, archived ones included.
         SELECT c.oid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'

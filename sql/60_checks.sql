@@ -297,11 +297,11 @@ BEGIN
           AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'append_only' AND t.tgenabled = 'A'
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.append_only'))
         UNION ALL
-        SELECT 'settings and levels announce their changes', x.tab
-        FROM (VALUES ('app.settings', 'config_changed'), ('app.settings', 'config_row_changed'),
-                     ('app.membership_levels', 'config_changed'), ('app.membership_levels', 'config_row_changed')) x (tab, trig)
-        WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab WHERE t.tgname = x.trig AND t.tgenabled = 'A'
-                            AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.config_changed'))
+        SELECT 'settings and levels announce their changes', format('%s has no enabled trigger %s', x.tab, x.trig)
+        FROM sec.standing_triggers() x
+        WHERE x.func <> 'sec.append_only'
+          AND NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab
+                          WHERE t.tgname = x.trig AND t.tgenabled = 'A' AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = x.func))
         UNION ALL
         SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
         UNION ALL

@@ -273,6 +273,9 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
     ("drop trigger config_changed on app.settings", &[(CONFIG, "app.settings")]),
     ("alter table app.settings disable trigger config_row_changed", &[(CONFIG, "app.settings")]),
     ("alter table app.membership_levels disable trigger config_changed", &[(CONFIG, "app.membership_levels")]),
+    ("drop trigger config_changed on app.closed_months", &[(CONFIG, "app.closed_months")]),
+    ("alter table app.closed_months enable trigger config_row_changed", &[(CONFIG, "app.closed_months")]),
+    ("drop trigger business_day_changed on app.settings", &[(CONFIG, "app.settings")]),
     (
         "create function public.note() returns trigger language plpgsql set search_path = '' as 'begin return null; end';
          create trigger note after insert on app.merchants for each row execute function public.note()",
