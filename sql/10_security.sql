@@ -167,9 +167,16 @@ COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
 CREATE FUNCTION sec.level_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_before jsonb := CASE WHEN TG_OP IN ('UPDATE', 'DELETE') THEN to_jsonb(OLD) END;
-    v_after jsonb := CASE WHEN TG_OP IN ('INSERT', 'UPDATE') THEN to_jsonb(NEW) END;
+    v_before jsonb;
+    v_after jsonb;
 BEGIN
+    -- Our columns alone: to make JSON of another type, its owner's functions would run as ours.
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        v_before := jsonb_build_object('level', OLD.level, 'name', OLD.name, 'min_points', OLD.min_points, 'discount', OLD.discount);
+    END IF;
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN
+        v_after := jsonb_build_object('level', NEW.level, 'name', NEW.name, 'min_points', NEW.min_points, 'discount', NEW.discount);
+    END IF;
     IF TG_OP = 'UPDATE' AND v_after = v_before THEN
         RETURN NULL;
     END IF;

@@ -199,3 +199,20 @@ fn every_function_that_changes_something_leaves_an_event() {
     let gone: Vec<_> = known.difference(&writers).collect();
     assert!(gone.is_empty(), "no function that writes is called so: {gone:?}");
 }
+
+#[test]
+fn a_cast_of_somebody_elses_does_not_run_when_a_level_is_audited() {
+    let shop = Shop::open();
+    let s = &shop.superuser;
+    s.run(
+        "create type public.mood as enum ('glad'); \
+         create function public.told(public.mood) returns json language plpgsql set search_path = pg_catalog, pg_temp \
+             as 'begin raise exception ''run by %'', current_user; end'; \
+         create cast (public.mood as json) with function public.told(public.mood); \
+         alter table app.membership_levels add column mood public.mood default 'glad'",
+    );
+    s.run("update app.membership_levels set discount = 0.940 where level = 1");
+    let event = r#"select context = '{"before": {"level": 1, "name": "Silver", "min_points": 5000, "discount": 0.950},
+        "after": {"level": 1, "name": "Silver", "min_points": 5000, "discount": 0.940}}' from audit.event_log where action = 'level.changed'"#;
+    assert_eq!(s.value(event), "t");
+}
