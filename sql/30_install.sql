@@ -93,13 +93,6 @@ BEGIN
             'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
         COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS
             'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
-        COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
-        COMMENT ON COLUMN app.settings.signup_anonymous IS
-            'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
-        COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
-        COMMENT ON COLUMN app.settings.business_day_starts_at IS
-            'The time at which a business day begins. A change of either counts from the next day that begins by it '
-            '(app.business_day_rules).';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN
@@ -330,9 +323,6 @@ BEGIN
             'Who did what, when, to what, in which context. Append-only; by month of happened_at (UTC). Each partition has its own '
             'primary key (id).';
         COMMENT ON COLUMN audit.event_log.actor_user_id IS 'sec.uid() of the caller; NULL for a backend without one.';
-        COMMENT ON COLUMN audit.event_log.actor_role IS
-            'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if '
-            'that has the lesser level.';
     END IF;
     IF to_regclass('app.archived_months') IS NULL THEN
         CREATE TABLE app.archived_months (
@@ -383,12 +373,6 @@ BEGIN
             PRIMARY KEY (scope_no, scope, order_id)
         );
         COMMENT ON TABLE app.external_orders IS 'Order ids and gateway trade numbers, each in its scope';
-        COMMENT ON COLUMN app.external_orders.scope IS
-            '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
-            'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a '
-            'member''s recharge (scope_no: number of the personal, enterprise card)';
-        COMMENT ON COLUMN app.external_orders.tx_id IS
-            'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
     END IF;
     IF to_regclass('app.pending_recharges') IS NULL THEN
         CREATE TABLE app.pending_recharges (

@@ -28,10 +28,6 @@ BEGIN
         -- (both are triggers that were missing, so sec.install() has made them). A page costs the page for heavy users, too.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 2;
         PERFORM sec.expect_many_rows(i.inhrelid::regclass) FROM pg_inherits i WHERE i.inhparent = 'app.transactions'::regclass;
-        COMMENT ON VIEW app.v_usage_logs IS
-            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
-            'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
-            'archived; a condition on created_at leaves the other months out.';
     END IF;
     IF v_found < 3 THEN
         -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
@@ -86,14 +82,8 @@ COMMENT ON FUNCTION sec.wait_for_calls() IS
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS max_pending_recharges integer NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000);
-    COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
-    COMMENT ON COLUMN app.external_orders.scope IS
-        '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
-        'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s '
-        'recharge (scope_no: number of the personal, enterprise card)';
-    COMMENT ON COLUMN app.external_orders.tx_id IS
-        'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
+    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS max_pending_recharges integer NOT NULL DEFAULT 20
+        CHECK (max_pending_recharges BETWEEN 1 AND 1000);
     PERFORM sec.count_pending();
     -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
     DELETE FROM app.external_orders o
@@ -122,8 +112,6 @@ CREATE FUNCTION sec.migrate_signup() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS signup_anonymous boolean NOT NULL DEFAULT false;
-    COMMENT ON COLUMN app.settings.signup_anonymous IS
-        'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
     PERFORM sec.mend_signup();
 END
 $$;
@@ -189,27 +177,22 @@ COMMENT ON FUNCTION sec.count_pending() IS
 
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_view text;
 BEGIN
-    IF EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_usage_logs'::regclass AND d.deptype = 'e') THEN
-        -- It was missing, and is new.
-        RETURN;
-    END IF;
-    -- No row that is there already breaks a page. A script replaces a view of the extension's own only, and this is none: it
-    -- becomes one for the moment, because dropping it would take others' views that stand on it.
-    ALTER EXTENSION mps ADD VIEW app.v_usage_logs;
-    CREATE OR REPLACE VIEW app.v_usage_logs WITH (security_invoker = true) AS
-            SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
-                   t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
-                   t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
-                   t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
-            -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
-            FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
-    ALTER EXTENSION mps DROP VIEW app.v_usage_logs;
-    COMMENT ON VIEW app.v_usage_logs IS
-            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
-            'that a constant condition on created_at names, without one every month that is not archived; for a page, '
-            'app.usage_page() costs the page.';
-    COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
+    -- One that is a member of the extension was missing, and is new. A script replaces a view of the extension's own only: the
+    -- others become that for the moment, because dropping them would take others' views that stand on them.
+    FOR v_view IN
+        SELECT x.name FROM (VALUES ('app.v_usage_logs'), ('app.v_reconciliation')) x (name)
+        WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = x.name::regclass AND d.deptype = 'e')
+    LOOP
+        EXECUTE format('ALTER EXTENSION mps ADD VIEW %s', v_view);
+        CASE v_view
+            WHEN 'app.v_usage_logs' THEN PERFORM sec.make_usage_logs();
+            WHEN 'app.v_reconciliation' THEN PERFORM sec.make_reconciliation();
+        END CASE;
+        EXECUTE format('ALTER EXTENSION mps DROP VIEW %s', v_view);
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_views_3() IS
@@ -220,12 +203,13 @@ CREATE FUNCTION sec.migrate_comments_3() RETURNS void
 DECLARE
     v_log regclass;
 BEGIN
+    -- What 0.3.0 says otherwise of columns that are as they were is said no more, and then anew, with what is new.
     FOR v_log IN SELECT 'audit.event_log'::regclass UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass LOOP
-        EXECUTE format('COMMENT ON COLUMN %s.actor_role IS %L', v_log,
-                       'The database role that is responsible: the one that the server ran the caller under, or whose code made the '
-                       'call if that has the lesser level.');
+        EXECUTE format('COMMENT ON COLUMN %s.actor_role IS NULL', v_log);
     END LOOP;
+    COMMENT ON COLUMN app.external_orders.scope IS NULL;
+    PERFORM sec.describe_columns();
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_comments_3() IS
-    'What 0.3.0 says otherwise of columns that are as they were. Internal: sec.migrate_tables() calls it.';
+    'Describes the columns that 0.3.0 added or says something else of. Internal: sec.migrate_tables() calls it.';

@@ -98,20 +98,9 @@ BEGIN
         ADD COLUMN IF NOT EXISTS business_time_zone text NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
         ADD COLUMN IF NOT EXISTS business_day_starts_at time NOT NULL DEFAULT '00:00'
             CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0);
-    COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
-    COMMENT ON COLUMN app.settings.business_day_starts_at IS
-        'The time at which a business day begins. A change of either counts from the next day that begins by it '
-        '(app.business_day_rules).';
     -- Lines of a merchant go by when they were posted.
     IF to_regclass('app.transactions_merchant_posted_idx') IS NULL THEN
         CREATE INDEX transactions_merchant_posted_idx ON app.transactions (merchant_id, posted_at);
-    END IF;
-    -- As sec.migrate_views_3() does it.
-    IF NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_reconciliation'::regclass
-                     AND d.deptype = 'e') THEN
-        ALTER EXTENSION mps ADD VIEW app.v_reconciliation;
-        PERFORM sec.make_reconciliation();
-        ALTER EXTENSION mps DROP VIEW app.v_reconciliation;
     END IF;
 END
 $$;

@@ -1,4 +1,5 @@
--- What the columns are that clients and backends read: for \d+, and for PostgREST's page.
+-- What columns are: those that clients and backends read, for \d+ and for PostgREST's page; and those that a release added to a
+-- table of before, or says something else of, so that it is said once for new tables and old ones.
 CREATE FUNCTION sec.describe_columns() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $describe$
 DECLARE
@@ -134,7 +135,23 @@ BEGIN
             ('app.suspense_payments', 'resolved_at', 'When the last word was said.'),
             ('app.suspense_payments', 'resolved_by', 'The sub of the claims of who said it, if any.'),
             ('app.suspense_payments', 'resolved_role', 'The database role of who said it.'),
-            ('app.suspense_payments', 'note', 'Why.')
+            ('app.suspense_payments', 'note', 'Why.'),
+
+            ('app.settings', 'max_pending_recharges', 'How many recharges of one card may wait for their payment.'),
+            ('app.settings', 'signup_anonymous',
+             'Whether users who are signed in anonymously become members. If not, they do when they get an identity.'),
+            ('app.settings', 'business_time_zone', 'By whose clocks a business day begins: a name of pg_timezone_names.'),
+            ('app.settings', 'business_day_starts_at',
+             'The time at which a business day begins. A change of either counts from the next day that begins by it '
+             '(app.business_day_rules).'),
+            ('app.external_orders', 'scope',
+             '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
+             'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a '
+             'member''s recharge (scope_no: number of the personal, enterprise card)'),
+            ('app.external_orders', 'tx_id', 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.'),
+            ('audit.event_log', 'actor_role',
+             'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if '
+             'that has the lesser level.')
         ) AS c (rel, col, says)
         -- The months too, as those that are made later have it from their parent.
         JOIN LATERAL (SELECT c.rel::regclass AS one
@@ -148,4 +165,4 @@ BEGIN
 END
 $describe$;
 COMMENT ON FUNCTION sec.describe_columns() IS
-    'Describes the columns that clients and backends read, where nobody has described them. Internal: sec.install() calls it.';
+    'Describes columns where nobody has described them. Internal: sec.install() and sec.migrate_comments_3() call it.';
