@@ -1,5 +1,24 @@
 -- Whether the next month could be made and written to is tried out before it is needed, in a subtransaction that is rolled back.
 
+CREATE FUNCTION sec.install_rehearsals() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.month_rehearsals') IS NULL THEN
+        CREATE TABLE app.month_rehearsals (
+            singleton    boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            month        date        NOT NULL,
+            rehearsed_at timestamptz NOT NULL,
+            problem      text
+        );
+        COMMENT ON TABLE app.month_rehearsals IS
+            'The last time that app.maintain_partitions() tried out whether the next missing month could be made and written to';
+        COMMENT ON COLUMN app.month_rehearsals.problem IS 'What would stop it; NULL: nothing.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_rehearsals() IS
+    'Makes the table of rehearsals, where it is missing. Internal: sec.install() calls it.';
+
 CREATE FUNCTION sec.next_missing_month() RETURNS date
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -9,6 +9,24 @@ COMMENT ON FUNCTION app.error_list() IS
     'Results: token (the message of an error), sqlstate (PTnnn), http_status (the nnn), message_en, message_zh (what to tell a '
     'person).';
 
+CREATE FUNCTION sec.install_jobs() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.job_runs') IS NULL THEN
+        CREATE TABLE app.job_runs (
+            job         text        NOT NULL PRIMARY KEY,
+            started_at  timestamptz NOT NULL,
+            finished_at timestamptz,
+            rows_done   bigint      NOT NULL DEFAULT 0
+        );
+        COMMENT ON TABLE app.job_runs IS
+            'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_jobs() IS
+    'Makes the table of job runs, where it is missing. Internal: sec.install() calls it.';
+
 CREATE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -112,7 +130,8 @@ $$;
 COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
     E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
     'Tries out whether the next one could be made and written to, for app.health(); gives months made before the settings that the '
-    'present one has got since. Also closes the months that are over (app.close_months). Charges go on meanwhile. Errors: STATUS_CONFLICT where a lock was not to be had in 20 tries.';
+    'present one has got since. Also closes the months that are over (app.close_months). Charges go on meanwhile.\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT where a lock was not to be had in 20 tries.';
 
 CREATE FUNCTION sec.check_months_ahead(p_months_ahead integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

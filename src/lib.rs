@@ -20,7 +20,13 @@ pgrx::extension_sql_file!("../sql/00_preflight.sql", name = "preflight", bootstr
 pgrx::extension_sql_file!("../sql/10_security.sql", name = "security");
 pgrx::extension_sql_file!("../sql/20_rpcs.sql", name = "rpcs", requires = ["security"]);
 pgrx::extension_sql_file!("../sql/30_install.sql", name = "install", requires = ["rpcs"]);
-pgrx::extension_sql_file!("../sql/32_attachments.sql", name = "attachments", requires = ["install"]);
+pgrx::extension_sql_file!("../sql/31_tables_of_cards.sql", name = "tables_of_cards", requires = ["install"]);
+pgrx::extension_sql_file!(
+    "../sql/32_tables_of_movements.sql",
+    name = "tables_of_movements",
+    requires = ["tables_of_cards"]
+);
+pgrx::extension_sql_file!("../sql/33_attachments.sql", name = "attachments", requires = ["tables_of_movements"]);
 pgrx::extension_sql_file!("../sql/34_migrate_tables.sql", name = "migrate_tables", requires = ["attachments"]);
 pgrx::extension_sql_file!("../sql/36_months.sql", name = "months", requires = ["migrate_tables"]);
 pgrx::extension_sql_file!("../sql/37_month_settings.sql", name = "month_settings", requires = ["months"]);

@@ -65,7 +65,8 @@ BEGIN
             ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_id IN (SELECT sec.merchant_ids())'),
             -- With the balance of a company card in them, only as long as one is bound to it.
             ('app.transactions', 'own_transaction',
-             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
+             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN ('
+             'SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
             -- Clients see nothing of it.
             ('app.suspense_payments', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))'),
             ('app.point_ledger', 'points_of_own_card',

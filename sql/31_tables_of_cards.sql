@@ -1,0 +1,179 @@
+-- What money is moved between: the settings and levels that it is moved by, members, cards and merchants.
+
+CREATE FUNCTION sec.install_settings() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.settings') IS NULL THEN
+        CREATE TABLE app.settings (
+            singleton             boolean       NOT NULL DEFAULT true PRIMARY KEY,
+            schema_version        integer       NOT NULL DEFAULT 3,
+            qr_ttl_seconds        integer       NOT NULL DEFAULT 900 CHECK (qr_ttl_seconds BETWEEN 10 AND 86400),
+            qr_single_use         boolean       NOT NULL DEFAULT true,
+            points_per_unit       numeric(8,4)  NOT NULL DEFAULT 1 CHECK (points_per_unit BETWEEN 0 AND 1000),
+            max_amount            numeric(14,2) NOT NULL DEFAULT 50000.00 CHECK (max_amount BETWEEN 0.01 AND 10000000000),
+            max_balance           numeric(14,2) NOT NULL DEFAULT 1000000.00 CHECK (max_balance BETWEEN 0.01 AND 100000000000),
+            recharge_confirmation text          NOT NULL DEFAULT 'gateway' CHECK (recharge_confirmation IN ('gateway', 'trusted')),
+            recharge_ttl_minutes  integer       NOT NULL DEFAULT 1440 CHECK (recharge_ttl_minutes BETWEEN 5 AND 43200),
+            key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
+            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
+            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000),
+            signup_anonymous      boolean       NOT NULL DEFAULT false,
+            business_time_zone    text          NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
+            business_day_starts_at time         NOT NULL DEFAULT '00:00'
+                CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0)
+        );
+        COMMENT ON TABLE app.settings IS
+            'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
+        COMMENT ON COLUMN app.settings.schema_version IS
+            'Which layout these tables have; the library checks it and answers SCHEMA_OUTDATED until app.migrate() has run.';
+        COMMENT ON COLUMN app.settings.qr_ttl_seconds IS 'How long a pay code lives.';
+        COMMENT ON COLUMN app.settings.qr_single_use IS 'Whether a successful charge uses its pay code up.';
+        COMMENT ON COLUMN app.settings.points_per_unit IS 'Points for one currency unit paid.';
+        COMMENT ON COLUMN app.settings.max_amount IS 'The largest single amount of any RPC.';
+        COMMENT ON COLUMN app.settings.max_balance IS 'The largest balance that a recharge or a correction may lead to.';
+        COMMENT ON COLUMN app.settings.recharge_confirmation IS
+            'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
+        COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS
+            'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
+        COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
+    END IF;
+    IF to_regclass('app.membership_levels') IS NULL THEN
+        CREATE TABLE app.membership_levels (
+            level      smallint     NOT NULL PRIMARY KEY CHECK (level >= 0),
+            name       text         NOT NULL CHECK (length(name) BETWEEN 1 AND 500),
+            min_points bigint       NOT NULL UNIQUE CHECK (min_points >= 0),
+            discount   numeric(4,3) NOT NULL CHECK (discount > 0 AND discount <= 1)
+        );
+        COMMENT ON TABLE app.membership_levels IS
+            'Levels of personal cards: the highest whose min_points is reached. A change takes effect at the next charge; '
+            'app.recompute_levels() applies it to every card.';
+        COMMENT ON COLUMN app.membership_levels.discount IS 'What a price is multiplied by: 0.950 is five percent off.';
+    END IF;
+    -- New, or from a dump of the schema alone.
+    IF NOT EXISTS (SELECT FROM app.settings) THEN
+        INSERT INTO app.settings DEFAULT VALUES;
+        INSERT INTO app.membership_levels
+        SELECT * FROM (VALUES (0, 'Basic', 0, 1.000), (1, 'Silver', 5000, 0.950), (2, 'Gold', 10000, 0.900),
+                              (3, 'Platinum', 15000, 0.850), (4, 'Diamond', 20000, 0.800)) d
+        WHERE NOT EXISTS (SELECT FROM app.membership_levels);
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_settings() IS
+    'Makes the settings and the levels, with a row each to begin with, where they are missing. Internal: sec.install() calls it.';
+
+CREATE FUNCTION sec.install_cards() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    -- Members and cards ------------------------------------------------------------------------------------------------
+    IF to_regclass('app.member_profiles') IS NULL THEN
+        CREATE TABLE app.member_profiles (
+            id         uuid        NOT NULL PRIMARY KEY,
+            created_at timestamptz NOT NULL,
+            member_no  text        NOT NULL UNIQUE,
+            status     text        NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'closed')),
+            name       text        NOT NULL,
+            phone      text,
+            email      text
+        );
+        COMMENT ON TABLE app.member_profiles IS 'Members. id is the id of the user at the identity provider (no foreign key to it).';
+    END IF;
+    IF to_regclass('app.personal_cards') IS NULL THEN
+        CREATE TABLE app.personal_cards (
+            id             uuid            NOT NULL PRIMARY KEY,
+            member_id      uuid            NOT NULL REFERENCES app.member_profiles,
+            replaced_by    uuid            REFERENCES app.personal_cards,
+            created_at     timestamptz     NOT NULL,
+            expires_at     timestamptz,
+            status         app.card_status NOT NULL DEFAULT 'active',
+            level          smallint        NOT NULL DEFAULT 0,
+            points         bigint          NOT NULL DEFAULT 0,
+            point_seq      bigint          NOT NULL DEFAULT 0,
+            card_seq       bigint          NOT NULL DEFAULT 0,
+            last_tx_id     bigint,
+            skip_tx_id     bigint,
+            last_posted_at timestamptz,
+            qr_expires_at  timestamptz,
+            balance        numeric(14,2)   NOT NULL DEFAULT 0 CHECK (balance >= 0),
+            discount       numeric(4,3)    NOT NULL DEFAULT 1,
+            card_no        text            NOT NULL UNIQUE,
+            qr_hash        bytea
+        ) WITH (fillfactor = 75);
+        -- Room on every page, and no index on anything that a charge changes: its update stays on the page (HOT).
+        CREATE INDEX personal_cards_member_id_idx ON app.personal_cards (member_id);
+        CREATE INDEX personal_cards_replaced_by_idx ON app.personal_cards (replaced_by) WHERE replaced_by IS NOT NULL;
+        CREATE UNIQUE INDEX personal_cards_one_open_idx ON app.personal_cards (member_id) WHERE status <> 'closed';
+        CREATE INDEX personal_cards_expires_at_idx ON app.personal_cards (expires_at) WHERE status = 'active';
+        COMMENT ON TABLE app.personal_cards IS
+            'One open card per member: balance, points, level, discount, status and the hash of its live pay code';
+        COMMENT ON COLUMN app.personal_cards.replaced_by IS 'The card that took over from this one (app.replace_card).';
+        COMMENT ON COLUMN app.personal_cards.card_seq IS 'Number of movements of the balance; the last one''s card_seq.';
+        COMMENT ON COLUMN app.personal_cards.last_tx_id IS 'The last movement: head of the chain that transactions.prev_tx_id continues.';
+        COMMENT ON COLUMN app.personal_cards.skip_tx_id IS
+            'The last movement whose card_seq is a multiple of 64: head of the chain that transactions.skip_tx_id continues.';
+        COMMENT ON COLUMN app.personal_cards.point_seq IS 'Number of changes of points; the last one''s point_seq.';
+        COMMENT ON COLUMN app.personal_cards.balance IS 'Currency units; equals balance_after of the last movement.';
+        COMMENT ON COLUMN app.personal_cards.qr_hash IS 'SHA-256 of the live pay code; nobody but the owner of the table may read it.';
+    END IF;
+    IF to_regclass('app.enterprise_cards') IS NULL THEN
+        CREATE TABLE app.enterprise_cards (
+            id             uuid            NOT NULL PRIMARY KEY,
+            created_at     timestamptz     NOT NULL,
+            expires_at     timestamptz,
+            status         app.card_status NOT NULL DEFAULT 'active',
+            card_seq       bigint          NOT NULL DEFAULT 0,
+            last_tx_id     bigint,
+            skip_tx_id     bigint,
+            last_posted_at timestamptz,
+            balance        numeric(14,2)   NOT NULL DEFAULT 0 CHECK (balance >= 0),
+            fixed_discount numeric(4,3)    NOT NULL CHECK (fixed_discount > 0 AND fixed_discount <= 1),
+            card_no        text            NOT NULL UNIQUE,
+            company_name   text            NOT NULL
+        ) WITH (fillfactor = 50);
+        CREATE INDEX enterprise_cards_expires_at_idx ON app.enterprise_cards (expires_at) WHERE status = 'active';
+        COMMENT ON TABLE app.enterprise_cards IS
+            'Company cards: one balance, a fixed discount, no points, many users (enterprise_card_bindings)';
+    END IF;
+    IF to_regclass('app.enterprise_card_bindings') IS NULL THEN
+        CREATE TABLE app.enterprise_card_bindings (
+            enterprise_card_id uuid          NOT NULL REFERENCES app.enterprise_cards,
+            member_id          uuid          NOT NULL REFERENCES app.member_profiles,
+            created_at         timestamptz   NOT NULL,
+            qr_expires_at      timestamptz,
+            role               app.bind_role NOT NULL DEFAULT 'member',
+            qr_hash            bytea,
+            PRIMARY KEY (enterprise_card_id, member_id)
+        ) WITH (fillfactor = 75);
+        CREATE INDEX enterprise_card_bindings_member_id_idx ON app.enterprise_card_bindings (member_id);
+        COMMENT ON TABLE app.enterprise_card_bindings IS
+            'Who may use (member) or manage (admin) an enterprise card, with each one''s own live pay code';
+        COMMENT ON COLUMN app.enterprise_card_bindings.qr_hash IS
+            'SHA-256 of this member''s live pay code; nobody but the owner of the table may read it.';
+    END IF;
+
+    -- Merchants --------------------------------------------------------------------------------------------------------
+    IF to_regclass('app.merchants') IS NULL THEN
+        CREATE TABLE app.merchants (
+            id         integer     NOT NULL DEFAULT nextval('app.merchant_id_seq') PRIMARY KEY,
+            active     boolean     NOT NULL DEFAULT true,
+            created_at timestamptz NOT NULL,
+            code       text        NOT NULL UNIQUE,
+            name       text        NOT NULL
+        );
+        COMMENT ON TABLE app.merchants IS 'Merchants by code; an inactive one takes no payments';
+    END IF;
+    IF to_regclass('app.merchant_users') IS NULL THEN
+        CREATE TABLE app.merchant_users (
+            merchant_id integer     NOT NULL REFERENCES app.merchants,
+            user_id     uuid        NOT NULL,
+            created_at  timestamptz NOT NULL,
+            role        text        NOT NULL CHECK (role IN ('owner', 'admin', 'cashier')),
+            PRIMARY KEY (merchant_id, user_id)
+        );
+        CREATE INDEX merchant_users_user_id_idx ON app.merchant_users (user_id);
+        COMMENT ON TABLE app.merchant_users IS 'Operators of merchants; user_id is the id at the identity provider, a member or not';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_cards() IS
+    'Makes the tables of members, cards and merchants, where they are missing. Internal: sec.install() calls it.';
