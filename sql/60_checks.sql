@@ -145,11 +145,14 @@ BEGIN
         VALUES ('app.member_profiles', 'own_profile', 'id=SELECTsec.uidASuid'),
                ('app.personal_cards', 'own_card', 'member_id=SELECTsec.uidASuid'),
                ('app.enterprise_cards', 'bound_card', 'idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
-               ('app.enterprise_card_bindings', 'own_binding_or_administered_card', 'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids'),
+               ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
+                'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids'),
                ('app.membership_levels', 'everyone', 'true'),
                ('app.merchants', 'operated_merchant', 'idINSELECTsec.merchant_idsASmerchant_ids'),
                ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_idINSELECTsec.merchant_idsASmerchant_ids'),
-               ('app.transactions', 'own_transaction', 'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
+               ('app.transactions', 'own_transaction',
+                'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idIN'
+                'SELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
                ('app.suspense_payments', 'backends', 'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'),
                ('app.point_ledger', 'points_of_own_card', 'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
     ),
@@ -233,7 +236,8 @@ BEGIN
         SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or has powers of its own'
         FROM owner o WHERE o.rolcanlogin OR o.powerful
         UNION ALL
-        SELECT 'mps_owner cannot log in, is no superuser and has no members', format('%s is a member of %s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid))
+        SELECT 'mps_owner cannot log in, is no superuser and has no members',
+               format('%s is a member of %s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid))
         FROM pg_auth_members m JOIN owner o ON o.oid IN (m.roleid, m.member)
         UNION ALL
         SELECT 'no client role inherits from a backend or operator role', format('%s from %s', cr.rolname, pg_get_userbyid(b.role))

@@ -151,7 +151,8 @@ BEGIN
                 || 'SELECT c.place, CASE WHEN count(f.what) = 0 THEN ''ok'' ELSE string_agg(f.what, ''; '' ORDER BY f.what) '
                 || '            || CASE WHEN max(f.found) > 10 THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
                 || 'FROM unnest($9::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
-                || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, count(*) OVER (PARTITION BY x.name) AS found FROM ('
+                || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, '
+                || '           count(*) OVER (PARTITION BY x.name) AS found FROM ('
                 || v_with
                 || regexp_replace(v.finds, '\{month ([^}]+)\}',
                        'CASE WHEN (\1) / 10000000000000 BETWEEN 0 AND 99 AND (\1) / 100000000000 % 100 BETWEEN 1 AND 12 '

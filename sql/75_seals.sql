@@ -93,7 +93,8 @@ BEGIN
     IF v.events > 0 THEN
         v_last_hash := coalesce(v_last_hash, decode(repeat('00', 32), 'hex'));
         INSERT INTO audit.seals (seal_no, first_id, last_id, events, first_at, last_at, sealed_at, ids, digests, events_hash, prev_hash, hash)
-        VALUES (coalesce(v_last_no, 0) + 1, v.ids[1], v.ids[v.events], v.events, v.first_at, v.last_at, v_sealed_at, v.ids, v.digests, v.events_hash, v_last_hash,
+        VALUES (coalesce(v_last_no, 0) + 1, v.ids[1], v.ids[v.events], v.events, v.first_at, v.last_at, v_sealed_at,
+                v.ids, v.digests, v.events_hash, v_last_hash,
                 audit.seal_hash(coalesce(v_last_no, 0) + 1, v.ids, v.digests, v.first_at, v.last_at, v_sealed_at, v.events_hash, v_last_hash));
     END IF;
     IF v.events < c_batch_events THEN
@@ -327,7 +328,8 @@ BEGIN
         named AS (
             SELECT coalesce(o.sealed_id, o.id) AS id,
                    CASE WHEN o.sealed_id IS NULL THEN 'inserted' WHEN o.id IS NULL THEN 'removed' WHEN t.id IS NULL THEN 'changed' ELSE 'reordered' END AS kind,
-                   CASE WHEN t.id IS NULL THEN format('event %%s', coalesce(o.sealed_id, o.id)) ELSE format('event %%s is what was sealed as %%s', o.id, t.id) END AS what
+                   CASE WHEN t.id IS NULL THEN format('event %%s', coalesce(o.sealed_id, o.id))
+                        ELSE format('event %%s is what was sealed as %%s', o.id, t.id) END AS what
             FROM odd o LEFT JOIN LATERAL (SELECT x.sealed_id AS id FROM odd x WHERE x.was = o.now AND x.sealed_id <> o.id ORDER BY 1 LIMIT 1) t ON true
             UNION ALL
             -- An event that was forged to the first eight bytes.
@@ -348,7 +350,8 @@ BEGIN
         USING v_from, v_to, v_broken, v_unsure, v_missing_at, v_chosen, v_same, v_events;
     RETURN QUERY
         SELECT x.name, cardinality(x.found) = 0, sec.first_ten(x.found)
-        FROM (VALUES ('events_changed', v_changed), ('events_removed', v_removed), ('events_inserted', v_inserted), ('events_reordered', v_reordered)) x (name, found);
+        FROM (VALUES ('events_changed', v_changed), ('events_removed', v_removed),
+                     ('events_inserted', v_inserted), ('events_reordered', v_reordered)) x (name, found);
     check_name := 'compared';
     ok := true;
     detail := format('ok; %s events with %s seals', v_events, v_seals)

@@ -206,7 +206,8 @@ BEGIN
         GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
         RETURN QUERY
             SELECT x.name, false, x.what
-            FROM (VALUES ('SCHEMA_OUTDATED', 'schema_version', v_message), ('STATUS_CONFLICT', 'tables', format('%s. %s', v_message, v_hint))) x (answer, name, what)
+            FROM (VALUES ('SCHEMA_OUTDATED', 'schema_version', v_message),
+                         ('STATUS_CONFLICT', 'tables', format('%s. %s', v_message, v_hint))) x (answer, name, what)
             WHERE x.answer = v_answer;
         RETURN;
     END;
@@ -230,7 +231,8 @@ BEGIN
     RETURN QUERY
         SELECT 'stale_recharges'::text,
                NOT coalesce((SELECT v.oldest < now() - make_interval(mins => s.recharge_ttl_minutes) - c_recharge_grace FROM app.settings s), false),
-               CASE WHEN v.recharges = 0 THEN 'none' ELSE format('%s older than settings.recharge_ttl_minutes: %s', v.recharges, array_to_string(v.numbers, ', ')) END;
+               CASE WHEN v.recharges = 0 THEN 'none'
+                    ELSE format('%s older than settings.recharge_ttl_minutes: %s', v.recharges, array_to_string(v.numbers, ', ')) END;
 
     SELECT count(*) AS cards, (array_agg(format('%s (%s)', c.card_no, c.balance) ORDER BY c.card_no))[1:10] AS numbers INTO v
     FROM (SELECT p.card_no, p.balance FROM app.personal_cards p WHERE p.status = 'closed' AND p.balance <> 0
@@ -315,11 +317,13 @@ BEGIN
         job := v.name; schedule := v.schedule; command := v.command;
         IF NOT v_cron THEN
             -- Names are per database, so that several with mps can be served by one pg_cron.
-            command := format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', v.name || '_' || current_database(), v.schedule, v.command, current_database());
+            command := format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', v.name || '_' || current_database(),
+                              v.schedule, v.command, current_database());
             done := format('nothing: pg_cron is not in this database; run the command, as the role the job is to run as, in the one that has '
                            'it, or let the system''s cron run: %s', v.command);
         ELSE
-            EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user AND j.database = current_database()'
+            EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j '
+                    'WHERE j.jobname = $1 AND j.username = current_user AND j.database = current_database()'
                 INTO v_known USING v.name;
             IF v_known.schedule IS NULL THEN
                 EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING v.name, v.schedule, v.command;
@@ -369,7 +373,8 @@ BEGIN
         v_transactions := v_transactions + CASE WHEN v.moves THEN v_rows ELSE 0 END;
         v_events := v_events + CASE WHEN v.moves THEN 0 ELSE v_rows END;
     END LOOP;
-    RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s', v_cards, v_balance, v_transactions, v_events, current_database());
+    RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s',
+                  v_cards, v_balance, v_transactions, v_events, current_database());
 END
 $$;
 COMMENT ON FUNCTION sec.what_there_is() IS
@@ -422,7 +427,8 @@ BEGIN
                 UNION ALL
                 -- Each kind at once, so that what hangs together does; RESTRICT, so that nothing else goes along.
                 SELECT format('DROP %s %s', x.kind, string_agg(c.oid::regclass::text, ', ')), x.place
-                FROM pg_class c JOIN (VALUES ('v', 'VIEW', 2), ('r', 'TABLE', 3), ('p', 'TABLE', 3), ('S', 'SEQUENCE', 4)) x (relkind, kind, place) ON x.relkind = c.relkind
+                FROM pg_class c JOIN (VALUES ('v', 'VIEW', 2), ('r', 'TABLE', 3), ('p', 'TABLE', 3), ('S', 'SEQUENCE', 4)) x (relkind, kind, place)
+                     ON x.relkind = c.relkind
                 WHERE c.relnamespace = ANY (v_spaces) AND c.relowner = v_owner AND NOT c.relispartition
                 GROUP BY x.kind, x.place
                 UNION ALL
