@@ -1,5 +1,6 @@
 //! `app.confirm_recharge`: the gateway has the money, so the card gets it.
 
+use super::args::Given;
 use super::{Call, args, books, write};
 use crate::error::{Error, Result, Token, ensure};
 use crate::store::keys::{self, Claim, OrderScope, TradeOwner};
@@ -48,18 +49,21 @@ fn confirm_recharge_v3(
     let confirmed = write(|call| {
         call.caller.require_backend()?;
         let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
+        let given = p_gateway_trade_no.given();
         let mut word = Word {
             // The gateway's amount is compared, not limited: the money is there.
             amount: args::amount(p_amount, "p_amount")?,
-            trade_no: args::trade_number(p_gateway_trade_no, "p_gateway_trade_no")?,
+            trade_no: args::trade_number(given, "p_gateway_trade_no")?,
             payload: args::object(p_payload, "p_payload")?,
             method: args::said(p_payment_method).map(paid_by).transpose()?,
         };
         let known = find_recharge(call, tx_type, id)?;
-        // Releases before 0.3.0 kept the white space around it.
-        let kept = known.gateway_trade_no.clone();
+        // Releases before 0.3.0 kept the white space around it: what is written so stays the same number.
+        let (kept, given) = (known.gateway_trade_no.clone(), given.filter(|given| *given != word.trade_no));
         if let Some(kept) = kept.as_deref().filter(|kept| typed::trimmed(kept) == word.trade_no) {
             word.trade_no = kept;
+        } else if let Some(given) = given.filter(|g| keys::is_claimed(call.db, OrderScope::gateway_trade(), g)) {
+            word.trade_no = given;
         }
         confirm(call, known, word)
     });

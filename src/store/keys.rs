@@ -150,6 +150,11 @@ pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim
     )
 }
 
+/// Whether an order id or a gateway trade number is taken.
+pub fn is_claimed(db: &Db, scope: OrderScope, order: &str) -> bool {
+    db.find(&ORDER, None, &[p(scope.number), p(scope.kind), p(order)], |_| ()).is_some()
+}
+
 /// What a claimed gateway trade number belongs to: a recharge, or a row of `app.suspense_payments`, whose id stands with a minus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TradeOwner {

@@ -117,6 +117,12 @@ pub fn is_superuser(role: Oid) -> bool {
     unsafe { pg_sys::superuser_arg(role) }
 }
 
+/// Whether a role sees every row, whatever binds others (BYPASSRLS).
+pub fn bypasses_row_security(role: Oid) -> bool {
+    // SAFETY: asks the catalog about a role.
+    unsafe { pg_sys::has_bypassrls_privilege(role) }
+}
+
 /// A function of ours without arguments, in the schema `sec`, whether or not the present role may look into that.
 pub fn marker(name: &CStr) -> Option<Oid> {
     // SAFETY: both lookups return InvalidOid for what does not exist; the key lives as long as the lookup.

@@ -211,6 +211,33 @@ fn a_policy_that_lets_the_owner_through_is_enough() {
     }
 }
 
+/// Careless, and told of as such; but nothing is hidden from it.
+#[test]
+fn an_owner_that_bypasses_row_level_security_is_not_bound() {
+    let shop = Shop::open();
+    let names = stage(&shop);
+    let session = &shop.superuser;
+    let forced = tables(session)
+        .iter()
+        .fold(String::new(), |sql, t| format!("{sql}alter table {} force row level security;", &t["name"]));
+    for call in CALLS {
+        let call = named(call, &names);
+        let before = essence(after(session, "select pg_current_xact_id()", &call));
+        assert_eq!(
+            essence(after(session, &format!("{forced} alter role mps_owner bypassrls"), &call)),
+            before,
+            "{call}"
+        );
+    }
+    // It is bound again at once.
+    let page = named("select * from app.get_settings()", &names);
+    session.run(&format!("begin; {forced} alter role mps_owner bypassrls"));
+    session.run(&page);
+    session.run("alter role mps_owner nobypassrls");
+    session.refused("STATUS_CONFLICT", &page);
+    session.run("rollback");
+}
+
 #[test]
 fn what_clients_see_directly_is_theirs_or_names_the_cause() {
     let shop = Shop::open();

@@ -109,8 +109,19 @@ fn white_space_around_a_trade_number_makes_no_other_one_of_it() {
     for same in ["T1", " T1 "] {
         assert_eq!(&confirm(&shop, &one, "10", same)["replayed"], "t", "{same:?}");
     }
+    // What that release refused is not credited a second time now.
+    shop.backend.refused("EXTERNAL_ORDER_CONFLICT", &confirm_sql(&two, "10", " T1 "));
     assert_eq!(suspended(&shop), [] as [Row; 0]);
     assert_eq!(shop.balance(&ming.card), "10.00");
+    books_hold(&shop);
+    // Money that it has put into suspense is known there, and closes the row.
+    confirm(&shop, &one, "10", "T2");
+    shop.superuser.run("update app.suspense_payments set gateway_trade_no = 'T2 ' where gateway_trade_no = 'T2'");
+    shop.superuser.run("update app.external_orders set order_id = 'T2 ' where order_id = 'T2'");
+    assert_eq!(&confirm(&shop, &one, "10", "T2 ")["replayed"], "t");
+    confirm(&shop, &two, "10", "T2 ");
+    assert_eq!(suspended(&shop).len(), 1);
+    assert_eq!(shop.balance(&ming.card), "20.00");
     books_hold(&shop);
 }
 
