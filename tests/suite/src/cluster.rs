@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 pub struct Cluster {
     name: String,
     environment: Vec<(String, String)>,
-    /// What the server itself is to find in its environment.
-    of_server: Vec<(String, String)>,
+    /// What the server itself is to find in its environment: `NAME=VALUE`, without white space.
+    of_server: Vec<String>,
 }
 
 fn tool() -> PathBuf {
@@ -38,7 +38,7 @@ impl Cluster {
     }
 
     /// As [`Cluster::start_with`], with something in the server's environment.
-    pub fn start_in(of_server: Vec<(String, String)>, options: &str) -> Cluster {
+    pub fn start_in(of_server: Vec<String>, options: &str) -> Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let name = format!("suite-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut cluster = Cluster { name, environment: Vec::new(), of_server };
@@ -99,7 +99,7 @@ impl Cluster {
             .args(verb)
             .arg(&self.name)
             .env("PG_OPTIONS", options)
-            .envs(self.of_server.iter().cloned())
+            .env("PG_ENVIRONMENT", self.of_server.join(" "))
             .output()
             .expect("tools/cluster runs");
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
