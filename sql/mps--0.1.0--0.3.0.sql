@@ -128,9 +128,16 @@ COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
 CREATE FUNCTION sec.level_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_before jsonb := CASE WHEN TG_OP IN ('UPDATE', 'DELETE') THEN to_jsonb(OLD) END;
-    v_after jsonb := CASE WHEN TG_OP IN ('INSERT', 'UPDATE') THEN to_jsonb(NEW) END;
+    v_before jsonb;
+    v_after jsonb;
 BEGIN
+    -- Our columns alone: to make JSON of another type, its owner's functions would run as ours.
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        v_before := jsonb_build_object('level', OLD.level, 'name', OLD.name, 'min_points', OLD.min_points, 'discount', OLD.discount);
+    END IF;
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN
+        v_after := jsonb_build_object('level', NEW.level, 'name', NEW.name, 'min_points', NEW.min_points, 'discount', NEW.discount);
+    END IF;
     IF TG_OP = 'UPDATE' AND v_after = v_before THEN
         RETURN NULL;
     END IF;
@@ -603,7 +610,64 @@ BEGIN
         COMMENT ON SEQUENCE app.suspense_id_seq IS 'Ids of app.suspense_payments; may skip, never repeats';
     END IF;
 
-    -- Settings and levels ----------------------------------------------------------------------------------------------
+    PERFORM sec.install_settings();
+    PERFORM sec.install_cards();
+    PERFORM sec.install_movements();
+    PERFORM sec.install_claims();
+    PERFORM sec.install_jobs();
+    PERFORM sec.install_rehearsals();
+    PERFORM sec.install_grants();
+    PERFORM sec.install_compat();
+    PERFORM sec.install_books();
+    PERFORM sec.install_days();
+    PERFORM sec.install_closing();
+
+    -- Ownership, and row-level security on everything ------------------------------------------------------------------
+    -- The grants on what was there, also where it was restored without owners, are not ours to take back.
+    PERFORM sec.strip_grants(c.oid::regclass)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.oid <> ALL (v_there)
+      -- It says who has which level, and was stripped when it was made.
+      AND c.oid <> 'sec.level_holders'::regclass;
+    FOR v_name IN
+        SELECT format('ALTER %s %s OWNER TO %s',
+                      CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass, sec.owner())
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S')
+          AND c.relowner <> sec.owner()
+        ORDER BY c.relkind = 'S'
+    LOOP
+        EXECUTE v_name;
+    END LOOP;
+    FOR v_name IN
+        SELECT format('ALTER TYPE %s OWNER TO %s', t.oid::regtype, sec.owner())
+        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE n.nspname = 'app' AND t.typtype = 'e' AND t.typowner <> sec.owner()
+    LOOP
+        EXECUTE v_name;
+    END LOOP;
+    FOR v_name IN
+        SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::regclass)
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+    LOOP
+        EXECUTE v_name;
+    END LOOP;
+
+    PERFORM sec.install_attachments();
+    PERFORM sec.describe_columns();
+
+    -- What is granted to who has a level, on what is new as well. What else was granted by hand stays as it is.
+    PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h ORDER BY h.level, h.role;
+    PERFORM sec.note_grants();
+    IF v_first THEN
+        PERFORM sec.grant_defaults();
+    END IF;
+END
+$install$;
+CREATE FUNCTION sec.install_settings() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
     IF to_regclass('app.settings') IS NULL THEN
         CREATE TABLE app.settings (
             singleton             boolean       NOT NULL DEFAULT true PRIMARY KEY,
@@ -636,13 +700,6 @@ BEGIN
             'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
         COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS
             'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
-        COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
-        COMMENT ON COLUMN app.settings.signup_anonymous IS
-            'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
-        COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
-        COMMENT ON COLUMN app.settings.business_day_starts_at IS
-            'The time at which a business day begins. A change of either counts from the next day that begins by it '
-            '(app.business_day_rules).';
         COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
     IF to_regclass('app.membership_levels') IS NULL THEN
@@ -665,7 +722,13 @@ BEGIN
                               (3, 'Platinum', 15000, 0.850), (4, 'Diamond', 20000, 0.800)) d
         WHERE NOT EXISTS (SELECT FROM app.membership_levels);
     END IF;
-
+END
+$install$;
+COMMENT ON FUNCTION sec.install_settings() IS
+    'Makes the settings and the levels, with a row each to begin with, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.install_cards() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
     -- Members and cards ------------------------------------------------------------------------------------------------
     IF to_regclass('app.member_profiles') IS NULL THEN
         CREATE TABLE app.member_profiles (
@@ -774,8 +837,13 @@ BEGIN
         CREATE INDEX merchant_users_user_id_idx ON app.merchant_users (user_id);
         COMMENT ON TABLE app.merchant_users IS 'Operators of merchants; user_id is the id at the identity provider, a member or not';
     END IF;
-
-    -- Movements, by month ----------------------------------------------------------------------------------------------
+END
+$install$;
+COMMENT ON FUNCTION sec.install_cards() IS
+    'Makes the tables of members, cards and merchants, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.install_movements() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
     IF to_regclass('app.transactions') IS NULL THEN
         CREATE TABLE app.transactions (
             id                bigint         NOT NULL,
@@ -873,9 +941,6 @@ BEGIN
             'Who did what, when, to what, in which context. Append-only; by month of happened_at (UTC). Each partition has its own '
             'primary key (id).';
         COMMENT ON COLUMN audit.event_log.actor_user_id IS 'sec.uid() of the caller; NULL for a backend without one.';
-        COMMENT ON COLUMN audit.event_log.actor_role IS
-            'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if '
-            'that has the lesser level.';
     END IF;
     IF to_regclass('app.archived_months') IS NULL THEN
         CREATE TABLE app.archived_months (
@@ -898,8 +963,13 @@ BEGIN
         COMMENT ON TABLE app.transaction_compensations IS 'Manual corrections: what each corrects, its movement, who did it and why';
         COMMENT ON COLUMN app.transaction_compensations.amount IS 'Signed: what was added to the card.';
     END IF;
-
-    -- What makes keys and orders unique across months ------------------------------------------------------------------
+END
+$install$;
+COMMENT ON FUNCTION sec.install_movements() IS
+    'Makes the tables of transactions, points, events and corrections, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.install_claims() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
     IF to_regclass('app.idempotency_keys') IS NULL THEN
         CREATE TABLE app.idempotency_keys (
             scope_no        bigint   NOT NULL,
@@ -926,12 +996,6 @@ BEGIN
             PRIMARY KEY (scope_no, scope, order_id)
         );
         COMMENT ON TABLE app.external_orders IS 'Order ids and gateway trade numbers, each in its scope';
-        COMMENT ON COLUMN app.external_orders.scope IS
-            '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
-            'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a '
-            'member''s recharge (scope_no: number of the personal, enterprise card)';
-        COMMENT ON COLUMN app.external_orders.tx_id IS
-            'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
     END IF;
     IF to_regclass('app.pending_recharges') IS NULL THEN
         CREATE TABLE app.pending_recharges (
@@ -980,76 +1044,10 @@ BEGIN
         COMMENT ON COLUMN app.suspense_payments.idempotency_keys IS
             'Each key that a word came with, and what it was answered; the row is their scope.';
     END IF;
-    IF to_regclass('app.job_runs') IS NULL THEN
-        CREATE TABLE app.job_runs (
-            job         text        NOT NULL PRIMARY KEY,
-            started_at  timestamptz NOT NULL,
-            finished_at timestamptz,
-            rows_done   bigint      NOT NULL DEFAULT 0
-        );
-        COMMENT ON TABLE app.job_runs IS
-            'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
-    END IF;
-    IF to_regclass('app.month_rehearsals') IS NULL THEN
-        CREATE TABLE app.month_rehearsals (
-            singleton    boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
-            month        date        NOT NULL,
-            rehearsed_at timestamptz NOT NULL,
-            problem      text
-        );
-        COMMENT ON TABLE app.month_rehearsals IS
-            'The last time that app.maintain_partitions() tried out whether the next missing month could be made and written to';
-        COMMENT ON COLUMN app.month_rehearsals.problem IS 'What would stop it; NULL: nothing.';
-    END IF;
-    PERFORM sec.install_grants();
-    PERFORM sec.install_compat();
-    PERFORM sec.install_books();
-    PERFORM sec.install_days();
-    PERFORM sec.install_closing();
-
-    -- Ownership, and row-level security on everything ------------------------------------------------------------------
-    -- The grants on what was there, also where it was restored without owners, are not ours to take back.
-    PERFORM sec.strip_grants(c.oid::regclass)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'v', 'S') AND c.oid <> ALL (v_there)
-      -- It says who has which level, and was stripped when it was made.
-      AND c.oid <> 'sec.level_holders'::regclass;
-    FOR v_name IN
-        SELECT format('ALTER %s %s OWNER TO %s',
-                      CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass, sec.owner())
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S')
-          AND c.relowner <> sec.owner()
-        ORDER BY c.relkind = 'S'
-    LOOP
-        EXECUTE v_name;
-    END LOOP;
-    FOR v_name IN
-        SELECT format('ALTER TYPE %s OWNER TO %s', t.oid::regtype, sec.owner())
-        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-        WHERE n.nspname = 'app' AND t.typtype = 'e' AND t.typowner <> sec.owner()
-    LOOP
-        EXECUTE v_name;
-    END LOOP;
-    FOR v_name IN
-        SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', c.oid::regclass)
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
-    LOOP
-        EXECUTE v_name;
-    END LOOP;
-
-    PERFORM sec.install_attachments();
-    PERFORM sec.describe_columns();
-
-    -- What is granted to who has a level, on what is new as well. What else was granted by hand stays as it is.
-    PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h ORDER BY h.level, h.role;
-    PERFORM sec.note_grants();
-    IF v_first THEN
-        PERFORM sec.grant_defaults();
-    END IF;
 END
 $install$;
+COMMENT ON FUNCTION sec.install_claims() IS
+    'Makes the tables of keys, orders, pending recharges and suspense, where they are missing. Internal: sec.install() calls it.';
 CREATE FUNCTION sec.refuse_old_claim() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1075,6 +1073,22 @@ END
 $$;
 COMMENT ON FUNCTION sec.count_recharge() IS
     'Trigger: has app.pending_recharges say which recharges wait, for who writes app.transactions without saying so itself. Internal.';
+CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES
+        ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+        ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+        ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+        -- What a subscription applies fires triggers for rows only.
+        ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+        ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+        ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+        ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed'),
+        ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
+$$;
+COMMENT ON FUNCTION sec.standing_triggers() IS
+    'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
+    'Internal: sec.install_attachments() makes them, sec.security_check() looks for them.';
 CREATE OR REPLACE FUNCTION sec.install_attachments() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 DECLARE
@@ -1093,7 +1107,8 @@ BEGIN
             ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_id IN (SELECT sec.merchant_ids())'),
             -- With the balance of a company card in them, only as long as one is bound to it.
             ('app.transactions', 'own_transaction',
-             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
+             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN ('
+             'SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
             -- Clients see nothing of it.
             ('app.suspense_payments', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))'),
             ('app.point_ledger', 'points_of_own_card',
@@ -1105,17 +1120,7 @@ BEGIN
     END LOOP;
 
     FOR v IN
-        SELECT * FROM (VALUES
-            ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-            ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-            ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-            ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-            ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed'),
-            -- What a subscription applies fires triggers for rows only.
-            ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-            ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-            ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
-        ) AS t (tab, trig, events, each, func)
+        SELECT * FROM sec.standing_triggers()
         UNION ALL
         -- Every month of the log, archived ones included.
         SELECT c.oid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
@@ -1174,18 +1179,7 @@ BEGIN
         PERFORM sec.strip_grants('app.v_user_cards');
     END IF;
     IF to_regclass('app.v_usage_logs') IS NULL THEN
-        CREATE VIEW app.v_usage_logs WITH (security_invoker = true) AS
-            SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
-                   t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
-                   t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
-                   t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
-            -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
-            FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
-        COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
-        COMMENT ON VIEW app.v_usage_logs IS
-            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
-            'that a constant condition on created_at names, without one every month that is not archived; for a page, '
-            'app.usage_page() costs the page.';
+        PERFORM sec.make_usage_logs();
         PERFORM sec.strip_grants('app.v_usage_logs');
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
@@ -1196,6 +1190,24 @@ BEGIN
     END LOOP;
 END
 $install$;
+CREATE FUNCTION sec.make_usage_logs() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CREATE OR REPLACE VIEW app.v_usage_logs WITH (security_invoker = true) AS
+        SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
+               t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
+               t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
+               t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
+        -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
+        FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
+    COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
+    COMMENT ON VIEW app.v_usage_logs IS
+        'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
+        'that a constant condition on created_at names, without one every month that is not archived; for a page, '
+        'app.usage_page() costs the page.';
+END
+$$;
+COMMENT ON FUNCTION sec.make_usage_logs() IS 'Makes app.v_usage_logs, or makes it anew. Internal.';
 CREATE FUNCTION sec.migrate_tables() RETURNS integer
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $migrate$
 DECLARE
@@ -1224,10 +1236,6 @@ BEGIN
         -- (both are triggers that were missing, so sec.install() has made them). A page costs the page for heavy users, too.
         ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 2;
         PERFORM sec.expect_many_rows(i.inhrelid::regclass) FROM pg_inherits i WHERE i.inhparent = 'app.transactions'::regclass;
-        COMMENT ON VIEW app.v_usage_logs IS
-            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. Ordered by '
-            'created_at with a LIMIT it costs the page, not the history, and some 25 microseconds for each month that is not '
-            'archived; a condition on created_at leaves the other months out.';
     END IF;
     IF v_found < 3 THEN
         -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
@@ -1279,28 +1287,25 @@ COMMENT ON FUNCTION sec.wait_for_calls() IS
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS max_pending_recharges integer NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000);
-    COMMENT ON COLUMN app.settings.max_pending_recharges IS 'How many recharges of one card may wait for their payment.';
-    COMMENT ON COLUMN app.external_orders.scope IS
-        '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
-        'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s '
-        'recharge (scope_no: number of the personal, enterprise card)';
-    COMMENT ON COLUMN app.external_orders.tx_id IS
-        'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.';
+    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS max_pending_recharges integer NOT NULL DEFAULT 20
+        CHECK (max_pending_recharges BETWEEN 1 AND 1000);
     PERFORM sec.count_pending();
     -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
     DELETE FROM app.external_orders o
     WHERE o.scope = 2 AND EXISTS (SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
     IF (SELECT s.recharge_confirmation FROM app.settings s) = 'trusted' THEN
-        -- So did the members' own recharges where they are trusted.
-        UPDATE app.external_orders o SET scope = 4, scope_no = substr(c.card_no, 4)::bigint
-        FROM app.transactions t JOIN app.personal_cards c ON c.id = t.card_id
-        WHERE o.scope = 2 AND t.id = o.tx_id AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
-          AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 4 AND x.scope_no = substr(c.card_no, 4)::bigint AND x.order_id = o.order_id);
-        UPDATE app.external_orders o SET scope = 5, scope_no = substr(c.card_no, 4)::bigint
-        FROM app.transactions t JOIN app.enterprise_cards c ON c.id = t.card_id
-        WHERE o.scope = 2 AND t.id = o.tx_id AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
-          AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 5 AND x.scope_no = substr(c.card_no, 4)::bigint AND x.order_id = o.order_id);
+        -- So did the members' own recharges where they are trusted. Of an order that two methods were paid under the later one stays
+        -- as it is.
+        UPDATE app.external_orders o SET scope = m.scope, scope_no = m.scope_no
+        FROM (SELECT DISTINCT ON (c.scope, c.scope_no, r.order_id) r.scope_no AS method, r.order_id, c.scope, c.scope_no
+              FROM app.external_orders r JOIN app.transactions t ON t.id = r.tx_id
+              JOIN (SELECT p.id, 4 AS scope, substr(p.card_no, 4)::bigint AS scope_no FROM app.personal_cards p
+                    UNION ALL SELECT e.id, 5, substr(e.card_no, 4)::bigint FROM app.enterprise_cards e) c ON c.id = t.card_id
+              WHERE r.scope = 2 AND t.tx_type = 'recharge' AND t.processed_by = t.member_id
+              ORDER BY c.scope, c.scope_no, r.order_id, r.tx_id) m
+        WHERE o.scope = 2 AND o.scope_no = m.method AND o.order_id = m.order_id
+          AND NOT EXISTS (SELECT FROM app.external_orders x
+                          WHERE x.scope = m.scope AND x.scope_no = m.scope_no AND x.order_id = m.order_id);
     END IF;
 END
 $$;
@@ -1311,8 +1316,6 @@ CREATE FUNCTION sec.migrate_signup() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS signup_anonymous boolean NOT NULL DEFAULT false;
-    COMMENT ON COLUMN app.settings.signup_anonymous IS
-        'Whether users who are signed in anonymously become members. If not, they do when they get an identity.';
     PERFORM sec.mend_signup();
 END
 $$;
@@ -1373,27 +1376,22 @@ COMMENT ON FUNCTION sec.count_pending() IS
     'Has app.pending_recharges say which recharges wait. After sec.wait_for_calls(). Internal: sec.migrate_tables() calls it.';
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_view text;
 BEGIN
-    IF EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_usage_logs'::regclass AND d.deptype = 'e') THEN
-        -- It was missing, and is new.
-        RETURN;
-    END IF;
-    -- No row that is there already breaks a page. A script replaces a view of the extension's own only, and this is none: it
-    -- becomes one for the moment, because dropping it would take others' views that stand on it.
-    ALTER EXTENSION mps ADD VIEW app.v_usage_logs;
-    CREATE OR REPLACE VIEW app.v_usage_logs WITH (security_invoker = true) AS
-            SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
-                   t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
-                   t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
-                   t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
-            -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
-            FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
-    ALTER EXTENSION mps DROP VIEW app.v_usage_logs;
-    COMMENT ON VIEW app.v_usage_logs IS
-            'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
-            'that a constant condition on created_at names, without one every month that is not archived; for a page, '
-            'app.usage_page() costs the page.';
-    COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
+    -- One that is a member of the extension was missing, and is new. A script replaces a view of the extension's own only: the
+    -- others become that for the moment, because dropping them would take others' views that stand on them.
+    FOR v_view IN
+        SELECT x.name FROM (VALUES ('app.v_usage_logs'), ('app.v_reconciliation')) x (name)
+        WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = x.name::regclass AND d.deptype = 'e')
+    LOOP
+        EXECUTE format('ALTER EXTENSION mps ADD VIEW %s', v_view);
+        CASE v_view
+            WHEN 'app.v_usage_logs' THEN PERFORM sec.make_usage_logs();
+            WHEN 'app.v_reconciliation' THEN PERFORM sec.make_reconciliation();
+        END CASE;
+        EXECUTE format('ALTER EXTENSION mps DROP VIEW %s', v_view);
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_views_3() IS
@@ -1403,15 +1401,16 @@ CREATE FUNCTION sec.migrate_comments_3() RETURNS void
 DECLARE
     v_log regclass;
 BEGIN
+    -- What 0.3.0 says otherwise of columns that are as they were is said no more, and then anew, with what is new.
     FOR v_log IN SELECT 'audit.event_log'::regclass UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass LOOP
-        EXECUTE format('COMMENT ON COLUMN %s.actor_role IS %L', v_log,
-                       'The database role that is responsible: the one that the server ran the caller under, or whose code made the '
-                       'call if that has the lesser level.');
+        EXECUTE format('COMMENT ON COLUMN %s.actor_role IS NULL', v_log);
     END LOOP;
+    COMMENT ON COLUMN app.external_orders.scope IS NULL;
+    PERFORM sec.describe_columns();
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_comments_3() IS
-    'What 0.3.0 says otherwise of columns that are as they were. Internal: sec.migrate_tables() calls it.';
+    'Describes the columns that 0.3.0 added or says something else of. Internal: sec.migrate_tables() calls it.';
 CREATE FUNCTION sec.expect_many_rows(p_transactions regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1869,20 +1868,9 @@ BEGIN
         ADD COLUMN IF NOT EXISTS business_time_zone text NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
         ADD COLUMN IF NOT EXISTS business_day_starts_at time NOT NULL DEFAULT '00:00'
             CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0);
-    COMMENT ON COLUMN app.settings.business_time_zone IS 'By whose clocks a business day begins: a name of pg_timezone_names.';
-    COMMENT ON COLUMN app.settings.business_day_starts_at IS
-        'The time at which a business day begins. A change of either counts from the next day that begins by it '
-        '(app.business_day_rules).';
     -- Lines of a merchant go by when they were posted.
     IF to_regclass('app.transactions_merchant_posted_idx') IS NULL THEN
         CREATE INDEX transactions_merchant_posted_idx ON app.transactions (merchant_id, posted_at);
-    END IF;
-    -- As sec.migrate_views_3() does it.
-    IF NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = 'app.v_reconciliation'::regclass
-                     AND d.deptype = 'e') THEN
-        ALTER EXTENSION mps ADD VIEW app.v_reconciliation;
-        PERFORM sec.make_reconciliation();
-        ALTER EXTENSION mps DROP VIEW app.v_reconciliation;
     END IF;
 END
 $$;
@@ -2147,7 +2135,23 @@ BEGIN
             ('app.suspense_payments', 'resolved_at', 'When the last word was said.'),
             ('app.suspense_payments', 'resolved_by', 'The sub of the claims of who said it, if any.'),
             ('app.suspense_payments', 'resolved_role', 'The database role of who said it.'),
-            ('app.suspense_payments', 'note', 'Why.')
+            ('app.suspense_payments', 'note', 'Why.'),
+
+            ('app.settings', 'max_pending_recharges', 'How many recharges of one card may wait for their payment.'),
+            ('app.settings', 'signup_anonymous',
+             'Whether users who are signed in anonymously become members. If not, they do when they get an identity.'),
+            ('app.settings', 'business_time_zone', 'By whose clocks a business day begins: a name of pg_timezone_names.'),
+            ('app.settings', 'business_day_starts_at',
+             'The time at which a business day begins. A change of either counts from the next day that begins by it '
+             '(app.business_day_rules).'),
+            ('app.external_orders', 'scope',
+             '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
+             'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a '
+             'member''s recharge (scope_no: number of the personal, enterprise card)'),
+            ('app.external_orders', 'tx_id', 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.'),
+            ('audit.event_log', 'actor_role',
+             'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if '
+             'that has the lesser level.')
         ) AS c (rel, col, says)
         -- The months too, as those that are made later have it from their parent.
         JOIN LATERAL (SELECT c.rel::regclass AS one
@@ -2161,7 +2165,25 @@ BEGIN
 END
 $describe$;
 COMMENT ON FUNCTION sec.describe_columns() IS
-    'Describes the columns that clients and backends read, where nobody has described them. Internal: sec.install() calls it.';
+    'Describes columns where nobody has described them. Internal: sec.install() and sec.migrate_comments_3() call it.';
+CREATE FUNCTION sec.install_rehearsals() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.month_rehearsals') IS NULL THEN
+        CREATE TABLE app.month_rehearsals (
+            singleton    boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            month        date        NOT NULL,
+            rehearsed_at timestamptz NOT NULL,
+            problem      text
+        );
+        COMMENT ON TABLE app.month_rehearsals IS
+            'The last time that app.maintain_partitions() tried out whether the next missing month could be made and written to';
+        COMMENT ON COLUMN app.month_rehearsals.problem IS 'What would stop it; NULL: nothing.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_rehearsals() IS
+    'Makes the table of rehearsals, where it is missing. Internal: sec.install() calls it.';
 CREATE FUNCTION sec.next_missing_month() RETURNS date
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -2527,6 +2549,23 @@ COMMENT ON FUNCTION app.error_list() IS
     E'The closed list of errors: what app.error_codes shows.\n'
     'Results: token (the message of an error), sqlstate (PTnnn), http_status (the nnn), message_en, message_zh (what to tell a '
     'person).';
+CREATE FUNCTION sec.install_jobs() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.job_runs') IS NULL THEN
+        CREATE TABLE app.job_runs (
+            job         text        NOT NULL PRIMARY KEY,
+            started_at  timestamptz NOT NULL,
+            finished_at timestamptz,
+            rows_done   bigint      NOT NULL DEFAULT 0
+        );
+        COMMENT ON TABLE app.job_runs IS
+            'The last run of each maintenance procedure; finished_at is NULL while it runs or if it was interrupted';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_jobs() IS
+    'Makes the table of job runs, where it is missing. Internal: sec.install() calls it.';
 CREATE OR REPLACE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -2556,9 +2595,9 @@ BEGIN
     PERFORM sec.check_months_ahead(p_ahead);
     v_month := date_trunc('month', (now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date;
     PERFORM sec.refuse_shadows();
-    -- So that a dump without privileges says by which names roles go today.
-    PERFORM sec.note_grants();
     BEGIN
+        -- So that a dump without privileges says by which names roles go today.
+        PERFORM sec.note_grants();
         IF EXISTS (SELECT FROM sec.missing_tables(v_month)) THEN
             RETURN sec.make_month_tables(v_month);
         END IF;
@@ -2627,7 +2666,8 @@ $$;
 COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
     E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
     'Tries out whether the next one could be made and written to, for app.health(); gives months made before the settings that the '
-    'present one has got since. Also closes the months that are over (app.close_months). Charges go on meanwhile. Errors: STATUS_CONFLICT where a lock was not to be had in 20 tries.';
+    'present one has got since. Also closes the months that are over (app.close_months). Charges go on meanwhile.\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT where a lock was not to be had in 20 tries.';
 CREATE OR REPLACE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
 COMMENT ON FUNCTION app.expire_cards_batch(text) IS
@@ -3335,11 +3375,14 @@ BEGIN
         VALUES ('app.member_profiles', 'own_profile', 'id=SELECTsec.uidASuid'),
                ('app.personal_cards', 'own_card', 'member_id=SELECTsec.uidASuid'),
                ('app.enterprise_cards', 'bound_card', 'idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
-               ('app.enterprise_card_bindings', 'own_binding_or_administered_card', 'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids'),
+               ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
+                'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids'),
                ('app.membership_levels', 'everyone', 'true'),
                ('app.merchants', 'operated_merchant', 'idINSELECTsec.merchant_idsASmerchant_ids'),
                ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_idINSELECTsec.merchant_idsASmerchant_ids'),
-               ('app.transactions', 'own_transaction', 'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
+               ('app.transactions', 'own_transaction',
+                'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idIN'
+                'SELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
                ('app.suspense_payments', 'backends', 'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'),
                ('app.point_ledger', 'points_of_own_card', 'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
     ),
@@ -3423,7 +3466,8 @@ BEGIN
         SELECT 'mps_owner cannot log in, is no superuser and has no members', 'mps_owner can log in or has powers of its own'
         FROM owner o WHERE o.rolcanlogin OR o.powerful
         UNION ALL
-        SELECT 'mps_owner cannot log in, is no superuser and has no members', format('%s is a member of %s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid))
+        SELECT 'mps_owner cannot log in, is no superuser and has no members',
+               format('%s is a member of %s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid))
         FROM pg_auth_members m JOIN owner o ON o.oid IN (m.roleid, m.member)
         UNION ALL
         SELECT 'no client role inherits from a backend or operator role', format('%s from %s', cr.rolname, pg_get_userbyid(b.role))
@@ -3487,11 +3531,11 @@ BEGIN
           AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'append_only' AND t.tgenabled = 'A'
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.append_only'))
         UNION ALL
-        SELECT 'settings and levels announce their changes', x.tab
-        FROM (VALUES ('app.settings', 'config_changed'), ('app.settings', 'config_row_changed'),
-                     ('app.membership_levels', 'config_changed'), ('app.membership_levels', 'config_row_changed')) x (tab, trig)
-        WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab WHERE t.tgname = x.trig AND t.tgenabled = 'A'
-                            AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.config_changed'))
+        SELECT 'settings and levels announce their changes', format('%s has no enabled trigger %s', x.tab, x.trig)
+        FROM sec.standing_triggers() x
+        WHERE x.func <> 'sec.append_only'
+          AND NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab
+                          WHERE t.tgname = x.trig AND t.tgenabled = 'A' AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = x.func))
         UNION ALL
         SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
         UNION ALL
@@ -3726,7 +3770,9 @@ BEGIN
     v_seen := EXISTS (SELECT FROM audit.seals) OR EXISTS (SELECT FROM app.personal_cards) OR EXISTS (SELECT FROM app.enterprise_cards)
         OR EXISTS (SELECT FROM app.idempotency_keys) OR EXISTS (SELECT FROM app.external_orders)
         OR EXISTS (SELECT FROM app.transaction_compensations) OR EXISTS (SELECT FROM app.suspense_payments)
-        OR EXISTS (SELECT FROM app.pending_recharges) OR EXISTS (SELECT FROM app.archived_months);
+        OR EXISTS (SELECT FROM app.pending_recharges) OR EXISTS (SELECT FROM app.archived_months)
+        OR EXISTS (SELECT FROM app.late_postings) OR EXISTS (SELECT FROM app.closed_months)
+        OR EXISTS (SELECT FROM app.merchant_months) OR EXISTS (SELECT FROM app.member_months);
     BEGIN
         FOR v IN SELECT c.relname FROM pg_class c
                  WHERE c.relnamespace = to_regnamespace('mps_archive') AND c.relkind = 'r'
@@ -4411,7 +4457,8 @@ BEGIN
                 || 'SELECT c.place, CASE WHEN count(f.what) = 0 THEN ''ok'' ELSE string_agg(f.what, ''; '' ORDER BY f.what) '
                 || '            || CASE WHEN max(f.found) > 10 THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
                 || 'FROM unnest($9::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
-                || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, count(*) OVER (PARTITION BY x.name) AS found FROM ('
+                || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, '
+                || '           count(*) OVER (PARTITION BY x.name) AS found FROM ('
                 || v_with
                 || regexp_replace(v.finds, '\{month ([^}]+)\}',
                        'CASE WHEN (\1) / 10000000000000 BETWEEN 0 AND 99 AND (\1) / 100000000000 % 100 BETWEEN 1 AND 12 '
@@ -4524,7 +4571,8 @@ BEGIN
     IF v.events > 0 THEN
         v_last_hash := coalesce(v_last_hash, decode(repeat('00', 32), 'hex'));
         INSERT INTO audit.seals (seal_no, first_id, last_id, events, first_at, last_at, sealed_at, ids, digests, events_hash, prev_hash, hash)
-        VALUES (coalesce(v_last_no, 0) + 1, v.ids[1], v.ids[v.events], v.events, v.first_at, v.last_at, v_sealed_at, v.ids, v.digests, v.events_hash, v_last_hash,
+        VALUES (coalesce(v_last_no, 0) + 1, v.ids[1], v.ids[v.events], v.events, v.first_at, v.last_at, v_sealed_at,
+                v.ids, v.digests, v.events_hash, v_last_hash,
                 audit.seal_hash(coalesce(v_last_no, 0) + 1, v.ids, v.digests, v.first_at, v.last_at, v_sealed_at, v.events_hash, v_last_hash));
     END IF;
     IF v.events < c_batch_events THEN
@@ -4703,7 +4751,8 @@ BEGIN
         named AS (
             SELECT coalesce(o.sealed_id, o.id) AS id,
                    CASE WHEN o.sealed_id IS NULL THEN 'inserted' WHEN o.id IS NULL THEN 'removed' WHEN t.id IS NULL THEN 'changed' ELSE 'reordered' END AS kind,
-                   CASE WHEN t.id IS NULL THEN format('event %%s', coalesce(o.sealed_id, o.id)) ELSE format('event %%s is what was sealed as %%s', o.id, t.id) END AS what
+                   CASE WHEN t.id IS NULL THEN format('event %%s', coalesce(o.sealed_id, o.id))
+                        ELSE format('event %%s is what was sealed as %%s', o.id, t.id) END AS what
             FROM odd o LEFT JOIN LATERAL (SELECT x.sealed_id AS id FROM odd x WHERE x.was = o.now AND x.sealed_id <> o.id ORDER BY 1 LIMIT 1) t ON true
             UNION ALL
             -- An event that was forged to the first eight bytes.
@@ -4724,7 +4773,8 @@ BEGIN
         USING v_from, v_to, v_broken, v_unsure, v_missing_at, v_chosen, v_same, v_events;
     RETURN QUERY
         SELECT x.name, cardinality(x.found) = 0, sec.first_ten(x.found)
-        FROM (VALUES ('events_changed', v_changed), ('events_removed', v_removed), ('events_inserted', v_inserted), ('events_reordered', v_reordered)) x (name, found);
+        FROM (VALUES ('events_changed', v_changed), ('events_removed', v_removed),
+                     ('events_inserted', v_inserted), ('events_reordered', v_reordered)) x (name, found);
     check_name := 'compared';
     ok := true;
     detail := format('ok; %s events with %s seals', v_events, v_seals)
@@ -4928,7 +4978,8 @@ BEGIN
         GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
         RETURN QUERY
             SELECT x.name, false, x.what
-            FROM (VALUES ('SCHEMA_OUTDATED', 'schema_version', v_message), ('STATUS_CONFLICT', 'tables', format('%s. %s', v_message, v_hint))) x (answer, name, what)
+            FROM (VALUES ('SCHEMA_OUTDATED', 'schema_version', v_message),
+                         ('STATUS_CONFLICT', 'tables', format('%s. %s', v_message, v_hint))) x (answer, name, what)
             WHERE x.answer = v_answer;
         RETURN;
     END;
@@ -4952,7 +5003,8 @@ BEGIN
     RETURN QUERY
         SELECT 'stale_recharges'::text,
                NOT coalesce((SELECT v.oldest < now() - make_interval(mins => s.recharge_ttl_minutes) - c_recharge_grace FROM app.settings s), false),
-               CASE WHEN v.recharges = 0 THEN 'none' ELSE format('%s older than settings.recharge_ttl_minutes: %s', v.recharges, array_to_string(v.numbers, ', ')) END;
+               CASE WHEN v.recharges = 0 THEN 'none'
+                    ELSE format('%s older than settings.recharge_ttl_minutes: %s', v.recharges, array_to_string(v.numbers, ', ')) END;
 
     SELECT count(*) AS cards, (array_agg(format('%s (%s)', c.card_no, c.balance) ORDER BY c.card_no))[1:10] AS numbers INTO v
     FROM (SELECT p.card_no, p.balance FROM app.personal_cards p WHERE p.status = 'closed' AND p.balance <> 0
@@ -5036,11 +5088,13 @@ BEGIN
         job := v.name; schedule := v.schedule; command := v.command;
         IF NOT v_cron THEN
             -- Names are per database, so that several with mps can be served by one pg_cron.
-            command := format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', v.name || '_' || current_database(), v.schedule, v.command, current_database());
+            command := format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', v.name || '_' || current_database(),
+                              v.schedule, v.command, current_database());
             done := format('nothing: pg_cron is not in this database; run the command, as the role the job is to run as, in the one that has '
                            'it, or let the system''s cron run: %s', v.command);
         ELSE
-            EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user AND j.database = current_database()'
+            EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j '
+                    'WHERE j.jobname = $1 AND j.username = current_user AND j.database = current_database()'
                 INTO v_known USING v.name;
             IF v_known.schedule IS NULL THEN
                 EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING v.name, v.schedule, v.command;
@@ -5087,7 +5141,8 @@ BEGIN
         v_transactions := v_transactions + CASE WHEN v.moves THEN v_rows ELSE 0 END;
         v_events := v_events + CASE WHEN v.moves THEN 0 ELSE v_rows END;
     END LOOP;
-    RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s', v_cards, v_balance, v_transactions, v_events, current_database());
+    RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s',
+                  v_cards, v_balance, v_transactions, v_events, current_database());
 END
 $$;
 COMMENT ON FUNCTION sec.what_there_is() IS
@@ -5134,11 +5189,13 @@ BEGIN
         BEGIN
             FOR v IN
                 SELECT format('DROP TRIGGER %I ON %s', g.tgname, g.tgrelid::regclass) AS command, 1 AS place
-                FROM pg_trigger g WHERE g.tgname = 'mps_signup' AND g.tgfoid = 'sec.on_signup()'::regprocedure AND NOT g.tgisinternal
+                FROM pg_trigger g WHERE g.tgname IN (SELECT t.name FROM sec.signup_triggers() t) AND g.tgfoid = 'sec.on_signup()'::regprocedure
+                  AND NOT g.tgisinternal
                 UNION ALL
                 -- Each kind at once, so that what hangs together does; RESTRICT, so that nothing else goes along.
                 SELECT format('DROP %s %s', x.kind, string_agg(c.oid::regclass::text, ', ')), x.place
-                FROM pg_class c JOIN (VALUES ('v', 'VIEW', 2), ('r', 'TABLE', 3), ('p', 'TABLE', 3), ('S', 'SEQUENCE', 4)) x (relkind, kind, place) ON x.relkind = c.relkind
+                FROM pg_class c JOIN (VALUES ('v', 'VIEW', 2), ('r', 'TABLE', 3), ('p', 'TABLE', 3), ('S', 'SEQUENCE', 4)) x (relkind, kind, place)
+                     ON x.relkind = c.relkind
                 WHERE c.relnamespace = ANY (v_spaces) AND c.relowner = v_owner AND NOT c.relispartition
                 GROUP BY x.kind, x.place
                 UNION ALL
