@@ -108,10 +108,12 @@ COMMENT ON FUNCTION sec.migrate_days() IS
     'The step to schema version 3 of what a day is and what was posted in it. Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.drop_replaced_index() RETURNS void
-    -- Less than deadlock_timeout: a call of the release before may wait for what the update holds, and hold what this asks for.
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 BEGIN
     IF to_regclass('app.transactions_merchant_id_idx') IS NOT NULL THEN
+        -- Without waiting: a call of the release before may wait for what the update holds, and hold what this asks for. On a
+        -- busy machine the server may come to look for a deadlock before a time to wait, however short, is over.
+        LOCK TABLE app.transactions IN ACCESS EXCLUSIVE MODE NOWAIT;
         PERFORM sec.run_ddl('DROP INDEX app.transactions_merchant_id_idx');
     END IF;
 EXCEPTION WHEN lock_not_available THEN

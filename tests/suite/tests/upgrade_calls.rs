@@ -170,20 +170,27 @@ fn a_request_that_queued_behind_an_update_is_counted_and_one_that_ended_is_not()
         });
         holder.run("commit");
         update.end().expect("updates");
+        // Who comes to look at the settings again is told, and asks again.
+        let told_or = |answer: Result<Vec<Row>, Failure>, again: String, by: &Session| {
+            answer.unwrap_or_else(|e| {
+                e.must_be("SCHEMA_OUTDATED", "going on after the update");
+                by.rows(&again)
+            })
+        };
+        let backend = shop.db.backend();
         let mut kind = 0;
         let asked = calls.map(|(request, fail)| {
             kind += 1;
-            if let Err(e) = fail.end() {
-                // One that comes to look at the settings again: it is told, and asks again.
-                e.must_be("SCHEMA_OUTDATED", "going on after the update");
-                shop.db.backend().run(&format!("select * from app.fail_recharge('{}', 'declined')", ended[kind - 1]));
-            }
-            request.end().expect("asks").remove(0)["tx_no"].to_owned()
+            told_or(
+                fail.end(),
+                format!("select * from app.fail_recharge('{}', 'declined')", ended[kind - 1]),
+                &backend,
+            );
+            told_or(request.end(), shop.request(kind - 1, ""), &shop.member()).remove(0)["tx_no"].to_owned()
         });
         let mut waiting = asked.to_vec();
         waiting.sort();
         assert_eq!(counted(&s), waiting);
-        let backend = shop.db.backend();
         let close = format!("select app.set_card_status('{}', 'personal', 'closed', 'x')", shop.cards[0]);
         backend.refused("CARD_NOT_EMPTY", &close);
         backend.run(&format!("select * from app.fail_recharge('{}', 'declined')", asked[0]));
