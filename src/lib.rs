@@ -1,18 +1,22 @@
 //! MPS: membership cards and payments inside Postgres. This file is the map of the house:
 //!
-//! - `domain` (crate `mps-domain`): what is decided, without Postgres
-//! - [`error`]: the closed list of errors; [`caller`]: who is calling and what they may do
-//! - [`store`]: the only code that touches tables and the server, and the only `unsafe`
-//! - [`rpc`]: one file per RPC: authorise, lock, decide, write, answer
-//! - [`maintenance`]: the batches behind the procedures
+//! - `domain` (crate `mps-domain`): what is decided, without Postgres; the closed list of errors
+//! - [`engine`]: how rows are read and written, and what is asked of the server; the only `unsafe`
+//! - [`kernel`]: what every RPC stands on: the call, who calls, access, arguments, settings, keys, the log
+//! - [`ledger`]: the only code that moves a balance
+//! - [`features`]: a folder for each family, a file for each RPC: authorise, lock, decide, write, answer
+//!
+//! Each uses those above it in this list, and a family another one only by its `mod.rs`; `tests/tidy` holds it.
+//!
 //! - `sql/`: what CREATE EXTENSION runs, in the order below
 #![deny(unsafe_code)]
 
-mod caller;
-mod error;
-mod maintenance;
-mod rpc;
-mod store;
+#[macro_use]
+mod engine;
+mod kernel;
+mod ledger;
+// Last: it stands on the others.
+mod features;
 
 pgrx::pg_module_magic!();
 
@@ -51,6 +55,6 @@ pgrx::extension_sql_file!("../sql/90_finish.sql", name = "finish", finalize);
 #[pgrx::pg_guard]
 #[allow(unsafe_code)] // the name that Postgres looks for
 pub extern "C-unwind" fn _PG_init() {
-    store::server::no_backtraces();
-    store::cache::init();
+    engine::server::no_backtraces();
+    engine::cache::init();
 }

@@ -5,8 +5,11 @@
 pub mod bucket;
 pub mod card;
 pub mod day;
+pub mod error;
 pub mod jsonb;
 pub mod limits;
+pub mod member;
+pub mod merchant;
 pub mod money;
 pub mod month;
 pub mod numeric;

@@ -1,0 +1,23 @@
+//! What a member is.
+
+/// Whether a member may pay: only an active one; a closed one never again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberStatus {
+    Active,
+    Suspended,
+    Closed,
+}
+
+impl MemberStatus {
+    pub const fn label(self) -> &'static str {
+        match self {
+            MemberStatus::Active => "active",
+            MemberStatus::Suspended => "suspended",
+            MemberStatus::Closed => "closed",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<MemberStatus> {
+        [MemberStatus::Active, MemberStatus::Suspended, MemberStatus::Closed].into_iter().find(|s| s.label() == label)
+    }
+}

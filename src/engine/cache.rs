@@ -1,0 +1,86 @@
+//! What a backend remembers between calls, and when it forgets. Whoever reads something that is worth keeping keeps it in a
+//! [`Kept`], with the number of changes that the server had announced before it was read; after the next one it is read anew. The
+//! trigger sec.config_changed has the server announce changes of settings and levels as those of relations. A rolled-back
+//! change is announced in the same way to the backend that made it.
+
+use crate::engine::server;
+use pgrx::pg_sys::{Datum, Oid};
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    /// Count the announcements.
+    static RELATIONS: Cell<u64> = const { Cell::new(0) };
+    static FUNCTIONS: Cell<u64> = const { Cell::new(0) };
+    /// Relations of which a change is of interest, in order; none: not known.
+    static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+pub fn init() {
+    server::on_relation_change(relation_changed);
+    server::on_function_change(function_changed);
+}
+
+#[allow(unsafe_code)] // the signature of the server's callback
+unsafe extern "C-unwind" fn relation_changed(_: Datum, relation: Oid) {
+    RELATIONS.set(RELATIONS.get().wrapping_add(1));
+    // A month that is attached changes its table, too. InvalidOid stands for everything.
+    WATCHED.with_borrow_mut(|watched| {
+        if relation == Oid::INVALID || watched.binary_search(&relation.to_u32()).is_ok() {
+            watched.clear();
+        }
+    });
+}
+
+#[allow(unsafe_code)] // the signature of the server's callback
+unsafe extern "C-unwind" fn function_changed(_: Datum, _: i32, _: u32) {
+    FUNCTIONS.set(FUNCTIONS.get().wrapping_add(1));
+    WATCHED.with_borrow_mut(Vec::clear);
+}
+
+/// How many changes of relations have been announced.
+pub fn relations() -> u64 {
+    RELATIONS.get()
+}
+
+/// How many changes of functions have been announced.
+pub fn functions() -> u64 {
+    FUNCTIONS.get()
+}
+
+/// How many changes of either.
+pub fn changes() -> u64 {
+    relations().wrapping_add(functions())
+}
+
+/// Something that was read, and after how many changes.
+pub struct Kept<T>(RefCell<Option<(u64, T)>>);
+
+impl<T: Clone> Kept<T> {
+    pub const fn new() -> Kept<T> {
+        Kept(RefCell::new(None))
+    }
+
+    /// What was kept, unless there have been changes since.
+    pub fn get(&self, changes: u64) -> Option<T> {
+        self.0.borrow().as_ref().filter(|(at, _)| *at == changes).map(|(_, value)| value.clone())
+    }
+
+    /// Keeps what was read when there had been so many changes: if there have been others meanwhile, it is never found.
+    pub fn keep(&self, read_at: u64, value: T) {
+        *self.0.borrow_mut() = Some((read_at, value));
+    }
+}
+
+/// Whether nothing has happened to the relations that were last said to be watched, nor to any function.
+pub fn watched_are_unchanged() -> bool {
+    WATCHED.with_borrow(|watched| !watched.is_empty())
+}
+
+/// Watches relations from now on, if there have been no other changes than those before they were read.
+pub fn watch(relations: impl Iterator<Item = Oid>, read_at: u64) {
+    if changes() == read_at {
+        let mut relations: Vec<u32> = relations.map(Oid::to_u32).collect();
+        relations.sort_unstable();
+        WATCHED.set(relations);
+    }
+}

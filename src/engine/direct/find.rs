@@ -1,0 +1,284 @@
+//! Finding one row by a unique index, and locking it: what an index scan does, and SELECT ... FOR NO KEY UPDATE. Besides what
+//! the module asks: that the index is there by its name, whole, and equal to the statement in what it calls equal.
+
+use super::table::{Table, close, close_released, name_in, open};
+use crate::engine::param::Param;
+use crate::engine::row::Row;
+use mps_domain::month::Month;
+use pgrx::PgTupleDesc;
+use pgrx::pg_sys::{self, Datum, Oid, Relation, TupleTableSlot};
+
+/// A way to at most one row of a table.
+pub struct Path {
+    pub table: &'static Table,
+    /// With [`super::table::PLACEHOLDER`] in place of a month.
+    pub index: &'static str,
+    /// The columns that the index is on.
+    pub key: &'static [&'static str],
+}
+
+/// Longest key of a path.
+const MAX_KEY: usize = 3;
+
+impl Path {
+    /// The statement that inserts one row of parameters, unless its key is taken.
+    pub fn insertion(&self) -> String {
+        format!("{} ON CONFLICT ({}) DO NOTHING", self.table.insertion(), self.key.join(", "))
+    }
+
+    /// The statement that finds the row: the table's columns in their order, and then its version.
+    pub fn statement(&self, lock: bool) -> String {
+        let (columns, table) = (self.table.columns.join(", "), self.table.qualified());
+        let lock = if lock { " FOR NO KEY UPDATE" } else { "" };
+        format!("SELECT {columns}, ctid, xmin FROM {table} WHERE {}{lock}", assigned(self.key, 1).join(" AND "))
+    }
+
+    /// The statement that changes columns of one version of the row, and says which one that made. Parameters are the key, the
+    /// version and the columns.
+    pub fn update(&self, columns: &[&str]) -> String {
+        let (table, n) = (self.table.qualified(), self.key.len());
+        let conditions = assigned(&[self.key, &["ctid", "xmin"]].concat(), 1).join(" AND ");
+        let changes = assigned(columns, n + 3).join(", ");
+        format!("UPDATE {table} SET {changes} WHERE {conditions} RETURNING ctid, xmin")
+    }
+}
+
+/// Columns, each with the parameter of its number.
+fn assigned(columns: &[&str], first: usize) -> Vec<String> {
+    (first..).zip(columns).map(|(n, column)| format!("{column} = ${n}")).collect()
+}
+
+/// What is wanted of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To see it as the statement sees it that the caller belongs to (a STABLE function's).
+    Stable,
+    /// To see it as a statement would that begins now.
+    Look,
+    /// To have it, as it is by then, until the transaction ends; those who have it are waited for. Only under READ COMMITTED.
+    Lock,
+}
+
+#[derive(Debug)]
+pub enum Found<T> {
+    Row(T),
+    Nothing,
+    /// Only the statement does this right. (A row may be locked already, which does not hinder it.)
+    ByStatement,
+}
+
+/// Reads the row that a key names.
+pub fn find<T>(
+    path: &Path,
+    month: Option<Month>,
+    key: &[Param],
+    access: Access,
+    read: impl FnOnce(&Row) -> T,
+) -> Found<T> {
+    assert!(key.len() == path.key.len() && key.len() <= MAX_KEY);
+    // SAFETY: relations, snapshot and scan are used only between here and their closing. An ERROR inside leaves the clean-up
+    // to the server, and unwinds through plain values only; `read` gets a row that lives as long as its call.
+    unsafe {
+        let (mode, rights) = match access {
+            Access::Lock => {
+                pg_sys::PreventCommandIfReadOnly(c"SELECT FOR NO KEY UPDATE".as_ptr());
+                (pg_sys::RowShareLock, pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE)
+            }
+            Access::Stable | Access::Look => (pg_sys::AccessShareLock, pg_sys::ACL_SELECT),
+        };
+        let Some(relation) = open(path.table, month, mode, rights) else { return Found::ByStatement };
+        let found = match open_index(path, month, relation, key) {
+            None => Found::ByStatement,
+            Some((index, mut scan_keys)) => {
+                if access != Access::Stable {
+                    pg_sys::CommandCounterIncrement();
+                    pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+                }
+                let found = scan(relation, index, &mut scan_keys[..key.len()], access, read);
+                if access != Access::Stable {
+                    pg_sys::PopActiveSnapshot();
+                }
+                // What only reads holds nothing, as the server does after reading a catalog: a page may look into many months.
+                let kept = if access == Access::Stable { mode } else { pg_sys::NoLock };
+                pg_sys::index_close(index, kept as i32);
+                found
+            }
+        };
+        if access == Access::Stable {
+            close_released(relation, mode)
+        } else {
+            close(relation)
+        }
+        found
+    }
+}
+
+type ScanKeys = [pg_sys::ScanKeyData; MAX_KEY];
+
+/// The index, locked like the table, and what to look for in it.
+unsafe fn open_index(
+    path: &Path,
+    month: Option<Month>,
+    relation: Relation,
+    key: &[Param],
+) -> Option<(Relation, ScanKeys)> {
+    unsafe {
+        // After the table's lock, which keeps what has this name now in existence (REINDEX CONCURRENTLY and a new name leave it).
+        let name = name_in(month, path.index);
+        let oid = pg_sys::get_relname_relid(name.as_ptr(), (*(*relation).rd_rel).relnamespace);
+        let is_index = oid != Oid::INVALID && pg_sys::get_rel_relkind(oid) as u8 == pg_sys::RELKIND_INDEX;
+        if !is_index {
+            return None;
+        }
+        let index = pg_sys::index_open(oid, pg_sys::AccessShareLock as i32);
+        let keys = scan_keys(path, relation, index, key);
+        if keys.is_none() {
+            pg_sys::index_close(index, pg_sys::NoLock as i32);
+        }
+        Some((index, keys?))
+    }
+}
+
+/// What to look for in an index; `None` where the planner would not have it for these conditions.
+unsafe fn scan_keys(path: &Path, relation: Relation, index: Relation, key: &[Param]) -> Option<ScanKeys> {
+    unsafe {
+        let about = &*(*index).rd_index;
+        let usable = about.indrelid == (*relation).rd_id
+            && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+            && about.indisunique
+            && about.indimmediate
+            && about.indisvalid
+            && !about.indcheckxmin
+            && usize::from(about.indnkeyatts.unsigned_abs()) == key.len()
+            && has_no_predicate(index);
+        if !usable {
+            return None;
+        }
+        let mut keys = ScanKeys::default();
+        for (at, (value, column)) in key.iter().zip(path.key).enumerate() {
+            let position = path.table.position(column);
+            keys[at] = Entry { relation, index, at, position, strategy: pg_sys::BTEqualStrategyNumber }.key(value)?;
+        }
+        Some(keys)
+    }
+}
+
+/// A column of an index, the column of the table that it must be of, and how it is to compare with a value.
+pub(super) struct Entry {
+    pub relation: Relation,
+    pub index: Relation,
+    /// Both count from 0.
+    pub at: usize,
+    pub position: usize,
+    pub strategy: u32,
+}
+
+impl Entry {
+    /// `None` where the planner would not have the index for this.
+    pub(super) unsafe fn key(&self, value: &Param) -> Option<pg_sys::ScanKeyData> {
+        let Entry { relation, index, at, position, strategy } = *self;
+        unsafe {
+            let columns = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
+            let attribute = columns.get(position)?;
+            let operator_type = *(*index).rd_opcintype.add(at);
+            let collation = *(*index).rd_indcollation.add(at);
+            let number = i32::from(*(*(*index).rd_index).indkey.values.as_ptr().add(at));
+            if number != position as i32 + 1
+                || attribute.atttypid != value.oid()
+                || operator_type != value.oid()
+                || collation != attribute.attcollation
+            {
+                return None;
+            }
+            let family = *(*index).rd_opfamily.add(at);
+            let by = |strategy: u32| pg_sys::get_opfamily_member(family, operator_type, operator_type, strategy as i16);
+            // A statement's `=`, whatever an operator class of somebody else calls equal.
+            let equal = (*pg_sys::lookup_type_cache(operator_type, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr;
+            let operator = by(strategy);
+            if operator == Oid::INVALID || by(pg_sys::BTEqualStrategyNumber) != equal {
+                return None;
+            }
+            let procedure = pg_sys::get_opcode(operator);
+            let (flags, datum) = match value.datum() {
+                Some(datum) => (0, datum),
+                // Equal to nothing.
+                None => (pg_sys::SK_ISNULL as i32, Datum::from(0usize)),
+            };
+            let mut key = pg_sys::ScanKeyData::default();
+            pg_sys::ScanKeyEntryInitialize(
+                &mut key,
+                flags,
+                at as i16 + 1,
+                strategy as u16,
+                Oid::INVALID,
+                collation,
+                procedure,
+                datum,
+            );
+            Some(key)
+        }
+    }
+}
+
+pub(super) unsafe fn has_no_predicate(index: Relation) -> bool {
+    unsafe {
+        pg_sys::heap_attisnull((*index).rd_indextuple, pg_sys::Anum_pg_index_indpred as i32, std::ptr::null_mut())
+    }
+}
+
+unsafe fn scan<T>(
+    relation: Relation,
+    index: Relation,
+    keys: &mut [pg_sys::ScanKeyData],
+    access: Access,
+    read: impl FnOnce(&Row) -> T,
+) -> Found<T> {
+    unsafe {
+        let slot = pg_sys::table_slot_create(relation, std::ptr::null_mut());
+        let (snapshot, nkeys) = (pg_sys::GetActiveSnapshot(), keys.len() as i32);
+        #[cfg(not(feature = "pg18"))]
+        let scan = pg_sys::index_beginscan(relation, index, snapshot, nkeys, 0);
+        #[cfg(feature = "pg18")]
+        let scan = pg_sys::index_beginscan(relation, index, snapshot, std::ptr::null_mut(), nkeys, 0);
+        pg_sys::index_rescan(scan, keys.as_mut_ptr(), nkeys, std::ptr::null_mut(), 0);
+        let found = if !pg_sys::index_getnext_slot(scan, pg_sys::ScanDirection::ForwardScanDirection, slot) {
+            Found::Nothing
+        } else if access == Access::Lock {
+            lock(relation, slot, read)
+        } else {
+            Found::Row(read(&Row::of_slot(slot)))
+        };
+        pg_sys::index_endscan(scan);
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        found
+    }
+}
+
+/// Locks the row that a slot holds.
+unsafe fn lock<T>(relation: Relation, seen: *mut TupleTableSlot, read: impl FnOnce(&Row) -> T) -> Found<T> {
+    unsafe {
+        let slot = pg_sys::table_slot_create(relation, std::ptr::null_mut());
+        let mut place = (*seen).tts_tid;
+        let mut failure = pg_sys::TM_FailureData::default();
+        let result = pg_sys::table_tuple_lock(
+            relation,
+            &mut place,
+            pg_sys::GetActiveSnapshot(),
+            slot,
+            pg_sys::GetCurrentCommandId(true),
+            pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+            pg_sys::LockWaitPolicy::LockWaitBlock,
+            (pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS | pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION) as u8,
+            &mut failure,
+        );
+        let found = match result {
+            // Another version than the one that was found: the statement asks whether it still has the key.
+            pg_sys::TM_Result::TM_Ok if failure.traversed => Found::ByStatement,
+            pg_sys::TM_Result::TM_Ok => Found::Row(read(&Row::of_slot(slot))),
+            pg_sys::TM_Result::TM_Deleted | pg_sys::TM_Result::TM_SelfModified => Found::Nothing,
+            other => panic!("a row that was just seen cannot be locked: {other}"),
+        };
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        found
+    }
+}

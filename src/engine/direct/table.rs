@@ -1,0 +1,165 @@
+//! A table as it is declared, and whether the one in the database is still that: only then rows go the direct way.
+
+use crate::engine::cache::{self, Kept};
+use crate::engine::server;
+use mps_domain::month::Month;
+use pgrx::PgTupleDesc;
+use pgrx::pg_sys::{self, Oid, Relation};
+use std::ffi::{CStr, CString};
+
+/// What names and statements of one partition have in place of the month's suffix.
+pub const PLACEHOLDER: &str = "{m}";
+
+/// A table, or all the monthly ones of a name.
+pub struct Table {
+    pub schema: &'static CStr,
+    /// With [`PLACEHOLDER`] in place of a month.
+    pub name: &'static str,
+    /// All columns, in the table's order. A user may have added others behind them.
+    pub columns: &'static [&'static str],
+    /// Conditions of CHECKs, as the server writes them, that whoever updates has asserted.
+    pub asserted: &'static [&'static str],
+}
+
+impl Table {
+    pub(super) fn qualified(&self) -> String {
+        format!("{}.{}", self.schema.to_str().expect("our names are ASCII"), self.name)
+    }
+
+    /// The statement that inserts one row of parameters.
+    pub fn insertion(&self) -> String {
+        let numbers: Vec<String> = (1..=self.columns.len()).map(|n| format!("${n}")).collect();
+        format!("INSERT INTO {} ({}) VALUES ({})", self.qualified(), self.columns.join(", "), numbers.join(", "))
+    }
+
+    /// Where a column stands, from 0.
+    pub fn position(&self, column: &str) -> usize {
+        self.columns.iter().position(|c| *c == column).expect("a column of the table")
+    }
+}
+
+pub(super) fn name_in(month: Option<Month>, name: &str) -> CString {
+    let name = match month {
+        Some(month) => name.replace(PLACEHOLDER, &month.suffix()),
+        None => name.to_owned(),
+    };
+    CString::new(name).expect("no NUL in our names")
+}
+
+/// Opens a table with the lock of a statement, which is kept until the transaction ends, as statements do. `None` where it is
+/// not what the direct path is for, or the rights that the statement needs (`ACL_*`) are missing.
+///
+/// # Safety
+/// The relation is closed by `table_close(_, NoLock)` unless an ERROR comes first, whose clean-up the server does.
+pub(super) unsafe fn open(table: &Table, month: Option<Month>, lock: u32, rights: u32) -> Option<Relation> {
+    let name = name_in(month, table.name);
+    let oid = server::relation(table.schema, &name)?;
+    unsafe {
+        let relation = pg_sys::try_table_open(oid, lock as i32);
+        if relation.is_null() {
+            return None;
+        }
+        if is_ours(relation, table, &name) && has_rights(oid, rights) {
+            return Some(relation);
+        }
+        close(relation);
+        None
+    }
+}
+
+/// Whether we have all these rights. An owner can be without some: somebody wants the table left alone.
+unsafe fn has_rights(oid: Oid, rights: u32) -> bool {
+    #[allow(clippy::useless_conversion)] // wider in some versions of the server
+    let rights = pg_sys::AclMode::from(rights);
+    unsafe { pg_sys::pg_class_aclmask(oid, pg_sys::GetUserId(), rights, pg_sys::AclMaskHow::ACLMASK_ALL) == rights }
+}
+
+pub(super) unsafe fn close(relation: Relation) {
+    unsafe { pg_sys::table_close(relation, pg_sys::NoLock as i32) };
+}
+
+/// As [`close`], giving the lock back.
+pub(super) unsafe fn close_released(relation: Relation, lock: u32) {
+    unsafe { pg_sys::table_close(relation, lock as i32) };
+}
+
+unsafe fn is_ours(relation: Relation, table: &Table, name: &CStr) -> bool {
+    unsafe {
+        let class = &*(*relation).rd_rel;
+        // It could have been renamed or moved between the look at its name and the lock.
+        CStr::from_ptr(class.relname.data.as_ptr()) == name
+            && class.relnamespace == pg_sys::get_namespace_oid(table.schema.as_ptr(), true)
+            && class.relkind as u8 == pg_sys::RELKIND_RELATION
+            // A statement would look into tables that inherit from it.
+            && !class.relhassubclass
+            && !class.relhasrules
+            && class.relowner == pg_sys::GetUserId()
+            && !class.relforcerowsecurity
+            && has_columns(relation, table)
+    }
+}
+
+unsafe fn has_columns(relation: Relation, table: &Table) -> bool {
+    let columns = unsafe { PgTupleDesc::from_pg_unchecked((*relation).rd_att) };
+    columns.len() >= table.columns.len()
+        && columns.iter().zip(table.columns).all(|(attribute, column)| {
+            // SAFETY: a name ends with a NUL.
+            let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
+            !attribute.attisdropped && name.to_bytes() == column.as_bytes()
+        })
+}
+
+/// Triggers of ours that hold calls of older releases to the rules of now (sql/33_attachments.sql). What this library writes
+/// gives them nothing to do: it claims by those rules, and says itself which recharges wait. Known by what they call: a name is
+/// anybody's to take. To be made before triggers are looked at: finding the functions can have the server read the table's
+/// description anew, and what was looked at is gone then.
+pub(super) struct ForOlderReleases([Option<Oid>; 2]);
+
+thread_local! {
+    static KEPT: Kept<[Option<Oid>; 2]> = const { Kept::new() };
+}
+
+impl ForOlderReleases {
+    pub(super) fn known() -> ForOlderReleases {
+        let kept = KEPT.with(|kept| kept.get(cache::functions()));
+        ForOlderReleases(kept.unwrap_or_else(|| {
+            let read_at = cache::functions();
+            let found = [c"refuse_old_claim", c"count_recharge"].map(server::marker);
+            KEPT.with(|kept| kept.keep(read_at, found));
+            found
+        }))
+    }
+
+    pub(super) fn has(&self, trigger: &pg_sys::Trigger) -> bool {
+        self.0.contains(&Some(trigger.tgfoid))
+    }
+}
+
+/// Whether rows are computed in part (generated columns).
+pub(super) unsafe fn computes_columns(relation: Relation) -> bool {
+    let Some(c) = (unsafe { (*(*relation).rd_att).constr.as_ref() }) else { return false };
+    #[cfg(not(feature = "pg18"))]
+    return c.has_generated_stored;
+    #[cfg(feature = "pg18")]
+    return c.has_generated_stored || c.has_generated_virtual;
+}
+
+pub(super) unsafe fn primary_key(relation: Relation) -> Oid {
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return pg_sys::RelationGetPrimaryKeyIndex(relation);
+        #[cfg(feature = "pg18")]
+        return pg_sys::RelationGetPrimaryKeyIndex(relation, false);
+    }
+}
+
+/// What the executor keeps of a table that it writes to, with its indexes open.
+pub(super) unsafe fn open_target(relation: Relation, or_nothing: bool) -> *mut pg_sys::ResultRelInfo {
+    unsafe {
+        let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+        (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+        pg_sys::InitResultRelInfo(target, relation, 0, std::ptr::null_mut(), 0);
+        pg_sys::ExecOpenIndices(target, or_nothing);
+        target
+    }
+}

@@ -1,0 +1,30 @@
+//! How rows are read and written, and what is asked of the server: the only `unsafe`. It knows tables by their declarations, and
+//! nothing of cards and money. What leaves it is plain Rust values.
+
+/// Columns, as an array of their names.
+macro_rules! array {
+    ($($column:literal),*) => { &[$($column),*] };
+}
+
+/// Columns, as a statement lists them.
+macro_rules! listed {
+    ($first:literal $(, $column:literal)*) => { concat!($first $(, ", ", $column)*) };
+}
+
+pub mod cache;
+#[allow(unsafe_code)]
+pub mod db;
+#[allow(unsafe_code)]
+pub mod ddl;
+#[allow(unsafe_code)]
+pub mod direct;
+pub mod labels;
+pub mod param;
+#[allow(unsafe_code)]
+pub mod row;
+pub mod sequences;
+pub mod server;
+#[allow(unsafe_code)]
+pub mod types;
+#[allow(unsafe_code)]
+pub mod withheld;

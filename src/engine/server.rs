@@ -1,0 +1,358 @@
+//! What MPS asks of the server itself, apart from statements: clock, randomness, roles, locks, errors.
+#![allow(unsafe_code)]
+
+use crate::engine::types::{Timestamp, Uuid};
+use mps_domain::bucket;
+use mps_domain::bucket::Bucket;
+use mps_domain::error::Error;
+use pgrx::IntoDatum;
+use pgrx::pg_sys::{self, Oid};
+use std::ffi::{CStr, CString, c_char, c_int};
+
+/// The server's clock, now (not the start of the transaction).
+pub fn now() -> Timestamp {
+    // SAFETY: reads the clock.
+    Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
+}
+
+/// When the statement of the client began that is running.
+pub fn statement_began() -> Timestamp {
+    // SAFETY: reads a backend-local variable.
+    Timestamp(unsafe { pg_sys::GetCurrentStatementStartTimestamp() })
+}
+
+/// The moment at which the clocks of a zone, by its name, show a time (in microseconds since 2000-01-01 00:00). A time that does
+/// not exist is read by the offset before the turn, one that exists twice by the one after it. An unknown zone is an error.
+pub fn moment_of(zone: &str, local: i64) -> Timestamp {
+    let arguments = [zone.into_datum(), Some(pg_sys::Datum::from(local))];
+    // SAFETY: the arguments are those of timezone(text, timestamp).
+    let moment = unsafe { pgrx::direct_function_call::<i64>(pg_sys::timestamp_zone, &arguments) };
+    Timestamp(moment.expect("of what is not NULL"))
+}
+
+/// Bytes from the server's strong source of randomness.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0u8; N];
+    // SAFETY: writes N bytes into an array of N bytes.
+    let filled = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) };
+    assert!(filled, "the server has no strong random numbers");
+    bytes
+}
+
+/// A new id whose beginning is the time (RFC 9562, version 7), so that neighbours in time are neighbours in the index.
+pub fn new_id(now: Timestamp) -> Uuid {
+    const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
+    let mut bytes: [u8; 16] = random();
+    let millis = ((now.0 + MICROS_1970_TO_2000) / 1000) as u64;
+    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    bytes[6] = (bytes[6] & 0x0F) | 0x70;
+    bytes[8] = (bytes[8] & 0x3F) | 0x80;
+    Uuid::from_bytes(bytes)
+}
+
+/// As [`new_id`], of a card, which carries its bucket.
+pub fn new_card_id(now: Timestamp, bucket: Bucket) -> Uuid {
+    Uuid::from_bytes(bucket::card_id(*new_id(now).as_bytes(), bucket))
+}
+
+/// The role that the server runs the session under, outside every SECURITY DEFINER function: what SET ROLE or the login
+/// chose. No setting that a client can write has a part in it.
+pub fn outer_role() -> Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetOuterUserId() }
+}
+
+/// The role whose rights are those of now: outside [`as_role`] that of the immediate caller, which can be the owner of a
+/// SECURITY DEFINER function, or of a table whose expressions maintenance evaluates.
+pub fn present_role() -> Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether the server runs somebody's code on another's behalf: ANALYZE, autovacuum, REINDEX, REFRESH MATERIALIZED VIEW and so on;
+/// and what a subscription applies, which PostgreSQL 15 does as its owner.
+pub fn in_restricted_operation() -> bool {
+    // SAFETY: reads backend-local variables.
+    unsafe { pg_sys::InSecurityRestrictedOperation() || pg_sys::IsLogicalWorker() }
+}
+
+/// Does something with the rights of a role and under the fixed search_path: what SECURITY DEFINER and SET do, but after the
+/// library has seen who calls. An ERROR leaves the putting back to the abort of the (sub)transaction, as theirs does.
+pub fn as_role<T>(role: Oid, work: impl FnOnce() -> T) -> T {
+    let mut before = (Oid::INVALID, 0);
+    // SAFETY: what is put back is what was there.
+    let nest = unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut before.0, &mut before.1);
+        let nest = pg_sys::NewGUCNestLevel();
+        pg_sys::SetUserIdAndSecContext(role, before.1 | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        nest
+    };
+    let done = work();
+    // SAFETY: as above, in the reverse order.
+    unsafe {
+        pg_sys::AtEOXact_GUC(true, nest);
+        pg_sys::SetUserIdAndSecContext(before.0, before.1);
+    }
+    done
+}
+
+pub fn role_name(role: Oid) -> String {
+    // SAFETY: noerr = true returns NULL for a role dropped meanwhile.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() { "?".into() } else { CStr::from_ptr(name).to_string_lossy().into_owned() }
+    }
+}
+
+pub fn is_superuser(role: Oid) -> bool {
+    // SAFETY: asks the catalog about a role.
+    unsafe { pg_sys::superuser_arg(role) }
+}
+
+/// Whether a role sees every row, whatever binds others (BYPASSRLS).
+pub fn bypasses_row_security(role: Oid) -> bool {
+    // SAFETY: asks the catalog about a role.
+    unsafe { pg_sys::has_bypassrls_privilege(role) }
+}
+
+/// A function of ours without arguments, in the schema `sec`, whether or not the present role may look into that.
+pub fn marker(name: &CStr) -> Option<Oid> {
+    // SAFETY: both lookups return InvalidOid for what does not exist; the key lives as long as the lookup.
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(c"sec".as_ptr(), true);
+        if namespace == Oid::INVALID {
+            return None;
+        }
+        let no_arguments = pg_sys::buildoidvector(std::ptr::null(), 0);
+        let function = pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
+            pg_sys::Anum_pg_proc_oid as i16,
+            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(no_arguments),
+            pg_sys::Datum::from(namespace),
+            pg_sys::Datum::from(0usize),
+        );
+        (function != Oid::INVALID).then_some(function)
+    }
+}
+
+/// Who owns a function.
+pub fn function_owner(function: Oid) -> Option<Oid> {
+    // SAFETY: the tuple is read before it is released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
+        if tuple.is_null() {
+            return None;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>()).proowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}
+
+/// `ACL_EXECUTE` in the width that this version of the server takes.
+fn acl_execute() -> pg_sys::AclMode {
+    #[allow(clippy::useless_conversion)]
+    pg_sys::ACL_EXECUTE.into()
+}
+
+#[cfg(feature = "pg15")]
+pub fn may_execute(function: Oid, role: Oid) -> bool {
+    // SAFETY: asks the catalog about a function and a role.
+    unsafe { pg_sys::pg_proc_aclcheck(function, role, acl_execute()) == pg_sys::AclResult::ACLCHECK_OK }
+}
+
+#[cfg(not(feature = "pg15"))]
+pub fn may_execute(function: Oid, role: Oid) -> bool {
+    // SAFETY: asks the catalog about a function and a role.
+    unsafe {
+        pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, role, acl_execute())
+            == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// `request.jwt.claims`, if it is set and not empty.
+pub fn jwt_claims() -> Option<String> {
+    // SAFETY: missing_ok returns NULL for a setting that does not exist; the text is copied at once.
+    unsafe {
+        let value = pg_sys::GetConfigOption(c"request.jwt.claims".as_ptr(), true, false);
+        if value.is_null() || *value == 0 { None } else { CStr::from_ptr(value).to_str().ok().map(String::from) }
+    }
+}
+
+/// Takes notice of what other backends announced since this one last looked.
+pub fn accept_invalidations() {
+    // SAFETY: may call the callbacks registered below, which only set thread-locals.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}
+
+/// Keeps stack traces out of errors, whatever the server's environment says: they are nobody's business but the log's.
+pub fn no_backtraces() {
+    // SAFETY: called from _PG_init, before any thread but the backend's own could read the environment.
+    unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
+}
+
+/// The next value of a sequence.
+pub fn next_value(sequence: Oid) -> i64 {
+    // SAFETY: raises for anything that is not a sequence.
+    unsafe { pg_sys::nextval_internal(sequence, false) }
+}
+
+/// Whether a backend takes more than one value of a sequence at once (CACHE).
+pub fn takes_in_store(sequence: Oid) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::SEQRELID as i32;
+    // SAFETY: the tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(sequence));
+        if tuple.is_null() {
+            return false;
+        }
+        let takes = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_sequence>()).seqcache > 1;
+        pg_sys::ReleaseSysCache(tuple);
+        takes
+    }
+}
+
+/// Gives up what this backend has taken from sequences and not used: as DISCARD SEQUENCES.
+pub fn forget_store() {
+    // SAFETY: frees what belongs to the backend.
+    unsafe { pg_sys::ResetSequenceCaches() };
+}
+
+/// The oid of a relation by schema and name.
+pub fn relation(schema: &CStr, name: &CStr) -> Option<Oid> {
+    // SAFETY: both lookups return InvalidOid for what does not exist.
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        if namespace == Oid::INVALID {
+            return None;
+        }
+        let oid = pg_sys::get_relname_relid(name.as_ptr(), namespace);
+        (oid != Oid::INVALID).then_some(oid)
+    }
+}
+
+/// Whether every statement of this transaction sees what was committed before it (READ COMMITTED).
+pub fn statements_see_commits() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// Whether a plan is running whose parts are done by parallel workers, here or in one of them: the server takes no new snapshot then.
+pub fn shares_its_snapshot() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::IsInParallelMode() }
+}
+
+/// Tells every backend, once this transaction commits, that what it remembers of a table is old.
+pub fn announce_change(relation: Oid) {
+    // SAFETY: queues an invalidation message for an existing relation.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
+}
+
+/// Has `forget` called whenever anything about any relation changes.
+pub fn on_relation_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, Oid)) {
+    // SAFETY: called once, from _PG_init; the callback only sets thread-locals.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(forget), pg_sys::Datum::from(0usize)) };
+}
+
+/// Has `forget` called whenever anything about any function or schema changes.
+pub fn on_function_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, c_int, u32)) {
+    // SAFETY: called once, from _PG_init; the callback only sets thread-locals.
+    unsafe {
+        for cache in [pg_sys::SysCacheIdentifier::PROCOID, pg_sys::SysCacheIdentifier::NAMESPACEOID] {
+            pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(forget), pg_sys::Datum::from(0usize));
+        }
+    }
+}
+
+/// Whether this session has ever made a temporary object.
+pub fn has_temporary_schema() -> bool {
+    let (mut schema, mut toast) = (Oid::INVALID, Oid::INVALID);
+    // SAFETY: reads two backend-local variables.
+    unsafe { pg_sys::GetTempNamespaceState(&mut schema, &mut toast) };
+    schema != Oid::INVALID
+}
+
+// pgrx keeps these to itself because its own macros know no SQLSTATE outside Postgres's list; PTnnn is PostgREST's.
+unsafe extern "C-unwind" {
+    fn errstart_cold(elevel: c_int, domain: *const c_char) -> bool;
+    fn errcode(sqlerrcode: c_int) -> c_int;
+    fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    fn errdetail_internal(format: *const c_char, ...) -> c_int;
+    fn errhint(format: *const c_char, ...) -> c_int;
+    fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+}
+
+/// What errors of ours say in place of a source file.
+pub const SOURCE: &CStr = c"mps";
+
+/// Up to five characters as the server packs them into a number, six bits each.
+pub fn packed(sqlstate: &str) -> c_int {
+    sqlstate
+        .bytes()
+        .enumerate()
+        .fold(0, |code, (i, byte)| code | (((c_int::from(byte)) - c_int::from(b'0')) & 0x3F) << (6 * i))
+}
+
+/// Raises an error as the server's. Never returns to the caller.
+pub trait Raise {
+    fn raise(self) -> !;
+}
+
+impl Raise for Error {
+    fn raise(self) -> ! {
+        let level = pgrx::PgLogLevel::ERROR as c_int;
+        report(level, &self.token.sqlstate(), self.token.name(), &self.detail, self.hint());
+        unreachable!("an ERROR does not return")
+    }
+}
+
+/// Writes a line to the server's log, and nothing to the client.
+pub fn log(message: &str, detail: &str) {
+    report(pgrx::PgLogLevel::LOG_SERVER_ONLY as c_int, "00000", message, detail, "");
+}
+
+fn report(level: c_int, sqlstate: &str, message: &str, detail: &str, hint: &str) {
+    let text = |s: &str| CString::new(s.replace('\0', "")).expect("NULs were removed");
+    let (message, detail, hint) = (text(message), text(detail), text(hint));
+    let code = packed(sqlstate);
+    let (message, detail, hint) = (Pstr::new(&message), Pstr::new(&detail), Pstr::new(&hint));
+    // SAFETY: nothing with a destructor is inside; the texts were copied into server memory, which an ERROR leaves alone
+    // until the transaction ends.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            if errstart_cold(level, std::ptr::null()) {
+                errcode(code);
+                errmsg_internal(c"%s".as_ptr(), message.0);
+                errdetail_internal(c"%s".as_ptr(), detail.0);
+                if *hint.0 != 0 {
+                    errhint(c"%s".as_ptr(), hint.0);
+                }
+                errfinish(SOURCE.as_ptr(), 0, std::ptr::null());
+            }
+        });
+    }
+}
+
+/// A text in server memory: plain data, so that it may be on the stack when an ERROR jumps.
+#[derive(Clone, Copy)]
+struct Pstr(*const c_char);
+
+impl Pstr {
+    fn new(text: &CStr) -> Pstr {
+        // SAFETY: copies a NUL-terminated string.
+        Pstr(unsafe { pg_sys::pstrdup(text.as_ptr()) })
+    }
+}

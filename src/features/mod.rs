@@ -1,0 +1,12 @@
+//! What members, shops and database administrators ask for: a folder for each family, a file for each RPC, which reads from top
+//! to bottom as its sentence in the contract: authorise, lock, decide, write, answer. Locks are taken in one order everywhere:
+//! key, order, month, original payment, cards by id.
+
+mod cards;
+mod members;
+mod merchants;
+mod operation;
+mod payments;
+mod recharges;
+mod settings;
+mod statements;

@@ -1,0 +1,29 @@
+//! `app.expire_keys`.
+
+use crate::kernel::batch::{batch, place};
+use crate::kernel::keys;
+use mps_domain::month::{DAY_MICROS, Month};
+use mps_domain::tx_no::TxId;
+use pgrx::prelude::*;
+
+/// Pages of the tables read in one batch.
+const BATCH_PAGES: i64 = 256;
+
+#[pg_extern(sql = false)]
+fn expire_keys_batch(p_after: Option<&str>) -> Option<String> {
+    batch("expire_keys", p_after, |call, after| {
+        let from = i64::from(after.map_or(Ok(0), place::<u32>)?);
+        // A key's age is that of its transaction's month, which its id names: it goes when the whole month is old enough.
+        let oldest_kept = call.at.0 - i64::from(call.config().key_retention_days) * DAY_MICROS;
+        let Some(month) = Month::of(oldest_kept) else {
+            return Ok((None, 0));
+        };
+        let pages = keys::key_pages(call.db);
+        if from >= pages {
+            return Ok((None, 0));
+        }
+        let forgotten = keys::forget_keys(call.db, TxId::floor(month), from, from + BATCH_PAGES);
+        let more = from + BATCH_PAGES < pages;
+        Ok((more.then(|| (from + BATCH_PAGES).to_string()), forgotten))
+    })
+}

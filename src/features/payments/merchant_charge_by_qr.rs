@@ -1,0 +1,230 @@
+//! `app.merchant_charge_by_qr`: takes a payment from the card that a pay code names.
+
+use crate::engine::server;
+use crate::engine::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Timestamp, Uuid};
+use crate::kernel::access::{operated_merchant, still_operated};
+use crate::kernel::call::{Call, write};
+use crate::kernel::keys::{OrderScope, Scope};
+use crate::kernel::members::{self, Binding, CodeState};
+use crate::kernel::{args, merchants};
+use crate::ledger::cards::{self, Card};
+use crate::ledger::posting::{self, Outcome};
+use crate::ledger::replay::{Dedupe, First, same_card_and_amount};
+use crate::ledger::tx::Tx;
+use mps_domain::card::CardType;
+use mps_domain::error::{Error, Result, Token, ensure};
+use mps_domain::member::MemberStatus;
+use mps_domain::money::{Money, points_for, price};
+use mps_domain::pay_code::Place;
+use mps_domain::tx_no::{TxId, TxType};
+use mps_domain::{limits, pay_code};
+use pgrx::prelude::*;
+
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+fn merchant_charge_by_qr(
+    p_merchant_code: Option<Text>,
+    p_qr_plain: Option<Text>,
+    p_amount: Option<NumericArg>,
+    p_reason: Option<Text>,
+    p_tag: Option<JsonbArg>,
+    p_idempotency_key: Option<Text>,
+    p_external_order_id: Option<Text>,
+) -> TableIterator<
+    'static,
+    (
+        name!(tx_id, i64),
+        name!(tx_no, String),
+        name!(card_type, &'static str),
+        name!(card_id, Uuid),
+        name!(raw_amount, NumericOut),
+        name!(discount, NumericOut),
+        name!(final_amount, NumericOut),
+        name!(points_earned, i64),
+        name!(status, &'static str),
+        name!(created_at, Timestamp),
+        name!(replayed, bool),
+    ),
+> {
+    let (tx, replayed) = write(|call| {
+        let merchant = operated_merchant(call, p_merchant_code)?;
+        let amount = args::amount(p_amount, "p_amount")?;
+        let reason = args::optional_reason(p_reason)?;
+        let tag = args::object(p_tag, "p_tag")?;
+        let dedupe = Dedupe {
+            key: args::optional_key(p_idempotency_key, "p_idempotency_key")?.map(|k| (Scope::charge(merchant.id), k)),
+            order: args::optional_key(p_external_order_id, "p_external_order_id")?
+                .map(|o| (OrderScope::payment(merchant.id), o)),
+        };
+        let shown = pay_code::read(args::typed(p_qr_plain, "p_qr_plain")?);
+
+        let first = dedupe.claim(call, |tx| {
+            shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
+        })?;
+        let merchant = still_operated(call, merchant, p_merchant_code)?;
+        let id = match first {
+            First::Answer(tx) => return Ok((*tx, true)),
+            First::Time(id) => id,
+        };
+        args::within_limit(amount, "p_amount", &call.config())?;
+        ensure(merchant.active, Token::MerchantInactive)?;
+        call.open_month()?;
+        merchants::pin(call.db, merchant.id);
+
+        let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
+        let request = Request { id, merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };
+        // A personal card is seldom wanted twice at once: it is read without a lock and written only if nothing about it
+        // changed. Where something did, and for company cards, it is locked first.
+        let payer = look_at_payer(call, &place, &hash)?;
+        let (tx, valid_until) = match pay(call, payer, &request)? {
+            Some(done) => done,
+            None => pay(call, lock_payer(call, &place, &hash)?, &request)?.expect("a locked card does not change"),
+        };
+        // The last that could be waited for is behind it, in whatever step.
+        if call.has_waited() {
+            call.after_waiting()?;
+            ensure(operated_merchant(call, p_merchant_code)?.active, Token::MerchantInactive)?;
+            ensure(valid_until.is_none_or(|end| server::now() < end), Token::QrExpiredOrInvalid)?;
+        }
+        Ok((tx, false))
+    });
+    TableIterator::once((
+        tx.id.raw(),
+        tx.tx_no(),
+        tx.card_type.label(),
+        tx.card_id,
+        tx.raw_amount.into(),
+        tx.discount.into(),
+        tx.final_amount.into(),
+        tx.points_earned,
+        tx.status.label(),
+        tx.created_at,
+        replayed,
+    ))
+}
+
+/// Whether a transaction was paid from where a code points: which code it was does not matter.
+fn paid_from(tx: &Tx, place: &Place, amount: Money) -> bool {
+    match place {
+        Place::Personal { card } => {
+            tx.card_type == CardType::Personal
+                && same_card_and_amount(tx, Uuid::from_bytes(*card), tx.member_id, amount)
+        }
+        Place::Enterprise { card, member } => {
+            tx.card_type == CardType::Enterprise
+                && same_card_and_amount(tx, Uuid::from_bytes(*card), Some(Uuid::from_bytes(*member)), amount)
+        }
+    }
+}
+
+/// Who pays: a card, and the member whose code was shown.
+struct Payer {
+    card: Card,
+    member: Uuid,
+    member_status: Option<MemberStatus>,
+    code_ends_at: Option<Timestamp>,
+    /// To a company card, locked.
+    binding: Option<Binding>,
+}
+
+/// What is to be paid.
+struct Request<'a> {
+    id: TxId,
+    merchant: i32,
+    amount: Money,
+    reason: Option<&'a str>,
+    tag: RawJsonb,
+    dedupe: &'a Dedupe<'a>,
+}
+
+/// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
+/// was read without a lock.
+fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Option<Timestamp>)>> {
+    let Payer { mut card, member, member_status, code_ends_at, mut binding } = payer;
+    args::within_limit(request.amount, "p_amount", &call.config())?;
+    posting::ensure_usable(&card)?;
+    ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
+
+    let discount = posting::current_discount(call, &card);
+    let paid = price(request.amount, discount);
+    if paid.is_zero() {
+        return Err(Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"));
+    }
+    ensure(card.balance >= paid, Token::InsufficientBalance)?;
+
+    let mut tx = posting::new_tx(call, request.id, TxType::Payment, &card, request.amount, paid);
+    tx.member_id = Some(member);
+    tx.merchant_id = Some(request.merchant);
+    tx.discount = discount;
+    tx.refunded_amount = Some(Money::ZERO);
+    tx.reason = request.reason.map(String::from);
+    tx.tag = request.tag.clone();
+    tx.idempotency_key = request.dedupe.key.map(|(_, k)| k.into());
+    tx.external_order_id = request.dedupe.order.map(|(_, o)| o.into());
+    if card.card_type == CardType::Personal {
+        tx.points_earned = points_for(paid, call.config().points_per_unit)
+            .ok_or_else(|| Error::new(Token::InvalidAmount, "the points for it are out of range"))?;
+    }
+    let spend_code = call.config().qr_single_use;
+    // Before the money moves: a trigger on that may make the member's next code.
+    if spend_code && let Some(binding) = &mut binding {
+        members::set_code(call.db, binding, None)?;
+    }
+    if posting::try_post(call, &mut card, &mut tx, spend_code)? == Outcome::CardChanged {
+        return Ok(None);
+    }
+    Ok(Some((tx, code_ends_at.into_iter().chain(card.expires_at).min())))
+}
+
+/// The payer that a code names: a personal card as it is now, not locked; a company card locked. A code is compared before
+/// anything is locked, so that a forged one cannot hold up a card. Everything that is wrong with a code has the one answer
+/// that does not say whether the card exists.
+fn look_at_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
+    match *place {
+        Place::Personal { card } => {
+            let seen = cards::peek_payer(call.db, Uuid::from_bytes(card));
+            ensure(is_live(seen.as_ref().map(|(card, _)| &card.code), hash), Token::QrExpiredOrInvalid)?;
+            let (card, status) = seen.expect("a live code has a card");
+            let member = card.member_id.expect("personal cards have a member");
+            let code_ends_at = card.code.expires_at;
+            Ok(Payer { card, member, member_status: status, code_ends_at, binding: None })
+        }
+        Place::Enterprise { card, member } => {
+            let seen = members::binding(call.db, Uuid::from_bytes(card), Uuid::from_bytes(member));
+            ensure(is_live(seen.as_ref().map(|b| &b.code), hash), Token::QrExpiredOrInvalid)?;
+            lock_payer(call, place, hash)
+        }
+    }
+}
+
+/// The payer that a code names, locked; code, settings and levels are looked at once more under the lock.
+fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
+    let refused = Token::QrExpiredOrInvalid;
+    let (card, member, code_ends_at, binding) = match *place {
+        Place::Personal { card } => {
+            let card = cards::lock(call.db, CardType::Personal, Uuid::from_bytes(card)).ok_or(refused)?;
+            ensure(is_live(Some(&card.code), hash), refused)?;
+            let (member, end) = (card.member_id.expect("personal cards have a member"), card.code.expires_at);
+            (card, member, end, None)
+        }
+        Place::Enterprise { card, member } => {
+            let (id, member) = (Uuid::from_bytes(card), Uuid::from_bytes(member));
+            let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(refused)?;
+            let binding = members::lock_binding(call.db, id, member);
+            let code = binding.as_ref().map(|b| &b.code);
+            ensure(is_live(code, hash), refused)?;
+            (card, member, code.and_then(|c| c.expires_at), binding)
+        }
+    };
+    call.after_waiting()?;
+    Ok(Payer { card, member, member_status: members::status(call.db, member), code_ends_at, binding })
+}
+
+fn is_live(code: Option<&CodeState>, shown: &pay_code::Hash) -> bool {
+    // Compared in any case, so that a card without a code answers no faster.
+    let matches = pay_code::matches(code.and_then(|c| c.hash.as_deref()), shown);
+    matches && code.and_then(|c| c.expires_at).is_some_and(|end| server::now() < end)
+}
+
+/// The length beyond which a shown code is not even parsed (see `pay_code::read`) is far below what a key may have.
+const _: () = assert!(pay_code::MAX_CHARS < limits::KEY_CHARS);

@@ -1,0 +1,210 @@
+//! `app.resolve_suspense`: what becomes of gateway money that could not be credited.
+
+use crate::engine::types::{NumericOut, Text, Uuid};
+use crate::features::recharges::suspense::{self, Status, Suspense, Word};
+use crate::kernel::call::{Call, write};
+use crate::kernel::keys::{self, OrderScope, TradeOwner};
+use crate::kernel::{args, months};
+use crate::ledger::{cards, posting, transactions};
+use mps_domain::card::{CardStatus, CardType};
+use mps_domain::error::{Error, Result, Token, ensure};
+use mps_domain::tx_no::TxType;
+use pgrx::prelude::*;
+use serde_json::json;
+
+/// What a backend may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resolution {
+    Credited,
+    Refunded,
+    RefundCompleted,
+    RefundFailed,
+    WrittenOff,
+}
+
+impl Resolution {
+    const ALL: [Resolution; 5] = [
+        Resolution::Credited,
+        Resolution::Refunded,
+        Resolution::RefundCompleted,
+        Resolution::RefundFailed,
+        Resolution::WrittenOff,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Resolution::Credited => "credited",
+            Resolution::Refunded => "refunded",
+            Resolution::RefundCompleted => "refund_completed",
+            Resolution::RefundFailed => "refund_failed",
+            Resolution::WrittenOff => "written_off",
+        }
+    }
+
+    /// From which state it leads to which.
+    const fn step(self) -> (Status, Status) {
+        match self {
+            Resolution::Credited => (Status::Open, Status::Credited),
+            Resolution::Refunded => (Status::Open, Status::Refunding),
+            Resolution::RefundCompleted => (Status::Refunding, Status::Refunded),
+            Resolution::RefundFailed => (Status::Refunding, Status::Open),
+            Resolution::WrittenOff => (Status::Open, Status::WrittenOff),
+        }
+    }
+}
+
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn resolve_suspense(
+    p_suspense_id: Option<i64>,
+    p_resolution: Option<Text>,
+    p_note: Option<Text>,
+    p_card_id: Option<Uuid>,
+    p_idempotency_key: Option<Text>,
+) -> TableIterator<
+    'static,
+    (
+        name!(suspense_id, i64),
+        name!(status, &'static str),
+        name!(gateway_trade_no, String),
+        name!(amount, NumericOut),
+        name!(tx_no, Option<String>),
+        name!(out_refund_no, Option<String>),
+        name!(replayed, bool),
+    ),
+> {
+    let (kept, replayed) = write(|call| {
+        call.caller.require_backend()?;
+        let id = args::required(p_suspense_id, "p_suspense_id")?;
+        let given = args::label(p_resolution, "p_resolution")?;
+        let request = Request {
+            resolution: Resolution::ALL.into_iter().find(|r| r.label() == given).ok_or_else(|| {
+                Error::new(
+                    Token::InvalidArgument,
+                    "p_resolution is credited, refunded, refund_completed, refund_failed or written_off",
+                )
+            })?,
+            note: args::text(p_note, "p_note", mps_domain::limits::TEXT_CHARS)?,
+            card: p_card_id,
+            key: args::optional_key(p_idempotency_key, "p_idempotency_key")?,
+        };
+        if (request.resolution == Resolution::Credited) != request.card.is_some() {
+            return Err(Error::new(Token::InvalidArgument, "p_card_id is given with credited, and only with that"));
+        }
+        resolve(call, id, &request)
+    });
+    TableIterator::once((
+        kept.id,
+        kept.status.label(),
+        kept.gateway_trade_no,
+        kept.amount.into(),
+        kept.credited_tx_no,
+        kept.out_refund_no,
+        replayed,
+    ))
+}
+
+struct Request<'a> {
+    resolution: Resolution,
+    note: &'a str,
+    card: Option<Uuid>,
+    key: Option<&'a str>,
+}
+
+fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> {
+    call.open_month()?;
+    let not_there = || Error::new(Token::TxNotFound, "there is no such row in suspense");
+    let mut kept = suspense::lock(call.db, id).ok_or_else(not_there)?;
+    call.after_waiting()?;
+    if let Some(answered) = repetition(call, &kept, request)? {
+        kept.out_refund_no = answered;
+        return Ok((kept, true));
+    }
+    let (from, to) = request.resolution.step();
+    if kept.status != from {
+        return Err(Error::new(
+            Token::StatusConflict,
+            format!("what is {} does not become {}", kept.status.label(), request.resolution.label()),
+        ));
+    }
+    kept.status = to;
+    match request.resolution {
+        Resolution::Credited => credit(call, &mut kept, request)?,
+        Resolution::Refunded => kept.out_refund_no = Some(format!("SR{id}-{}", call.at.0)),
+        Resolution::RefundCompleted | Resolution::RefundFailed | Resolution::WrittenOff => {}
+    }
+    suspense::resolve(
+        call.db,
+        &mut kept,
+        &Word {
+            resolution: request.resolution.label(),
+            at: call.at,
+            actor: call.caller.uid,
+            role: &call.caller.role,
+            note: request.note,
+            key: request.key,
+        },
+    )?;
+    call.audit(
+        "suspense.resolved",
+        "suspense",
+        &id.to_string(),
+        json!({
+            "status": to.label(),
+            "resolution": request.resolution.label(),
+            "gateway_trade_no": kept.gateway_trade_no,
+            "amount": kept.amount.to_string(),
+            "tx_no": kept.credited_tx_no,
+            "out_refund_no": kept.out_refund_no,
+            "note": request.note,
+        }),
+    );
+    Ok((kept, false))
+}
+
+/// Where this was said before, the refund number that it was answered; the status is that of now. The row is the scope of its
+/// keys, and remembers each: a late repetition must not send money back a second time.
+fn repetition(call: &Call, kept: &Suspense, request: &Request) -> Result<Option<Option<String>>> {
+    let word = request.resolution.label();
+    let same_card = match request.card {
+        Some(card) => credited_card(call, kept)?
+            .is_some_and(|(card_type, credited)| posting::succeeds(call, card_type, card, credited)),
+        None => true,
+    };
+    if let Some(key) = request.key {
+        let Some(said) = kept.keys.get(key) else { return Ok(None) };
+        ensure(said["resolution"] == word && same_card, Token::IdempotencyKeyReused)?;
+        return Ok(Some(said["out_refund_no"].as_str().map(String::from)));
+    }
+    let is_last = kept.resolution.as_deref() == Some(word) && kept.status == request.resolution.step().1 && same_card;
+    Ok(is_last.then(|| kept.out_refund_no.clone()))
+}
+
+fn credited_card(call: &Call, kept: &Suspense) -> Result<Option<(CardType, Uuid)>> {
+    let Some((_, id)) = kept.credited_tx_no.as_deref().and_then(mps_domain::tx_no::parse) else { return Ok(None) };
+    months::readable(call.db, id.month())?;
+    Ok(transactions::find(call.db, id).map(|tx| (tx.card_type, tx.card_id)))
+}
+
+/// Credits the card that the backend names (or what has taken over from it). As with a confirmation, no limit stops it, because
+/// the gateway has the money.
+fn credit(call: &Call, kept: &mut Suspense, request: &Request) -> Result<()> {
+    let named = request.card.expect("given with credited");
+    let card_type = [CardType::Personal, CardType::Enterprise]
+        .into_iter()
+        .find(|card_type| cards::find(call.db, *card_type, named).is_some())
+        .ok_or(Token::CardNotFound)?;
+    let mut card = posting::lock_successor(call, card_type, named)?;
+    ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
+    let id = transactions::new_id(call.month)?;
+    let mut tx = posting::new_tx(call, id, TxType::Recharge, &card, kept.amount, kept.amount);
+    tx.payment_method = kept.payment_method;
+    tx.gateway_trade_no = Some(kept.gateway_trade_no.clone());
+    tx.reason = Some(request.note.into());
+    posting::post(call, &mut card, &mut tx)?;
+    let (from, to) = (TradeOwner::Suspense(kept.id).raw(), tx.id.raw());
+    let moved = keys::repoint_order(call.db, OrderScope::gateway_trade(), &kept.gateway_trade_no, from, to);
+    suspense::moved_once(moved)?;
+    kept.credited_tx_no = Some(tx.tx_no());
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! One call of an RPC: who calls, when, under which settings; what it asks again after it has waited.
+
+use crate::engine::db::Db;
+use crate::engine::server::{self, Raise};
+use crate::engine::types::{RawJsonb, Timestamp};
+use crate::engine::withheld;
+use crate::kernel::audit::{self, Event};
+use crate::kernel::caller::{self, Caller};
+use crate::kernel::settings::{self, Config};
+use crate::kernel::{months, shadows, soundness};
+use mps_domain::error::{Error, Result, Token};
+use mps_domain::month::Month;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Longer than a call takes that finds its locks free (where it is not, asking once more costs a few microseconds), and too
+/// short for anybody to have learnt meanwhile that a merchant was deactivated and count on it.
+const WAITED: Duration = Duration::from_millis(1);
+
+/// One call of an RPC: the connection, who calls, when, and under which settings.
+pub struct Call<'a> {
+    pub db: &'a Db,
+    pub caller: Caller,
+    /// The clock when the call began; `created_at` of whatever it makes.
+    pub at: Timestamp,
+    /// The month of `at`.
+    pub month: Month,
+    /// When the call began, by a clock that nobody sets.
+    began: Instant,
+    config: RefCell<Rc<Config>>,
+}
+
+impl Call<'_> {
+    /// Settings and levels, as they were when the call began or was last told to look again.
+    pub fn config(&self) -> Rc<Config> {
+        self.config.borrow().clone()
+    }
+
+    /// Whether the call has been waiting for somebody: then what it read before its locks is asked once more under them.
+    pub fn has_waited(&self) -> bool {
+        self.began.elapsed() > WAITED
+    }
+
+    /// What may have changed while the call waited for somebody: settings and membership levels are those of now from here on,
+    /// and who has lost a level meanwhile is refused. After the last lock, before anything is decided; what else an RPC asked
+    /// before its locks it asks again itself, where it [has waited](Call::has_waited).
+    pub fn after_waiting(&self) -> Result<()> {
+        server::accept_invalidations();
+        self.config.replace(settings::config(self.db)?);
+        if self.has_waited() { self.caller.ensure_keeps_level() } else { Ok(()) }
+    }
+
+    /// Makes sure that the month can be written to. After the locks on keys and orders, before every row lock.
+    pub fn open_month(&self) -> Result<()> {
+        self.open_month_for_settings()?;
+        settings::pin(self.db);
+        Ok(())
+    }
+
+    /// As [`Call::open_month`], for who changes the settings: it locks them itself.
+    pub fn open_month_for_settings(&self) -> Result<()> {
+        months::ensure(self.db, self.month)?;
+        self.after_waiting()
+    }
+
+    /// Writes an audit event.
+    pub fn audit(&self, action: &str, object_type: &str, object_id: &str, context: Value) {
+        self.record(action, object_type, object_id, context, None);
+    }
+
+    /// As [`Call::audit`], with what a gateway sent.
+    pub fn audit_with_payload(
+        &self,
+        action: &str,
+        object_type: &str,
+        object_id: &str,
+        context: Value,
+        payload: RawJsonb,
+    ) {
+        self.record(action, object_type, object_id, context, Some(payload));
+    }
+
+    fn record(&self, action: &str, object_type: &str, object_id: &str, mut context: Value, payload: Option<RawJsonb>) {
+        if let (Some(other), Some(context)) = (&self.caller.other_role, context.as_object_mut()) {
+            context.insert("other_role".into(), other.as_str().into());
+        }
+        audit::record(
+            self.db,
+            self.month,
+            Event {
+                at: self.at,
+                actor_user_id: self.caller.uid,
+                actor_role: &self.caller.role,
+                action,
+                object_type,
+                object_id,
+                context: context.to_string(),
+                payload,
+            },
+        );
+    }
+}
+
+/// Runs an RPC that writes.
+pub fn write<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
+    enter(
+        |caller| {
+            caller.refuse_in_maintenance()?;
+            Ok(caller)
+        },
+        |caller| shadows::write(|db| work(&call(db, caller)?)),
+    )
+}
+
+/// Runs an RPC that only reads.
+pub fn read<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
+    enter(Ok, |caller| Db::read(|db| work(&call(db, caller)?)))
+}
+
+/// Runs maintenance: as an RPC that writes, for operators.
+pub fn maintain<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
+    enter(
+        |caller| {
+            caller::require_operator(&caller::whole_extension()?)?;
+            Ok(caller)
+        },
+        |caller| shadows::write(|db| work(&call(db, caller)?)),
+    )
+}
+
+/// Sees who calls, and only then becomes the owner of the tables. What errors say about rows goes to the log.
+fn enter<T>(admit: impl FnOnce(Caller) -> Result<Caller>, work: impl FnOnce(Caller) -> Result<T>) -> T {
+    let levels = caller::whole_extension().unwrap_or_else(|error| error.raise());
+    let caller = finish(admit(Caller::identify(&levels)));
+    let may_see_rows = caller.is_superuser();
+    server::as_role(levels.owner, || withheld::from(may_see_rows, || finish(work(caller))))
+}
+
+fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
+    soundness::ensure(db)?;
+    let config = settings::config(db)?;
+    let at = server::now();
+    let month =
+        Month::of(at.0).ok_or_else(|| Error::new(Token::InvalidArgument, "the clock is outside 2000 to 2099"))?;
+    Ok(Call { db, caller, at, month, began: Instant::now(), config: RefCell::new(config) })
+}
+
+fn finish<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| error.raise())
+}

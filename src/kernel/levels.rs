@@ -1,0 +1,42 @@
+//! The levels: what roles may do is what they may execute, of functions that do nothing else than mark a level.
+
+use crate::engine::cache::{self, Kept};
+use crate::engine::{db, server};
+use pgrx::pg_sys::Oid;
+use std::cell::Cell;
+
+thread_local! {
+    static LEVELS: Kept<Levels> = const { Kept::new() };
+    /// The marker of backends when it was last looked up: another one belongs to an extension that was created anew.
+    static MARKER: Cell<Option<Oid>> = const { Cell::new(None) };
+}
+
+/// The marker functions of the levels, and who owns them: the role that everything of ours belongs to.
+#[derive(Clone, Copy)]
+pub struct Levels {
+    pub client: Oid,
+    pub backend: Oid,
+    pub operator: Oid,
+    pub owner: Oid,
+}
+
+/// `None` where the extension is not there, or not whole.
+pub fn levels() -> Option<Levels> {
+    if let Some(known) = LEVELS.with(|kept| kept.get(cache::functions())) {
+        return Some(known);
+    }
+    let backend = server::marker(c"level_backend")?;
+    let found = Levels {
+        client: server::marker(c"level_client")?,
+        backend,
+        operator: server::marker(c"level_operator")?,
+        owner: server::function_owner(backend)?,
+    };
+    if MARKER.replace(Some(backend)).is_some_and(|before| before != backend) {
+        // Tables and types may be others by now; kept plans know them by their oids.
+        db::forget_plans();
+    }
+    // After the look, which may have been told of changes: what it found is of now.
+    LEVELS.with(|kept| kept.keep(cache::functions(), found));
+    Some(found)
+}

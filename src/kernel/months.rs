@@ -1,0 +1,105 @@
+//! The months of the big tables: which exist, which are archived, and making the one that is missing.
+
+use crate::engine::cache;
+use crate::engine::db::Db;
+use crate::engine::param::p;
+use mps_domain::error::{Error, Result, Token};
+use mps_domain::month::Month;
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+thread_local! {
+    /// After how many changes of relations which months were here.
+    static KNOWN: RefCell<(u64, HashSet<Month>)> = RefCell::default();
+}
+
+fn remember(month: Month, read_at: u64) {
+    KNOWN.with_borrow_mut(|(at, known)| {
+        if *at != read_at {
+            known.clear();
+        }
+        *at = read_at;
+        known.insert(month);
+    });
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Present,
+    Archived,
+    /// A table of it is there, and no partition any more: somebody detached it. By its name.
+    Detached(String),
+    Never,
+}
+
+/// Whether the partitions of a month are here.
+pub fn presence(db: &Db, month: Month) -> Presence {
+    if KNOWN.with_borrow(|(at, known)| *at == cache::relations() && known.contains(&month)) {
+        return Presence::Present;
+    }
+    let read_at = cache::relations();
+    // Of now: names are known as they are now, whatever the snapshot, and are compared with partitions. One that went to the archive
+    // between the two is known by its place there.
+    let (present, archived, detached) = db
+        .rows_of_now(
+            "SELECT pg_catalog.to_regclass('app.transactions_' || $1) IS NOT NULL \
+                    AND pg_catalog.to_regclass('app.point_ledger_' || $1) IS NOT NULL \
+                    AND pg_catalog.to_regclass('audit.event_log_' || $1) IS NOT NULL, \
+                    EXISTS (SELECT FROM app.archived_months a WHERE a.month = $2::text::date) \
+                    OR pg_catalog.to_regclass('app.transactions_' || $1) IS NULL \
+                       AND pg_catalog.to_regclass('mps_archive.transactions_' || $1) IS NOT NULL, \
+                    (SELECT t.part::text FROM (SELECT n.name, pg_catalog.to_regclass(n.name || '_' || $1) AS part \
+                        FROM (VALUES ('app.transactions'), ('app.point_ledger'), ('audit.event_log')) n (name)) t \
+                     WHERE t.part IS NOT NULL \
+                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = t.part \
+                                         AND i.inhparent = pg_catalog.to_regclass(t.name) AND NOT i.inhdetachpending) \
+                     ORDER BY t.name DESC LIMIT 1)",
+            &[p(month.suffix()), p(month.first_day())],
+            |r| (r.get::<bool>(1), r.get::<bool>(2), r.opt::<String>(3)),
+        )
+        .pop()
+        .expect("one row");
+    if archived {
+        Presence::Archived
+    } else if let Some(table) = detached {
+        Presence::Detached(table)
+    } else if present {
+        remember(month, read_at);
+        Presence::Present
+    } else {
+        Presence::Never
+    }
+}
+
+/// Makes sure that a month can be written to. Takes the month lock if it must be made: call it before any row lock.
+pub fn ensure(db: &Db, month: Month) -> Result<()> {
+    match presence(db, month) {
+        Presence::Present => Ok(()),
+        Presence::Archived => Err(Error::new(Token::Archived, "this month is archived")),
+        Presence::Detached(table) => Err(is_detached(&table)),
+        Presence::Never => {
+            // Not remembered here: the making may yet be rolled back.
+            db.run("SELECT sec.make_month($1::text::date)", &[p(month.first_day())]);
+            Ok(())
+        }
+    }
+}
+
+/// Makes sure that a month can be read; `Ok(false)` where it never existed.
+pub fn readable(db: &Db, month: Month) -> Result<bool> {
+    match presence(db, month) {
+        Presence::Present => Ok(true),
+        Presence::Archived => Err(Token::Archived.into()),
+        Presence::Detached(table) => Err(is_detached(&table)),
+        Presence::Never => Ok(false),
+    }
+}
+
+/// What is written to it would be in no statement and in no book.
+fn is_detached(table: &str) -> Error {
+    let parent = table.rsplit_once('_').map_or(table, |(parent, _)| parent);
+    Error::new(Token::StatusConflict, format!("{table} is no partition of {parent} any more: somebody detached it"))
+        .with_hint(format!(
+            "A database administrator attaches it again (ALTER TABLE {parent} ATTACH PARTITION), or renames it."
+        ))
+}

@@ -1,0 +1,202 @@
+//! `app.settings` and `app.membership_levels`.
+
+use crate::engine::cache::{self, Kept};
+use crate::engine::db::Db;
+use crate::engine::param::p;
+use crate::engine::server;
+use crate::engine::types::{Day, NumericArg, RawJsonb, Timestamp};
+use mps_domain::error::{Error, Result, Token};
+use mps_domain::money::{Discount, Money};
+use mps_domain::month::Month;
+use mps_domain::numeric;
+use mps_domain::tier::Level;
+use rust_decimal::Decimal;
+use std::rc::Rc;
+
+/// The layout of the tables that this library was written for.
+pub const SCHEMA_VERSION: i32 = 3;
+/// Decimals of `points_per_unit`: `numeric(8,4)`.
+const RATE_SCALE: u32 = 4;
+
+thread_local! {
+    static KEPT: Kept<Rc<Config>> = const { Kept::new() };
+}
+
+#[derive(Debug)]
+pub struct Config {
+    pub qr_ttl_seconds: i32,
+    pub qr_single_use: bool,
+    pub points_per_unit: Decimal,
+    pub max_amount: Money,
+    pub max_balance: Money,
+    pub recharges_are_trusted: bool,
+    pub recharge_ttl_minutes: i32,
+    pub key_retention_days: i32,
+    pub max_pending_recharges: i32,
+    pub signup_anonymous: bool,
+    /// Who writes into this month or an older one notes it; see `app.closed_months`.
+    pub closed_through: Option<Month>,
+    pub levels: Vec<Level>,
+}
+
+/// The settings and levels, remembered until one of them changes. Errors: `SCHEMA_OUTDATED` where the tables are not those
+/// that this library was written for.
+pub fn config(db: &Db) -> Result<Rc<Config>> {
+    if let Some(known) = KEPT.with(|kept| kept.get(cache::relations())) {
+        return Ok(known);
+    }
+    let read_at = cache::relations();
+    // By itself, before anything that another release may not have.
+    let outdated = |detail| Error::new(Token::SchemaOutdated, detail);
+    let (version, is_whole): (i32, bool) = db
+        .row(
+            "SELECT s.schema_version, EXISTS (SELECT FROM pg_catalog.pg_index i \
+                    WHERE i.indrelid = 'app.settings'::pg_catalog.regclass AND i.indisprimary) FROM app.settings s",
+            &[],
+            |r| (r.get(1), r.get(2)),
+        )
+        .ok_or_else(|| outdated(why_empty(db).into()))?;
+    // pg_restore makes keys when the rows are in. Until then whatever calls is a CHECK or the like of somebody's, which it evaluates
+    // as whoever restores.
+    if !is_whole {
+        return Err(outdated("the tables are still being restored".into()));
+    }
+    if version != SCHEMA_VERSION {
+        return Err(outdated(format!("the tables have schema version {version}, the library {SCHEMA_VERSION}")));
+    }
+    let levels = db.rows("SELECT l.level, l.min_points, l.discount FROM app.membership_levels l", &[], |r| Level {
+        level: r.get(1),
+        min_points: r.get(2),
+        discount: r.get::<Discount>(3),
+    });
+    let mut config = db
+        .row(
+            "SELECT s.qr_ttl_seconds, s.qr_single_use, s.points_per_unit, s.max_amount, s.max_balance, \
+                    s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days, s.max_pending_recharges, \
+                    s.signup_anonymous, (SELECT pg_catalog.to_char(c.noted_through, 'YYMM')::smallint FROM app.closed_months c) \
+             FROM app.settings s",
+            &[],
+            |r| Config {
+                qr_ttl_seconds: r.get(1),
+                qr_single_use: r.get(2),
+                points_per_unit: Decimal::new(
+                    r.get::<NumericArg>(3).units(RATE_SCALE).expect("numeric(8,4)"),
+                    RATE_SCALE,
+                ),
+                max_amount: r.get(4),
+                max_balance: r.get(5),
+                recharges_are_trusted: r.text(6) == "trusted",
+                recharge_ttl_minutes: r.get(7),
+                key_retention_days: r.get(8),
+                max_pending_recharges: r.get(9),
+                signup_anonymous: r.get(10),
+                closed_through: r.opt::<i16>(11).and_then(|yymm| Month::from_yymm(yymm.unsigned_abs())),
+                levels: Vec::new(),
+            },
+        )
+        .expect("app.settings has its one row");
+    config.levels = levels;
+    let config = Rc::new(config);
+    // An older snapshot (a long query, REPEATABLE READ) may show older values: good for this call, not to be kept.
+    if !db.is_read_only() && server::statements_see_commits() {
+        KEPT.with(|kept| kept.keep(read_at, config.clone()));
+    }
+    Ok(config)
+}
+
+/// The moment at which a business day is over.
+pub fn end_of_business_day(db: &Db, day: Day) -> Timestamp {
+    db.row("SELECT sec.end_of_business_day($1)", &[p(day)], |r| r.get(1)).expect("one row")
+}
+
+fn why_empty(db: &Db) -> &'static str {
+    let is_unlogged =
+        "SELECT c.relpersistence = 'u' FROM pg_catalog.pg_class c WHERE c.oid = 'app.settings'::pg_catalog.regclass";
+    match db.row(is_unlogged, &[], |r| r.get(1)) {
+        Some(true) => {
+            "app.settings is UNLOGGED and empty: a crash empties such tables, and others of mps may be empty as well"
+        }
+        _ => "the tables were restored without their data",
+    }
+}
+
+/// Locks the settings against other changes of them.
+pub fn lock(db: &Db) {
+    db.run("SELECT FROM app.settings s FOR NO KEY UPDATE", &[]);
+}
+
+/// All settings as one object, without the table's own bookkeeping.
+pub fn as_json(db: &Db) -> RawJsonb {
+    db.row("SELECT to_jsonb(s) - 'singleton' - 'schema_version' FROM app.settings s", &[], |r| r.get(1))
+        .expect("app.settings has its one row")
+}
+
+/// The settings that `update` may change, with their values as given; `None` leaves one as it is.
+#[derive(Default, Debug)]
+pub struct Changes {
+    pub qr_ttl_seconds: Option<i32>,
+    pub qr_single_use: Option<bool>,
+    pub points_per_unit: Option<Decimal>,
+    pub max_amount: Option<Money>,
+    pub max_balance: Option<Money>,
+    pub recharge_confirmation: Option<String>,
+    pub recharge_ttl_minutes: Option<i32>,
+    pub key_retention_days: Option<i32>,
+    pub max_pending_recharges: Option<i32>,
+    pub signup_anonymous: Option<bool>,
+    pub business_time_zone: Option<String>,
+    /// As `HH:MM`.
+    pub business_day_starts_at: Option<String>,
+}
+
+/// Under a stricter isolation level: fails to serialise if the settings have changed since the snapshot.
+pub fn pin(db: &Db) {
+    if !server::statements_see_commits() {
+        db.run("SELECT FROM app.settings s FOR SHARE", &[]);
+    }
+}
+
+pub fn update(db: &Db, c: Changes) {
+    let rate = c.points_per_unit.map(|d| d.to_string());
+    db.run_once(
+        "UPDATE app.settings SET qr_ttl_seconds = coalesce($1, qr_ttl_seconds), qr_single_use = coalesce($2, qr_single_use), \
+                points_per_unit = coalesce($3::numeric, points_per_unit), max_amount = coalesce($4, max_amount), \
+                max_balance = coalesce($5, max_balance), recharge_confirmation = coalesce($6, recharge_confirmation), \
+                recharge_ttl_minutes = coalesce($7, recharge_ttl_minutes), key_retention_days = coalesce($8, key_retention_days), \
+                max_pending_recharges = coalesce($9, max_pending_recharges), \
+                signup_anonymous = coalesce($10, signup_anonymous), \
+                business_time_zone = coalesce($11, business_time_zone), \
+                business_day_starts_at = coalesce($12::time, business_day_starts_at)",
+        &[
+            p(c.qr_ttl_seconds),
+            p(c.qr_single_use),
+            p(rate),
+            p(c.max_amount),
+            p(c.max_balance),
+            p(c.recharge_confirmation),
+            p(c.recharge_ttl_minutes),
+            p(c.key_retention_days),
+            p(c.max_pending_recharges),
+            p(c.signup_anonymous),
+            p(c.business_time_zone),
+            p(c.business_day_starts_at),
+        ],
+    );
+}
+
+/// Reads a decimal text as units of a scale, by way of the same rules as an argument.
+pub fn decimal_units(text: &str, scale: u32) -> Option<i64> {
+    let decimal: Decimal = text.parse().ok()?;
+    let scaled = decimal.checked_mul(Decimal::from(10i64.pow(scale)))?;
+    (scaled.fract().is_zero()).then(|| i64::try_from(scaled.trunc()).ok()).flatten().filter(|u| {
+        let mut out = [0; numeric::MAX_ENCODED];
+        let used = numeric::encode(*u, scale, &mut out);
+        numeric::decode(&out[..used], scale) == Ok(*u)
+    })
+}
+
+/// Brings the tables up to this release; `None` where the extension in the database is older than the library.
+pub fn migrate(db: &Db) -> Option<i32> {
+    let ready = db.row("SELECT pg_catalog.to_regprocedure('sec.migrate_tables()') IS NOT NULL", &[], |r| r.get(1));
+    if ready == Some(true) { db.row("SELECT sec.migrate_tables()", &[], |r| r.get(1)) } else { None }
+}
