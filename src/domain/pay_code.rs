@@ -114,7 +114,9 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_code_has_another_hash_or_is_none(card in any::<Id>(), secret in any::<Secret>(), at in 0usize..56, with in "[A-Z2-7]") {
+        fn a_changed_code_has_another_hash_or_is_none(
+            card in any::<Id>(), secret in any::<Secret>(), at in 0usize..56, with in "[A-Z2-7]"
+        ) {
             let code = encode(&Place::Personal { card }, &secret);
             let mut forged = code.clone();
             forged.replace_range(at..at + 1, &with);

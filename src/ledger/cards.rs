@@ -224,7 +224,8 @@ pub fn all_personal_of(db: &Db, member: Uuid) -> Vec<Card> {
 }
 
 /// A personal card and then its member's status, without a lock: [`save`] succeeds only if nothing about the card has changed
-/// since, and nobody is about to change it. Whatever takes the right to pay away (freezing, replacing, suspending the member) changes the card's row.
+/// since, and nobody is about to change it. Whatever takes the right to pay away (freezing, replacing, suspending the member)
+/// changes the card's row.
 pub fn peek_payer(db: &Db, id: Uuid) -> Option<(Card, Option<MemberStatus>)> {
     let card = find(db, CardType::Personal, id)?;
     let status = members::status(db, card.member_id.expect("personal cards have a member"));
@@ -336,7 +337,8 @@ pub fn create_personal(
     let serial: i64 = serial(db, CardType::Personal);
     let card_no = CardType::Personal.number(serial);
     db.run_once(
-        "INSERT INTO app.personal_cards (id, member_id, created_at, expires_at, level, discount, card_no) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO app.personal_cards (id, member_id, created_at, expires_at, level, discount, card_no) VALUES ($1, $2, \
+            $3, $4, $5, $6, $7)",
         &[p(id), p(member), p(at), p(expires_at), p(level.level), p(level.discount), p(card_no.as_str())],
     );
     card_no

@@ -1,5 +1,6 @@
 //! Inserting a row: what COPY does. Besides what the module asks: no triggers of an INSERT but those for older releases, no
-//! CHECK, no generated columns, no columns of a user's. The partition's own constraint is skipped: the callers assert that the month is the row's.
+//! CHECK, no generated columns, no columns of a user's. The partition's own constraint is skipped: the callers assert that the
+//! month is the row's.
 
 use super::table::{ForOlderReleases, Table, close, computes_columns, open, open_target, primary_key};
 use crate::engine::param::Param;

@@ -1,6 +1,7 @@
 //! Updating one row of a version that was read: what an UPDATE does whose condition is that version. Besides what the module
-//! asks: no triggers of an UPDATE but those for older releases and those of foreign keys, whose columns must stay as they are; no CHECK but those that the
-//! caller has asserted; no generated columns. A partition's own constraint is skipped: the columns that pick it never change.
+//! asks: no triggers of an UPDATE but those for older releases and those of foreign keys, whose columns must stay as they are; no
+//! CHECK but those that the caller has asserted; no generated columns. A partition's own constraint is skipped: the columns that
+//! pick it never change.
 
 use super::table::{ForOlderReleases, Table, close, computes_columns, open, open_target};
 use crate::engine::param::Param;

@@ -47,46 +47,7 @@ fn merchant_charge_by_qr(
     ),
 > {
     let (tx, replayed) = write(|call| {
-        let merchant = operated_merchant(call, p_merchant_code)?;
-        let amount = args::amount(p_amount, "p_amount")?;
-        let reason = args::optional_reason(p_reason)?;
-        let tag = args::object(p_tag, "p_tag")?;
-        let dedupe = Dedupe {
-            key: args::optional_key(p_idempotency_key, "p_idempotency_key")?.map(|k| (Scope::charge(merchant.id), k)),
-            order: args::optional_key(p_external_order_id, "p_external_order_id")?
-                .map(|o| (OrderScope::payment(merchant.id), o)),
-        };
-        let shown = pay_code::read(args::typed(p_qr_plain, "p_qr_plain")?);
-
-        let first = dedupe.claim(call, |tx| {
-            shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
-        })?;
-        let merchant = still_operated(call, merchant, p_merchant_code)?;
-        let id = match first {
-            First::Answer(tx) => return Ok((*tx, true)),
-            First::Time(id) => id,
-        };
-        args::within_limit(amount, "p_amount", &call.config())?;
-        ensure(merchant.active, Token::MerchantInactive)?;
-        call.open_month()?;
-        merchants::pin(call.db, merchant.id);
-
-        let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
-        let request = Request { id, merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };
-        // A personal card is seldom wanted twice at once: it is read without a lock and written only if nothing about it
-        // changed. Where something did, and for company cards, it is locked first.
-        let payer = look_at_payer(call, &place, &hash)?;
-        let (tx, valid_until) = match pay(call, payer, &request)? {
-            Some(done) => done,
-            None => pay(call, lock_payer(call, &place, &hash)?, &request)?.expect("a locked card does not change"),
-        };
-        // The last that could be waited for is behind it, in whatever step.
-        if call.has_waited() {
-            call.after_waiting()?;
-            ensure(operated_merchant(call, p_merchant_code)?.active, Token::MerchantInactive)?;
-            ensure(valid_until.is_none_or(|end| server::now() < end), Token::QrExpiredOrInvalid)?;
-        }
-        Ok((tx, false))
+        charge(call, p_merchant_code, p_qr_plain, p_amount, p_reason, p_tag, p_idempotency_key, p_external_order_id)
     });
     TableIterator::once((
         tx.id.raw(),
@@ -101,6 +62,60 @@ fn merchant_charge_by_qr(
         tx.created_at,
         replayed,
     ))
+}
+
+/// The payment, and whether it was made before.
+#[allow(clippy::too_many_arguments)] // those of the RPC
+fn charge(
+    call: &Call,
+    p_merchant_code: Option<Text>,
+    p_qr_plain: Option<Text>,
+    p_amount: Option<NumericArg>,
+    p_reason: Option<Text>,
+    p_tag: Option<JsonbArg>,
+    p_idempotency_key: Option<Text>,
+    p_external_order_id: Option<Text>,
+) -> Result<(Tx, bool)> {
+    let merchant = operated_merchant(call, p_merchant_code)?;
+    let amount = args::amount(p_amount, "p_amount")?;
+    let reason = args::optional_reason(p_reason)?;
+    let tag = args::object(p_tag, "p_tag")?;
+    let dedupe = Dedupe {
+        key: args::optional_key(p_idempotency_key, "p_idempotency_key")?.map(|k| (Scope::charge(merchant.id), k)),
+        order: args::optional_key(p_external_order_id, "p_external_order_id")?
+            .map(|o| (OrderScope::payment(merchant.id), o)),
+    };
+    let shown = pay_code::read(args::typed(p_qr_plain, "p_qr_plain")?);
+
+    let first = dedupe.claim(call, |tx| {
+        shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
+    })?;
+    let merchant = still_operated(call, merchant, p_merchant_code)?;
+    let id = match first {
+        First::Answer(tx) => return Ok((*tx, true)),
+        First::Time(id) => id,
+    };
+    args::within_limit(amount, "p_amount", &call.config())?;
+    ensure(merchant.active, Token::MerchantInactive)?;
+    call.open_month()?;
+    merchants::pin(call.db, merchant.id);
+
+    let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
+    let request = Request { id, merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };
+    // A personal card is seldom wanted twice at once: it is read without a lock and written only if nothing about it
+    // changed. Where something did, and for company cards, it is locked first.
+    let payer = look_at_payer(call, &place, &hash)?;
+    let (tx, valid_until) = match pay(call, payer, &request)? {
+        Some(done) => done,
+        None => pay(call, lock_payer(call, &place, &hash)?, &request)?.expect("a locked card does not change"),
+    };
+    // The last that could be waited for is behind it, in whatever step.
+    if call.has_waited() {
+        call.after_waiting()?;
+        ensure(operated_merchant(call, p_merchant_code)?.active, Token::MerchantInactive)?;
+        ensure(valid_until.is_none_or(|end| server::now() < end), Token::QrExpiredOrInvalid)?;
+    }
+    Ok((tx, false))
 }
 
 /// Whether a transaction was paid from where a code points: which code it was does not matter.

@@ -3,7 +3,7 @@
 use crate::engine::db::Db;
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, Text, Timestamp};
 use crate::kernel::access::{operated_merchant, still_operated};
-use crate::kernel::call::write;
+use crate::kernel::call::{Call, write};
 use crate::kernel::keys::Scope;
 use crate::kernel::{args, merchants, months};
 use crate::ledger::replay::{Dedupe, First};
@@ -38,58 +38,7 @@ fn merchant_refund_tx(
     ),
 > {
     let (tx, replayed) = write(|call| {
-        let merchant = operated_merchant(call, p_merchant_code)?;
-        let amount = args::amount(p_refund_amount, "p_refund_amount")?;
-        let reason = args::optional_reason(p_reason)?;
-        let tag = args::object(p_tag, "p_tag")?;
-        let (original_type, original_id) = args::tx_number(p_original_tx_no, "p_original_tx_no")?;
-        let original_no = original_id.number_for(original_type);
-        let dedupe = Dedupe {
-            key: args::optional_key(p_idempotency_key, "p_idempotency_key")?.map(|k| (Scope::refund(merchant.id), k)),
-            order: None,
-        };
-
-        let first = dedupe.claim(call, |tx| {
-            tx.tx_type == TxType::Refund
-                && tx.original_tx_no.as_deref() == Some(&original_no)
-                && tx.final_amount == amount
-        })?;
-        let merchant = still_operated(call, merchant, p_merchant_code)?;
-        let id = match first {
-            First::Answer(tx) => return Ok((*tx, true)),
-            First::Time(id) => id,
-        };
-        args::within_limit(amount, "p_refund_amount", &call.config())?;
-        ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
-        call.open_month()?;
-
-        let mut payment = lock_payment(call.db, merchant.id, original_type, original_id)?;
-        merchants::pin(call.db, merchant.id);
-        let refunded = payment.refunded_amount.unwrap_or(Money::ZERO);
-        let left = refundable(payment.final_amount, refunded);
-        ensure(amount <= left, Token::RefundExceedsRemaining)?;
-
-        let mut card = posting::lock_successor(call, payment.card_type, payment.card_id)?;
-        let merchant = still_operated(call, merchant, p_merchant_code)?;
-        ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
-        args::within_limit(amount, "p_refund_amount", &call.config())?;
-        ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
-
-        let mut tx = posting::new_tx(call, id, TxType::Refund, &card, amount, amount);
-        tx.member_id = payment.member_id;
-        tx.merchant_id = Some(merchant.id);
-        tx.discount = payment.discount;
-        tx.points_earned = -points_to_reverse(payment.points_earned, payment.final_amount, refunded, amount);
-        tx.refundable_left = left.minus(amount);
-        tx.original_tx_no = Some(original_no);
-        tx.refund_chain_id = payment.refund_chain_id;
-        tx.reason = reason.map(String::from);
-        tx.tag = tag;
-        tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
-        posting::post(call, &mut card, &mut tx)?;
-        let refunded = refunded.plus(amount).expect("at most what was paid");
-        transactions::note_refund(call.db, &mut payment, refunded, tx.id)?;
-        Ok((tx, false))
+        refund(call, p_merchant_code, p_original_tx_no, p_refund_amount, p_reason, p_tag, p_idempotency_key)
     });
     TableIterator::once((
         tx.id.raw(),
@@ -100,6 +49,68 @@ fn merchant_refund_tx(
         tx.created_at,
         replayed,
     ))
+}
+
+/// The refund, and whether it was made before.
+fn refund(
+    call: &Call,
+    p_merchant_code: Option<Text>,
+    p_original_tx_no: Option<Text>,
+    p_refund_amount: Option<NumericArg>,
+    p_reason: Option<Text>,
+    p_tag: Option<JsonbArg>,
+    p_idempotency_key: Option<Text>,
+) -> Result<(Tx, bool)> {
+    let merchant = operated_merchant(call, p_merchant_code)?;
+    let amount = args::amount(p_refund_amount, "p_refund_amount")?;
+    let reason = args::optional_reason(p_reason)?;
+    let tag = args::object(p_tag, "p_tag")?;
+    let (original_type, original_id) = args::tx_number(p_original_tx_no, "p_original_tx_no")?;
+    let original_no = original_id.number_for(original_type);
+    let dedupe = Dedupe {
+        key: args::optional_key(p_idempotency_key, "p_idempotency_key")?.map(|k| (Scope::refund(merchant.id), k)),
+        order: None,
+    };
+
+    let first = dedupe.claim(call, |tx| {
+        tx.tx_type == TxType::Refund && tx.original_tx_no.as_deref() == Some(&original_no) && tx.final_amount == amount
+    })?;
+    let merchant = still_operated(call, merchant, p_merchant_code)?;
+    let id = match first {
+        First::Answer(tx) => return Ok((*tx, true)),
+        First::Time(id) => id,
+    };
+    args::within_limit(amount, "p_refund_amount", &call.config())?;
+    ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
+    call.open_month()?;
+
+    let mut payment = lock_payment(call.db, merchant.id, original_type, original_id)?;
+    merchants::pin(call.db, merchant.id);
+    let refunded = payment.refunded_amount.unwrap_or(Money::ZERO);
+    let left = refundable(payment.final_amount, refunded);
+    ensure(amount <= left, Token::RefundExceedsRemaining)?;
+
+    let mut card = posting::lock_successor(call, payment.card_type, payment.card_id)?;
+    let merchant = still_operated(call, merchant, p_merchant_code)?;
+    ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
+    args::within_limit(amount, "p_refund_amount", &call.config())?;
+    ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
+
+    let mut tx = posting::new_tx(call, id, TxType::Refund, &card, amount, amount);
+    tx.member_id = payment.member_id;
+    tx.merchant_id = Some(merchant.id);
+    tx.discount = payment.discount;
+    tx.points_earned = -points_to_reverse(payment.points_earned, payment.final_amount, refunded, amount);
+    tx.refundable_left = left.minus(amount);
+    tx.original_tx_no = Some(original_no);
+    tx.refund_chain_id = payment.refund_chain_id;
+    tx.reason = reason.map(String::from);
+    tx.tag = tag;
+    tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
+    posting::post(call, &mut card, &mut tx)?;
+    let refunded = refunded.plus(amount).expect("at most what was paid");
+    transactions::note_refund(call.db, &mut payment, refunded, tx.id)?;
+    Ok((tx, false))
 }
 
 /// Locks the payment, which must be one that this merchant took.

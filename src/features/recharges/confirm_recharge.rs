@@ -1,33 +1,20 @@
 //! `app.confirm_recharge`: the gateway has the money, so the card gets it.
 
+use super::find_recharge;
 use crate::engine::server;
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Uuid};
 use crate::features::recharges::suspense::{self, Arrived, Status, Suspense};
 use crate::kernel::args::{self, Given};
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::{self, Claim, OrderScope, TradeOwner};
-use crate::kernel::months;
 use crate::ledger::tx::Tx;
 use crate::ledger::{posting, transactions};
-use mps_domain::error::{Error, Result, Token, ensure};
+use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
-use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
+use mps_domain::tx_no::{PayMethod, TxStatus};
 use mps_domain::typed;
 use pgrx::prelude::*;
 use serde_json::json;
-
-/// The result columns of `confirm_recharge` and `fail_recharge`.
-pub type Answer = TableIterator<
-    'static,
-    (
-        name!(tx_id, i64),
-        name!(tx_no, String),
-        name!(card_id, Uuid),
-        name!(amount, NumericOut),
-        name!(status, &'static str),
-        name!(replayed, bool),
-    ),
->;
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
@@ -275,14 +262,4 @@ fn credited_from_suspense(call: &Call, mut kept: Suspense, tx: &Tx) -> Result<()
         json!({ "status": kept.status.label(), "tx_no": tx.tx_no() }),
     );
     Ok(())
-}
-
-pub(super) fn answer(tx: Tx, replayed: bool) -> Answer {
-    TableIterator::once((tx.id.raw(), tx.tx_no(), tx.card_id, tx.final_amount.into(), tx.status.label(), replayed))
-}
-
-/// A recharge by its number, not locked.
-pub(super) fn find_recharge(call: &Call, tx_type: TxType, id: TxId) -> Result<Tx> {
-    ensure(tx_type == TxType::Recharge && months::readable(call.db, id.month())?, Token::TxNotFound)?;
-    transactions::find(call.db, id).filter(|tx| tx.tx_type == TxType::Recharge).ok_or_else(|| Token::TxNotFound.into())
 }

@@ -1,7 +1,7 @@
 //! `app.fail_recharge`: the gateway declined it.
 
+use super::{answer, find_recharge};
 use crate::engine::types::{NumericOut, Text, Uuid};
-use crate::features::recharges::confirm_recharge::{answer, find_recharge};
 use crate::kernel::args;
 use crate::kernel::call::write;
 use crate::ledger::transactions;

@@ -8,3 +8,36 @@ mod resolve_suspense;
 mod suspense;
 mod user_recharge_enterprise_card_admin;
 mod user_recharge_personal_card;
+
+use crate::engine::types::{NumericOut, Uuid};
+use crate::kernel::call::Call;
+use crate::kernel::months;
+use crate::ledger::transactions;
+use crate::ledger::tx::Tx;
+use mps_domain::error::{Result, Token, ensure};
+use mps_domain::tx_no::{TxId, TxType};
+use pgrx::prelude::*;
+
+/// The result columns of `confirm_recharge` and `fail_recharge`.
+type Answer = TableIterator<
+    'static,
+    (
+        name!(tx_id, i64),
+        name!(tx_no, String),
+        name!(card_id, Uuid),
+        name!(amount, NumericOut),
+        name!(status, &'static str),
+        name!(replayed, bool),
+    ),
+>;
+
+/// The row that says what became of a recharge.
+fn answer(tx: Tx, replayed: bool) -> Answer {
+    TableIterator::once((tx.id.raw(), tx.tx_no(), tx.card_id, tx.final_amount.into(), tx.status.label(), replayed))
+}
+
+/// A recharge by its number, not locked.
+fn find_recharge(call: &Call, tx_type: TxType, id: TxId) -> Result<Tx> {
+    ensure(tx_type == TxType::Recharge && months::readable(call.db, id.month())?, Token::TxNotFound)?;
+    transactions::find(call.db, id).filter(|tx| tx.tx_type == TxType::Recharge).ok_or_else(|| Token::TxNotFound.into())
+}

@@ -1,12 +1,13 @@
 //! `app.card_statement`: a page of a card's movements, newest first.
 
 use crate::engine::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
-use crate::kernel::call::read;
+use crate::kernel::call::{Call, read};
 use crate::kernel::{args, merchants, months};
 use crate::ledger::chain::{shown, walk_back};
 use crate::ledger::posting::stored_id;
+use crate::ledger::tx::Tx;
 use crate::ledger::{cards, transactions};
-use mps_domain::error::{Token, ensure};
+use mps_domain::error::{Result, Token, ensure};
 use pgrx::prelude::*;
 use std::collections::HashMap;
 
@@ -42,33 +43,7 @@ fn card_statement(
         name!(posted_at, Option<Timestamp>),
     ),
 > {
-    let rows = read(|call| {
-        call.caller.client()?;
-        let id = args::required(p_card_id, "p_card_id")?;
-        let card = cards::visible(call, args::card_type_or_personal(p_card_type)?, id)?;
-        let limit = args::page_rows(p_limit)?;
-        let (newest, seq) = match args::optional_tx_number(p_before, "p_before")? {
-            None => (card.last_tx_id.map(stored_id), card.card_seq),
-            Some((tx_type, before)) => {
-                ensure(months::readable(call.db, before.month())?, Token::TxNotFound)?;
-                let tx = transactions::find(call.db, before)
-                    .filter(|tx| tx.tx_type == tx_type && tx.card_id == card.id)
-                    .ok_or(Token::TxNotFound)?;
-                (tx.prev_tx_id.map(stored_id), tx.card_seq.ok_or(Token::TxNotFound)? - 1)
-            }
-        };
-        let page = walk_back(call, card.id, newest, seq, limit)?;
-        let mut codes: HashMap<i32, Option<String>> = HashMap::new();
-        Ok(page
-            .into_iter()
-            .map(|tx| {
-                let merchant = tx
-                    .merchant_id
-                    .and_then(|m| codes.entry(m).or_insert_with(|| merchants::code_of(call.db, m)).clone());
-                (tx, merchant)
-            })
-            .collect::<Vec<_>>())
-    });
+    let rows = read(|call| page(call, p_card_id, p_card_type, p_before, p_limit));
     TableIterator::new(rows.into_iter().map(|(tx, merchant)| {
         (
             tx.id.raw(),
@@ -93,4 +68,38 @@ fn card_statement(
             tx.posted_at,
         )
     }))
+}
+
+/// Each movement with the code of its merchant.
+fn page(
+    call: &Call,
+    p_card_id: Option<Uuid>,
+    p_card_type: Option<Text>,
+    p_before: Option<Text>,
+    p_limit: Option<i32>,
+) -> Result<Vec<(Tx, Option<String>)>> {
+    call.caller.client()?;
+    let id = args::required(p_card_id, "p_card_id")?;
+    let card = cards::visible(call, args::card_type_or_personal(p_card_type)?, id)?;
+    let limit = args::page_rows(p_limit)?;
+    let (newest, seq) = match args::optional_tx_number(p_before, "p_before")? {
+        None => (card.last_tx_id.map(stored_id), card.card_seq),
+        Some((tx_type, before)) => {
+            ensure(months::readable(call.db, before.month())?, Token::TxNotFound)?;
+            let tx = transactions::find(call.db, before)
+                .filter(|tx| tx.tx_type == tx_type && tx.card_id == card.id)
+                .ok_or(Token::TxNotFound)?;
+            (tx.prev_tx_id.map(stored_id), tx.card_seq.ok_or(Token::TxNotFound)? - 1)
+        }
+    };
+    let page = walk_back(call, card.id, newest, seq, limit)?;
+    let mut codes: HashMap<i32, Option<String>> = HashMap::new();
+    Ok(page
+        .into_iter()
+        .map(|tx| {
+            let merchant =
+                tx.merchant_id.and_then(|m| codes.entry(m).or_insert_with(|| merchants::code_of(call.db, m)).clone());
+            (tx, merchant)
+        })
+        .collect())
 }

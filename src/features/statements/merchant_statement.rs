@@ -45,30 +45,7 @@ fn merchant_statement(
         name!(business_day, Day),
     ),
 > {
-    let page = read(|call| {
-        let merchant = operated_merchant(call, p_merchant_code)?;
-        let limit = args::page_rows(p_limit)?;
-        let (from, to) = period(call, p_from, p_to, p_day)?;
-        let end = Place { at: to, id: i64::MIN };
-        let before = match args::optional_tx_number(p_before, "p_before")? {
-            None => None,
-            Some((tx_type, id)) => {
-                ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
-                let tx = transactions::find(call.db, id)
-                    .filter(|tx| tx.tx_type == tx_type && tx.merchant_id == Some(merchant.id))
-                    .ok_or(Token::TxNotFound)?;
-                Some(tx.place())
-            }
-        };
-        let page = lines(call, merchant.id, from, before.map_or(end, |b| b.min(end)), limit);
-        // Nothing here, but something may be in a month that is archived: say so rather than "nothing". Of a merchant that is new
-        // nothing is.
-        let of_merchant = from.max(merchant.created_at);
-        if page.is_empty() && before.is_none() && of_merchant < to && history::any_archived(call.db, of_merchant, to) {
-            return Err(Error::new(Token::Archived, "part of the period is archived"));
-        }
-        page.into_iter().map(|tx| Ok((days::of(call.db, tx.place().at)?, tx))).collect::<Result<Vec<_>>>()
-    });
+    let page = read(|call| page(call, p_merchant_code, (p_from, p_to, p_day), p_before, p_limit));
     TableIterator::new(page.into_iter().map(|(day, tx)| {
         (
             tx.id.raw(),
@@ -93,6 +70,38 @@ fn merchant_statement(
             day,
         )
     }))
+}
+
+/// Each transaction with its business day.
+fn page(
+    call: &Call,
+    p_merchant_code: Option<Text>,
+    (p_from, p_to, p_day): (Option<Timestamp>, Option<Timestamp>, Option<Day>),
+    p_before: Option<Text>,
+    p_limit: Option<i32>,
+) -> Result<Vec<(Day, Tx)>> {
+    let merchant = operated_merchant(call, p_merchant_code)?;
+    let limit = args::page_rows(p_limit)?;
+    let (from, to) = period(call, p_from, p_to, p_day)?;
+    let end = Place { at: to, id: i64::MIN };
+    let before = match args::optional_tx_number(p_before, "p_before")? {
+        None => None,
+        Some((tx_type, id)) => {
+            ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
+            let tx = transactions::find(call.db, id)
+                .filter(|tx| tx.tx_type == tx_type && tx.merchant_id == Some(merchant.id))
+                .ok_or(Token::TxNotFound)?;
+            Some(tx.place())
+        }
+    };
+    let page = lines(call, merchant.id, from, before.map_or(end, |b| b.min(end)), limit);
+    // Nothing here, but something may be in a month that is archived: say so rather than "nothing". Of a merchant that is new
+    // nothing is.
+    let of_merchant = from.max(merchant.created_at);
+    if page.is_empty() && before.is_none() && of_merchant < to && history::any_archived(call.db, of_merchant, to) {
+        return Err(Error::new(Token::Archived, "part of the period is archived"));
+    }
+    page.into_iter().map(|tx| Ok((days::of(call.db, tx.place().at)?, tx))).collect()
 }
 
 /// The moments that are asked for: a range, or a day.

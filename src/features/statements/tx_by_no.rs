@@ -43,26 +43,7 @@ fn tx_by_no(
         name!(posted_at, Option<Timestamp>),
     ),
 > {
-    let (txs, merchant, sees_card) = read(|call| {
-        let user = call.caller.client()?;
-        let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
-        ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
-        let tx = transactions::find(call.db, id).filter(|tx| tx.tx_type == tx_type).ok_or(Token::TxNotFound)?;
-        let merchant = tx.merchant_id.and_then(|m| merchants::code_of(call.db, m));
-        let sees_card = match user {
-            None => true,
-            Some(user) => cards::find(call.db, tx.card_type, tx.card_id).is_some_and(|card| may_see(call, &card, user)),
-        };
-        let operates = user.zip(tx.merchant_id).is_some_and(|(u, m)| merchants::role_of(call.db, m, u).is_some());
-        // Whoever made it may see it, but the balance of a company card only who still is bound to it.
-        let made = user.is_some() && tx.member_id == user;
-        ensure(sees_card || made || operates, Token::TxNotFound)?;
-        let mut txs = vec![tx];
-        if tx_type == TxType::Payment {
-            add_refunds(call, &mut txs)?;
-        }
-        Ok((txs, merchant, sees_card))
-    });
+    let (txs, merchant, sees_card) = read(|call| look_up(call, p_tx_no));
     TableIterator::new(txs.into_iter().map(move |tx| {
         (
             tx.id.raw(),
@@ -87,6 +68,28 @@ fn tx_by_no(
             tx.posted_at,
         )
     }))
+}
+
+/// The transaction and its refunds, the code of its merchant, and whether the caller sees the balance.
+fn look_up(call: &Call, p_tx_no: Option<Text>) -> Result<(Vec<Tx>, Option<String>, bool)> {
+    let user = call.caller.client()?;
+    let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
+    ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
+    let tx = transactions::find(call.db, id).filter(|tx| tx.tx_type == tx_type).ok_or(Token::TxNotFound)?;
+    let merchant = tx.merchant_id.and_then(|m| merchants::code_of(call.db, m));
+    let sees_card = match user {
+        None => true,
+        Some(user) => cards::find(call.db, tx.card_type, tx.card_id).is_some_and(|card| may_see(call, &card, user)),
+    };
+    let operates = user.zip(tx.merchant_id).is_some_and(|(u, m)| merchants::role_of(call.db, m, u).is_some());
+    // Whoever made it may see it, but the balance of a company card only who still is bound to it.
+    let made = user.is_some() && tx.member_id == user;
+    ensure(sees_card || made || operates, Token::TxNotFound)?;
+    let mut txs = vec![tx];
+    if tx_type == TxType::Payment {
+        add_refunds(call, &mut txs)?;
+    }
+    Ok((txs, merchant, sees_card))
 }
 
 /// The newest refunds of the payment in `txs[0]`, as many as a page has, newest first, along their own chain.

@@ -47,24 +47,7 @@ fn usage_page(
         name!(card_no, String),
     ),
 > {
-    let rows = read(|call| {
-        let member = call.caller.signed_in()?;
-        let limit = args::page_rows(p_limit)?;
-        let before = match args::optional_tx_number(p_before, "p_before")? {
-            None => Place { at: Timestamp(i64::MAX), id: i64::MAX },
-            Some((tx_type, id)) => place_of(call, member, tx_type, id)?,
-        };
-        let mut usage = Usage::before(call, member, before, limit)?;
-        let mut page = Vec::new();
-        while (page.len() as i64) < limit
-            && let Some(tx) = usage.next()?
-        {
-            page.push(tx);
-        }
-        // As a card's statement: an error only where the page would begin in an archived month.
-        ensure(!page.is_empty() || !usage.meets_archive, Token::Archived)?;
-        named(call, page)
-    });
+    let rows = read(|call| page(call, p_before, p_limit));
     TableIterator::new(rows.into_iter().map(|(tx, merchant, card_no)| {
         (
             tx.id.raw(),
@@ -92,6 +75,26 @@ fn usage_page(
             card_no,
         )
     }))
+}
+
+/// Each line with the code of its merchant and the number of its card.
+fn page(call: &Call, p_before: Option<Text>, p_limit: Option<i32>) -> Result<Vec<(Tx, Option<String>, String)>> {
+    let member = call.caller.signed_in()?;
+    let limit = args::page_rows(p_limit)?;
+    let before = match args::optional_tx_number(p_before, "p_before")? {
+        None => Place { at: Timestamp(i64::MAX), id: i64::MAX },
+        Some((tx_type, id)) => place_of(call, member, tx_type, id)?,
+    };
+    let mut usage = Usage::before(call, member, before, limit)?;
+    let mut page = Vec::new();
+    while (page.len() as i64) < limit
+        && let Some(tx) = usage.next()?
+    {
+        page.push(tx);
+    }
+    // As a card's statement: an error only where the page would begin in an archived month.
+    ensure(!page.is_empty() || !usage.meets_archive, Token::Archived)?;
+    named(call, page)
 }
 
 /// Where a line of the member's stands; one that it does not see is not there.

@@ -57,7 +57,8 @@ const RULES: &[(&str, &str)] = &[
     ("no number twice", "select tx_no from app.transactions group by tx_no having count(*) > 1"),
     (
         "what was paid is the price times the discount, rounded half away from zero",
-        "select tx_no || ': ' || final_amount from app.transactions where tx_type = 'payment' and final_amount <> round(raw_amount * discount, 2)",
+        "select tx_no || ': ' || final_amount from app.transactions where tx_type = 'payment' and final_amount <> \
+            round(raw_amount * discount, 2)",
     ),
     (
         "points are the sum of the ledger, without gaps",

@@ -200,7 +200,8 @@ fn template() -> &'static str {
              from pg_config c, pg_available_extensions v where c.name = 'SHAREDIR' and v.name = 'mps'",
         );
         let name = format!("mps_template_{}", &print[..12]);
-        let ready = format!("select count(*) from pg_shdescription s join pg_database d on d.oid = s.objoid and s.classoid = 'pg_database'::regclass where d.datname = {} and s.description = 'ready'", q(&name));
+        let ready = format!("select count(*) from pg_shdescription s join pg_database d on d.oid = s.objoid and s.classoid = \
+            'pg_database'::regclass where d.datname = {} and s.description = 'ready'", q(&name));
         if server.value(&ready) == "0" {
             server.run(&format!("drop database if exists {name}"));
             server.run(&format!("create database {name} template template0 encoding 'UTF8'"));

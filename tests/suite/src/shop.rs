@@ -151,13 +151,15 @@ impl Shop {
 
     pub fn balance(&self, card: &str) -> String {
         self.superuser.value(&format!(
-            "select balance from app.personal_cards where id = '{card}' union all select balance from app.enterprise_cards where id = '{card}'"
+            "select balance from app.personal_cards where id = '{card}' union all select balance from app.enterprise_cards \
+                where id = '{card}'"
         ))
     }
 
     pub fn card_status(&self, card: &str) -> String {
         self.superuser.value(&format!(
-            "select status from app.personal_cards where id = '{card}' union all select status from app.enterprise_cards where id = '{card}'"
+            "select status from app.personal_cards where id = '{card}' union all select status from app.enterprise_cards \
+                where id = '{card}'"
         ))
     }
 
@@ -178,7 +180,8 @@ impl Shop {
     /// The last audit event about an object: who (user, role), what, in which context.
     pub fn last_event(&self, object: &str) -> Row {
         self.superuser.row(&format!(
-            "select actor_user_id, actor_role, action, object_type, context from audit.event_log where object_id = {} order by id desc limit 1",
+            "select actor_user_id, actor_role, action, object_type, context from audit.event_log where object_id = {} order \
+                by id desc limit 1",
             q(object)
         ))
     }

@@ -167,7 +167,8 @@ fn every_broken_thing_in_the_books_is_found_and_named() {
     let (mid_no, mid_id) = (&mid["tx_no"], &mid["id"]);
     let cases: &[(String, &[&str], &str)] = &[
         (format!("update app.personal_cards set balance = balance + 1 where id = '{card}'"), &["balances"], card_no),
-        (format!("update app.enterprise_cards set balance = balance + 1 where id = '{}'", day.company.card), &["balances"], &day.company.card_no),
+        (format!("update app.enterprise_cards set balance = balance + 1 where id = \
+            '{}'", day.company.card), &["balances"], &day.company.card_no),
         (format!("update app.personal_cards set points = points + 1 where id = '{card}'"), &["points"], card_no),
         (format!("update app.personal_cards set last_tx_id = {mid_id} where id = '{card}'"), &["balances"], card_no),
         (format!("delete from app.transactions where id = {}", &last["id"]), &["balances", "audit", "keys", "compensations"], ""),
@@ -179,21 +180,27 @@ fn every_broken_thing_in_the_books_is_found_and_named() {
         (format!("update app.transactions set skip_tx_id = {mid_id} where tx_no = '{far}'"), &["links"], &far),
         (format!("update app.transactions set skip_tx_id = {mid_id} where tx_no = '{next}'"), &["links"], &next),
         (format!("update app.transactions set raw_amount = raw_amount + 1 where id = {mid_id}"), &["amounts"], mid_no),
-        (format!("update app.transactions set tx_no = 'ZF' || substr(tx_no, 3, 4) || '999999' where id = {mid_id}"), &["numbers", "points_of_transactions", "audit"], "999999"),
-        (format!("update app.transactions set status = 'failed' where id = {mid_id}"), &["balances", "sequence", "amounts", "points_of_transactions", "audit"], ""),
+        (format!("update app.transactions set tx_no = 'ZF' || substr(tx_no, 3, 4) || '999999' where id = \
+            {mid_id}"), &["numbers", "points_of_transactions", "audit"], "999999"),
+        (format!("update app.transactions set status = 'failed' where id = \
+            {mid_id}"), &["balances", "sequence", "amounts", "points_of_transactions", "audit"], ""),
         (format!("update app.transactions set refunded_amount = 10 where tx_no = '{paid}'"), &["refunds"], paid),
         (format!("update app.transactions set refunded_amount = 0, refund_chain_id = null where tx_no = '{paid}'"), &["refunds"], paid),
         (format!("update app.transactions set refund_chain_id = null where tx_no = '{paid}'"), &["refund_chain"], paid),
         (format!("update app.transactions set refund_chain_id = null where tx_no = '{refund}'"), &["refund_chain"], refund),
         (format!("update app.transactions set refundable_left = 51 where tx_no = '{refund}'"), &["refund_chain"], refund),
         (format!("update app.transactions set original_tx_no = '{mid_no}' where tx_no = '{refund}'"), &["refunds", "refund_chain"], refund),
-        (format!("update app.transactions set original_tx_no = 'rubbish' where tx_no = '{refund}'"), &["refunds", "refund_chain"], "rubbish"),
-        (format!("update app.transactions set points_earned = points_earned + 1 where tx_no = '{refund}'"), &["points_of_transactions", "refund_points"], ""),
-        (format!("update app.point_ledger set change = change + 1 where tx_no = '{refund}'"), &["point_ledger", "points_of_transactions"], ""),
+        (format!("update app.transactions set original_tx_no = 'rubbish' where tx_no = \
+            '{refund}'"), &["refunds", "refund_chain"], "rubbish"),
+        (format!("update app.transactions set points_earned = points_earned + 1 where tx_no = \
+            '{refund}'"), &["points_of_transactions", "refund_points"], ""),
+        (format!("update app.point_ledger set change = change + 1 where tx_no = \
+            '{refund}'"), &["point_ledger", "points_of_transactions"], ""),
         (format!("update app.point_ledger set balance_after = balance_after + 1 where tx_no = '{refund}'"), &["point_ledger"], card_no),
         (format!("delete from app.point_ledger where tx_no = '{mid_no}'"), &["point_ledger", "points_of_transactions"], ""),
         (format!("delete from app.point_ledger where tx_no is null and card_id = '{card}'"), &["points", "keys"], ""),
-        (format!("insert into app.point_ledger select card_id, 999, created_at, 5, 5, level, tx_no from app.point_ledger where tx_no = '{mid_no}'"), &["points", "point_ledger", "points_of_transactions"], ""),
+        (format!("insert into app.point_ledger select card_id, 999, created_at, 5, 5, level, tx_no from app.point_ledger \
+            where tx_no = '{mid_no}'"), &["points", "point_ledger", "points_of_transactions"], ""),
         ("delete from app.idempotency_keys where idempotency_key = 'till-1'".into(), &["keys"], paid),
         (format!("update app.idempotency_keys set ref_id = {mid_id} where idempotency_key = 'till-1'"), &["keys"], paid),
         ("update app.idempotency_keys set ref_id = 5 where idempotency_key = 'till-1'".into(), &["keys"], paid),
@@ -201,12 +208,17 @@ fn every_broken_thing_in_the_books_is_found_and_named() {
         ("delete from app.external_orders where order_id = 'order-1'".into(), &["orders"], paid),
         ("delete from app.external_orders where order_id = 'wx-1'".into(), &["orders"], "CZ"),
         ("update app.external_orders set tx_id = 5 where order_id = 'order-1'".into(), &["orders"], "order-1"),
-        (format!("delete from app.transaction_compensations where compensation_tx_no = '{}'", day.compensation), &["compensations"], &day.compensation),
-        (format!("update app.transaction_compensations set amount = -6 where compensation_tx_no = '{}'", day.compensation), &["compensations"], &day.compensation),
+        (format!("delete from app.transaction_compensations where compensation_tx_no = \
+            '{}'", day.compensation), &["compensations"], &day.compensation),
+        (format!("update app.transaction_compensations set amount = -6 where compensation_tx_no = \
+            '{}'", day.compensation), &["compensations"], &day.compensation),
         (as_the_attacker(&format!("delete from audit.event_log where object_id = '{mid_no}'")), &["audit"], mid_no),
-        (as_the_attacker(&format!("update audit.event_log set context = '{{\"change\": \"-9.00\"}}' where object_id = '{mid_no}'")), &["audit"], mid_no),
-        (format!("insert into audit.event_log select 900000, happened_at, actor_user_id, actor_role, action, object_type, object_id, context from audit.event_log where object_id = '{mid_no}'"), &["audit"], mid_no),
-        ("insert into audit.event_log values (900000, now(), null, 'postgres', 'payment', 'transaction', 'ZF2611999999', '{}')".into(), &["audit"], "ZF2611999999"),
+        (as_the_attacker(&format!("update audit.event_log set context = '{{\"change\": \"-9.00\"}}' where object_id = \
+            '{mid_no}'")), &["audit"], mid_no),
+        (format!("insert into audit.event_log select 900000, happened_at, actor_user_id, actor_role, action, object_type, \
+            object_id, context from audit.event_log where object_id = '{mid_no}'"), &["audit"], mid_no),
+        ("insert into audit.event_log values (900000, now(), null, 'postgres', 'payment', 'transaction', 'ZF2611999999', \
+            '{}')".into(), &["audit"], "ZF2611999999"),
     ];
     let wrong: Vec<String> =
         cases.iter().filter_map(|(sabotage, checks, named)| misfound(&day, sabotage, BOOKS, checks, named)).collect();
@@ -253,7 +265,8 @@ fn what_was_done_to_the_sealed_log_is_found_and_named() {
     let gone = "create temp table gone on commit drop as select * from audit.event_log where id in (10, 11)";
     finds(
         &format!(
-            "{gone}; delete from audit.event_log where id in (10, 11); update gone set id = 21 - id; insert into audit.event_log select * from gone"
+            "{gone}; delete from audit.event_log where id in (10, 11); update gone set id = 21 - id; insert into \
+                audit.event_log select * from gone"
         ),
         &["events_reordered"],
         "event 10 is what was sealed as 11; event 11 is what was sealed as 10",

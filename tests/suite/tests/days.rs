@@ -155,7 +155,8 @@ fn a_time_zone_is_a_name_and_a_day_begins_at_a_whole_minute() {
 #[test]
 fn a_change_counts_from_the_next_day_and_what_has_been_stays() {
     let shop = Shop::open();
-    let days = "select string_agg(app.business_day(now() - n * interval '37 minutes')::text, ' ' order by n) from generate_series(0, 200) n";
+    let days = "select string_agg(app.business_day(now() - n * interval '37 minutes')::text, ' ' order by n) from \
+        generate_series(0, 200) n";
     // One transaction has one clock.
     shop.superuser.run("begin");
     let mut before = shop.superuser.value(days);
@@ -198,7 +199,10 @@ fn a_change_counts_from_the_next_day_and_what_has_been_stays() {
 fn tie(session: &mps_tests::Session) -> Vec<String> {
     let totals =
         "sum(payment_total) || ' ' || sum(refund_total) || ' ' || sum(recharge_total) || ' ' || sum(adjustment_total)";
-    let view = session.column(&format!("select day || ' ' || {totals} from app.v_reconciliation where merchant_code = '{SHOP}' group by day order by day"));
+    let view = session.column(&format!(
+        "select day || ' ' || {totals} from app.v_reconciliation where merchant_code = \
+        '{SHOP}' group by day order by day"
+    ));
     let mut lines = Vec::new();
     for line in &view {
         let day = &line[..10];

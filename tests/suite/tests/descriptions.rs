@@ -21,7 +21,8 @@ fn a_summary_is_one_sentence_on_the_first_line() {
     let wrong = of_public(
         &s,
         "name || ': ' || split_part(says, E'\\n', 1)",
-        "split_part(says, E'\\n', 1) !~ '^[A-Z].*[.]$' or split_part(says, E'\\n', 1) ~ '[.] [A-Z]' or length(split_part(says, E'\\n', 1)) > 160",
+        "split_part(says, E'\\n', 1) !~ '^[A-Z].*[.]$' or split_part(says, E'\\n', 1) ~ '[.] [A-Z]' or \
+            length(split_part(says, E'\\n', 1)) > 160",
     );
     assert_eq!(wrong, NOTHING);
     let others = "select p.oid::regprocedure || ': ' || obj_description(p.oid, 'pg_proc') from pg_proc p \

@@ -26,7 +26,8 @@ fn triggers_of_others_see_every_row() {
     let m = month(&shop);
     shop.superuser.run("create schema hooks; create table hooks.seen (tab text, row jsonb)");
     shop.superuser.run(
-        "create function hooks.see() returns trigger language plpgsql security definer as $$ begin insert into hooks.seen values (tg_table_name, to_jsonb(new)); return new; end $$",
+        "create function hooks.see() returns trigger language plpgsql security definer as $$ begin insert into hooks.seen \
+            values (tg_table_name, to_jsonb(new)); return new; end $$",
     );
     let tables = [
         format!("app.transactions_{m}"),
@@ -199,7 +200,10 @@ fn a_table_that_a_users_trigger_misses_is_not_taken_for_an_archived_month() {
     let m = month(&shop);
     let member = shop.member("10.00");
     let paid = shop.charge(&member, "5.00")["tx_no"].to_owned();
-    shop.superuser.run("create function public.lost() returns trigger language plpgsql as $$ begin perform from nowhere; return new; end $$");
+    shop.superuser.run(
+        "create function public.lost() returns trigger language plpgsql as $$ begin perform from nowhere; \
+        return new; end $$",
+    );
     shop.superuser.run(&format!(
         "create trigger lost before update on app.transactions_{m} for each row execute function public.lost()"
     ));

@@ -322,7 +322,8 @@ fn what_others_hang_on_payments_and_company_cards_works() {
     }
     shop.backend.run(&confirm);
     for index in shop.superuser.column(&format!(
-        "select indexrelid::regclass from pg_index where indrelid in ('app.transactions_{month}'::regclass, 'app.enterprise_cards'::regclass)"
+        "select indexrelid::regclass from pg_index where indrelid in ('app.transactions_{month}'::regclass, \
+            'app.enterprise_cards'::regclass)"
     )) {
         if amcheck {
             shop.superuser.run(&format!("select bt_index_check('{index}', true)"));

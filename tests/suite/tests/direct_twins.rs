@@ -129,10 +129,13 @@ impl Side {
              from app.personal_cards order by card_no"
                 .to_owned(),
             "select to_jsonb(c) - '{id,created_at,last_posted_at}'::text[] from app.enterprise_cards c order by card_no".into(),
-            "select jsonb_build_array(member_id, role, qr_hash is null, qr_expires_at is null) from app.enterprise_card_bindings order by 1".into(),
+            "select jsonb_build_array(member_id, role, qr_hash is null, qr_expires_at is null) from \
+                app.enterprise_card_bindings order by 1".into(),
             "select to_jsonb(m) - 'created_at' from app.member_profiles m order by id".into(),
-            format!("select to_jsonb(t) - '{{created_at,posted_at,card_id}}'::text[] || jsonb_build_object('card', {card}, 'posted', posted_at is not null) from app.transactions t order by id"),
-            format!("select to_jsonb(t) - '{{created_at,card_id}}'::text[] || jsonb_build_object('card', {card}) from app.point_ledger t order by tx_no, 1"),
+            format!("select to_jsonb(t) - '{{created_at,posted_at,card_id}}'::text[] || jsonb_build_object('card', {card}, \
+                'posted', posted_at is not null) from app.transactions t order by id"),
+            format!("select to_jsonb(t) - '{{created_at,card_id}}'::text[] || jsonb_build_object('card', {card}) from \
+                app.point_ledger t order by tx_no, 1"),
             "select to_jsonb(c) - 'created_at' from app.transaction_compensations c order by tx_no, 1".into(),
             "select to_jsonb(k) from app.idempotency_keys k order by 1".into(),
             "select to_jsonb(o) from app.external_orders o order by 1".into(),

@@ -302,7 +302,8 @@ fn run_ddl_gives_nobody_more_than_they_have() {
     );
 }
 
-const RULE: &str = "select ok || ': ' || detail from sec.security_check() where rule = 'code of others on the tables fixes its search_path'";
+const RULE: &str = "select ok || ': ' || detail from sec.security_check() where rule = 'code of others on the tables fixes \
+    its search_path'";
 
 #[test]
 fn a_careless_trigger_of_the_shop_is_not_led_to_a_table_of_the_callers() {
@@ -393,7 +394,8 @@ fn careless_code_is_found_wherever_it_hangs() {
         ("create rule r as on insert to app.merchants do also select public.f('x')", "public.f(text)"),
         ("create function public.t() returns trigger language plpgsql as $$ begin return new; end $$;
           create trigger t before update on app.settings for each row when (public.careful('x')) execute function public.t()", "public.t()"),
-        ("create trigger t before update on app.settings for each row when (public.g('x')) execute function suppress_redundant_updates_trigger()", "public.g(text)"),
+        ("create trigger t before update on app.settings for each row when (public.g('x')) execute function \
+            suppress_redundant_updates_trigger()", "public.g(text)"),
         ("alter table app.merchants add check (public.careful(name)) not valid", ""),
         ("alter table app.merchants add column x text default public.bound()", "public.bound()"),
         ("create policy p on app.merchants using (public.g(name))", ""),
@@ -470,7 +472,8 @@ fn no_name_of_ours_is_taken_from_the_callers_temporary_objects() {
             match nth % 2 {
                 0 => session.run(&format!("create temp table {0} (x pg_catalog.int4); grant all on pg_temp.{0} to public;
                      create trigger spring before insert or update or delete on pg_temp.{0} for each statement execute function trap.spring()", quoted(name))),
-                _ => session.run(&format!("create temp view {0} as select trap.look() as x; grant all on pg_temp.{0} to public", quoted(name))),
+                _ => session.run(&format!("create temp view {0} as select trap.look() as x; grant all on pg_temp.{0} to \
+                    public", quoted(name))),
             }
         }
         for name in &types {

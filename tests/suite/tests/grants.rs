@@ -405,7 +405,10 @@ fn the_names_of_older_releases_count_where_the_role_was_granted_the_level() {
     let [clerk, server, night, both, day] = ["clerk", "server", "night", "both", "day"].map(|r| roles.of(r));
     let s = db.superuser();
     s.run(&format!("create role {clerk}; create role {server}; create role {night}; create role {both}"));
-    s.run(&format!("select sec.grant_api('{clerk}', 'client'), sec.grant_api('{server}', 'backend'), sec.grant_api('{night}', 'operator')"));
+    s.run(&format!(
+        "select sec.grant_api('{clerk}', 'client'), sec.grant_api('{server}', 'backend'), \
+        sec.grant_api('{night}', 'operator')"
+    ));
     s.run(&format!("select sec.grant_api('{both}', 'client'), sec.grant_api('{both}', 'backend')"));
     s.run(AS_IN_0_2_0);
     // Renamed, with a namesake; dropped, with a namesake: the old list knows of neither.

@@ -45,7 +45,8 @@ const COOKED: &[(&str, &str)] = &[
         "every movement was audited",
     ),
     (
-        "alter table audit.event_log_{month} disable trigger append_only; delete from audit.event_log_{month} where action = 'recharge.requested'",
+        "alter table audit.event_log_{month} disable trigger append_only; delete from audit.event_log_{month} where action = \
+            'recharge.requested'",
         "every recharge that waits was audited",
     ),
     ("update app.transaction_compensations set amount = 99", "compensations are adjustments"),

@@ -295,7 +295,10 @@ fn old_keys_and_payment_orders_are_forgotten_and_recharge_orders_never() {
          insert into app.external_orders values (1, {old}00000000001, 1, 'old'), (2, {old}00000000002, 2, 'recharge'), (0, {old}00000000002, 3, 'trade')"
     ));
     shop.superuser.run("call app.expire_keys()");
-    let left = shop.superuser.column("select idempotency_key from app.idempotency_keys union all select order_id from app.external_orders order by 1");
+    let left = shop.superuser.column(
+        "select idempotency_key from app.idempotency_keys union all select order_id from \
+        app.external_orders order by 1",
+    );
     assert_eq!(left, ["new", "new", "recharge", "trade"]);
     let job =
         shop.superuser.row("select rows_done, finished_at is not null from app.job_runs where job = 'expire_keys'");

@@ -101,7 +101,10 @@ fn everything_of_the_contract_is_there() {
         assert_ne!(s.value(&format!("select to_regclass('{table}')")), NULL, "{table}");
     }
     for (name, labels) in ENUMS {
-        let found = s.value(&format!("select string_agg(enumlabel, ',' order by enumsortorder) from pg_enum where enumtypid = to_regtype('{name}')"));
+        let found = s.value(&format!(
+            "select string_agg(enumlabel, ',' order by enumsortorder) from pg_enum where enumtypid \
+            = to_regtype('{name}')"
+        ));
         assert_eq!(found, *labels, "{name}");
     }
     for (table, columns) in COLUMNS {
@@ -127,7 +130,8 @@ fn everything_of_the_contract_is_there() {
         ["maintain_partitions", "expire_cards", "expire_qrcodes", "expire_recharges", "expire_keys", "recompute_levels"]
     {
         let kind = format!(
-            "select prokind::text || prosecdef::text || coalesce(proconfig::text, '') from pg_proc where pronamespace = 'app'::regnamespace and proname = '{procedure}'"
+            "select prokind::text || prosecdef::text || coalesce(proconfig::text, '') from pg_proc where pronamespace = \
+                'app'::regnamespace and proname = '{procedure}'"
         );
         assert_eq!(s.column(&kind), ["pfalse"], "{procedure} must be able to COMMIT");
     }
@@ -245,7 +249,8 @@ fn a_strangers_tables_in_our_schemas_are_refused_and_left_alone() {
     for stray in [
         "create schema app; create table app.notes (x int); insert into app.notes values (7)",
         "create schema app; create table app.settings (x int); create table app.notes (x int); insert into app.notes values (7)",
-        "create schema audit; create table audit.event_log (x int); create schema app; create table app.notes (x int); insert into app.notes values (7)",
+        "create schema audit; create table audit.event_log (x int); create schema app; create table app.notes (x int); \
+            insert into app.notes values (7)",
         "create schema app; create view app.v_user_cards as select 1; create table app.notes (x int); insert into app.notes values (7)",
     ] {
         let db = Db::empty();
@@ -438,7 +443,8 @@ fn a_dump_restores_after_the_extension_was_dropped_and_created_again() {
 }
 
 /// auth.users as Supabase has it, as far as we look at it.
-const AUTH: &str = "create schema auth; create table auth.users (id uuid primary key, email text, phone text, raw_user_meta_data jsonb, created_at timestamptz default now())";
+const AUTH: &str = "create schema auth; create table auth.users (id uuid primary key, email text, phone text, \
+    raw_user_meta_data jsonb, created_at timestamptz default now())";
 
 #[test]
 fn on_supabase_every_sign_up_becomes_a_member_once_enabled() {
@@ -446,8 +452,20 @@ fn on_supabase_every_sign_up_becomes_a_member_once_enabled() {
     let s = db.superuser();
     s.run(AUTH);
     s.run("create extension mps");
-    assert_eq!(s.value("select has_function_privilege('authenticated', 'app.tx_by_no(text)', 'execute') and has_function_privilege('service_role', 'app.get_settings()', 'execute')"), "t");
-    assert_eq!(s.value("select has_function_privilege('anon', 'app.tx_by_no(text)', 'execute') or has_schema_privilege('anon', 'app', 'usage')"), "f");
+    assert_eq!(
+        s.value(
+            "select has_function_privilege('authenticated', 'app.tx_by_no(text)', 'execute') and \
+        has_function_privilege('service_role', 'app.get_settings()', 'execute')"
+        ),
+        "t"
+    );
+    assert_eq!(
+        s.value(
+            "select has_function_privilege('anon', 'app.tx_by_no(text)', 'execute') or \
+        has_schema_privilege('anon', 'app', 'usage')"
+        ),
+        "f"
+    );
     let keys = s.value("select count(*) from pg_constraint where contype = 'f' and confrelid = 'auth.users'::regclass");
     assert_eq!(keys, "0");
     let early = nobody();
@@ -465,7 +483,10 @@ fn on_supabase_every_sign_up_becomes_a_member_once_enabled() {
     ] {
         let id = nobody();
         s.run(&format!("insert into auth.users values ('{id}', {email}, {phone}, {meta})"));
-        let row = s.row(&format!("select m.name, c.status from app.member_profiles m join app.personal_cards c on c.member_id = m.id where m.id = '{id}'"));
+        let row = s.row(&format!(
+            "select m.name, c.status from app.member_profiles m join app.personal_cards c on \
+            c.member_id = m.id where m.id = '{id}'"
+        ));
         assert_eq!(row.values(), [name, "active"]);
     }
     let card = db.user(early).row("select * from app.register_member('late')");
@@ -489,7 +510,8 @@ fn a_sign_up_is_never_blocked_by_us() {
     let member = |id: uuid::Uuid| s.value(&format!("select count(*) from app.member_profiles where id = '{id}'"));
     assert_eq!(member(sign_up()), "1");
     provider.run(&format!(
-        "insert into auth.users values ('{}', repeat('x', 5000) || '@example.org', repeat('9', 500), jsonb_build_object('name', repeat('n', 100000)))",
+        "insert into auth.users values ('{}', repeat('x', 5000) || '@example.org', repeat('9', 500), \
+            jsonb_build_object('name', repeat('n', 100000)))",
         nobody()
     ));
     assert_eq!(s.value("select count(*) from app.member_profiles where length(name) = 500"), "1");

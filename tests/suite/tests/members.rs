@@ -19,7 +19,8 @@ fn a_user_registers_itself_once() {
         shop.superuser.row(&format!("select name, phone, email, status from app.member_profiles where id = '{id}'"));
     assert_eq!(stored.values(), ["小明", "13800000000", "ming@example.org", "active"]);
     let card = shop.superuser.row(&format!(
-        "select member_id, balance, points, level, discount, status, qr_hash, qr_expires_at, expires_at from app.personal_cards where id = '{}'",
+        "select member_id, balance, points, level, discount, status, qr_hash, qr_expires_at, expires_at from \
+            app.personal_cards where id = '{}'",
         &row["card_id"]
     ));
     assert_eq!(card.values(), [&id.to_string(), "0.00", "0", "0", "1.000", "active", NULL, NULL, NULL]);
@@ -328,7 +329,10 @@ fn a_compensation_is_an_adjustment_that_leaves_the_refundable_alone() {
     assert_eq!(row.names(), ["tx_id", "tx_no", "card_id", "amount", "balance_after", "created_at", "replayed"]);
     assert_eq!(row.without(&["tx_id", "tx_no", "created_at"]).values(), [ming.card.as_str(), "2.50", "62.50", "f"]);
     assert!(row["tx_no"].starts_with("TZ"));
-    let kept = shop.superuser.row("select tx_no, compensation_tx_no, actor_user_id, actor_role, amount, reason from app.transaction_compensations");
+    let kept = shop.superuser.row(
+        "select tx_no, compensation_tx_no, actor_user_id, actor_role, amount, reason from \
+        app.transaction_compensations",
+    );
     assert_eq!(kept.values(), [&paid["tx_no"], &row["tx_no"], NULL, "service_role", "2.50", "多收"]);
     assert_eq!(&shop.backend.row(&compensate("-62.50"))["balance_after"], "0.00");
     shop.backend.refused("INSUFFICIENT_BALANCE", &compensate("-0.01"));

@@ -48,7 +48,8 @@ fn months(session: &Session) -> i64 {
 fn past_months(session: &Session, wanted: i64) {
     let more = wanted - months(session);
     session.run(&format!(
-        "select sec.make_month((date_trunc('month', now() at time zone 'UTC') - make_interval(months => n + 1))::date) from generate_series(1, {more}) n"
+        "select sec.make_month((date_trunc('month', now() at time zone 'UTC') - make_interval(months => n + 1))::date) from \
+            generate_series(1, {more}) n"
     ));
     assert_eq!(months(session), wanted);
 }
@@ -166,7 +167,10 @@ fn charges_go_on_while_months_are_made_and_archived() {
     eprintln!("while {made} months were made: {charges} charges, the longest {longest:?}");
     assert!(made > 50 && longest < PATIENCE, "{made} months, {longest:?}");
 
-    session.run("select sec.make_month((date_trunc('month', now() at time zone 'UTC') - make_interval(months => n))::date) from generate_series(1, 24) n");
+    session.run(
+        "select sec.make_month((date_trunc('month', now() at time zone 'UTC') - make_interval(months => n))::date) \
+        from generate_series(1, 24) n",
+    );
     let (longest, charges) = longest_charge(&shop, &members, || {
         session.run("call app.archive_partitions((now() at time zone 'UTC')::date)")
     });
@@ -219,7 +223,8 @@ fn a_month_is_the_same_under_every_time_zone() {
         session.run(&format!("begin; set local timezone = {}", q(zone)));
         for (moment, month) in [("2031-12-31 23:59:59.999999+00", "203112"), ("2032-01-01 00:00:00+00", "203201")] {
             session.run(&format!(
-                "insert into app.point_ledger (card_id, point_seq, created_at, change, balance_after, level) values (gen_random_uuid(), 1, '{moment}', 1, 1, 0)"
+                "insert into app.point_ledger (card_id, point_seq, created_at, change, balance_after, level) values \
+                    (gen_random_uuid(), 1, '{moment}', 1, 1, 0)"
             ));
             let found = session
                 .value(&format!("select tableoid::regclass from app.point_ledger where created_at = '{moment}'"));

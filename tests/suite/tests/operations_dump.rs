@@ -42,15 +42,18 @@ const SHAPE: &[(&str, &str)] = &[
     ("schemas", "select n.nspname || ' ' || pg_get_userbyid(n.nspowner) from pg_namespace n where {n}"),
     (
         "policies",
-        "select p.polrelid::regclass || ' ' || p.polname || ' ' || p.polcmd::text || ' ' || p.polroles::regrole[]::text || ' ' || pg_get_expr(p.polqual, p.polrelid) from pg_policy p",
+        "select p.polrelid::regclass || ' ' || p.polname || ' ' || p.polcmd::text || ' ' || p.polroles::regrole[]::text || ' \
+            ' || pg_get_expr(p.polqual, p.polrelid) from pg_policy p",
     ),
     (
         "triggers",
-        "select g.tgrelid::regclass || ' ' || g.tgenabled::text || ' ' || pg_get_triggerdef(g.oid) from pg_trigger g where not g.tgisinternal",
+        "select g.tgrelid::regclass || ' ' || g.tgenabled::text || ' ' || pg_get_triggerdef(g.oid) from pg_trigger g where \
+            not g.tgisinternal",
     ),
     (
         "constraints",
-        "select k.conrelid::regclass || ' ' || k.conname || ' ' || pg_get_constraintdef(k.oid) from pg_constraint k join pg_namespace n on n.oid = k.connamespace where {n}",
+        "select k.conrelid::regclass || ' ' || k.conname || ' ' || pg_get_constraintdef(k.oid) from pg_constraint k join \
+            pg_namespace n on n.oid = k.connamespace where {n}",
     ),
     (
         "comments",
@@ -118,7 +121,10 @@ fn a_life(till: &Till) -> String {
     ));
     s.run(&format!("select * from app.compensate_tx('{}', -1.00, 'x')", &paid["tx_no"]));
     s.run(&format!("select * from app.create_enterprise_card('Great Wall Ltd', 0.900, '{}')", mei.id));
-    s.run("select * from app.user_recharge_enterprise_card_admin((select id from app.enterprise_cards), 500, 'cash', p_external_order_id => 'o-1')");
+    s.run(
+        "select * from app.user_recharge_enterprise_card_admin((select id from app.enterprise_cards), 500, 'cash', \
+        p_external_order_id => 'o-1')",
+    );
     s.run(&format!(
         "select app.set_card_status('{0}', 'personal', 'lost', 'x'); select * from app.replace_card('{0}', 'x')",
         mei.card

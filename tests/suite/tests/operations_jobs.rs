@@ -42,7 +42,8 @@ fn jobs_run(options: &str) {
     let operator = server.login("shop_ops", "shop");
 
     let schedule = "select * from app.schedule_jobs() order by job";
-    let jobs = "select jobname || ' ' || command || ' ' || username || ' ' || active from cron.job where database = 'shop' order by jobname";
+    let jobs = "select jobname || ' ' || command || ' ' || username || ' ' || active from cron.job where database = 'shop' \
+        order by jobname";
     let registered: Vec<String> = JOBS.iter().map(|(name, call)| format!("{name} {call} shop_ops true")).collect();
     let done = |session: &Session| -> Vec<String> { session.rows(schedule).iter().map(|r| r["done"].into()).collect() };
     let answer = operator.rows(schedule);
@@ -55,7 +56,10 @@ fn jobs_run(options: &str) {
     let before = shop.value(ids);
     shop.run("select cron.alter_job(jobid, schedule => '1 1 1 1 *') from cron.job where jobname = 'mps_expire_keys'");
     shop.run("select cron.alter_job(jobid, active => false) from cron.job where jobname = 'mps_seal'");
-    shop.run("select cron.alter_job(jobid, command => 'CALL app.maintain_partitions(12)') from cron.job where jobname = 'mps_maintain_partitions'");
+    shop.run(
+        "select cron.alter_job(jobid, command => 'CALL app.maintain_partitions(12)') from cron.job where jobname = \
+        'mps_maintain_partitions'",
+    );
     for _ in 0..2 {
         let said = done(&operator);
         assert_eq!(said[1], "scheduled already, but by another schedule, which is kept: 1 1 1 1 *");
@@ -67,7 +71,10 @@ fn jobs_run(options: &str) {
     }
     assert_eq!(shop.value("select schedule from cron.job where jobname = 'mps_expire_keys'"), "1 1 1 1 *");
     shop.run("select cron.alter_job(jobid, schedule => '40 2 * * *') from cron.job where jobname = 'mps_expire_keys'");
-    shop.run("select cron.alter_job(jobid, command => 'CALL app.maintain_partitions()') from cron.job where jobname = 'mps_maintain_partitions'");
+    shop.run(
+        "select cron.alter_job(jobid, command => 'CALL app.maintain_partitions()') from cron.job where jobname = \
+        'mps_maintain_partitions'",
+    );
     shop.run("select cron.alter_job(jobid, active => true) from cron.job where jobname = 'mps_seal'");
     assert_eq!(done(&operator), ["scheduled already"; 6]);
     assert_eq!((shop.column(jobs), shop.value(ids)), (registered, before));

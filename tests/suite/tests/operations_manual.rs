@@ -483,7 +483,8 @@ const SCENES: &[Scene] = &[
             let charge = format!("select * from app.merchant_charge_by_qr('{SHOP}', {}, 1.00)", q(&w.number));
             assert_eq!(w.shop().failure(&charge).code, "PT410", "the code of the lost card");
             let new = w.shop().row(&format!(
-                "select n.id, n.balance, n.status from app.personal_cards o join app.personal_cards n on n.id = o.replaced_by where o.id = '{}'",
+                "select n.id, n.balance, n.status from app.personal_cards o join app.personal_cards n on n.id = \
+                    o.replaced_by where o.id = '{}'",
                 w.members[0].card
             ));
             assert_eq!((&new["balance"], &new["status"]), ("80.00", "active"));
@@ -581,7 +582,8 @@ const SCENES: &[Scene] = &[
         before: |w| {
             w.recharged("10.00");
             let s = w.shop();
-            let sequences = "select count(setval(format('%I.%I', schemaname, sequencename), 1, false)) from pg_sequences where schemaname in ('app', 'audit')";
+            let sequences = "select count(setval(format('%I.%I', schemaname, sequencename), 1, false)) from pg_sequences \
+                where schemaname in ('app', 'audit')";
             assert_eq!(s.value(sequences), "7", "as many as the recipe brings up");
             let refused = s.failure(&format!("select * from app.rotate_card_qr('{}')", w.members[0].card));
             assert_eq!(refused.code, "23505", "{refused:?}");

@@ -164,7 +164,10 @@ fn a_standby_answers_every_question_refuses_every_change_and_takes_over() {
     let cashier = signed_in(server.login("authenticator", &shop.db.name), "authenticated", shop.cashier_id);
     let charge = Shop::charge_sql(&code, "1.00", "");
     is_read_only(&cashier.failure(&charge), &charge);
-    let procedures = primary.column("select p.proname from pg_proc p where p.prokind = 'p' and p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')");
+    let procedures = primary.column(
+        "select p.proname from pg_proc p where p.prokind = 'p' and \
+        p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')",
+    );
     for name in &procedures {
         assert!(PROCEDURES.iter().any(|p| p.contains(&format!(".{name}("))), "{name} is not tried on a standby");
     }

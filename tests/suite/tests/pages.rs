@@ -145,7 +145,12 @@ fn a_closed_month_hides_nothing() {
     let mei = till.member("1000.00");
     let back = charge_at(&till, "SHOP-003", &mei.card);
     s.run(&format!("select app.enterprise_add_member('{}', '{}')", &company["card_no"], mei.id));
-    let code = s.row(&format!("select * from app.rotate_card_qr('{}', 'enterprise', '{}')", &company["card_id"], mei.id))["qr_plain"].to_owned();
+    let code = s.row(&format!(
+        "select * from app.rotate_card_qr('{}', 'enterprise', \
+        '{}')",
+        &company["card_id"], mei.id
+    ))["qr_plain"]
+        .to_owned();
     s.run(&format!("select * from app.merchant_charge_by_qr('SHOP-003', {}, 2)", q(code)));
     clock.set("2026-08-25 12:00:00Z");
     assert_eq!(shown("SHOP-003").len(), 2);

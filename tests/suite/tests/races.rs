@@ -318,7 +318,11 @@ fn a_charge_in_flight_is_before_or_after_a_replacement() {
         )
     };
     let successor = |m: &Member| {
-        let row = shop.superuser.row(&format!("select n.id, n.card_no from app.personal_cards o join app.personal_cards n on n.id = o.replaced_by where o.id = '{}'", m.card));
+        let row = shop.superuser.row(&format!(
+            "select n.id, n.card_no from app.personal_cards o join app.personal_cards n on \
+            n.id = o.replaced_by where o.id = '{}'",
+            m.card
+        ));
         m.with_card(&row["id"], &row["card_no"])
     };
     // The charge was first: the replacement has what it left.

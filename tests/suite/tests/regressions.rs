@@ -729,7 +729,8 @@ fn a_change_of_expiry_is_audited_with_the_date_before_and_after() {
 fn numbers_grow_beyond_their_eight_digits() {
     let shop = Shop::open();
     shop.superuser.run(
-        "select setval('app.member_no_seq', 99999999), setval('app.personal_card_no_seq', 99999999), setval('app.enterprise_card_no_seq', 99999)",
+        "select setval('app.member_no_seq', 99999999), setval('app.personal_card_no_seq', 99999999), \
+            setval('app.enterprise_card_no_seq', 99999)",
     );
     let (ming, mei) = (shop.member("100.00"), shop.member("100.00"));
     assert_eq!((ming.no.as_str(), mei.no.as_str()), ("M100000000", "M100000001"));

@@ -52,7 +52,10 @@ fn only_the_sentence_of_this_moment_destroys() {
         somebody.denied(&destroy(&said));
     }
     // Nor whoever was let in by mistake.
-    session.run("grant usage on schema sec to stranger; grant execute on function sec.destroy_everything(text), sec.what_there_is() to stranger");
+    session.run(
+        "grant usage on schema sec to stranger; grant execute on function sec.destroy_everything(text), \
+        sec.what_there_is() to stranger",
+    );
     let failure = shop.db.login("stranger").failure(&destroy(&said));
     assert!(["42501", "PT403"].contains(&failure.code.as_str()), "{failure:?}");
     session.run("revoke all on schema sec from stranger; revoke all on all functions in schema sec from stranger");
@@ -173,7 +176,10 @@ fn after_it_and_the_statements_it_returns_nothing_is_left_and_one_can_begin_afre
     till.charge(&member.card, "30.00");
     // A month in the archive, with something in it.
     session.run("select sec.make_month('2020-05-01'), sec.make_month('2020-06-01')");
-    session.run("insert into app.transactions select (jsonb_populate_record(t, '{\"id\": 200500000000001, \"created_at\": \"2020-05-02T00:00:00Z\"}')).* from app.transactions t limit 1");
+    session.run(
+        "insert into app.transactions select (jsonb_populate_record(t, '{\"id\": 200500000000001, \"created_at\": \
+        \"2020-05-02T00:00:00Z\"}')).* from app.transactions t limit 1",
+    );
     session.run("call audit.seal()");
     session.run("call app.archive_partitions('2020-07-01')");
     assert_eq!(session.value("select count(*) from mps_archive.transactions_202005"), "1");

@@ -4,7 +4,8 @@ use mps_tests::{Db, NULL, Shop, TOKENS};
 
 const DEFAULTS: &str = "{\"max_amount\": 50000.00, \"max_balance\": 1000000.00, \"qr_single_use\": true, \"qr_ttl_seconds\": 900, \
 \"points_per_unit\": 1.0000, \"signup_anonymous\": false, \"business_time_zone\": \"UTC\", \"key_retention_days\": 90, \
-\"recharge_ttl_minutes\": 1440, \"max_pending_recharges\": 20, \"recharge_confirmation\": \"gateway\", \"business_day_starts_at\": \"00:00:00\"}";
+\"recharge_ttl_minutes\": 1440, \"max_pending_recharges\": 20, \"recharge_confirmation\": \"gateway\", \
+    \"business_day_starts_at\": \"00:00:00\"}";
 
 #[test]
 fn the_defaults_are_those_of_the_contract() {

@@ -322,7 +322,8 @@ fn a_merchant_statement_takes_a_period_and_pages_through_it() {
 /// Every answer of balance_as_of at, just before and just after every movement, against the movements themselves.
 fn compare_with_movements(shop: &Shop, member: &Member, expected_movements: usize) {
     let rows = shop.superuser.rows(&format!(
-        "select t.posted_at at time zone 'UTC' || '+00' as at, balance_after from app.transactions t where card_id = '{}' and card_seq is not null order by card_seq",
+        "select t.posted_at at time zone 'UTC' || '+00' as at, balance_after from app.transactions t where card_id = '{}' \
+            and card_seq is not null order by card_seq",
         member.card
     ));
     assert_eq!(rows.len(), expected_movements);
@@ -494,7 +495,10 @@ fn the_views_show_a_member_its_cards_and_its_history() {
     let employees = shop.charge_company(&company, &ming, "10.00");
     shop.charge_company(&company, &mei, "10.00");
     let user = shop.db.user(ming.id);
-    let cards = user.rows("select card_type, card_id, card_no, balance, points, level, discount, status, role, company_name from app.v_user_cards order by card_type desc");
+    let cards = user.rows(
+        "select card_type, card_id, card_no, balance, points, level, discount, status, role, company_name \
+        from app.v_user_cards order by card_type desc",
+    );
     assert_eq!(
         cards[0].values(),
         ["personal", &ming.card, &ming.card_no, "70.00", "30", "0", "1.000", "active", "owner", NULL]

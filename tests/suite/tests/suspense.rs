@@ -480,7 +480,8 @@ fn recharges_that_wait_are_bounded_for_each_card() {
     }
     user.refused("TOO_MANY_PENDING", &sql);
     let many = format!(
-        "select count(*) from generate_series(1, 2000) g, lateral (select * from app.user_recharge_personal_card('{}', 1, p_reason => g::text)) x",
+        "select count(*) from generate_series(1, 2000) g, lateral (select * from app.user_recharge_personal_card('{}', 1, \
+            p_reason => g::text)) x",
         mei.card
     );
     shop.db.user(mei.id).refused("TOO_MANY_PENDING", &many);

@@ -59,7 +59,8 @@ impl OldShop {
     }
 
     fn balance(&self, kind: usize) -> String {
-        let sql = "select balance from (select id, balance from app.personal_cards union all select id, balance from app.enterprise_cards) c";
+        let sql = "select balance from (select id, balance from app.personal_cards union all select id, balance from \
+            app.enterprise_cards) c";
         self.db.superuser().value(&format!("{sql} where id = '{}'", self.cards[kind]))
     }
 }

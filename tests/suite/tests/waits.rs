@@ -272,7 +272,8 @@ fn a_recharge_that_waited_is_trusted_only_if_it_is_now() {
         for by_key in [false, true] {
             round += 1;
             let sql = format!(
-                "select * from app.user_recharge_personal_card('{}', 20, 'wechat', p_external_order_id => 'o-{round}', p_idempotency_key => 'k-{round}')",
+                "select * from app.user_recharge_personal_card('{}', 20, 'wechat', p_external_order_id => 'o-{round}', \
+                    p_idempotency_key => 'k-{round}')",
                 ming.card
             );
             let hold = if by_key { sql.clone() } else { hold_card(&ming.card) };
@@ -332,6 +333,7 @@ fn the_event_of_changed_settings_tells_what_was_there_after_the_wait() {
     let later = Waiting::start(shop.db.backend(), &shop.superuser, settings(r#"{"qr_ttl_seconds": 62}"#));
     shop.backend.run("commit");
     later.end().expect("changed");
-    let event = "select context -> 'was' ->> 'qr_ttl_seconds' from audit.event_log where action = 'settings.updated' order by id desc limit 1";
+    let event = "select context -> 'was' ->> 'qr_ttl_seconds' from audit.event_log where action = 'settings.updated' order \
+        by id desc limit 1";
     assert_eq!(shop.superuser.value(event), "61");
 }

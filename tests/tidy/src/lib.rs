@@ -57,13 +57,15 @@ pub struct Room {
     pub is_unsafe_at: Vec<usize>,
     /// Literals, with their lines.
     pub texts: Vec<(usize, String)>,
+    /// Lines that no formatter may break: of raw literals, and of those that have several.
+    pub verbatim: BTreeSet<usize>,
     /// The paths that it uses, whole.
     uses: BTreeSet<String>,
     children: BTreeSet<String>,
 }
 
 impl Room {
-    fn read(file: &str) -> Room {
+    pub fn read(file: &str) -> Room {
         let module = module_of(file);
         let mut room = Room {
             file: file.to_owned(),
@@ -72,6 +74,7 @@ impl Room {
             is_called_from_sql: false,
             is_unsafe_at: Vec::new(),
             texts: Vec::new(),
+            verbatim: BTreeSet::new(),
             uses: BTreeSet::new(),
             children: BTreeSet::new(),
         };
@@ -137,6 +140,15 @@ impl Room {
         }
     }
 
+    fn note_literal(&mut self, literal: &proc_macro2::Literal) {
+        let (source, span) = (literal.to_string(), literal.span());
+        let Ok(text) = syn::parse_str::<syn::LitStr>(&source) else { return };
+        self.texts.push((span.start().line, text.value()));
+        if source.starts_with('r') || span.start().line != span.end().line {
+            self.verbatim.extend(span.start().line..=span.end().line);
+        }
+    }
+
     fn note_function(&mut self, signature: &syn::Signature, block: &syn::Block) {
         let (first, last) = (signature.span().start().line, block.span().end().line);
         let name = signature.ident.to_string();
@@ -197,7 +209,7 @@ impl<'ast> Visit<'ast> for Room {
     }
 
     fn visit_lit_str(&mut self, literal: &'ast syn::LitStr) {
-        self.texts.push((literal.span().start().line, literal.value()));
+        self.note_literal(&literal.token());
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
@@ -207,12 +219,7 @@ impl<'ast> Visit<'ast> for Room {
             for token in stream {
                 match token {
                     proc_macro2::TokenTree::Group(group) => streams.push(group.stream()),
-                    proc_macro2::TokenTree::Literal(literal) => {
-                        let line = literal.span().start().line;
-                        if let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string()) {
-                            self.texts.push((line, text.value()));
-                        }
-                    }
+                    proc_macro2::TokenTree::Literal(literal) => self.note_literal(&literal),
                     _ => {}
                 }
             }
@@ -227,7 +234,7 @@ fn quoted(attribute: &syn::Attribute) -> String {
 fn module_of(file: &str) -> String {
     let (root, path) = match file.strip_prefix("src/domain/") {
         Some(path) => ("mps_domain", path),
-        None => ("crate", file.strip_prefix("src/").expect("a file of src/")),
+        None => ("crate", file.strip_prefix("src/").unwrap_or(file)),
     };
     let path = path.strip_suffix(".rs").expect("a source file");
     let path = path.strip_suffix("/mod").unwrap_or(path);

@@ -1,6 +1,7 @@
 //! What keeps the house tidy. Each says which file breaks which rule; `docs/architecture.md` says why there is the rule.
 
 use mps_tidy::{House, Room, files, text, top};
+use std::collections::BTreeSet;
 use std::process::Command;
 
 /// From the ground up: a room uses rooms of its own part and of those before it.
@@ -119,7 +120,13 @@ fn functions_files_and_lines_are_short() {
         if file.starts_with("src/") && lines > FILE_LINES {
             problems.push(format!("{file} has {lines} lines"));
         }
-        for (n, line) in text.lines().enumerate().filter(|(_, line)| line.chars().count() > LINE_CHARACTERS) {
+        let too_long: Vec<_> = text.lines().enumerate().filter(|(_, l)| l.chars().count() > LINE_CHARACTERS).collect();
+        if too_long.is_empty() {
+            continue;
+        }
+        // A statement or a command that a test has as it stands is no prose.
+        let verbatim = if file.starts_with("tests/") { Room::read(&file).verbatim } else { BTreeSet::new() };
+        for (n, line) in too_long.into_iter().filter(|(n, _)| !verbatim.contains(&(n + 1))) {
             problems.push(format!("{file}:{} has {} characters", n + 1, line.chars().count()));
         }
     }
