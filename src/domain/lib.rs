@@ -14,6 +14,7 @@ pub mod money;
 pub mod month;
 pub mod numeric;
 pub mod pay_code;
+pub mod quote;
 pub mod refund;
 pub mod tier;
 pub mod tx_no;

@@ -11,6 +11,7 @@ use crate::ledger::tx::Tx;
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::{Discount, Money};
+use mps_domain::quote::{Reduction, Terms};
 use mps_domain::tier::level_for;
 use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
 use serde_json::json;
@@ -63,14 +64,31 @@ pub enum Outcome {
 
 /// Posts a new transaction on a locked card: moves the balance, the points it earns, and writes all of it.
 pub fn post(call: &Call, card: &mut Card, tx: &mut Tx) -> Result<()> {
-    let outcome = try_post(call, card, tx, false)?;
+    post_with(call, card, tx, nothing_beside)
+}
+
+/// As [`post`], with what a family writes beside it.
+pub fn post_with(call: &Call, card: &mut Card, tx: &mut Tx, beside: impl FnOnce(&Tx) -> Result<()>) -> Result<()> {
+    let outcome = try_post(call, card, tx, false, beside)?;
     assert_eq!(outcome, Outcome::Posted, "a locked card is written or an error");
     Ok(())
 }
 
-/// As [`post`], also for a card that was read without a lock. The card is written first: with that the movement has its
-/// place in the sequence, and nothing has to be taken back where it loses the race.
-pub fn try_post(call: &Call, card: &mut Card, tx: &mut Tx, spend_code: bool) -> Result<Outcome> {
+/// That a family writes nothing beside a posting.
+pub fn nothing_beside(_: &Tx) -> Result<()> {
+    Ok(())
+}
+
+/// As [`post_with`], also for a card that was read without a lock. The card is written first: with that the movement has its
+/// place in the sequence, and nothing has to be taken back where it loses the race. `beside` is called once that is certain and
+/// the movement is written, so that [`Outcome::CardChanged`] still says that nothing was.
+pub fn try_post(
+    call: &Call,
+    card: &mut Card,
+    tx: &mut Tx,
+    spend_code: bool,
+    beside: impl FnOnce(&Tx) -> Result<()>,
+) -> Result<Outcome> {
     move_balance(card, tx)?;
     if tx.points_earned != 0 {
         move_points(card, tx.points_earned)?;
@@ -84,6 +102,7 @@ pub fn try_post(call: &Call, card: &mut Card, tx: &mut Tx, spend_code: bool) -> 
         record_points(call, card, tx.points_earned, Some(&tx.tx_no()), tx.reason.as_deref());
     }
     audit_movement(call, tx);
+    beside(tx)?;
     Ok(Outcome::Posted)
 }
 
@@ -179,11 +198,17 @@ fn settle_level(call: &Call, card: &mut Card) {
     }
 }
 
-/// The discount that a charge is priced with: that of the points before it, or the fixed one.
-pub fn current_discount(call: &Call, card: &Card) -> Discount {
+/// What a charge is priced by: the level of the points before it, or the fixed discount. Company cards earn no points.
+pub fn terms(call: &Call, card: &Card, raw_amount: Money) -> Terms {
+    let config = call.config();
     match card.card_type {
-        CardType::Personal => level_for(&call.config().levels, card.points).discount,
-        CardType::Enterprise => card.discount,
+        CardType::Personal => {
+            let reduction = Reduction::Level(level_for(&config.levels, card.points).discount);
+            Terms { raw_amount, reduction, points_per_unit: Some(config.points_per_unit) }
+        }
+        CardType::Enterprise => {
+            Terms { raw_amount, reduction: Reduction::Company(card.discount), points_per_unit: None }
+        }
     }
 }
 

@@ -95,7 +95,9 @@ fn compensate(
     tx.original_tx_no = Some(corrected_no.clone());
     tx.reason = Some(reason.into());
     tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
-    posting::post(call, &mut card, &mut tx)?;
-    transactions::insert_compensation(call.db, &tx, &corrected_no, call.caller.uid, &call.caller.role, reason);
+    posting::post_with(call, &mut card, &mut tx, |tx| {
+        transactions::insert_compensation(call.db, tx, &corrected_no, call.caller.uid, &call.caller.role, reason);
+        Ok(())
+    })?;
     Ok((tx, false))
 }

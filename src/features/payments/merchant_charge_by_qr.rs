@@ -8,14 +8,15 @@ use crate::kernel::keys::{OrderScope, Scope};
 use crate::kernel::members::{self, Binding, CodeState};
 use crate::kernel::{args, merchants};
 use crate::ledger::cards::{self, Card};
-use crate::ledger::posting::{self, Outcome};
+use crate::ledger::posting::{self, Outcome, nothing_beside};
 use crate::ledger::replay::{Dedupe, First, same_card_and_amount};
 use crate::ledger::tx::Tx;
 use mps_domain::card::CardType;
 use mps_domain::error::{Error, Result, Token, ensure};
 use mps_domain::member::MemberStatus;
-use mps_domain::money::{Money, points_for, price};
+use mps_domain::money::Money;
 use mps_domain::pay_code::Place;
+use mps_domain::quote::{NoPrice, quote};
 use mps_domain::tx_no::{TxId, TxType};
 use mps_domain::{limits, pay_code};
 use pgrx::prelude::*;
@@ -160,32 +161,28 @@ fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Optio
     posting::ensure_usable(&card)?;
     ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
 
-    let discount = posting::current_discount(call, &card);
-    let paid = price(request.amount, discount);
-    if paid.is_zero() {
-        return Err(Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"));
-    }
-    ensure(card.balance >= paid, Token::InsufficientBalance)?;
+    let priced = quote(&posting::terms(call, &card, request.amount)).map_err(|why| match why {
+        NoPrice::NothingLeftToPay => Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"),
+        NoPrice::PointsOutOfRange => Error::new(Token::InvalidAmount, "the points for it are out of range"),
+    })?;
+    ensure(card.balance >= priced.final_amount, Token::InsufficientBalance)?;
 
-    let mut tx = posting::new_tx(call, request.id, TxType::Payment, &card, request.amount, paid);
+    let mut tx = posting::new_tx(call, request.id, TxType::Payment, &card, request.amount, priced.final_amount);
     tx.member_id = Some(member);
     tx.merchant_id = Some(request.merchant);
-    tx.discount = discount;
+    tx.discount = priced.discount();
+    tx.points_earned = priced.points_earned;
     tx.refunded_amount = Some(Money::ZERO);
     tx.reason = request.reason.map(String::from);
     tx.tag = request.tag.clone();
     tx.idempotency_key = request.dedupe.key.map(|(_, k)| k.into());
     tx.external_order_id = request.dedupe.order.map(|(_, o)| o.into());
-    if card.card_type == CardType::Personal {
-        tx.points_earned = points_for(paid, call.config().points_per_unit)
-            .ok_or_else(|| Error::new(Token::InvalidAmount, "the points for it are out of range"))?;
-    }
     let spend_code = call.config().qr_single_use;
     // Before the money moves: a trigger on that may make the member's next code.
     if spend_code && let Some(binding) = &mut binding {
         members::set_code(call.db, binding, None)?;
     }
-    if posting::try_post(call, &mut card, &mut tx, spend_code)? == Outcome::CardChanged {
+    if posting::try_post(call, &mut card, &mut tx, spend_code, nothing_beside)? == Outcome::CardChanged {
         return Ok(None);
     }
     Ok(Some((tx, code_ends_at.into_iter().chain(card.expires_at).min())))

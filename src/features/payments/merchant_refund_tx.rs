@@ -107,9 +107,10 @@ fn refund(
     tx.reason = reason.map(String::from);
     tx.tag = tag;
     tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
-    posting::post(call, &mut card, &mut tx)?;
     let refunded = refunded.plus(amount).expect("at most what was paid");
-    transactions::note_refund(call.db, &mut payment, refunded, tx.id)?;
+    posting::post_with(call, &mut card, &mut tx, |tx| {
+        transactions::note_refund(call.db, &mut payment, refunded, tx.id)
+    })?;
     Ok((tx, false))
 }
 
