@@ -20,6 +20,7 @@ pub mod ddl;
 pub mod direct;
 pub mod labels;
 pub mod param;
+pub mod record;
 #[allow(unsafe_code)]
 pub mod row;
 pub mod sequences;

@@ -4,6 +4,7 @@ use crate::engine::db::Db;
 use crate::engine::direct::{Change, Path, Table};
 use crate::engine::labels;
 use crate::engine::param::{Param, p};
+use crate::engine::record::Column;
 use crate::engine::row::{Row, RowVersion};
 use crate::engine::types::{Timestamp, Uuid};
 use crate::kernel::access::{self, Owned};
@@ -14,6 +15,7 @@ use mps_domain::error::{Result, Token, ensure};
 use mps_domain::member::MemberStatus;
 use mps_domain::money::{Discount, Money};
 use mps_domain::tier::Level;
+use mps_domain::tx_no::TxId;
 
 /// A card of either kind, as read (and, from the `lock` functions, as it stays until the transaction ends).
 #[derive(Debug)]
@@ -27,8 +29,8 @@ pub struct Card {
     /// The card's own discount: as stored with the last change of points, or the fixed one of an enterprise card.
     pub discount: Discount,
     pub card_seq: i64,
-    pub last_tx_id: Option<i64>,
-    pub skip_tx_id: Option<i64>,
+    pub last_tx_id: Option<TxId>,
+    pub skip_tx_id: Option<TxId>,
     pub last_posted_at: Option<Timestamp>,
     /// Of a personal card only; of an enterprise card `None`, zero and empty.
     pub member_id: Option<Uuid>,
@@ -144,8 +146,8 @@ fn personal(r: &Row) -> Card {
         points: r.get(8),
         point_seq: r.get(9),
         card_seq: r.get(10),
-        last_tx_id: r.opt(11),
-        skip_tx_id: r.opt(12),
+        last_tx_id: Column::read(r, 11),
+        skip_tx_id: Column::read(r, 12),
         last_posted_at: r.opt(13),
         code: CodeState { expires_at: r.opt(14), hash: r.opt(18) },
         balance: r.get(15),
@@ -163,8 +165,8 @@ fn enterprise(r: &Row) -> Card {
         expires_at: r.opt(3),
         status: status(&r.label(4)),
         card_seq: r.get(5),
-        last_tx_id: r.opt(6),
-        skip_tx_id: r.opt(7),
+        last_tx_id: Column::read(r, 6),
+        skip_tx_id: Column::read(r, 7),
         last_posted_at: r.opt(8),
         balance: r.get(9),
         discount: r.get(10),
@@ -278,8 +280,8 @@ pub fn save(db: &Db, card: &mut Card, spend_code: bool) -> Result<bool> {
     let mut changes = Vec::with_capacity(11);
     changes.extend([
         ("card_seq", p(card.card_seq)),
-        ("last_tx_id", p(card.last_tx_id)),
-        ("skip_tx_id", p(card.skip_tx_id)),
+        ("last_tx_id", card.last_tx_id.param(db)),
+        ("skip_tx_id", card.skip_tx_id.param(db)),
         ("last_posted_at", p(card.last_posted_at)),
         ("balance", p(card.balance)),
     ]);

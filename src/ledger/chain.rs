@@ -3,7 +3,6 @@
 use crate::engine::types::{RawJsonb, Timestamp, Uuid};
 use crate::kernel::call::Call;
 use crate::kernel::months;
-use crate::ledger::posting::stored_id;
 use crate::ledger::tx::Tx;
 use crate::ledger::{history, lines};
 use mps_domain::error::{Result, Token, ensure};
@@ -41,7 +40,7 @@ pub fn walk_back(call: &Call, card: Uuid, newest: Option<TxId>, mut seq: i64, li
         }
         let part = lines::chain_in_month(call.db, id, wanted);
         let last = part.last().ok_or(Token::TxNotFound)?;
-        (next, seq) = (last.prev_tx_id.map(stored_id), last.card_seq.unwrap_or(1) - 1);
+        (next, seq) = (last.prev_tx_id, last.card_seq.unwrap_or(1) - 1);
         page.extend(part);
     }
     Ok(page)

@@ -4,8 +4,8 @@ use crate::engine::db::Db;
 use crate::engine::direct::{Series, Span};
 use crate::engine::param::p;
 use crate::engine::types::{Timestamp, Uuid};
-use crate::ledger::transactions::{BY_ID, TABLE, columns, find, read};
-use crate::ledger::tx::{Place, Tx};
+use crate::ledger::transactions::{BY_ID, find};
+use crate::ledger::tx::{Place, TABLE, Tx, columns};
 use mps_domain::money::Money;
 use mps_domain::month::Month;
 use mps_domain::tx_no::TxId;
@@ -23,7 +23,7 @@ pub fn chain_in_month(db: &Db, from: TxId, limit: i64) -> Vec<Tx> {
             "FROM chain t ORDER BY t.place"
         ),
         &[p(from.raw()), p(limit)],
-        read,
+        Tx::read,
     )
 }
 
@@ -51,7 +51,7 @@ pub fn refunds_in(db: &Db, month: Month, payment: &str, limit: i64) -> Vec<Tx> {
             "FROM app.transactions_{m} t WHERE t.original_tx_no = $1 AND t.tx_type = 'refund' ORDER BY t.id DESC LIMIT $2"
         ),
         &[p(payment), p(limit)],
-        read,
+        Tx::read,
     )
 }
 
@@ -88,7 +88,7 @@ pub fn of_merchant(db: &Db, month: Month, merchant: i32, from: Timestamp, before
         let at = r.get::<Timestamp>(3);
         let more = page.len() < limit || page.last().is_some_and(|last| last.place().at == at);
         if more && (Place { at, id: r.get(1) }) < before {
-            page.push(read(r));
+            page.push(Tx::read(r));
         }
         more
     });
@@ -96,7 +96,7 @@ pub fn of_merchant(db: &Db, month: Month, merchant: i32, from: Timestamp, before
         && db.newest(&OF_MERCHANT, month, p(merchant), Span::Never, |r| {
             let place = Place { at: r.get(2), id: r.get(1) };
             if from <= place.at && place < before {
-                page.push(read(r));
+                page.push(Tx::read(r));
             }
             true
         });
@@ -123,7 +123,7 @@ pub fn of_member(db: &Db, month: Month, member: Uuid, cards: &[Uuid], before: Pl
     };
     let span = Span::Moments(start, before.at);
     let done = db.newest(&OF_MEMBER, month, p(member), span, |r| {
-        take(read(r));
+        take(Tx::read(r));
         true
     });
     if !done {
@@ -134,7 +134,7 @@ pub fn of_member(db: &Db, month: Month, member: Uuid, cards: &[Uuid], before: Pl
                 "FROM app.transactions_{m} t WHERE t.member_id = $1 AND t.created_at >= $2 AND t.created_at <= $3"
             ),
             &[p(member), p(start), p(before.at)],
-            |r| take(read(r)),
+            |r| take(Tx::read(r)),
         );
     }
     lines.sort_unstable_by_key(|tx| std::cmp::Reverse(tx.place()));
@@ -166,7 +166,7 @@ fn of_merchant_by_statement(
              ORDER BY t.posted_at DESC, t.id DESC LIMIT $5"
         ),
         &args,
-        read,
+        Tx::read,
     );
     let waiting = db.rows_in(
         month,
@@ -178,7 +178,7 @@ fn of_merchant_by_statement(
              ORDER BY t.created_at DESC, t.id DESC LIMIT $5"
         ),
         &args,
-        read,
+        Tx::read,
     );
     posted.into_iter().chain(waiting).collect()
 }

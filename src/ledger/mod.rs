@@ -3,6 +3,7 @@
 
 pub mod cards;
 pub mod chain;
+mod columns;
 pub mod history;
 pub mod late;
 pub mod lines;

@@ -49,6 +49,7 @@ pub fn new_tx(call: &Call, id: TxId, tx_type: TxType, card: &Card, raw: Money, p
         external_order_id: None,
         gateway_trade_no: None,
         reason: None,
+        failure_reason: None,
         tag: RawJsonb::empty(),
         locked_version: None,
     }
@@ -146,10 +147,10 @@ fn move_balance(card: &mut Card, tx: &mut Tx) -> Result<()> {
     tx.balance_after = Some(balance);
     if card.card_seq % SKIP_DISTANCE == 0 {
         tx.skip_tx_id = card.skip_tx_id;
-        card.skip_tx_id = Some(tx.id.raw());
+        card.skip_tx_id = Some(tx.id);
     }
     card.balance = balance;
-    card.last_tx_id = Some(tx.id.raw());
+    card.last_tx_id = Some(tx.id);
     card.last_posted_at = Some(posted_at);
     Ok(())
 }

@@ -1,45 +1,55 @@
 //! A transaction, and where it stands among others.
 
+use crate::engine::record::record;
 use crate::engine::row::RowVersion;
 use crate::engine::types::{RawJsonb, Timestamp, Uuid};
 use mps_domain::card::CardType;
 use mps_domain::money::{Discount, Money};
 use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
 
-/// One transaction.
-#[derive(Debug, Clone)]
-pub struct Tx {
-    pub id: TxId,
-    pub tx_type: TxType,
-    pub status: TxStatus,
-    pub created_at: Timestamp,
-    pub posted_at: Option<Timestamp>,
-    pub card_type: CardType,
-    pub card_id: Uuid,
-    pub card_seq: Option<i64>,
-    pub prev_tx_id: Option<i64>,
-    pub skip_tx_id: Option<i64>,
-    pub refund_chain_id: Option<i64>,
-    pub member_id: Option<Uuid>,
-    pub processed_by: Option<Uuid>,
-    pub merchant_id: Option<i32>,
-    pub payment_method: PayMethod,
-    pub raw_amount: Money,
-    pub discount: Discount,
-    pub final_amount: Money,
-    pub balance_after: Option<Money>,
-    pub points_earned: i64,
-    pub refunded_amount: Option<Money>,
-    pub refundable_left: Option<Money>,
-    pub original_tx_no: Option<String>,
-    pub idempotency_key: Option<String>,
-    pub external_order_id: Option<String>,
-    pub gateway_trade_no: Option<String>,
-    pub reason: Option<String>,
-    pub tag: RawJsonb,
-    /// Of one that is locked: as which it was read, or last written.
-    pub locked_version: Option<RowVersion>,
+record! {
+    /// One transaction.
+    #[derive(Debug, Clone)]
+    pub struct Tx in static TABLE: c"app", "transactions_{m}", listed by columns;
+    columns {
+        id: TxId,
+        created_at: Timestamp,
+        posted_at: Option<Timestamp>,
+        card_seq: Option<i64>,
+        prev_tx_id: Option<TxId>,
+        skip_tx_id: Option<TxId>,
+        refund_chain_id: Option<TxId>,
+        points_earned: i64,
+        merchant_id: Option<i32>,
+        tx_type: TxType,
+        status: TxStatus,
+        card_type: CardType,
+        payment_method: PayMethod,
+        card_id: Uuid,
+        member_id: Option<Uuid>,
+        processed_by: Option<Uuid>,
+        discount: Discount,
+        raw_amount: Money,
+        final_amount: Money,
+        balance_after: Option<Money>,
+        refunded_amount: Option<Money>,
+        refundable_left: Option<Money>,
+        tx_no = Tx::tx_no,
+        original_tx_no: Option<String>,
+        idempotency_key: Option<String>,
+        external_order_id: Option<String>,
+        gateway_trade_no: Option<String>,
+        reason: Option<String>,
+        failure_reason: Option<String>,
+        tag: RawJsonb,
+    }
+    besides {
+        /// Of one that is locked: as which it was read, or last written.
+        locked_version: Option<RowVersion> = None,
+    }
 }
+
+pub(super) use columns;
 
 impl Tx {
     pub fn tx_no(&self) -> String {

@@ -5,7 +5,6 @@ use crate::kernel::args;
 use crate::kernel::call::{Call, read};
 use crate::kernel::months::{self, Presence};
 use crate::ledger::lines::{self, Link};
-use crate::ledger::posting::stored_id;
 use crate::ledger::{cards, history, late};
 use mps_domain::error::{Error, Result, Token, ensure};
 use mps_domain::money::Money;
@@ -22,7 +21,7 @@ fn balance_as_of(p_card_id: Option<Uuid>, p_at: Option<Timestamp>, p_card_type: 
         if card.last_posted_at.is_none_or(|t| t <= at) {
             return Ok(card.balance);
         }
-        balance_at(call, card.id, card.last_tx_id.map(stored_id), card.skip_tx_id.map(stored_id), at)
+        balance_at(call, card.id, card.last_tx_id, card.skip_tx_id, at)
     });
     balance.into()
 }

@@ -4,7 +4,6 @@ use crate::engine::types::{NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::kernel::call::{Call, read};
 use crate::kernel::{args, merchants, months};
 use crate::ledger::chain::{shown, walk_back};
-use crate::ledger::posting::stored_id;
 use crate::ledger::tx::Tx;
 use crate::ledger::{cards, transactions};
 use mps_domain::error::{Result, Token, ensure};
@@ -83,13 +82,13 @@ fn page(
     let card = cards::visible(call, args::card_type_or_personal(p_card_type)?, id)?;
     let limit = args::page_rows(p_limit)?;
     let (newest, seq) = match args::optional_tx_number(p_before, "p_before")? {
-        None => (card.last_tx_id.map(stored_id), card.card_seq),
+        None => (card.last_tx_id, card.card_seq),
         Some((tx_type, before)) => {
             ensure(months::readable(call.db, before.month())?, Token::TxNotFound)?;
             let tx = transactions::find(call.db, before)
                 .filter(|tx| tx.tx_type == tx_type && tx.card_id == card.id)
                 .ok_or(Token::TxNotFound)?;
-            (tx.prev_tx_id.map(stored_id), tx.card_seq.ok_or(Token::TxNotFound)? - 1)
+            (tx.prev_tx_id, tx.card_seq.ok_or(Token::TxNotFound)? - 1)
         }
     };
     let page = walk_back(call, card.id, newest, seq, limit)?;

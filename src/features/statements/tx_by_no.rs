@@ -6,7 +6,6 @@ use crate::kernel::call::{Call, read};
 use crate::kernel::months::{self, Presence};
 use crate::kernel::{args, merchants};
 use crate::ledger::chain::shown;
-use crate::ledger::posting::stored_id;
 use crate::ledger::tx::Tx;
 use crate::ledger::{cards, history, lines, transactions};
 use mps_domain::error::{Result, Token, ensure};
@@ -94,7 +93,7 @@ fn look_up(call: &Call, p_tx_no: Option<Text>) -> Result<(Vec<Tx>, Option<String
 
 /// The newest refunds of the payment in `txs[0]`, as many as a page has, newest first, along their own chain.
 fn add_refunds(call: &Call, txs: &mut Vec<Tx>) -> Result<()> {
-    let mut next = txs[0].refund_chain_id.map(stored_id);
+    let mut next = txs[0].refund_chain_id;
     while let Some(id) = next {
         let wanted = 1 + limits::PAGE_ROWS as i64 - txs.len() as i64;
         if wanted <= 0 {
@@ -111,7 +110,7 @@ fn add_refunds(call: &Call, txs: &mut Vec<Tx>) -> Result<()> {
         }
         ensure(months::readable(call.db, id.month())?, Token::TxNotFound)?;
         let refund = transactions::find(call.db, id).ok_or(Token::TxNotFound)?;
-        next = refund.refund_chain_id.map(stored_id);
+        next = refund.refund_chain_id;
         txs.push(refund);
     }
     Ok(())

@@ -8,7 +8,6 @@ use crate::kernel::months::{self, Presence};
 use crate::ledger::cards::{self, Card};
 use crate::ledger::chain::below_archived;
 use crate::ledger::history::{self, Holder, Holding};
-use crate::ledger::posting::stored_id;
 use crate::ledger::tx::{Place, Tx};
 use crate::ledger::{late, lines, transactions};
 use mps_domain::error::{Result, Token};
@@ -86,7 +85,7 @@ impl<'a> Usage<'a> {
             Some((place, i)) if self.known.last().is_none_or(|tx| tx.place() < place) => {
                 let tx = self.chains[i].head.take().expect("its place was just seen");
                 let below = tx.card_seq.unwrap_or(1) - 1;
-                self.chains[i].head = self.load(tx.card_id, tx.prev_tx_id.map(stored_id), below)?;
+                self.chains[i].head = self.load(tx.card_id, tx.prev_tx_id, below)?;
                 Ok(Some(tx))
             }
             _ => Ok(self.known.pop()),
@@ -118,11 +117,11 @@ impl<'a> Usage<'a> {
     fn newest_of(&mut self, card: &Card) -> Result<Option<Tx>> {
         let before = self.before;
         let is_before = |at: Timestamp, id: TxId| Place { at, id: id.raw() } < before;
-        let Some(last) = card.last_tx_id.map(stored_id) else { return Ok(None) };
+        let Some(last) = card.last_tx_id else { return Ok(None) };
         if card.last_posted_at.is_some_and(|at| is_before(at, last)) {
             return self.load(card.id, Some(last), card.card_seq);
         }
-        let (mut here, mut far) = (Some(last), card.skip_tx_id.map(stored_id));
+        let (mut here, mut far) = (Some(last), card.skip_tx_id);
         let mut month = Month::of(before.at.0);
         while let Some(id) = here {
             // By the long steps as long as they stay after it, then one by one.
