@@ -3,6 +3,7 @@
 use crate::engine::db::Db;
 use crate::engine::param::p;
 use crate::kernel::call::{Call, maintain};
+use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
 
 /// Rows looked at in one batch: short enough that nobody waits noticeably for its locks.
@@ -13,11 +14,11 @@ pub const BATCH_ROWS: i64 = 500;
 pub fn batch(
     job: &str,
     after: Option<&str>,
-    work: impl FnOnce(&Call, Option<&str>) -> Result<(Option<String>, i64)>,
+    work: impl FnOnce(&Call, Open, Option<&str>) -> Result<(Option<String>, i64)>,
 ) -> Option<String> {
     maintain(|call| {
-        call.open_month()?;
-        let (next, changed) = work(call, after)?;
+        let open = call.open_month()?;
+        let (next, changed) = work(call, open, after)?;
         note_run(call.db, job, after.is_none(), next.is_none(), changed);
         Ok(next)
     })

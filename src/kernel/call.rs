@@ -6,8 +6,9 @@ use crate::engine::types::{RawJsonb, Timestamp};
 use crate::engine::withheld;
 use crate::kernel::audit::{self, Event};
 use crate::kernel::caller::{self, Caller};
+use crate::kernel::months::{self, Open};
 use crate::kernel::settings::{self, Config};
-use crate::kernel::{months, shadows, soundness};
+use crate::kernel::{shadows, soundness};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::month::Month;
 use serde_json::Value;
@@ -53,16 +54,17 @@ impl Call<'_> {
     }
 
     /// Makes sure that the month can be written to. After the locks on keys and orders, before every row lock.
-    pub fn open_month(&self) -> Result<()> {
-        self.open_month_for_settings()?;
+    pub fn open_month(&self) -> Result<Open<'_>> {
+        let open = self.open_month_for_settings()?;
         settings::pin(self.db);
-        Ok(())
+        Ok(open)
     }
 
     /// As [`Call::open_month`], for who changes the settings: it locks them itself.
-    pub fn open_month_for_settings(&self) -> Result<()> {
-        months::ensure(self.db, self.month)?;
-        self.after_waiting()
+    pub fn open_month_for_settings(&self) -> Result<Open<'_>> {
+        let open = months::ensure(self.db, self.month)?;
+        self.after_waiting()?;
+        Ok(open)
     }
 
     /// Writes an audit event.

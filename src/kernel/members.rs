@@ -5,6 +5,7 @@ use crate::engine::direct::{Path, Table};
 use crate::engine::param::p;
 use crate::engine::row::{Row, RowVersion};
 use crate::engine::types::{Timestamp, Uuid};
+use crate::kernel::months::Open;
 use mps_domain::error::Result;
 use mps_domain::member::MemberStatus;
 
@@ -42,8 +43,8 @@ pub struct Member {
 }
 
 /// Locks a member against every other change of it or of which cards it has. `None`: no such member.
-pub fn lock(db: &Db, id: Uuid) -> Option<Member> {
-    db.lock(&BY_ID, None, &[p(id)], |r| Member {
+pub fn lock(open: Open, id: Uuid) -> Option<Member> {
+    open.lock(&BY_ID, None, &[p(id)], |r| Member {
         id: r.get(1),
         member_no: r.get(3),
         status: status_of(r),
@@ -117,8 +118,8 @@ pub fn binding(db: &Db, card: Uuid, member: Uuid) -> Option<Binding> {
 
 /// As [`binding`], locked. Bindings change only under their card's lock, so this never waits for another binding's change;
 /// the row lock makes callers on an older snapshot fail where it has changed since.
-pub fn lock_binding(db: &Db, card: Uuid, member: Uuid) -> Option<Binding> {
-    db.lock(&BINDING, None, &[p(card), p(member)], read_binding)
+pub fn lock_binding(open: Open, card: Uuid, member: Uuid) -> Option<Binding> {
+    open.lock(&BINDING, None, &[p(card), p(member)], read_binding)
 }
 
 pub fn bind(db: &Db, at: Timestamp, card: Uuid, member: Uuid, admin: bool) {

@@ -5,6 +5,7 @@ use crate::engine::direct::{Path, Table};
 use crate::engine::param::p;
 use crate::engine::server;
 use crate::engine::types::{Timestamp, Uuid};
+use crate::kernel::months::Open;
 use mps_domain::merchant::MerchantRole;
 
 #[derive(Debug)]
@@ -49,8 +50,8 @@ pub fn find(db: &Db, code: &str, user: Option<Uuid>) -> Option<Merchant> {
 }
 
 /// Locks a merchant against other changes of it or its operators.
-pub fn lock(db: &Db, id: i32) {
-    db.run("SELECT FROM app.merchants m WHERE m.id = $1 FOR NO KEY UPDATE", &[p(id)]);
+pub fn lock(open: Open, id: i32) {
+    open.run("SELECT FROM app.merchants m WHERE m.id = $1 FOR NO KEY UPDATE", &[p(id)]);
 }
 
 pub fn code_of(db: &Db, id: i32) -> Option<String> {

@@ -7,6 +7,7 @@ use mps_domain::error::{Error, Result, Token};
 use mps_domain::month::Month;
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ops::Deref;
 
 thread_local! {
     /// After how many changes of relations which months were here.
@@ -71,16 +72,29 @@ pub fn presence(db: &Db, month: Month) -> Presence {
     }
 }
 
-/// Makes sure that a month can be written to. Takes the month lock if it must be made: call it before any row lock.
-pub fn ensure(db: &Db, month: Month) -> Result<()> {
+/// That the month which is written to is there. Whoever locks rows must have it, because making a month takes locks that come
+/// before those of rows.
+#[derive(Clone, Copy)]
+pub struct Open<'a>(&'a Db);
+
+impl Deref for Open<'_> {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        self.0
+    }
+}
+
+/// Makes sure that a month can be written to. Takes the month lock if it must be made.
+pub fn ensure(db: &Db, month: Month) -> Result<Open<'_>> {
     match presence(db, month) {
-        Presence::Present => Ok(()),
+        Presence::Present => Ok(Open(db)),
         Presence::Archived => Err(Error::new(Token::Archived, "this month is archived")),
         Presence::Detached(table) => Err(is_detached(&table)),
         Presence::Never => {
             // Not remembered here: the making may yet be rolled back.
             db.run("SELECT sec.make_month($1::text::date)", &[p(month.first_day())]);
-            Ok(())
+            Ok(Open(db))
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::engine::db::Db;
 use crate::engine::param::p;
 use crate::engine::server;
 use crate::engine::types::{Day, NumericArg, RawJsonb, Timestamp};
+use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::{Discount, Money};
 use mps_domain::month::Month;
@@ -121,8 +122,8 @@ fn why_empty(db: &Db) -> &'static str {
 }
 
 /// Locks the settings against other changes of them.
-pub fn lock(db: &Db) {
-    db.run("SELECT FROM app.settings s FOR NO KEY UPDATE", &[]);
+pub fn lock(open: Open) {
+    open.run("SELECT FROM app.settings s FOR NO KEY UPDATE", &[]);
 }
 
 /// All settings as one object, without the table's own bookkeeping.

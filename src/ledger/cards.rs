@@ -10,6 +10,7 @@ use crate::engine::types::{Timestamp, Uuid};
 use crate::kernel::access::{self, Owned};
 use crate::kernel::call::Call;
 use crate::kernel::members::{self, CodeState};
+use crate::kernel::months::Open;
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::error::{Result, Token, ensure};
 use mps_domain::member::MemberStatus;
@@ -191,10 +192,10 @@ pub fn find(db: &Db, card_type: CardType, id: Uuid) -> Option<Card> {
 }
 
 /// Locks a card until the transaction ends and reads it as it is then.
-pub fn lock(db: &Db, card_type: CardType, id: Uuid) -> Option<Card> {
+pub fn lock(open: Open, card_type: CardType, id: Uuid) -> Option<Card> {
     let card = match card_type {
-        CardType::Personal => db.lock(&PERSONAL_BY_ID, None, &[p(id)], personal),
-        CardType::Enterprise => db.lock(&ENTERPRISE_BY_ID, None, &[p(id)], enterprise),
+        CardType::Personal => open.lock(&PERSONAL_BY_ID, None, &[p(id)], personal),
+        CardType::Enterprise => open.lock(&ENTERPRISE_BY_ID, None, &[p(id)], enterprise),
     };
     card.map(|card| Card { is_locked: true, ..card })
 }

@@ -4,6 +4,7 @@
 use crate::engine::server;
 use crate::engine::types::{RawJsonb, Timestamp, Uuid};
 use crate::kernel::call::Call;
+use crate::kernel::months::Open;
 use crate::ledger::cards::{self, Card};
 use crate::ledger::points::{self, PointEntry};
 use crate::ledger::transactions;
@@ -232,7 +233,7 @@ pub fn ensure_usable(card: &Card) -> Result<()> {
 
 /// Locks the card that takes what belongs to a card: itself, or the one that replaced it, however often. The last lock of
 /// whoever asks for it: settings and caller are those of now, then.
-pub fn lock_successor(call: &Call, card_type: CardType, id: Uuid) -> Result<Card> {
+pub fn lock_successor(call: &Call, open: Open, card_type: CardType, id: Uuid) -> Result<Card> {
     // A replaced card never changes again, so the chain can be walked without holding the cards on the way; only the
     // last one must still be unreplaced once it is locked.
     let mut id = id;
@@ -242,7 +243,7 @@ pub fn lock_successor(call: &Call, card_type: CardType, id: Uuid) -> Result<Card
             id = next;
             continue;
         }
-        let card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        let card = cards::lock(open, card_type, id).ok_or(Token::CardNotFound)?;
         match card.replaced_by {
             Some(next) => id = next,
             None => {

@@ -8,6 +8,7 @@ use crate::engine::row::Row;
 use crate::engine::sequences::{self, Sequence};
 use crate::engine::server::Raise;
 use crate::engine::types::Uuid;
+use crate::kernel::months::Open;
 use crate::ledger::tx::{TABLE, Tx};
 use crate::ledger::{history, late};
 use mps_domain::card::CardType;
@@ -44,9 +45,9 @@ pub fn find(db: &Db, id: TxId) -> Option<Tx> {
 }
 
 /// As [`find`], locked until the transaction ends.
-pub fn lock(db: &Db, id: TxId) -> Option<Tx> {
+pub fn lock(open: Open, id: TxId) -> Option<Tx> {
     let read = |r: &Row| Tx { locked_version: Some(r.version()), ..Tx::read(r) };
-    db.lock(&BY_ID, Some(id.month()), &[p(id.raw())], read)
+    open.lock(&BY_ID, Some(id.month()), &[p(id.raw())], read)
 }
 
 /// Inserts a recharge that waits for its money, and counts it among its card's.

@@ -34,7 +34,7 @@ fn adjust_points(
         let key = args::optional_key(p_idempotency_key, "p_idempotency_key")?;
         let scope = Scope::points(&seen.card_no);
 
-        call.open_month()?;
+        let open = call.open_month()?;
         // The line of the ledger is not known before the card is locked: the key is taken first and pointed to it later.
         if let Some(key) = key
             && let Claim::Known(known) = keys::claim_key(call.db, scope, key, TxId::floor(call.month))
@@ -45,7 +45,7 @@ fn adjust_points(
             return Ok((points, level));
         }
 
-        let mut card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        let mut card = cards::lock(open, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
         post_points(call, &mut card, change, None, Some(reason))?;

@@ -25,14 +25,14 @@ fn enterprise_add_member(p_card_no: Option<Text>, p_member_id: Option<Uuid>, p_r
             "member" => false,
             _ => return Err(Error::new(Token::InvalidArgument, "p_role is admin or member")),
         };
-        call.open_month()?;
+        let open = call.open_month()?;
 
-        let card = cards::lock(call.db, CardType::Enterprise, seen.id).ok_or(Token::CardNotFound)?;
+        let card = cards::lock(open, CardType::Enterprise, seen.id).ok_or(Token::CardNotFound)?;
         // Once more under the lock: the caller may have been removed while it waited.
         call.after_waiting()?;
         let card = admin_or_backend(call, Some(card))?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
-        let before = members::lock_binding(call.db, card.id, member);
+        let before = members::lock_binding(open, card.id, member);
         if before.as_ref().is_some_and(|b| b.is_admin == admin) {
             return Ok(false);
         }

@@ -23,11 +23,11 @@ fn enterprise_remove_member(p_card_no: Option<Text>, p_member_id: Option<Uuid>) 
             Some(card) if leaves_itself && members::binding(call.db, card.id, member).is_some() => card,
             other => admin_or_backend(call, other)?,
         };
-        call.open_month()?;
+        let open = call.open_month()?;
 
-        let card = cards::lock(call.db, CardType::Enterprise, seen.id).ok_or(Token::CardNotFound)?;
+        let card = cards::lock(open, CardType::Enterprise, seen.id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;
-        let Some(binding) = members::lock_binding(call.db, card.id, member) else {
+        let Some(binding) = members::lock_binding(open, card.id, member) else {
             return Ok(false);
         };
         if !leaves_itself {

@@ -5,6 +5,7 @@ use crate::engine::param::p;
 use crate::engine::types::Uuid;
 use crate::kernel::batch::{BATCH_ROWS, batch};
 use crate::kernel::caller::parse_uuid;
+use crate::kernel::months::Open;
 use mps_domain::error::{Error, Token};
 use mps_domain::money::Discount;
 use mps_domain::tier::{Level, level_for};
@@ -13,13 +14,13 @@ use serde_json::json;
 
 #[pg_extern(sql = false)]
 fn recompute_levels_batch(p_after: Option<&str>) -> Option<String> {
-    batch("recompute_levels", p_after, |call, after| {
+    batch("recompute_levels", p_after, |call, open, after| {
         let from = match after {
             None => Uuid::from_bytes([0; 16]),
             Some(text) => parse_uuid(text)
                 .ok_or_else(|| Error::new(Token::InvalidArgument, "p_after is what the batch before returned"))?,
         };
-        let page = lock_levels(call.db, from, BATCH_ROWS);
+        let page = lock_levels(open, from, BATCH_ROWS);
         call.after_waiting()?;
         let mut changed = 0;
         for card in &page {
@@ -44,8 +45,8 @@ struct LeveledCard {
 }
 
 /// Locks the next cards after `from`, by id.
-fn lock_levels(db: &Db, from: Uuid, limit: i64) -> Vec<LeveledCard> {
-    db.rows(
+fn lock_levels(open: Open, from: Uuid, limit: i64) -> Vec<LeveledCard> {
+    open.rows(
         "SELECT c.id, c.points, c.level, c.discount FROM app.personal_cards c WHERE c.id > $1 ORDER BY c.id LIMIT $2 FOR NO KEY UPDATE",
         &[p(from), p(limit)],
         |r| LeveledCard { id: r.get(1), points: r.get(2), level: r.get(3), discount: r.get(4) },

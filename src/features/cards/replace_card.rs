@@ -3,6 +3,7 @@
 use crate::engine::server;
 use crate::engine::types::{Text, Uuid};
 use crate::kernel::call::{Call, write};
+use crate::kernel::months::Open;
 use crate::kernel::{args, members};
 use crate::ledger::cards::{self, Card};
 use crate::ledger::{posting, transactions};
@@ -26,10 +27,10 @@ fn replace_card(
         let reason = args::reason(p_reason)?;
         // The member's lock first: closing the member must not miss the new card.
         let seen = cards::find(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
-        call.open_month()?;
-        members::lock(call.db, seen.member_id.expect("personal cards have a member"));
+        let open = call.open_month()?;
+        members::lock(open, seen.member_id.expect("personal cards have a member"));
 
-        let mut old = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        let mut old = cards::lock(open, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;
         if let Some(next) = old.replaced_by {
             let known = cards::find(call.db, CardType::Personal, next).ok_or(Token::CardNotFound)?;
@@ -56,10 +57,10 @@ fn replace_card(
             level_for(&call.config().levels, 0),
         );
         // Read anew: triggers on either card may have moved what is on it.
-        let mut old = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        let mut old = cards::lock(open, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         cards::set_replaced(call.db, &mut old, new_id)?;
         let (balance, points) = (old.balance, old.points);
-        take_over(call, &mut old, new_id, reason)?;
+        take_over(call, open, &mut old, new_id, reason)?;
         call.audit(
             "card.replaced",
             "card",
@@ -73,8 +74,8 @@ fn replace_card(
 
 /// The linked pair of adjustments, and the points with them. Nothing moves on the old card from now on but this; the new one
 /// takes what was sent after the old one, by triggers too, and is read anew each time.
-fn take_over(call: &Call, from: &mut Card, new_id: Uuid, reason: &str) -> Result<()> {
-    let new_card = || cards::lock(call.db, CardType::Personal, new_id).ok_or(Token::CardNotFound);
+fn take_over(call: &Call, open: Open, from: &mut Card, new_id: Uuid, reason: &str) -> Result<()> {
+    let new_card = || cards::lock(open, CardType::Personal, new_id).ok_or(Token::CardNotFound);
     let (balance, points) = (from.balance, from.points);
     let (mut out_no, mut into_no) = (None, None);
     if !balance.is_zero() {

@@ -61,11 +61,11 @@ fn personal_code(call: &Call, id: Uuid, named: Option<Uuid>) -> Result<NewCode> 
     let owner = card.member_id.expect("personal cards have a member");
     ensure(named.is_none_or(|member| member == owner), Token::NotCardUser)?;
     ensure_may_pay(&card, status)?;
-    call.open_month()?;
+    let open = call.open_month()?;
     let place = Place::Personal { card: *id.as_bytes() };
     let mut code = new_code(call, place);
     if !cards::set_personal_code(call.db, &mut card, &code.hash, code.expires_at)? {
-        card = cards::lock(call.db, CardType::Personal, id).ok_or(Token::CardNotFound)?;
+        card = cards::lock(open, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;
         ensure_may_pay(&card, members::status(call.db, owner))?;
         // How long it lives may have changed, and begins now.
@@ -87,10 +87,10 @@ fn enterprise_code(call: &Call, id: Uuid, user: Option<Uuid>, named: Option<Uuid
     // A stranger does not learn that the card exists; a backend is told what is wrong.
     let hidden = if user.is_some() { Token::CardNotFound } else { Token::NotCardUser };
     members::binding(call.db, id, member).ok_or(hidden)?;
-    call.open_month()?;
-    let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(Token::CardNotFound)?;
+    let open = call.open_month()?;
+    let card = cards::lock(open, CardType::Enterprise, id).ok_or(Token::CardNotFound)?;
     // Bound still, now that nobody can unbind.
-    let mut binding = members::lock_binding(call.db, id, member).ok_or(Token::NotCardUser)?;
+    let mut binding = members::lock_binding(open, id, member).ok_or(Token::NotCardUser)?;
     call.after_waiting()?;
     ensure_may_pay(&card, members::status(call.db, member))?;
     let code = new_code(call, Place::Enterprise { card: *id.as_bytes(), member: *member.as_bytes() });

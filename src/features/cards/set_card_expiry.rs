@@ -31,9 +31,9 @@ fn set_card_expiry_v3(
             (None, Some(day)) => Some(settings::end_of_business_day(call.db, args::day(day, "p_expires_on")?)),
         };
         let reason = args::reason(p_reason)?;
-        call.open_month()?;
+        let open = call.open_month()?;
 
-        let mut card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        let mut card = cards::lock(open, card_type, id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;
         if card.status == CardStatus::Closed {
             return Err(Error::new(Token::StatusConflict, "the card is closed, which is final"));

@@ -32,9 +32,9 @@ fn set_card_status(
         if !call.caller.is_backend && (status != CardStatus::Lost || card_type == CardType::Enterprise) {
             return Err(Error::new(Token::NotAllowed, "only a backend may; an owner may report a personal card lost"));
         }
-        call.open_month()?;
+        let open = call.open_month()?;
 
-        let mut card = cards::lock(call.db, card_type, id).ok_or(Token::CardNotFound)?;
+        let mut card = cards::lock(open, card_type, id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;
         if card.status == status {
             return Ok(false);

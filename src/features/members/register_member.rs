@@ -71,7 +71,7 @@ fn register<'a>(
         phone: args::contact(phone, "p_phone", limits::PHONE_CHARS)?,
         email: args::contact(email, "p_email", limits::EMAIL_CHARS)?,
     };
-    call.open_month()?;
+    let open = call.open_month()?;
     let created = members::create(call.db, call.at, &member);
     call.after_waiting()?;
     if let Some(member_no) = created {
@@ -85,7 +85,7 @@ fn register<'a>(
         return Ok((id, member_no, card_id, card_no));
     }
     // Registered before (or just now, by an equal request that was waited for).
-    let known = members::lock(call.db, id).ok_or_else(kept_from_being_written)?;
+    let known = members::lock(open, id).ok_or_else(kept_from_being_written)?;
     call.after_waiting()?;
     let member_no = known.member_no;
     let card = cards::personal_of(call.db, id);

@@ -19,9 +19,9 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<Text>, p_reason
         let status = MemberStatus::from_label(args::label(p_status, "p_status")?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_status is active, suspended or closed"))?;
         let reason = args::reason(p_reason)?;
-        call.open_month()?;
+        let open = call.open_month()?;
         // No card of the member is replaced, and none is issued to it, while this is held.
-        let mut member = members::lock(call.db, id).ok_or(Token::MemberNotFound)?;
+        let mut member = members::lock(open, id).ok_or(Token::MemberNotFound)?;
 
         // Every card the member pays with, by id: a charge in flight is over before the status changes, and the next one
         // reads the new status under the same lock.
@@ -31,7 +31,7 @@ fn set_member_status(p_member_id: Option<Uuid>, p_status: Option<Text>, p_reason
         payable.sort_unstable_by_key(|(id, _)| *id.as_bytes());
         let mut personal = None;
         for &(card_id, card_type) in &payable {
-            let card = cards::lock(call.db, card_type, card_id);
+            let card = cards::lock(open, card_type, card_id);
             if card_type == CardType::Personal {
                 personal = card;
             }

@@ -10,6 +10,7 @@ use crate::kernel::access::operated_merchant;
 use crate::kernel::args::{self, Given};
 use crate::kernel::call::Call;
 use crate::kernel::merchants;
+use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::merchant::MerchantRole;
 
@@ -24,8 +25,8 @@ fn managed_merchant<'a>(call: &Call, code: impl Given<'a>) -> Result<(i32, &'a s
 }
 
 /// Locks the merchant's operators and returns the role that a user has among them.
-fn lock_user(call: &Call, merchant: i32, user: Uuid) -> Result<Option<MerchantRole>> {
-    merchants::lock(call.db, merchant);
+fn lock_user(call: &Call, open: Open, merchant: i32, user: Uuid) -> Result<Option<MerchantRole>> {
+    merchants::lock(open, merchant);
     call.after_waiting()?;
     Ok(merchants::role_of(call.db, merchant, user))
 }

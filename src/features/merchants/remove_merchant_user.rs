@@ -12,8 +12,8 @@ fn remove_merchant_user(p_merchant_code: Option<Text>, p_user_id: Option<Uuid>) 
     write(|call| {
         let (merchant, code) = managed_merchant(call, p_merchant_code)?;
         let user = args::required(p_user_id, "p_user_id")?;
-        call.open_month()?;
-        let before = lock_user(call, merchant, user)?;
+        let open = call.open_month()?;
+        let before = lock_user(call, open, merchant, user)?;
         ensure_may_touch(call, merchant, before)?;
         let Some(role) = before else {
             return Ok(false);

@@ -15,8 +15,8 @@ fn set_merchant_status(p_merchant_code: Option<Text>, p_active: Option<bool>, p_
         let active = args::required(p_active, "p_active")?;
         let reason = args::reason(p_reason)?;
         let merchant = merchants::find(call.db, code, None).ok_or(Token::MerchantNotFound)?;
-        call.open_month()?;
-        merchants::lock(call.db, merchant.id);
+        let open = call.open_month()?;
+        merchants::lock(open, merchant.id);
         call.after_waiting()?;
         let changed = merchants::set_active(call.db, merchant.id, active);
         if changed {

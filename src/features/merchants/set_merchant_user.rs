@@ -16,8 +16,8 @@ fn set_merchant_user(p_merchant_code: Option<Text>, p_user_id: Option<Uuid>, p_r
         let user = args::required(p_user_id, "p_user_id")?;
         let role = MerchantRole::from_label(args::label_or(p_role, "p_role", MerchantRole::Cashier.label())?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_role is owner, admin or cashier"))?;
-        call.open_month()?;
-        let before = lock_user(call, merchant, user)?;
+        let open = call.open_month()?;
+        let before = lock_user(call, open, merchant, user)?;
         ensure_may_touch(call, merchant, before)?;
         ensure_may_touch(call, merchant, Some(role))?;
         if before == Some(role) {

@@ -11,7 +11,7 @@ const BATCH_PAGES: i64 = 256;
 
 #[pg_extern(sql = false)]
 fn expire_keys_batch(p_after: Option<&str>) -> Option<String> {
-    batch("expire_keys", p_after, |call, after| {
+    batch("expire_keys", p_after, |call, _, after| {
         let from = i64::from(after.map_or(Ok(0), place::<u32>)?);
         // A key's age is that of its transaction's month, which its id names: it goes when the whole month is old enough.
         let oldest_kept = call.at.0 - i64::from(call.config().key_retention_days) * DAY_MICROS;

@@ -80,9 +80,9 @@ fn compensate(
     if corrected.status != TxStatus::Completed {
         return Err(Error::new(Token::StatusConflict, "the transaction has moved no money"));
     }
-    call.open_month()?;
+    let open = call.open_month()?;
 
-    let mut card = posting::lock_successor(call, corrected.card_type, corrected.card_id)?;
+    let mut card = posting::lock_successor(call, open, corrected.card_type, corrected.card_id)?;
     args::within_limit(amount, "p_amount", &call.config())?;
     // Money may still be taken off a closed card: a late confirmation can have left some there.
     ensure(card.status != CardStatus::Closed || amount.is_negative(), Token::CardNotActive)?;

@@ -6,6 +6,7 @@ use crate::kernel::access::{operated_merchant, still_operated};
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::{OrderScope, Scope};
 use crate::kernel::members::{self, Binding, CodeState};
+use crate::kernel::months::Open;
 use crate::kernel::{args, merchants};
 use crate::ledger::cards::{self, Card};
 use crate::ledger::posting::{self, Outcome, nothing_beside};
@@ -98,17 +99,17 @@ fn charge(
     };
     args::within_limit(amount, "p_amount", &call.config())?;
     ensure(merchant.active, Token::MerchantInactive)?;
-    call.open_month()?;
+    let open = call.open_month()?;
     merchants::pin(call.db, merchant.id);
 
     let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
     let request = Request { id, merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };
     // A personal card is seldom wanted twice at once: it is read without a lock and written only if nothing about it
     // changed. Where something did, and for company cards, it is locked first.
-    let payer = look_at_payer(call, &place, &hash)?;
+    let payer = look_at_payer(call, open, &place, &hash)?;
     let (tx, valid_until) = match pay(call, payer, &request)? {
         Some(done) => done,
-        None => pay(call, lock_payer(call, &place, &hash)?, &request)?.expect("a locked card does not change"),
+        None => pay(call, lock_payer(call, open, &place, &hash)?, &request)?.expect("a locked card does not change"),
     };
     // The last that could be waited for is behind it, in whatever step.
     if call.has_waited() {
@@ -191,7 +192,7 @@ fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Optio
 /// The payer that a code names: a personal card as it is now, not locked; a company card locked. A code is compared before
 /// anything is locked, so that a forged one cannot hold up a card. Everything that is wrong with a code has the one answer
 /// that does not say whether the card exists.
-fn look_at_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
+fn look_at_payer(call: &Call, open: Open, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
     match *place {
         Place::Personal { card } => {
             let seen = cards::peek_payer(call.db, Uuid::from_bytes(card));
@@ -204,25 +205,25 @@ fn look_at_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Pa
         Place::Enterprise { card, member } => {
             let seen = members::binding(call.db, Uuid::from_bytes(card), Uuid::from_bytes(member));
             ensure(is_live(seen.as_ref().map(|b| &b.code), hash), Token::QrExpiredOrInvalid)?;
-            lock_payer(call, place, hash)
+            lock_payer(call, open, place, hash)
         }
     }
 }
 
 /// The payer that a code names, locked; code, settings and levels are looked at once more under the lock.
-fn lock_payer(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
+fn lock_payer(call: &Call, open: Open, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
     let refused = Token::QrExpiredOrInvalid;
     let (card, member, code_ends_at, binding) = match *place {
         Place::Personal { card } => {
-            let card = cards::lock(call.db, CardType::Personal, Uuid::from_bytes(card)).ok_or(refused)?;
+            let card = cards::lock(open, CardType::Personal, Uuid::from_bytes(card)).ok_or(refused)?;
             ensure(is_live(Some(&card.code), hash), refused)?;
             let (member, end) = (card.member_id.expect("personal cards have a member"), card.code.expires_at);
             (card, member, end, None)
         }
         Place::Enterprise { card, member } => {
             let (id, member) = (Uuid::from_bytes(card), Uuid::from_bytes(member));
-            let card = cards::lock(call.db, CardType::Enterprise, id).ok_or(refused)?;
-            let binding = members::lock_binding(call.db, id, member);
+            let card = cards::lock(open, CardType::Enterprise, id).ok_or(refused)?;
+            let binding = members::lock_binding(open, id, member);
             let code = binding.as_ref().map(|b| &b.code);
             ensure(is_live(code, hash), refused)?;
             (card, member, code.and_then(|c| c.expires_at), binding)

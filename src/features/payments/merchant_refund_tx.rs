@@ -1,11 +1,11 @@
 //! `app.merchant_refund_tx`: gives back part or all of a payment, to the card that paid.
 
-use crate::engine::db::Db;
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, Text, Timestamp};
 use crate::kernel::access::{operated_merchant, still_operated};
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::Scope;
-use crate::kernel::{args, merchants, months};
+use crate::kernel::months::{self, Open};
+use crate::kernel::{args, merchants};
 use crate::ledger::replay::{Dedupe, First};
 use crate::ledger::tx::Tx;
 use crate::ledger::{posting, transactions};
@@ -82,15 +82,15 @@ fn refund(
     };
     args::within_limit(amount, "p_refund_amount", &call.config())?;
     ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
-    call.open_month()?;
+    let open = call.open_month()?;
 
-    let mut payment = lock_payment(call.db, merchant.id, original_type, original_id)?;
+    let mut payment = lock_payment(open, merchant.id, original_type, original_id)?;
     merchants::pin(call.db, merchant.id);
     let refunded = payment.refunded_amount.unwrap_or(Money::ZERO);
     let left = refundable(payment.final_amount, refunded);
     ensure(amount <= left, Token::RefundExceedsRemaining)?;
 
-    let mut card = posting::lock_successor(call, payment.card_type, payment.card_id)?;
+    let mut card = posting::lock_successor(call, open, payment.card_type, payment.card_id)?;
     let merchant = still_operated(call, merchant, p_merchant_code)?;
     ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
     args::within_limit(amount, "p_refund_amount", &call.config())?;
@@ -115,9 +115,9 @@ fn refund(
 }
 
 /// Locks the payment, which must be one that this merchant took.
-fn lock_payment(db: &Db, merchant: i32, tx_type: TxType, id: TxId) -> Result<Tx> {
-    ensure(months::readable(db, id.month())?, Token::TxNotFound)?;
-    let tx = transactions::lock(db, id).filter(|tx| tx.tx_type == tx_type && tx.merchant_id == Some(merchant));
+fn lock_payment(open: Open, merchant: i32, tx_type: TxType, id: TxId) -> Result<Tx> {
+    ensure(months::readable(&open, id.month())?, Token::TxNotFound)?;
+    let tx = transactions::lock(open, id).filter(|tx| tx.tx_type == tx_type && tx.merchant_id == Some(merchant));
     let tx = tx.ok_or(Token::TxNotFound)?;
     ensure(tx.tx_type == TxType::Payment && tx.status == TxStatus::Completed, Token::NotRefundable)?;
     Ok(tx)

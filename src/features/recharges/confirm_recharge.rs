@@ -107,8 +107,8 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
         Claim::Ours => None,
         Claim::Known(owner) => Some(TradeOwner::of(owner)),
     };
-    call.open_month()?;
-    let mut tx = transactions::lock(call.db, id).ok_or(Token::TxNotFound)?;
+    let open = call.open_month()?;
+    let mut tx = transactions::lock(open, id).ok_or(Token::TxNotFound)?;
     call.after_waiting()?;
     let has_it = tx.gateway_trade_no.as_deref() == Some(word.trade_no);
     if tx.status == TxStatus::Completed && has_it {
@@ -118,7 +118,7 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
     let waiting = match owner {
         None => None,
         Some(TradeOwner::Suspense(suspended)) => {
-            let kept = suspense::lock(call.db, suspended)
+            let kept = suspense::lock(open, suspended)
                 .ok_or_else(|| elsewhere("the gateway trade number is in suspense, in a row that is not there"))?;
             call.after_waiting()?;
             Some(kept)
@@ -145,7 +145,7 @@ fn confirm(call: &Call, known: Tx, word: Word) -> Result<Confirmed> {
     if was == TxStatus::Completed {
         transactions::note_trade(call.db, &mut tx)?;
     } else {
-        let mut card = posting::lock_successor(call, tx.card_type, tx.card_id)?;
+        let mut card = posting::lock_successor(call, open, tx.card_type, tx.card_id)?;
         posting::post_waiting(call, &mut card, &mut tx)?;
     }
     if let Some(kept) = waiting {

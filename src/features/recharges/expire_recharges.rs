@@ -14,13 +14,13 @@ const MICROS_PER_MINUTE: i64 = 60_000_000;
 
 #[pg_extern(sql = false)]
 fn expire_recharges_batch(p_after: Option<&str>) -> Option<String> {
-    batch("expire_recharges", p_after, |call, _| {
+    batch("expire_recharges", p_after, |call, open, _| {
         let asked_before = || Timestamp(call.at.0 - i64::from(call.config().recharge_ttl_minutes) * MICROS_PER_MINUTE);
         let waiting = waiting_recharges(call.db, asked_before(), BATCH_ROWS);
         let mut cancelled = 0;
         for id in &waiting {
             // Confirmed meanwhile, perhaps, or given more time: only what is still waiting and due under its lock is cancelled.
-            let tx = transactions::lock(call.db, *id);
+            let tx = transactions::lock(open, *id);
             call.after_waiting()?;
             let is_due = |tx: &Tx| tx.status == TxStatus::Processing && tx.created_at < asked_before();
             if let Some(mut tx) = tx.filter(is_due) {

@@ -30,8 +30,8 @@ fn fail_recharge(
         let (tx_type, id) = args::tx_number(p_tx_no, "p_tx_no")?;
         let reason = args::reason(p_reason)?;
         find_recharge(call, tx_type, id)?;
-        call.open_month()?;
-        let mut tx = transactions::lock(call.db, id).ok_or(Token::TxNotFound)?;
+        let open = call.open_month()?;
+        let mut tx = transactions::lock(open, id).ok_or(Token::TxNotFound)?;
         call.after_waiting()?;
         match tx.status {
             TxStatus::Failed => return Ok((tx, true)),

@@ -108,10 +108,10 @@ pub fn record(
     if let Some(merchant) = &asked.merchant {
         ensure(merchant.active, Token::MerchantInactive)?;
     }
-    call.open_month()?;
+    let open = call.open_month()?;
     asked.merchant_id().into_iter().for_each(|id| merchants::pin(call.db, id));
 
-    let mut card = cards::lock(call.db, card_type, card_id).ok_or(Token::CardNotFound)?;
+    let mut card = cards::lock(open, card_type, card_id).ok_or(Token::CardNotFound)?;
     call.after_waiting()?;
     if call.has_waited() {
         card = authorise(call, Some(card))?;

@@ -2,9 +2,10 @@
 
 use crate::engine::types::{NumericOut, Text, Uuid};
 use crate::features::recharges::suspense::{self, Status, Suspense, Word};
+use crate::kernel::args;
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::{self, OrderScope, TradeOwner};
-use crate::kernel::{args, months};
+use crate::kernel::months::{self, Open};
 use crate::ledger::{cards, posting, transactions};
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::error::{Error, Result, Token, ensure};
@@ -112,9 +113,9 @@ struct Request<'a> {
 }
 
 fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> {
-    call.open_month()?;
+    let open = call.open_month()?;
     let not_there = || Error::new(Token::TxNotFound, "there is no such row in suspense");
-    let mut kept = suspense::lock(call.db, id).ok_or_else(not_there)?;
+    let mut kept = suspense::lock(open, id).ok_or_else(not_there)?;
     call.after_waiting()?;
     if let Some(answered) = repetition(call, &kept, request)? {
         kept.out_refund_no = answered;
@@ -129,7 +130,7 @@ fn resolve(call: &Call, id: i64, request: &Request) -> Result<(Suspense, bool)> 
     }
     kept.status = to;
     match request.resolution {
-        Resolution::Credited => credit(call, &mut kept, request)?,
+        Resolution::Credited => credit(call, open, &mut kept, request)?,
         Resolution::Refunded => kept.out_refund_no = Some(format!("SR{id}-{}", call.at.0)),
         Resolution::RefundCompleted | Resolution::RefundFailed | Resolution::WrittenOff => {}
     }
@@ -188,13 +189,13 @@ fn credited_card(call: &Call, kept: &Suspense) -> Result<Option<(CardType, Uuid)
 
 /// Credits the card that the backend names (or what has taken over from it). As with a confirmation, no limit stops it, because
 /// the gateway has the money.
-fn credit(call: &Call, kept: &mut Suspense, request: &Request) -> Result<()> {
+fn credit(call: &Call, open: Open, kept: &mut Suspense, request: &Request) -> Result<()> {
     let named = request.card.expect("given with credited");
     let card_type = [CardType::Personal, CardType::Enterprise]
         .into_iter()
         .find(|card_type| cards::find(call.db, *card_type, named).is_some())
         .ok_or(Token::CardNotFound)?;
-    let mut card = posting::lock_successor(call, card_type, named)?;
+    let mut card = posting::lock_successor(call, open, card_type, named)?;
     ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
     let id = transactions::new_id(call.month)?;
     let mut tx = posting::new_tx(call, id, TxType::Recharge, &card, kept.amount, kept.amount);

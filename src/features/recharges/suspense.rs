@@ -5,6 +5,7 @@ use crate::engine::direct::{Path, Table};
 use crate::engine::param::p;
 use crate::engine::row::{Row, RowVersion};
 use crate::engine::types::{RawJsonb, Timestamp, Uuid};
+use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
 use mps_domain::tx_no::PayMethod;
@@ -134,8 +135,8 @@ pub fn insert(db: &Db, id: i64, at: Timestamp, arrived: Arrived) {
     );
 }
 
-pub fn lock(db: &Db, id: i64) -> Option<Suspense> {
-    db.lock(&BY_ID, None, &[p(id)], read)
+pub fn lock(open: Open, id: i64) -> Option<Suspense> {
+    open.lock(&BY_ID, None, &[p(id)], read)
 }
 
 /// Who says what becomes of it, and why.

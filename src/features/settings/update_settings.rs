@@ -42,8 +42,8 @@ fn update_settings(p_settings: Option<JsonbArg>) -> RawJsonb {
                 "is a name of the server's pg_timezone_names, such as Asia/Shanghai, and no abbreviation",
             ));
         }
-        call.open_month_for_settings()?;
-        settings::lock(call.db);
+        let open = call.open_month_for_settings()?;
+        settings::lock(open);
         call.after_waiting()?;
         let before = settings::as_json(call.db).to_text();
         settings::update(call.db, changes);
