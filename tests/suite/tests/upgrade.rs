@@ -10,9 +10,9 @@ use std::time::Duration;
 
 /// Install scripts that were released, and what they must be for ever.
 const RELEASED: &[(&str, &str)] = &[
-    ("sql/mps--0.1.0.sql", "e080006dff0bccbd824d96664d7798d4fbeeae600dd43dd8e0936a8cf30c491e"),
-    ("sql/mps--0.1.0--0.2.0.sql", "9190fb483b4ff766685749c552f13408236fc32e1328354c30ea08ebb9f8ab5a"),
-    ("sql/mps--0.2.0.sql", "f23bc1a3752315ba38c458f0b6184b4155445453da8fd54bd00eaf303bdb9da9"),
+    ("sql/released/mps--0.1.0.sql", "e080006dff0bccbd824d96664d7798d4fbeeae600dd43dd8e0936a8cf30c491e"),
+    ("sql/released/mps--0.1.0--0.2.0.sql", "9190fb483b4ff766685749c552f13408236fc32e1328354c30ea08ebb9f8ab5a"),
+    ("sql/released/mps--0.2.0.sql", "f23bc1a3752315ba38c458f0b6184b4155445453da8fd54bd00eaf303bdb9da9"),
 ];
 
 #[test]
@@ -84,7 +84,7 @@ fn a_new_function_comes_with_its_comment_or_not_at_all() {
 #[test]
 fn every_release_kept_has_its_own_library() {
     for old in OLD {
-        let control = std::fs::read_to_string(top().join(format!("sql/mps--{old}.control"))).expect(old);
+        let control = std::fs::read_to_string(top().join(format!("sql/released/mps--{old}.control"))).expect(old);
         assert!(control.contains("module_pathname = 'mps'"), "{control}");
     }
     let db = Db::new();
