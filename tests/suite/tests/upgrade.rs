@@ -32,12 +32,12 @@ fn the_upgrade_script_has_every_function_of_the_sources() {
 fn a_comment_that_changed_is_missed_in_an_upgrade_script() {
     let copy = Scratch::new("upgrade-script");
     std::fs::create_dir_all(copy.path()).expect("a directory");
-    for what in ["sql", "tools", "Cargo.toml"] {
+    for what in ["sql", "src", "tools", "Cargo.toml"] {
         program("cp", &["-a", top().join(what).to_str().unwrap(), copy.path()]).expect("copies");
     }
     let script = format!("{}/tools/upgrade-script", copy.path());
     program(&script, &["--check"]).expect("up to date");
-    let rpcs = format!("{}/sql/20_rpcs.sql", copy.path());
+    let rpcs = format!("{}/sql/settings/rpcs.sql", copy.path());
     let text = std::fs::read_to_string(&rpcs).expect("the RPCs");
     assert!(text.contains("COMMENT ON FUNCTION app.get_settings IS"), "the comment has another form now");
     std::fs::write(&rpcs, text.replace("The settings, as one object", "All settings, as one object")).expect("writes");
@@ -51,11 +51,11 @@ fn a_new_function_comes_with_its_comment_or_not_at_all() {
         "CREATE FUNCTION app.new_one() RETURNS void\n    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';\n";
     let copy = Scratch::new("upgrade-script-new");
     std::fs::create_dir_all(copy.path()).expect("a directory");
-    for what in ["sql", "tools", "Cargo.toml"] {
+    for what in ["sql", "src", "tools", "Cargo.toml"] {
         program("cp", &["-a", top().join(what).to_str().unwrap(), copy.path()]).expect("copies");
     }
     let script = format!("{}/tools/upgrade-script", copy.path());
-    let rpcs = format!("{}/sql/20_rpcs.sql", copy.path());
+    let rpcs = format!("{}/sql/settings/rpcs.sql", copy.path());
     let text = std::fs::read_to_string(&rpcs).expect("the RPCs");
     for (comment, written) in [
         ("COMMENT ON FUNCTION app.new_one IS\n    'Something new; not old.';\n", true),

@@ -1,35 +1,6 @@
 -- What hangs on the tables and calls functions of the extension: DROP EXTENSION ... CASCADE takes these along, so they are
 -- looked for one by one.
 
--- A call that began in the library of an older release goes on in it after ALTER EXTENSION UPDATE. These two hold it to the
--- rules of now. The library knows triggers that call them, and that they have nothing to do about its own rows.
-CREATE FUNCTION sec.refuse_old_claim() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    -- The order of a recharge (2) is claimed by backends alone, and a trade number (3) is one whatever the method.
-    IF NEW.scope = 3 OR NOT has_function_privilege(sec.caller_role()::name, 'sec.level_backend()', 'EXECUTE') THEN
-        PERFORM sec.raise('SCHEMA_OUTDATED', 'this call began in the library of an earlier release');
-    END IF;
-    RETURN NEW;
-END
-$$;
-COMMENT ON FUNCTION sec.refuse_old_claim() IS
-    'Trigger: refuses an order or trade number that is claimed as before 0.3.0. Internal. Errors: SCHEMA_OUTDATED.';
-
-CREATE FUNCTION sec.count_recharge() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF NEW.status = 'processing' THEN
-        INSERT INTO app.pending_recharges (tx_id, card_id) VALUES (NEW.id, NEW.card_id) ON CONFLICT DO NOTHING;
-    ELSIF TG_OP = 'UPDATE' THEN
-        DELETE FROM app.pending_recharges r WHERE r.tx_id = NEW.id;
-    END IF;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION sec.count_recharge() IS
-    'Trigger: has app.pending_recharges say which recharges wait, for who writes app.transactions without saying so itself. Internal.';
-
 CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES
@@ -149,22 +120,3 @@ BEGIN
 END
 $install$;
 COMMENT ON FUNCTION sec.install_attachments() IS 'The policies, triggers and views of mps that are missing. Internal.';
-
-CREATE FUNCTION sec.make_usage_logs() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    CREATE OR REPLACE VIEW app.v_usage_logs WITH (security_invoker = true) AS
-        SELECT t.id AS tx_id, t.tx_no, t.tx_type::text AS tx_type, t.status::text AS status, t.card_type::text AS card_type,
-               t.card_id, t.member_id, t.merchant_id, t.raw_amount, t.discount, t.final_amount, t.points_earned,
-               t.balance_after, t.payment_method::text AS payment_method, t.original_tx_no, t.refunded_amount,
-               t.reason, sec.shown_tag(t.tag) AS tag, t.created_at, t.posted_at
-        -- Of two things, so that nobody takes it for a view that can be written to; the planner drops the second.
-        FROM app.transactions t, (SELECT) read_only WHERE t.member_id = (SELECT sec.uid());
-    COMMENT ON COLUMN app.v_usage_logs.tag IS 'As sec.shown_tag() shows it: one whose text would be longer than 16 KiB is left out.';
-    COMMENT ON VIEW app.v_usage_logs IS
-        'The transactions that the signed-in user made, with enterprise cards as long as it is bound to them. It costs the months '
-        'that a constant condition on created_at names, without one every month that is not archived; for a page, '
-        'app.usage_page() costs the page.';
-END
-$$;
-COMMENT ON FUNCTION sec.make_usage_logs() IS 'Makes app.v_usage_logs, or makes it anew. Internal.';

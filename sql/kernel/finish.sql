@@ -72,7 +72,7 @@ DO $finish$
 DECLARE
     v record;
 BEGIN
-    -- The one time that the owner is found by its name: 00_preflight.sql has looked at the role. From here on it is whoever owns
+    -- The one time that the owner is found by its name: preflight.sql has looked at the role. From here on it is whoever owns
     -- this function, and nobody has a level before it is granted.
     ALTER FUNCTION sec.level_client() OWNER TO mps_owner;
     -- A dump brings the schemas first. Without mps_compat it is of a release that had other functions, and grants on them.

@@ -1,0 +1,74 @@
+-- The jobs that end cards and pay codes, and the one that applies changed levels. Procedures and batches: see kernel/jobs.sql.
+
+CREATE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
+    LANGUAGE c AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
+COMMENT ON FUNCTION app.expire_cards_batch(text) IS
+    'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+
+CREATE PROCEDURE app.expire_cards()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_after := app.expire_cards_batch(NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_cards_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.expire_cards() IS 'Marks active cards whose expires_at has passed as expired.';
+
+CREATE FUNCTION app.expire_qrcodes_batch(p_after text) RETURNS text
+    LANGUAGE c AS 'MODULE_PATHNAME', 'expire_qrcodes_batch_wrapper';
+COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS
+    'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+
+CREATE PROCEDURE app.expire_qrcodes()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_after := app.expire_qrcodes_batch(NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_qrcodes_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.expire_qrcodes() IS
+    'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.';
+
+CREATE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
+    LANGUAGE c AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
+COMMENT ON FUNCTION app.recompute_levels_batch(text) IS
+    'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+
+CREATE PROCEDURE app.recompute_levels()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    v_after := app.recompute_levels_batch(NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.recompute_levels_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.recompute_levels() IS 'Applies app.membership_levels to every personal card.';

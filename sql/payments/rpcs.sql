@@ -1,0 +1,49 @@
+-- The RPCs of payments, and of correcting them. As all RPCs (members/rpcs.sql): named arguments, never STRICT, not SECURITY
+-- DEFINER.
+
+CREATE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text, p_amount numeric, p_reason text DEFAULT NULL,
+    p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL, p_external_order_id text DEFAULT NULL)
+    RETURNS TABLE (tx_id bigint, tx_no text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
+                   final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_wrapper';
+COMMENT ON FUNCTION app.merchant_charge_by_qr IS
+    E'Takes a payment from the card that a pay code names.\n'
+    'By an operator of the merchant (owner, admin, cashier) or a backend. p_amount is before discount, in currency units with at '
+    'most two decimals; final_amount = raw_amount x discount, rounded half away from zero. The same key (or order id) with the '
+    'same request answers the first result with replayed = true.\n'
+    'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
+    '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
+    'created_at, replayed (whether this answers an earlier request again).\n'
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
+    'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, '
+    'EXTERNAL_ORDER_CONFLICT.';
+
+CREATE FUNCTION app.merchant_refund_tx(p_merchant_code text, p_original_tx_no text, p_refund_amount numeric,
+    p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL)
+    RETURNS TABLE (refund_tx_id bigint, refund_tx_no text, refunded_amount numeric, points_reversed bigint,
+                   refundable_left numeric, created_at timestamptz, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'merchant_refund_tx_wrapper';
+COMMENT ON FUNCTION app.merchant_refund_tx IS
+    E'Gives back part or all of what a payment took.\n'
+    'By an operator of the merchant that took it (owner, admin, cashier) or a backend. It goes to the card that paid (or its '
+    'replacement), and the points are taken back in proportion. p_refund_amount is of what was paid (final_amount); the same key '
+    'with the same request answers the first result with replayed = true.\n'
+    'Results: refund_tx_id, refund_tx_no (the refund; TK, year, month, running number), refunded_amount (of this call), '
+    'points_reversed (taken back), refundable_left (what of the payment can still be refunded), created_at, replayed (whether '
+    'this answers an earlier request again).\n'
+    'Errors: INVALID_AMOUNT, TX_NOT_FOUND, NOT_REFUNDABLE, REFUND_EXCEEDS_REMAINING, CARD_NOT_ACTIVE (closed card), ARCHIVED, '
+    'MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+
+CREATE FUNCTION app.compensate_tx(p_tx_no text, p_amount numeric, p_reason text, p_idempotency_key text DEFAULT NULL)
+    RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, balance_after numeric, created_at timestamptz, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'compensate_tx_wrapper';
+COMMENT ON FUNCTION app.compensate_tx IS
+    E'Corrects the card of a transaction by a signed amount.\n'
+    'By a backend. It is an adjustment in the books, never below zero, and does not change what is refundable.\n'
+    'Results: tx_id, tx_no (the adjustment; TZ, year, month, running number), card_id, amount (signed), balance_after, '
+    'created_at, replayed (whether this answers an earlier request again).\n'
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, INSUFFICIENT_BALANCE, BALANCE_LIMIT, CARD_NOT_ACTIVE (closed card), '
+    'ARCHIVED, IDEMPOTENCY_KEY_REUSED.';

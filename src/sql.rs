@@ -1,0 +1,80 @@
+//! What CREATE EXTENSION runs, in this order: every file of sql/ but what was released. tools/upgrade-script reads the list too.
+
+/// Declares each file after the one before it; pgrx wants a name and the path, both spelt out.
+macro_rules! in_order {
+    ($before:tt) => {};
+    ($before:tt $name:tt $path:tt $($rest:tt)*) => {
+        pgrx::extension_sql_file!($path, name = $name, requires = [$before]);
+        in_order!($name $($rest)*);
+    };
+}
+
+pgrx::extension_sql_file!("../sql/kernel/preflight.sql", name = "preflight", bootstrap);
+in_order! { "preflight"
+    "kernel_security"            "../sql/kernel/security.sql"
+    "kernel_errors"              "../sql/kernel/errors.sql"
+    "kernel_events"              "../sql/kernel/events.sql"
+    "kernel_install"             "../sql/kernel/install.sql"
+    "kernel_attachments"         "../sql/kernel/attachments.sql"
+    "kernel_descriptions"        "../sql/kernel/descriptions.sql"
+    "kernel_jobs"                "../sql/kernel/jobs.sql"
+    "kernel_api_lists"           "../sql/kernel/api_lists.sql"
+    "kernel_levels"              "../sql/kernel/levels.sql"
+    "kernel_grants"              "../sql/kernel/grants.sql"
+    "kernel_careless_code"       "../sql/kernel/careless_code.sql"
+    "kernel_security_check"      "../sql/kernel/security_check.sql"
+    "kernel_powers"              "../sql/kernel/powers.sql"
+    "kernel_soundness"           "../sql/kernel/soundness.sql"
+    "kernel_sequences"           "../sql/kernel/sequences.sql"
+    "kernel_view"                "../sql/kernel/view.sql"
+    "kernel_health"              "../sql/kernel/health.sql"
+    "kernel_migrate"             "../sql/kernel/migrate.sql"
+    "kernel_upgrade"             "../sql/kernel/upgrade.sql"
+    "kernel_buckets"             "../sql/kernel/buckets.sql"
+    "kernel_destroy"             "../sql/kernel/destroy.sql"
+
+    "ledger_tables"              "../sql/ledger/tables.sql"
+    "ledger_claims"              "../sql/ledger/claims.sql"
+    "ledger_keys"                "../sql/ledger/keys.sql"
+    "ledger_months"              "../sql/ledger/months.sql"
+    "ledger_month_settings"      "../sql/ledger/month_settings.sql"
+    "ledger_month_remarks"       "../sql/ledger/month_remarks.sql"
+    "ledger_rehearsal"           "../sql/ledger/rehearsal.sql"
+    "ledger_maintain_partitions" "../sql/ledger/maintain_partitions.sql"
+    "ledger_closing"             "../sql/ledger/closing.sql"
+    "ledger_archiving"           "../sql/ledger/archiving.sql"
+    "ledger_days"                "../sql/ledger/days.sql"
+    "ledger_books_rules"         "../sql/ledger/books_rules.sql"
+    "ledger_books"               "../sql/ledger/books.sql"
+    "ledger_verify_books"        "../sql/ledger/verify_books.sql"
+    "ledger_seals"               "../sql/ledger/seals.sql"
+    "ledger_verify"              "../sql/ledger/verify.sql"
+
+    "members_rpcs"               "../sql/members/rpcs.sql"
+    "members_signup"             "../sql/members/signup.sql"
+
+    "cards_tables"               "../sql/cards/tables.sql"
+    "cards_rpcs"                 "../sql/cards/rpcs.sql"
+    "cards_policies"             "../sql/cards/policies.sql"
+    "cards_jobs"                 "../sql/cards/jobs.sql"
+
+    "merchants_rpcs"             "../sql/merchants/rpcs.sql"
+    "merchants_policies"         "../sql/merchants/policies.sql"
+
+    "payments_rpcs"              "../sql/payments/rpcs.sql"
+
+    "recharges_rpcs"             "../sql/recharges/rpcs.sql"
+    "recharges_jobs"             "../sql/recharges/jobs.sql"
+    "recharges_old_calls"        "../sql/recharges/old_calls.sql"
+    "recharges_migrate"          "../sql/recharges/migrate.sql"
+
+    "settings_tables"            "../sql/settings/tables.sql"
+    "settings_rpcs"              "../sql/settings/rpcs.sql"
+    "settings_changes"           "../sql/settings/changes.sql"
+
+    "statements_rpcs"            "../sql/statements/rpcs.sql"
+    "statements_usage_logs"      "../sql/statements/usage_logs.sql"
+    "statements_reconciliation"  "../sql/statements/reconciliation.sql"
+    "statements_day_totals"      "../sql/statements/day_totals.sql"
+}
+pgrx::extension_sql_file!("../sql/kernel/finish.sql", name = "finish", finalize);
