@@ -1,20 +1,27 @@
--- What money is moved between: members, cards and merchants.
+-- The cards, personal ones and those of companies, and who may use these.
 
 CREATE FUNCTION sec.install_cards() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
-    -- Members and cards ------------------------------------------------------------------------------------------------
-    IF to_regclass('app.member_profiles') IS NULL THEN
-        CREATE TABLE app.member_profiles (
-            id         uuid        NOT NULL PRIMARY KEY,
-            created_at timestamptz NOT NULL,
-            member_no  text        NOT NULL UNIQUE,
-            status     text        NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended', 'closed')),
-            name       text        NOT NULL,
-            phone      text,
-            email      text
-        );
-        COMMENT ON TABLE app.member_profiles IS 'Members. id is the id of the user at the identity provider (no foreign key to it).';
+    IF to_regtype('app.card_type') IS NULL THEN
+        CREATE TYPE app.card_type AS ENUM ('personal', 'enterprise');
+        COMMENT ON TYPE app.card_type IS 'The two kinds of cards';
+    END IF;
+    IF to_regtype('app.card_status') IS NULL THEN
+        CREATE TYPE app.card_status AS ENUM ('active', 'frozen', 'lost', 'expired', 'closed');
+        COMMENT ON TYPE app.card_status IS 'What may be done with a card: only an active one pays; closed is final';
+    END IF;
+    IF to_regtype('app.bind_role') IS NULL THEN
+        CREATE TYPE app.bind_role AS ENUM ('admin', 'member');
+        COMMENT ON TYPE app.bind_role IS 'Who manages an enterprise card (admin) and who only pays with it (member)';
+    END IF;
+    IF to_regclass('app.personal_card_no_seq') IS NULL THEN
+        CREATE SEQUENCE app.personal_card_no_seq AS bigint;
+        COMMENT ON SEQUENCE app.personal_card_no_seq IS 'Numbers of personal cards (VIP00000001); may skip, never repeats';
+    END IF;
+    IF to_regclass('app.enterprise_card_no_seq') IS NULL THEN
+        CREATE SEQUENCE app.enterprise_card_no_seq AS bigint;
+        COMMENT ON SEQUENCE app.enterprise_card_no_seq IS 'Numbers of enterprise cards (ENT00001); may skip, never repeats';
     END IF;
     IF to_regclass('app.personal_cards') IS NULL THEN
         CREATE TABLE app.personal_cards (
@@ -88,30 +95,7 @@ BEGIN
         COMMENT ON COLUMN app.enterprise_card_bindings.qr_hash IS
             'SHA-256 of this member''s live pay code; nobody but the owner of the table may read it.';
     END IF;
-
-    -- Merchants --------------------------------------------------------------------------------------------------------
-    IF to_regclass('app.merchants') IS NULL THEN
-        CREATE TABLE app.merchants (
-            id         integer     NOT NULL DEFAULT nextval('app.merchant_id_seq') PRIMARY KEY,
-            active     boolean     NOT NULL DEFAULT true,
-            created_at timestamptz NOT NULL,
-            code       text        NOT NULL UNIQUE,
-            name       text        NOT NULL
-        );
-        COMMENT ON TABLE app.merchants IS 'Merchants by code; an inactive one takes no payments';
-    END IF;
-    IF to_regclass('app.merchant_users') IS NULL THEN
-        CREATE TABLE app.merchant_users (
-            merchant_id integer     NOT NULL REFERENCES app.merchants,
-            user_id     uuid        NOT NULL,
-            created_at  timestamptz NOT NULL,
-            role        text        NOT NULL CHECK (role IN ('owner', 'admin', 'cashier')),
-            PRIMARY KEY (merchant_id, user_id)
-        );
-        CREATE INDEX merchant_users_user_id_idx ON app.merchant_users (user_id);
-        COMMENT ON TABLE app.merchant_users IS 'Operators of merchants; user_id is the id at the identity provider, a member or not';
-    END IF;
 END
 $install$;
 COMMENT ON FUNCTION sec.install_cards() IS
-    'Makes the tables of members, cards and merchants, where they are missing. Internal: sec.install() calls it.';
+    'Makes the types, the sequences and the tables of cards, where they are missing. Internal: sec.install() calls it.';

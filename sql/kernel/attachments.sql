@@ -16,10 +16,10 @@ CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, even
 $$;
 COMMENT ON FUNCTION sec.standing_triggers() IS
     'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
-    'Internal: sec.install_attachments() makes them, sec.security_check() looks for them.';
+    'Internal: sec.install_triggers() makes them, sec.security_check() looks for them.';
 
-CREATE FUNCTION sec.install_attachments() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+CREATE FUNCTION sec.install_policies() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record;
 BEGIN
@@ -47,7 +47,15 @@ BEGIN
     LOOP
         EXECUTE format('CREATE POLICY %I ON %s FOR SELECT USING (%s)', v.policy, v.tab, v.condition);
     END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.install_policies() IS 'Makes the policies of mps that are missing. Internal: sec.install_attachments() calls it.';
 
+CREATE FUNCTION sec.install_triggers() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
     FOR v IN
         SELECT * FROM sec.standing_triggers()
         UNION ALL
@@ -84,27 +92,23 @@ BEGIN
         CREATE TRIGGER mps_count_recharge AFTER INSERT OR UPDATE OF status ON app.transactions
             FOR EACH ROW WHEN (NEW.tx_type = 'recharge') EXECUTE FUNCTION sec.count_recharge();
     END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.install_triggers() IS 'Makes the triggers of mps that are missing. Internal: sec.install_attachments() calls it.';
 
+CREATE FUNCTION sec.install_attachments() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+DECLARE
+    v record;
+BEGIN
+    PERFORM sec.install_policies();
+    PERFORM sec.install_triggers();
     IF to_regclass('app.error_codes') IS NULL THEN
-        CREATE VIEW app.error_codes WITH (security_invoker = true) AS
-            SELECT e.token, e.sqlstate, e.http_status, e.message_en, e.message_zh FROM app.error_list() e;
-        COMMENT ON VIEW app.error_codes IS
-            'The closed list of errors: MESSAGE is the token, SQLSTATE PTnnn becomes HTTP nnn behind PostgREST';
+        PERFORM sec.make_error_codes();
         PERFORM sec.strip_grants('app.error_codes');
     END IF;
     IF to_regclass('app.v_user_cards') IS NULL THEN
-        CREATE VIEW app.v_user_cards WITH (security_invoker = true) AS
-            SELECT 'personal'::text AS card_type, c.id AS card_id, c.card_no, c.balance, c.points, c.level::integer AS level,
-                   l.name AS level_name, c.discount, c.status::text AS status, c.expires_at, c.qr_expires_at,
-                   'owner'::text AS role, NULL::text AS company_name, c.member_id
-            FROM app.personal_cards c LEFT JOIN app.membership_levels l ON l.level = c.level
-            WHERE c.member_id = (SELECT sec.uid())
-            UNION ALL
-            SELECT 'enterprise', e.id, e.card_no, e.balance, NULL, NULL, NULL, e.fixed_discount, e.status::text, e.expires_at,
-                   b.qr_expires_at, b.role::text, e.company_name, b.member_id
-            FROM app.enterprise_card_bindings b JOIN app.enterprise_cards e ON e.id = b.enterprise_card_id
-            WHERE b.member_id = (SELECT sec.uid());
-        COMMENT ON VIEW app.v_user_cards IS 'The cards of the signed-in user: the personal one and the enterprise cards it is bound to';
+        PERFORM sec.make_user_cards();
         PERFORM sec.strip_grants('app.v_user_cards');
     END IF;
     IF to_regclass('app.v_usage_logs') IS NULL THEN

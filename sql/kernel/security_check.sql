@@ -24,7 +24,7 @@ BEGIN
                s.nspname = 'mps_compat' AND NOT p.prosecdef AS compat
         FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
     ),
-    -- The policies that sec.install_attachments() makes, as the server shows them, without white space and brackets.
+    -- The policies that sec.install_policies() makes, as the server shows them, without white space and brackets.
     policies (tab, policy, condition) AS (
         VALUES ('app.member_profiles', 'own_profile', 'id=SELECTsec.uidASuid'),
                ('app.personal_cards', 'own_card', 'member_id=SELECTsec.uidASuid'),

@@ -1,35 +1,8 @@
--- What is there once: keys and order ids; and what waits for its payment or is in suspense.
+-- The recharges that wait for their payment, and gateway money in suspense.
 
-CREATE FUNCTION sec.install_claims() RETURNS void
+CREATE FUNCTION sec.install_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
-    IF to_regclass('app.idempotency_keys') IS NULL THEN
-        CREATE TABLE app.idempotency_keys (
-            scope_no        bigint   NOT NULL,
-            ref_id          bigint   NOT NULL,
-            operation       smallint NOT NULL,
-            idempotency_key text     NOT NULL,
-            PRIMARY KEY (scope_no, operation, idempotency_key)
-        );
-        COMMENT ON TABLE app.idempotency_keys IS
-            'Keys of requests that moved money, each in its scope (merchant and operation, or card and operation); '
-            'app.expire_keys() forgets old ones';
-        COMMENT ON COLUMN app.idempotency_keys.operation IS
-            '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points (scope: personal card); 21 '
-            'recharge, 22 compensation (scope: enterprise card)';
-        COMMENT ON COLUMN app.idempotency_keys.scope_no IS 'The merchant''s id, or the number inside the card_no.';
-        COMMENT ON COLUMN app.idempotency_keys.ref_id IS 'id of the transaction; for points yymm x 10^11 + point_seq.';
-    END IF;
-    IF to_regclass('app.external_orders') IS NULL THEN
-        CREATE TABLE app.external_orders (
-            scope_no bigint   NOT NULL,
-            tx_id    bigint   NOT NULL,
-            scope    smallint NOT NULL,
-            order_id text     NOT NULL,
-            PRIMARY KEY (scope_no, scope, order_id)
-        );
-        COMMENT ON TABLE app.external_orders IS 'Order ids and gateway trade numbers, each in its scope';
-    END IF;
     IF to_regclass('app.pending_recharges') IS NULL THEN
         CREATE TABLE app.pending_recharges (
             tx_id   bigint NOT NULL PRIMARY KEY,
@@ -38,6 +11,10 @@ BEGIN
         CREATE INDEX pending_recharges_card_id_idx ON app.pending_recharges (card_id);
         COMMENT ON TABLE app.pending_recharges IS
             'The recharges that wait for their payment, by card: what settings.max_pending_recharges bounds';
+    END IF;
+    IF to_regclass('app.suspense_id_seq') IS NULL THEN
+        CREATE SEQUENCE app.suspense_id_seq AS bigint;
+        COMMENT ON SEQUENCE app.suspense_id_seq IS 'Ids of app.suspense_payments; may skip, never repeats';
     END IF;
     IF to_regclass('app.suspense_payments') IS NULL THEN
         CREATE TABLE app.suspense_payments (
@@ -79,5 +56,5 @@ BEGIN
     END IF;
 END
 $install$;
-COMMENT ON FUNCTION sec.install_claims() IS
-    'Makes the tables of keys, orders, pending recharges and suspense, where they are missing. Internal: sec.install() calls it.';
+COMMENT ON FUNCTION sec.install_recharges() IS
+    'Makes the tables of pending recharges and of suspense and the sequence of its ids, where they are missing. Internal: sec.install() calls it.';
