@@ -68,9 +68,25 @@ COMMENT ON FUNCTION sec.disown_data() IS
     'Takes tables, sequences, views, types and schemas out of the extension, so that nothing takes a row with it. Internal: CREATE '
     'EXTENSION and ALTER EXTENSION UPDATE call it.';
 
+CREATE FUNCTION sec.parse_functions() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET check_function_bodies = on AS $$
+BEGIN
+    -- CREATE EXTENSION takes bodies as they are, because the tables come after the functions.
+    PERFORM fmgr_sql_validator(p.oid)
+    FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid JOIN pg_language l ON l.oid = p.prolang
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND l.lanname = 'sql'
+      AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps');
+END
+$$;
+COMMENT ON FUNCTION sec.parse_functions() IS
+    'Parses every SQL function of the extension against the tables, the rules of the books among them; fails where one names what is '
+    'not there. Internal: CREATE EXTENSION calls it where it has made all the tables.';
+
 DO $finish$
 DECLARE
     v record;
+    -- Where some are there already, they may be those of an older release, which app.migrate() changes.
+    v_first boolean := to_regclass('app.settings') IS NULL;
 BEGIN
     -- The one time that the owner is found by its name: preflight.sql has looked at the role. From here on it is whoever owns
     -- this function, and nobody has a level before it is granted.
@@ -95,6 +111,9 @@ BEGIN
         FOR v_ahead IN 0 .. 3 LOOP
             PERFORM sec.make_month(((now() AT TIME ZONE 'UTC')::date + make_interval(months => v_ahead))::date);
         END LOOP;
+        IF v_first THEN
+            PERFORM sec.parse_functions();
+        END IF;
     END IF;
     PERFORM sec.disown_data();
 END

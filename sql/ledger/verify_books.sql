@@ -1,4 +1,4 @@
--- Proof that the books hold.
+-- Proof that the books hold: app.verify_books() asks every rule of sec.books_rules().
 
 CREATE FUNCTION app.verify_books(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
@@ -12,7 +12,8 @@ DECLARE
     v_from timestamptz := coalesce(p_from, '-infinity');
     v_to timestamptz := coalesce(p_to, 'infinity');
     v_months_from timestamptz := date_trunc('month', v_from);
-    v_months_to timestamptz := CASE WHEN isfinite(v_to) THEN date_trunc('month', v_to - interval '1 microsecond') + interval '1 month' ELSE v_to END;
+    v_months_to timestamptz := CASE WHEN isfinite(v_to) THEN date_trunc('month', v_to - interval '1 microsecond') + interval '1 month'
+                                    ELSE v_to END;
     v_everything boolean := p_from IS NULL AND p_to IS NULL;
     v_archived bigint[];
     v_away date[];
@@ -26,20 +27,12 @@ DECLARE
     v_events_before timestamptz := 'infinity';
     -- Keys of these months are remembered whatever settings.key_retention_days was in the meantime: 90 days is its least.
     v_keys_from bigint := to_char(now() - interval '90 days', 'YYMM')::bigint * 100000000000;
-    v_month_ids_from bigint := CASE WHEN isfinite(v_months_from) THEN to_char(v_months_from, 'YYMM')::bigint * 100000000000 ELSE (-1)::bigint << 62 END;
-    v_month_ids_to bigint := CASE WHEN isfinite(v_months_to) THEN to_char(v_months_to, 'YYMM')::bigint * 100000000000 ELSE 1::bigint << 62 END;
+    v_month_ids_from bigint := CASE WHEN isfinite(v_months_from) THEN to_char(v_months_from, 'YYMM')::bigint * 100000000000
+                                    ELSE (-1)::bigint << 62 END;
+    v_month_ids_to bigint := CASE WHEN isfinite(v_months_to) THEN to_char(v_months_to, 'YYMM')::bigint * 100000000000
+                                  ELSE 1::bigint << 62 END;
     v_ids_from bigint := v_month_ids_from;
     v_ids_to bigint := v_month_ids_to;
-    v_with text := $w$
-        WITH cards AS (
-            SELECT c.id, c.card_no, c.balance, c.card_seq, c.last_tx_id, c.last_posted_at FROM app.personal_cards c
-            UNION ALL
-            SELECT c.id, c.card_no, c.balance, c.card_seq, c.last_tx_id, c.last_posted_at FROM app.enterprise_cards c),
-        moved AS NOT MATERIALIZED (
-            SELECT t.id, t.tx_no, t.tx_type, t.card_id, t.card_seq, t.prev_tx_id, t.skip_tx_id, t.posted_at, t.balance_after,
-                   CASE t.tx_type WHEN 'payment' THEN -t.final_amount ELSE t.final_amount END AS change
-            FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= $1 AND t.created_at < $2),
-        ledgers AS NOT MATERIALIZED (SELECT l.card_id, l.point_seq, l.balance_after FROM app.point_ledger l%s)$w$;
 BEGIN
     PERFORM sec.refuse_outdated();
     IF v_from >= v_to THEN
@@ -51,11 +44,10 @@ BEGIN
         RETURN QUERY SELECT * FROM sec.outdated_view_row(v_changed);
         RETURN;
     END IF;
-    SELECT coalesce(array_agg(to_char(a.month, 'YYMM')::bigint), '{}'), coalesce(array_agg(a.month) FILTER (WHERE x.ledger IS NULL), '{}'),
-           format(v_with, string_agg(format(' UNION ALL SELECT l.card_id, l.point_seq, l.balance_after FROM %s l', x.ledger), '' ORDER BY a.month)
-                          FILTER (WHERE x.ledger IS NOT NULL))
-    INTO v_archived, v_away, v_with
-    FROM app.archived_months a, LATERAL (SELECT to_regclass('mps_archive.point_ledger_' || to_char(a.month, 'YYYYMM'))::text AS ledger) x;
+    SELECT coalesce(array_agg(to_char(a.month, 'YYMM')::bigint), '{}'),
+           coalesce(array_agg(a.month) FILTER (WHERE to_regclass('mps_archive.point_ledger_' || to_char(a.month, 'YYYYMM')) IS NULL), '{}')
+    INTO v_archived, v_away
+    FROM app.archived_months a;
     IF isfinite(v_to) THEN
         -- A recharge is audited when it is confirmed, which may be long after it was asked for.
         SELECT greatest(v_to, max(t.posted_at)) + interval '1 hour' INTO v_events_before
@@ -73,12 +65,12 @@ BEGIN
         FROM app.transactions t WHERE t.created_at >= v_from AND t.created_at < v_to;
     END IF;
     -- Numbers first: on them the short proofs build.
-    FOR v IN SELECT r.place, r.checks, r.finds, p.sound, 'numbers' = ANY (r.checks) AS is_numbers
-             FROM sec.books_rules() r LEFT JOIN sec.books_proofs() p ON p.place = r.place ORDER BY 5 DESC, 1 LOOP
+    FOR v IN SELECT r.*, 'numbers' = ANY (r.checks) AS is_numbers FROM sec.books_rules() r ORDER BY is_numbers DESC, r.place LOOP
         v_sound := false;
-        IF v.sound IS NOT NULL AND v_everything AND v_numbered THEN
-            EXECUTE v_with || v.sound INTO v_sound
-                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from;
+        IF v.proof IS NOT NULL AND v_everything AND v_numbered THEN
+            EXECUTE 'SELECT x.sound FROM ' || v.proof || ' x' INTO v_sound
+                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from,
+                      v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to, v_away;
             IF v_sound IS NOT TRUE THEN
                 RAISE DEBUG 'no short proof of %', v.checks;
             END IF;
@@ -90,17 +82,13 @@ BEGIN
                 'SELECT array_agg(y.detail ORDER BY y.place) FROM ('
                 || 'SELECT c.place, CASE WHEN count(f.what) = 0 THEN ''ok'' ELSE string_agg(f.what, ''; '' ORDER BY f.what) '
                 || '            || CASE WHEN max(f.found) > 10 THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
-                || 'FROM unnest($9::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
+                || 'FROM unnest($14::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
                 || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, '
-                || '           count(*) OVER (PARTITION BY x.name) AS found FROM ('
-                || v_with
-                || regexp_replace(v.finds, '\{month ([^}]+)\}',
-                       'CASE WHEN (\1) / 10000000000000 BETWEEN 0 AND 99 AND (\1) / 100000000000 % 100 BETWEEN 1 AND 12 '
-                       || 'THEN make_timestamptz((2000 + (\1) / 10000000000000)::integer, ((\1) / 100000000000 % 100)::integer, 1, 0, 0, 0) END', 'g')
-                || ') x (name, what)) f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name) y'
+                || '           count(*) OVER (PARTITION BY x.name) AS found FROM ' || v.rule || ' x'
+                || ') f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name) y'
                 INTO v_found
-                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from, v.checks,
-                      v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to, v_away;
+                USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from,
+                      v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to, v_away, v.checks;
         END IF;
         v_numbered := v_numbered OR (v.is_numbers AND v_found = array_fill('ok'::text, ARRAY[cardinality(v.checks)]));
         v_places := v_places || array_fill(v.place, ARRAY[cardinality(v.checks)]);
