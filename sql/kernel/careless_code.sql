@@ -32,7 +32,8 @@ BEGIN
         FROM careless c JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = c.oid
         UNION
         SELECT c.oid, d.classid, d.objid
-        FROM careless c JOIN pg_operator o ON o.oprcode = c.oid JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
+        FROM careless c JOIN pg_operator o ON o.oprcode = c.oid
+        JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
     ),
     -- Domains that call one, and what is made of them.
     types (func, classid, objid, typ) AS (
@@ -86,7 +87,8 @@ BEGIN
         FROM holders h JOIN reached r ON r.oid = h.relation
         GROUP BY h.func
     )
-    SELECT format('%s%s runs %s', f.holder, CASE WHEN f.holders > 1 THEN format(' and %s more', f.holders - 1) ELSE '' END, f.func::regprocedure)
+    SELECT format('%s%s runs %s', f.holder, CASE WHEN f.holders > 1 THEN format(' and %s more', f.holders - 1) ELSE '' END,
+                  f.func::regprocedure)
     FROM found f;
 END
 $$;

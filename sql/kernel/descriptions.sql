@@ -148,7 +148,8 @@ BEGIN
              '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
              'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a '
              'member''s recharge (scope_no: number of the personal, enterprise card)'),
-            ('app.external_orders', 'tx_id', 'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.'),
+            ('app.external_orders', 'tx_id',
+             'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.'),
             ('audit.event_log', 'actor_role',
              'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if '
              'that has the lesser level.')

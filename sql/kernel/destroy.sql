@@ -71,12 +71,14 @@ BEGIN
         BEGIN
             FOR v IN
                 SELECT format('DROP TRIGGER %I ON %s', g.tgname, g.tgrelid::regclass) AS command, 1 AS place
-                FROM pg_trigger g WHERE g.tgname IN (SELECT t.name FROM sec.signup_triggers() t) AND g.tgfoid = 'sec.on_signup()'::regprocedure
+                FROM pg_trigger g WHERE g.tgname IN (SELECT t.name FROM sec.signup_triggers() t)
+                  AND g.tgfoid = 'sec.on_signup()'::regprocedure
                   AND NOT g.tgisinternal
                 UNION ALL
                 -- Each kind at once, so that what hangs together does; RESTRICT, so that nothing else goes along.
                 SELECT format('DROP %s %s', x.kind, string_agg(c.oid::regclass::text, ', ')), x.place
-                FROM pg_class c JOIN (VALUES ('v', 'VIEW', 2), ('r', 'TABLE', 3), ('p', 'TABLE', 3), ('S', 'SEQUENCE', 4)) x (relkind, kind, place)
+                FROM pg_class c JOIN (VALUES ('v', 'VIEW', 2), ('r', 'TABLE', 3), ('p', 'TABLE', 3), ('S', 'SEQUENCE', 4))
+                              x (relkind, kind, place)
                      ON x.relkind = c.relkind
                 WHERE c.relnamespace = ANY (v_spaces) AND c.relowner = v_owner AND NOT c.relispartition
                 GROUP BY x.kind, x.place
@@ -89,7 +91,8 @@ BEGIN
                 FROM pg_proc p WHERE p.pronamespace = to_regnamespace('mps_compat') AND p.proowner = v_owner
                 HAVING count(*) > 0
                 UNION ALL
-                SELECT format('DROP SCHEMA %I', n.nspname), 7 FROM pg_namespace n WHERE n.nspname IN ('mps_archive', 'mps_compat') AND n.nspowner = v_owner
+                SELECT format('DROP SCHEMA %I', n.nspname), 7 FROM pg_namespace n
+                WHERE n.nspname IN ('mps_archive', 'mps_compat') AND n.nspowner = v_owner
                 ORDER BY 2
             LOOP
                 EXECUTE v.command;
@@ -113,14 +116,16 @@ BEGIN
         PERFORM sec.raise('STATUS_CONFLICT', format('nothing was destroyed, because these are not of mps: %s', v_in_the_way));
     END IF;
 
-    RAISE LOG 'mps: % (logged in as %, from %) destroyed %', current_user, session_user, coalesce(host(inet_client_addr()), 'this machine'), v_what;
+    RAISE LOG 'mps: % (logged in as %, from %) destroyed %',
+        current_user, session_user, coalesce(host(inet_client_addr()), 'this machine'), v_what;
     SELECT string_agg(d.datname, ', ' ORDER BY d.datname) INTO v_elsewhere
     FROM pg_database d
     WHERE d.datname <> current_database()
       AND EXISTS (SELECT FROM pg_shdepend s WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = v_owner AND s.dbid = d.oid);
     IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_cron') THEN
         RETURN QUERY EXECUTE
-            'SELECT format(''SELECT cron.unschedule(%s);'', j.jobid), format(''job %s of %s'', coalesce(j.jobname, ''?''), j.username) FROM cron.job j '
+            'SELECT format(''SELECT cron.unschedule(%s);'', j.jobid), format(''job %s of %s'', '
+            'coalesce(j.jobname, ''?''), j.username) FROM cron.job j '
             'WHERE j.database = current_database() AND j.jobname = ANY ($1) ORDER BY j.jobid'
             USING ARRAY(SELECT 'mps_' || j.job FROM sec.jobs() j);
     END IF;

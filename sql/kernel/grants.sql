@@ -8,7 +8,8 @@ BEGIN
     FOR v IN
         SELECT DISTINCT a.grantee, c.relkind FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = p_relation AND a.grantee <> c.relowner
     LOOP
-        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s CASCADE', CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
+        PERFORM sec.run_ddl(format('REVOKE ALL ON %s %s FROM %s CASCADE',
+                                   CASE v.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, p_relation,
                                    CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END));
     END LOOP;
 END
@@ -40,11 +41,13 @@ DECLARE
 BEGIN
     PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s', v_verb, v_whom));
     FOR v IN
-        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target, n.nspname = 'mps_compat' AS compat
+        SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target,
+               n.nspname = 'mps_compat' AS compat
         FROM sec.api_functions() f
         -- As it was in an earlier release, a function is granted with the one of now.
         JOIN pg_namespace n ON n.nspname IN ('app', 'audit', 'sec', 'mps_compat')
-        JOIN pg_proc p ON p.pronamespace = n.oid AND format('%s.%s', CASE n.nspname WHEN 'mps_compat' THEN 'app' ELSE n.nspname END, p.proname) = f.func
+        JOIN pg_proc p ON p.pronamespace = n.oid
+            AND format('%s.%s', CASE n.nspname WHEN 'mps_compat' THEN 'app' ELSE n.nspname END, p.proname) = f.func
         WHERE f.level = p_level OR (p_level = 'backend' AND f.level = 'client')
     LOOP
         IF v.compat AND p_grant THEN

@@ -21,7 +21,8 @@ BEGIN
         PERFORM sec.refuse_outdated();
         PERFORM sec.require_sound_tables();
     EXCEPTION WHEN OTHERS THEN
-        -- There is no more to say: the rest asks tables that an older release may not have, or whose rows are hidden from this function, too.
+        -- There is no more to say: the rest asks tables that an older release may not have, or whose rows are hidden from this
+        -- function, too.
         GET STACKED DIAGNOSTICS v_answer = MESSAGE_TEXT, v_message = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
         RETURN QUERY
             SELECT x.name, false, x.what
@@ -49,7 +50,8 @@ BEGIN
     WHERE t.status = 'processing' AND t.created_at < now() - make_interval(mins => s.recharge_ttl_minutes);
     RETURN QUERY
         SELECT 'stale_recharges'::text,
-               NOT coalesce((SELECT v.oldest < now() - make_interval(mins => s.recharge_ttl_minutes) - c_recharge_grace FROM app.settings s), false),
+               NOT coalesce((SELECT v.oldest < now() - make_interval(mins => s.recharge_ttl_minutes) - c_recharge_grace
+                             FROM app.settings s), false),
                CASE WHEN v.recharges = 0 THEN 'none'
                     ELSE format('%s older than settings.recharge_ttl_minutes: %s', v.recharges, array_to_string(v.numbers, ', ')) END;
 
@@ -57,15 +59,18 @@ BEGIN
     FROM (SELECT p.card_no, p.balance FROM app.personal_cards p WHERE p.status = 'closed' AND p.balance <> 0
           UNION ALL SELECT e.card_no, e.balance FROM app.enterprise_cards e WHERE e.status = 'closed' AND e.balance <> 0) c;
     RETURN QUERY SELECT 'closed_cards_with_balance'::text, v.cards = 0,
-                        CASE WHEN v.cards = 0 THEN 'none' ELSE format('%s, credited after they were closed: %s', v.cards, array_to_string(v.numbers, ', ')) END;
+                        CASE WHEN v.cards = 0 THEN 'none'
+                             ELSE format('%s, credited after they were closed: %s', v.cards, array_to_string(v.numbers, ', ')) END;
 
     SELECT count(*) AS rows, coalesce(sum(s.amount), 0.00) AS total, min(s.created_at) AS oldest,
            (array_agg(format('%s (%s %s, %s)', s.id, s.amount, s.payment_method, s.status) ORDER BY s.created_at))[1:10] AS items INTO v
     FROM app.suspense_payments s WHERE s.status IN ('open', 'refunding');
     RETURN QUERY SELECT 'suspense'::text, v.rows = 0,
                         CASE WHEN v.rows = 0 THEN 'none'
-                             ELSE format('%s payments, %s, the oldest %s old; rows of app.suspense_payments, for app.resolve_suspense(): %s', v.rows, v.total,
-                                         date_trunc('second', greatest(clock_timestamp() - v.oldest, interval '0')), array_to_string(v.items, ', ')) END;
+                             ELSE format('%s payments, %s, the oldest %s old; rows of app.suspense_payments, '
+                                         'for app.resolve_suspense(): %s',
+                                         v.rows, v.total, date_trunc('second', greatest(clock_timestamp() - v.oldest, interval '0')),
+                                         array_to_string(v.items, ', ')) END;
 
     -- After a takeover without their values the sequences begin again: numbers would repeat. The greatest of a padded number is
     -- found by its text, which is one probe of its index, and right up to 99,999,999.
@@ -107,9 +112,12 @@ BEGIN
     RETURN QUERY
         SELECT 'job ' || coalesce(j.job, r.job),
                coalesce(coalesce(r.finished_at, r.started_at) > now() - c_missed_runs * j.every, r.job IS NOT NULL AND j.job IS NULL),
-               CASE WHEN r.job IS NULL THEN format('has never run: %s, by pg_cron (app.schedule_jobs()) or by the system''s cron, %s', j.command, j.schedule)
-                    ELSE format('%s %s ago, %s rows', CASE WHEN r.finished_at IS NULL THEN 'began, but has not finished,' ELSE 'finished' END,
-                                date_trunc('second', greatest(clock_timestamp() - coalesce(r.finished_at, r.started_at), interval '0')), r.rows_done) END
+               CASE WHEN r.job IS NULL THEN format('has never run: %s, by pg_cron (app.schedule_jobs()) or by the system''s cron, %s',
+                                                   j.command, j.schedule)
+                    ELSE format('%s %s ago, %s rows',
+                                CASE WHEN r.finished_at IS NULL THEN 'began, but has not finished,' ELSE 'finished' END,
+                                date_trunc('second', greatest(clock_timestamp() - coalesce(r.finished_at, r.started_at), interval '0')),
+                                r.rows_done) END
         FROM sec.jobs() j FULL JOIN app.job_runs r ON r.job = j.job ORDER BY j.job IS NULL, 1;
 
     RETURN QUERY

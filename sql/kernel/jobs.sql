@@ -38,7 +38,8 @@ CREATE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURN
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM sec.require_operator();
-    IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal') OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
+    IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal')
+       OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
     END IF;
     PERFORM sec.refuse_shadows();
@@ -67,7 +68,8 @@ BEGIN
             -- Names are per database, so that several with mps can be served by one pg_cron.
             command := format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', v.name || '_' || current_database(),
                               v.schedule, v.command, current_database());
-            done := format('nothing: pg_cron is not in this database; run the command, as the role the job is to run as, in the one that has '
+            done := format('nothing: pg_cron is not in this database; run the command, as the role the job is to run as, in '
+                           'the one that has '
                            'it, or let the system''s cron run: %s', v.command);
         ELSE
             EXECUTE 'SELECT j.schedule, j.command, j.active FROM cron.job j '

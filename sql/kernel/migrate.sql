@@ -22,7 +22,8 @@ BEGIN
     -- From a dump of the schema alone there is no row yet.
     v_found := coalesce((SELECT s.schema_version FROM app.settings s), sec.default_version());
     IF v_found > c_version THEN
-        PERFORM sec.raise('SCHEMA_OUTDATED', format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
+        PERFORM sec.raise('SCHEMA_OUTDATED',
+                          format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
     END IF;
     IF v_found < c_version THEN
         PERFORM sec.wait_for_calls();
@@ -117,7 +118,8 @@ DECLARE
     v_log regclass;
 BEGIN
     -- What 0.3.0 says otherwise of columns that are as they were is said no more, and then anew, with what is new.
-    FOR v_log IN SELECT 'audit.event_log'::regclass UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass LOOP
+    FOR v_log IN SELECT 'audit.event_log'::regclass
+                 UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass LOOP
         EXECUTE format('COMMENT ON COLUMN %s.actor_role IS NULL', v_log);
     END LOOP;
     COMMENT ON COLUMN app.external_orders.scope IS NULL;

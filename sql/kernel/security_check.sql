@@ -11,16 +11,20 @@ BEGIN
     WITH
     -- Everything in the three schemas, in the one of archived months and in the one of functions as they were.
     spaces AS (
-        SELECT n.oid, n.nspname, n.nspacl, n.nspowner FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+        SELECT n.oid, n.nspname, n.nspacl, n.nspowner
+        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
     ),
     relations AS (
-        SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.reloptions
+        SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner,
+               c.relrowsecurity, c.relforcerowsecurity, c.reloptions
         FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
     ),
     functions AS (
         -- As it was, a function may be granted to whom the one of now is.
-        SELECT p.oid, p.oid::regprocedure::text AS name, format('%s.%s', CASE s.nspname WHEN 'mps_compat' THEN 'app' ELSE s.nspname END, p.proname) AS func,
-               p.proacl, p.proowner, p.prosecdef, p.proconfig, p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'c') AS is_native,
+        SELECT p.oid, p.oid::regprocedure::text AS name,
+               format('%s.%s', CASE s.nspname WHEN 'mps_compat' THEN 'app' ELSE s.nspname END, p.proname) AS func,
+               p.proacl, p.proowner, p.prosecdef, p.proconfig,
+               p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'c') AS is_native,
                s.nspname = 'mps_compat' AND NOT p.prosecdef AS compat
         FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
     ),
@@ -28,7 +32,8 @@ BEGIN
     policies (tab, policy, condition) AS (
         VALUES ('app.member_profiles', 'own_profile', 'id=SELECTsec.uidASuid'),
                ('app.personal_cards', 'own_card', 'member_id=SELECTsec.uidASuid'),
-               ('app.enterprise_cards', 'bound_card', 'idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
+               ('app.enterprise_cards', 'bound_card',
+                'idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
                ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
                 'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids'),
                ('app.membership_levels', 'everyone', 'true'),
@@ -37,7 +42,8 @@ BEGIN
                ('app.transactions', 'own_transaction',
                 'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idIN'
                 'SELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
-               ('app.suspense_payments', 'backends', 'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'),
+               ('app.suspense_payments', 'backends',
+                'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'),
                ('app.point_ledger', 'points_of_own_card', 'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
     ),
     found_policies AS (
@@ -89,7 +95,8 @@ BEGIN
         SELECT 'row-level security is on for every table', r.name FROM relations r WHERE r.relkind IN ('r', 'p') AND NOT r.relrowsecurity
         UNION ALL
         -- Its owner would then see nothing, and every check would find nothing.
-        SELECT 'row-level security is on for every table', format('%s binds its owner, too (FORCE)', r.name) FROM relations r WHERE r.relforcerowsecurity
+        SELECT 'row-level security is on for every table', format('%s binds its owner, too (FORCE)', r.name)
+        FROM relations r WHERE r.relforcerowsecurity
         UNION ALL
         SELECT 'nothing is granted to PUBLIC or anon', format('%s: %s to %s', n.object, n.privilege_type, n.who)
         FROM named n WHERE n.grantee = 0 OR n.who = 'anon'
@@ -99,7 +106,8 @@ BEGIN
         WHERE a.rolname = 'anon' AND l.oid <> a.oid AND (l.is_client OR l.is_backend) AND pg_has_role(a.oid, l.oid, 'MEMBER')
         UNION ALL
         SELECT 'SECURITY DEFINER functions belong to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
-        FROM functions f WHERE (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%') AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
+        FROM functions f WHERE (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%')
+          AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
         UNION ALL
         SELECT 'SECURITY DEFINER functions have a fixed search_path ending in pg_temp', f.name
         FROM functions f
@@ -112,7 +120,8 @@ BEGIN
         FROM (SELECT n.oid, n.nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END AS who
               FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
               WHERE a.privilege_type = 'CREATE' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-                AND (a.grantee = 0 OR EXISTS (SELECT FROM leveled l WHERE l.is_client AND NOT l.is_backend AND pg_has_role(l.oid, a.grantee, 'MEMBER')))) x
+                AND (a.grantee = 0 OR EXISTS (SELECT FROM leveled l WHERE l.is_client AND NOT l.is_backend
+                                 AND pg_has_role(l.oid, a.grantee, 'MEMBER')))) x
         UNION ALL
         SELECT 'clients create nothing where backends may find it', format('%s may CREATE schemas', l.oid::regrole)
         FROM leveled l WHERE l.is_client AND NOT l.is_backend AND has_database_privilege(l.oid, current_database(), 'CREATE')
@@ -133,7 +142,8 @@ BEGIN
         SELECT 'the schemas hold no functions but those of mps', f.name
         FROM functions f
         WHERE NOT EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'mps'
-                          WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+                          WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid
+                            AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
           AND NOT (f.compat AND f.proowner IN (SELECT o.oid FROM owner o))
         UNION ALL
         SELECT 'every relation and schema belongs to mps_owner', format('%s belongs to %s', x.name, pg_get_userbyid(x.who))
@@ -169,11 +179,13 @@ BEGIN
                           WHERE h.level = g.level AND (r.rolname = g.role_name OR (h.role = g.role_oid AND g.cluster = sec.cluster())))
           AND (sec.holders_are_known() OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = sec.noted_role(g.role_name, g.role_oid, g.cluster)))
         UNION ALL
-        SELECT 'remembered grants belong to roles that exist', format('%s (%s): remembered, but may not execute its marker', pg_get_userbyid(h.role), h.level)
+        SELECT 'remembered grants belong to roles that exist',
+               format('%s (%s): remembered, but may not execute its marker', pg_get_userbyid(h.role), h.level)
         FROM held h WHERE NOT EXISTS (SELECT FROM in_force f WHERE f.role = h.role AND f.level = h.level)
         UNION ALL
         SELECT 'views run with the rights of who asks (security_invoker)', r.name
-        FROM relations r WHERE r.relkind = 'v' AND NOT coalesce(r.reloptions && ARRAY['security_invoker=true', 'security_invoker=on'], false)
+        FROM relations r WHERE r.relkind = 'v'
+          AND NOT coalesce(r.reloptions && ARRAY['security_invoker=true', 'security_invoker=on'], false)
         UNION ALL
         SELECT 'policies are those of mps, and only let read', format('%s on %s', coalesce(f.policy, p.policy), coalesce(f.tab, p.tab))
         FROM policies p FULL JOIN found_policies f ON f.tab = p.tab AND f.policy = p.policy
@@ -189,7 +201,8 @@ BEGIN
         FROM sec.standing_triggers() x
         WHERE x.func <> 'sec.append_only'
           AND NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab
-                          WHERE t.tgname = x.trig AND t.tgenabled = 'A' AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = x.func))
+                          WHERE t.tgname = x.trig AND t.tgenabled = 'A'
+                            AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = x.func))
         UNION ALL
         SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
         UNION ALL

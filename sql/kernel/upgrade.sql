@@ -46,7 +46,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.install_compat() IS
-    'Makes the schema mps_compat where it is missing, and mps_owner the owner of what is in it, which is not everybody''s to execute. Internal.';
+    'Makes the schema mps_compat where it is missing, and mps_owner the owner of what '
+    'is in it, which is not everybody''s to execute. Internal.';
 
 CREATE FUNCTION sec.forward_function(p_schema text, p_arguments text, p_types text[], p_like oid, p_to oid) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -96,7 +97,8 @@ BEGIN
             UNION ALL
             SELECT a.grantor, a.grantee, a.is_grantable, g.depth + 1 FROM given g JOIN acl a ON a.grantor = g.grantee WHERE g.is_grantable
         )
-        SELECT g.grantor, g.grantee, g.is_grantable, max(g.depth) AS depth FROM given g GROUP BY g.grantor, g.grantee, g.is_grantable ORDER BY 4
+        SELECT g.grantor, g.grantee, g.is_grantable, max(g.depth) AS depth
+        FROM given g GROUP BY g.grantor, g.grantee, g.is_grantable ORDER BY 4
     LOOP
         v_grant := format('GRANT EXECUTE ON FUNCTION %s TO %s%s', p_to::regprocedure,
                           CASE v.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v.grantee)) END,
@@ -126,11 +128,13 @@ DECLARE
 BEGIN
     PERFORM sec.install_compat();
     -- After the dump of an older release: sec.stand_in_functions() has put them there.
-    FOR v IN SELECT to_regprocedure(regexp_replace(s.now, '^app', 'sec')) AS func FROM sec.superseded_functions() s WHERE to_regprocedure(s.now) IS NULL LOOP
+    FOR v IN SELECT to_regprocedure(regexp_replace(s.now, '^app', 'sec')) AS func
+             FROM sec.superseded_functions() s WHERE to_regprocedure(s.now) IS NULL LOOP
         EXECUTE format('ALTER FUNCTION %s SET SCHEMA app', v.func);
     END LOOP;
     FOR v IN
-        SELECT p.oid, p.oid::regprocedure::text AS name, p.proname, s.now::regprocedure::oid AS now, pg_get_function_arguments(p.oid) AS arguments,
+        SELECT p.oid, p.oid::regprocedure::text AS name, p.proname, s.now::regprocedure::oid AS now,
+               pg_get_function_arguments(p.oid) AS arguments,
                string_to_array(pg_catalog.oidvectortypes(p.proargtypes), ', ') AS types
         FROM sec.superseded_functions() s JOIN pg_proc p ON p.oid = to_regprocedure(s.was)
     LOOP
@@ -179,7 +183,8 @@ BEGIN
     LOOP
         -- Out of the way: beside it, a call of the old one would be ambiguous.
         EXECUTE format('ALTER FUNCTION %s SET SCHEMA sec', v.func);
-        EXECUTE format('CREATE FUNCTION app.%I(%s) RETURNS %s LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+        EXECUTE format('CREATE FUNCTION app.%I(%s) RETURNS %s LANGUAGE plpgsql '
+                       'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
                        v.proname, v.arguments, v.result,
                        'BEGIN PERFORM sec.raise(''SCHEMA_OUTDATED'', ''the tables are those of an earlier release''); END');
     END LOOP;

@@ -66,7 +66,8 @@ BEGIN
     PERFORM sec.refuse_shadows();
     IF to_regnamespace('mps_archive') IS NULL
        OR (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> sec.owner() THEN
-        PERFORM sec.raise('STATUS_CONFLICT', format('there is no schema mps_archive of %1$s: CREATE SCHEMA mps_archive AUTHORIZATION %1$s', sec.owner()));
+        PERFORM sec.raise('STATUS_CONFLICT',
+                          format('there is no schema mps_archive of %1$s: CREATE SCHEMA mps_archive AUTHORIZATION %1$s', sec.owner()));
     END IF;
     BEGIN
         -- First the lock of sec.make_month(), then the tables, so that nothing is decided on what may still change.
@@ -86,8 +87,10 @@ BEGIN
     ELSIF v_older IS NOT NULL THEN
         RETURN format('%s is older, and is not archived', v_older);
     END IF;
-    FOR v IN SELECT x.name FROM (VALUES ('app.transactions', 'app'), ('app.point_ledger', 'app'), ('audit.event_log', 'audit')) x (name, nsp)
-             WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = x.name::regclass AND i.inhrelid = to_regclass(x.name || '_' || v_suffix)) LOOP
+    FOR v IN SELECT x.name FROM (VALUES ('app.transactions', 'app'), ('app.point_ledger', 'app'), ('audit.event_log', 'audit'))
+                            x (name, nsp)
+             WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = x.name::regclass
+                                 AND i.inhrelid = to_regclass(x.name || '_' || v_suffix)) LOOP
         RETURN format('%s has no such month', v.name);
     END LOOP;
     IF EXISTS (SELECT FROM app.transactions t WHERE t.status = 'processing' AND t.created_at >= p_month::timestamptz

@@ -16,7 +16,8 @@ CREATE FUNCTION sec.books_balances(p_from timestamptz, p_to timestamptz, p_archi
         WHEN c.card_seq = 0 THEN
             CASE WHEN c.balance <> 0 OR c.last_tx_id IS NOT NULL OR s.top IS NOT NULL
                  THEN format('balance %s and no movement counted, but the movements sum up to %s', c.balance, coalesce(s.total, 0)) END
-        WHEN c.last_tx_id IS NULL OR (l.id IS NULL AND p_everything AND c.last_tx_id / 100000000000 <> ALL (p_archived)) THEN 'its last movement is not there'
+        WHEN c.last_tx_id IS NULL OR (l.id IS NULL AND p_everything AND c.last_tx_id / 100000000000 <> ALL (p_archived))
+            THEN 'its last movement is not there'
         WHEN l.card_id <> c.id THEN format('its last movement, %s, is another card''s', l.tx_no)
         WHEN l.balance_after <> c.balance THEN format('balance %s, but its last movement, %s, left %s', c.balance, l.tx_no, l.balance_after)
         WHEN l.card_seq <> c.card_seq OR l.posted_at <> c.last_posted_at OR s.top > c.card_seq
@@ -48,7 +49,8 @@ CREATE FUNCTION sec.books_chain(p_from timestamptz, p_to timestamptz, p_archived
             AND (CASE WHEN l.card_seq % 64 <> 0 OR l.card_seq = 64 THEN l.skip_tx_id IS NULL
                       ELSE l.far_seq = l.card_seq - 64 AND l.far_id = l.skip_tx_id END), false)),
     seen AS (
-        SELECT o.*, c.card_no, p.id AS p_id, p.tx_no AS p_no, p.card_id AS p_card, p.card_seq AS p_seq, s.card_id AS s_card, s.card_seq AS s_seq,
+        SELECT o.*, c.card_no, p.id AS p_id, p.tx_no AS p_no, p.card_id AS p_card, p.card_seq AS p_seq,
+               s.card_id AS s_card, s.card_seq AS s_seq,
                CASE WHEN o.b_seq = o.card_seq - 1 THEN o.b_balance ELSE p.balance_after END AS was,
                CASE WHEN o.b_seq = o.card_seq - 1 THEN o.b_posted ELSE p.posted_at END AS was_posted,
                coalesce(o.prev_tx_id / 100000000000 = ANY (p_archived), false) AS p_is_archived,
@@ -81,7 +83,8 @@ CREATE FUNCTION sec.books_chain(p_from timestamptz, p_to timestamptz, p_archived
         UNION ALL
         SELECT 'links', CASE
             WHEN s.card_seq = 1 AND s.prev_tx_id IS NOT NULL THEN 'is the first, but names one before it'
-            WHEN s.card_seq > 1 AND (s.p_card <> s.card_id OR s.p_seq >= s.card_seq OR (s.b_seq = s.card_seq - 1 AND s.b_id <> s.prev_tx_id))
+            WHEN s.card_seq > 1 AND (s.p_card <> s.card_id OR s.p_seq >= s.card_seq
+                                  OR (s.b_seq = s.card_seq - 1 AND s.b_id <> s.prev_tx_id))
                 THEN format('names %s as the movement before it, which is not', coalesce(s.p_no, s.prev_tx_id::text)) END
         UNION ALL
         SELECT 'links', CASE

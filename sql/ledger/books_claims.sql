@@ -7,7 +7,8 @@ CREATE FUNCTION sec.books_keys(p_archived bigint[], p_months_from timestamptz, p
     WITH asked AS NOT MATERIALIZED (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.idempotency_key FROM app.transactions t
                 WHERE t.created_at >= p_months_from AND t.created_at < p_months_to AND t.id >= p_ids_from AND t.id < p_ids_to),
     keys AS NOT MATERIALIZED (SELECT k.* FROM app.idempotency_keys k
-             WHERE k.ref_id >= CASE WHEN k.operation = 13 THEN p_month_ids_from ELSE p_ids_from END AND k.ref_id < CASE WHEN k.operation = 13 THEN p_month_ids_to ELSE p_ids_to END
+             WHERE k.ref_id >= CASE WHEN k.operation = 13 THEN p_month_ids_from ELSE p_ids_from END
+               AND k.ref_id < CASE WHEN k.operation = 13 THEN p_month_ids_to ELSE p_ids_to END
                AND (cardinality(p_archived) = 0 OR k.ref_id / 100000000000 <> ALL (p_archived)))
     SELECT 'keys', format('%s: its key is not remembered', a.tx_no)
     FROM asked a LEFT JOIN keys k ON k.ref_id = a.id AND k.idempotency_key = a.idempotency_key
@@ -25,7 +26,8 @@ CREATE FUNCTION sec.books_keys(p_archived bigint[], p_months_from timestamptz, p
     SELECT 'keys', format('key %L of scope 13/%s: there is no such change of points', left(k.idempotency_key, 40), k.scope_no)
     FROM keys k
     LEFT JOIN app.personal_cards c ON c.card_no = 'VIP' || lpad(k.scope_no::text, greatest(8, length(k.scope_no::text)), '0')
-    LEFT JOIN app.point_ledger l ON l.card_id = c.id AND l.point_seq = k.ref_id % 100000000000 AND l.created_at >= p_months_from AND l.created_at < p_months_to
+    LEFT JOIN app.point_ledger l ON l.card_id = c.id AND l.point_seq = k.ref_id % 100000000000
+        AND l.created_at >= p_months_from AND l.created_at < p_months_to
     WHERE k.operation = 13 AND l.card_id IS NULL
 $rule$;
 COMMENT ON FUNCTION sec.books_keys(bigint[], timestamptz, timestamptz, bigint, bigint, bigint, bigint, bigint) IS
@@ -34,7 +36,8 @@ COMMENT ON FUNCTION sec.books_keys(bigint[], timestamptz, timestamptz, bigint, b
 CREATE FUNCTION sec.books_keys_proof(p_archived bigint[], p_keys_from bigint)
     RETURNS TABLE (sound boolean)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
-    WITH keys AS NOT MATERIALIZED (SELECT k.* FROM app.idempotency_keys k WHERE cardinality(p_archived) = 0 OR k.ref_id / 100000000000 <> ALL (p_archived)),
+    WITH keys AS NOT MATERIALIZED (SELECT k.* FROM app.idempotency_keys k
+             WHERE cardinality(p_archived) = 0 OR k.ref_id / 100000000000 <> ALL (p_archived)),
     -- Every key has met the transaction it leads to, every transaction with a key has met it, and they agree.
     met AS (
         SELECT count(k.ref_id) AS keys,
@@ -58,18 +61,21 @@ CREATE FUNCTION sec.books_orders(p_archived bigint[], p_months_from timestamptz,
     p_ids_from bigint, p_ids_to bigint)
     RETURNS TABLE (name text, what text)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
-    WITH asked AS NOT MATERIALIZED (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.external_order_id, t.gateway_trade_no FROM app.transactions t
+    WITH asked AS NOT MATERIALIZED (SELECT t.id, t.tx_no, t.tx_type, t.merchant_id, t.external_order_id, t.gateway_trade_no
+                FROM app.transactions t
                 WHERE t.created_at >= p_months_from AND t.created_at < p_months_to AND t.id >= p_ids_from AND t.id < p_ids_to
                   AND (t.external_order_id IS NOT NULL OR t.gateway_trade_no IS NOT NULL)),
     orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o
-               WHERE o.tx_id > 0 AND o.tx_id >= p_ids_from AND o.tx_id < p_ids_to AND (cardinality(p_archived) = 0 OR o.tx_id / 100000000000 <> ALL (p_archived)))
+               WHERE o.tx_id > 0 AND o.tx_id >= p_ids_from AND o.tx_id < p_ids_to
+                 AND (cardinality(p_archived) = 0 OR o.tx_id / 100000000000 <> ALL (p_archived)))
     SELECT 'orders', format('%s: its order id is not remembered', a.tx_no)
     FROM asked a
     WHERE a.external_order_id IS NOT NULL AND (a.tx_type <> 'payment' OR a.id >= p_keys_from)
       AND NOT EXISTS (SELECT FROM orders o WHERE o.tx_id = a.id AND o.order_id = a.external_order_id AND o.scope <> 3)
       -- A recharge that came to nothing gives its order to the one that is asked for again.
       AND NOT (a.tx_type = 'recharge'
-               AND EXISTS (SELECT FROM app.external_orders o WHERE o.order_id = a.external_order_id AND o.scope IN (4, 5) AND o.tx_id > a.id))
+               AND EXISTS (SELECT FROM app.external_orders o WHERE o.order_id = a.external_order_id
+                           AND o.scope IN (4, 5) AND o.tx_id > a.id))
     UNION ALL
     SELECT 'orders', format('%s: its gateway trade number is not remembered', a.tx_no)
     FROM asked a
@@ -85,8 +91,10 @@ CREATE FUNCTION sec.books_orders(p_archived bigint[], p_months_from timestamptz,
        OR (o.scope = 1 AND a.merchant_id IS DISTINCT FROM o.scope_no)
     UNION ALL
     SELECT 'orders', format('%s: trade number %L %s', coalesce(a.tx_no, o.tx_id::text), left(o.order_id, 40),
-                            CASE WHEN EXISTS (SELECT FROM app.external_orders x WHERE x.scope_no = 0 AND x.scope = 3 AND x.order_id = o.order_id)
-                                 THEN 'credited another recharge, too, before 0.3.0' ELSE 'is claimed as before 0.3.0: SELECT app.migrate()' END)
+                            CASE WHEN EXISTS (SELECT FROM app.external_orders x WHERE x.scope_no = 0 AND x.scope = 3
+                                               AND x.order_id = o.order_id)
+                                 THEN 'credited another recharge, too, before 0.3.0'
+                                 ELSE 'is claimed as before 0.3.0: SELECT app.migrate()' END)
     FROM orders o LEFT JOIN asked a ON a.id = o.tx_id WHERE o.scope = 3 AND o.scope_no <> 0
 $rule$;
 COMMENT ON FUNCTION sec.books_orders(bigint[], timestamptz, timestamptz, bigint, bigint, bigint) IS
@@ -95,11 +103,13 @@ COMMENT ON FUNCTION sec.books_orders(bigint[], timestamptz, timestamptz, bigint,
 CREATE FUNCTION sec.books_orders_proof(p_archived bigint[], p_keys_from bigint)
     RETURNS TABLE (sound boolean)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
-    WITH orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o WHERE o.tx_id > 0 AND (cardinality(p_archived) = 0 OR o.tx_id / 100000000000 <> ALL (p_archived))),
+    WITH orders AS NOT MATERIALIZED (SELECT o.* FROM app.external_orders o
+             WHERE o.tx_id > 0 AND (cardinality(p_archived) = 0 OR o.tx_id / 100000000000 <> ALL (p_archived))),
     -- As for keys: first the order ids, then the gateways' trade numbers.
     met AS (
         SELECT count(o.tx_id) AS orders,
-               count(*) FILTER (WHERE CASE WHEN o.tx_id IS NULL THEN t.external_order_id IS NOT NULL AND (t.tx_type <> 'payment' OR t.id >= p_keys_from)
+               count(*) FILTER (WHERE CASE WHEN o.tx_id IS NULL THEN t.external_order_id IS NOT NULL
+                                       AND (t.tx_type <> 'payment' OR t.id >= p_keys_from)
                    ELSE (o.order_id = t.external_order_id
                          AND t.tx_type = CASE WHEN o.scope = 1 THEN 'payment' ELSE 'recharge' END::app.tx_type
                          AND (o.scope <> 1 OR t.merchant_id = o.scope_no)) IS NOT TRUE END) AS odd

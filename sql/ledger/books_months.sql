@@ -27,7 +27,8 @@ CREATE FUNCTION sec.books_closed_months(p_from timestamptz, p_to timestamptz)
     SELECT 'closed_months', format('merchant %s has transactions of %s, but is not named for it: CALL app.maintain_partitions()',
                                    x.merchant_id, to_char(x.month, 'YYYY-MM'))
     FROM (SELECT DISTINCT t.merchant_id, date_trunc('month', t.created_at)::date AS month FROM app.transactions t, app.closed_months c
-          WHERE t.created_at >= p_from AND t.created_at < p_to AND t.created_at < c.through + interval '1 month' AND t.merchant_id IS NOT NULL) x
+          WHERE t.created_at >= p_from AND t.created_at < p_to
+            AND t.created_at < c.through + interval '1 month' AND t.merchant_id IS NOT NULL) x
     WHERE NOT EXISTS (SELECT FROM app.merchant_months m WHERE m.merchant_id = x.merchant_id AND m.month = x.month)
     UNION ALL
     SELECT 'closed_months', format('member %s used a company card in %s, but is not named for it', x.member_id, to_char(x.month, 'YYYY-MM'))

@@ -6,7 +6,8 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
     WITH odd AS (
         SELECT t.*, CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ' ELSE 'TZ' END
                     || to_char(t.created_at, 'YYMM') AS head,
-               CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0') ELSE (t.id % 100000000000)::text END AS tail
+               CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0')
+                    ELSE (t.id % 100000000000)::text END AS tail
         FROM app.transactions t
         WHERE t.created_at >= p_from AND t.created_at < p_to
           -- What nearly every row is: all of the cases below in one cheap condition.
@@ -15,7 +16,8 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
               AND t.final_amount = CASE WHEN t.tx_type = 'payment' THEN round(t.raw_amount * t.discount, 2) ELSE t.raw_amount END
               AND t.tx_no = CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ' ELSE 'TZ' END
                             || to_char(t.created_at, 'YYMM')
-                            || CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0') ELSE (t.id % 100000000000)::text END
+                            || CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0')
+                                 ELSE (t.id % 100000000000)::text END
               AND to_char(t.created_at, 'YYMM')::bigint = t.id / 100000000000, false))
     SELECT x.rule, format('%s %s', o.tx_no, x.what) FROM odd o CROSS JOIN LATERAL (
         SELECT 'amounts' AS rule, CASE

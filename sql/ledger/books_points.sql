@@ -30,7 +30,8 @@ CREATE FUNCTION sec.books_points(p_from timestamptz, p_to timestamptz, p_archive
     SELECT 'point_ledger', format('%s: %s', coalesce(c.card_no, 'card ' || o.card_id), o.what)
     FROM odd o LEFT JOIN app.personal_cards c ON c.id = o.card_id
     UNION ALL
-    SELECT 'points', format('%s: %s points after %s changes, but the ledger''s last entry, %s, left %s', coalesce(c.card_no, 'card ' || l.card_id),
+    SELECT 'points', format('%s: %s points after %s changes, but the ledger''s last entry, %s, left %s',
+                            coalesce(c.card_no, 'card ' || l.card_id),
                             c.points, c.point_seq, coalesce(l.point_seq::text, 'none'), coalesce(l.balance_after, 0))
     FROM app.personal_cards c
     FULL JOIN (SELECT h.card_id, h.point_seq, h.balance_after FROM chain h WHERE h.next_seq IS NULL) l ON l.card_id = c.id
@@ -77,7 +78,8 @@ CREATE FUNCTION sec.books_points_of_transactions(p_from timestamptz, p_to timest
     FROM (SELECT t.tx_no, t.card_id, t.tx_type, t.points_earned FROM app.transactions t
           WHERE t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to) t
     FULL JOIN (SELECT l.tx_no, l.card_id, sum(l.change) AS points, count(*) AS entries FROM app.point_ledger l
-               WHERE l.tx_no IS NOT NULL AND l.created_at >= p_from AND l.created_at < p_to GROUP BY l.tx_no, l.card_id) l ON l.tx_no = t.tx_no
+               WHERE l.tx_no IS NOT NULL AND l.created_at >= p_from AND l.created_at < p_to
+               GROUP BY l.tx_no, l.card_id) l ON l.tx_no = t.tx_no
     WHERE t.tx_no IS NULL
        OR (t.tx_type IN ('payment', 'refund') AND t.points_earned <> coalesce(l.points, 0))
        OR l.entries > 1 OR l.card_id <> t.card_id
@@ -92,7 +94,8 @@ CREATE FUNCTION sec.books_points_of_transactions_proof(p_from timestamptz, p_to 
     WITH moved AS NOT MATERIALIZED (SELECT * FROM sec.books_movements(p_from, p_to))
     SELECT count(*) = (SELECT count(*) FROM moved)
        AND count(l.tx_no) = (SELECT count(l.tx_no) FROM app.point_ledger l)
-       AND count(*) FILTER (WHERE (t.tx_type IN ('payment', 'refund') AND t.points_earned <> coalesce(l.change, 0)) OR l.card_id <> t.card_id) = 0
+       AND count(*) FILTER (WHERE (t.tx_type IN ('payment', 'refund') AND t.points_earned <> coalesce(l.change, 0))
+                               OR l.card_id <> t.card_id) = 0
     FROM app.transactions t LEFT JOIN app.point_ledger l ON l.tx_no = t.tx_no
     WHERE t.status = 'completed'
 $rule$;

@@ -6,7 +6,8 @@ BEGIN
     -- Who asks for a page may be the one with the most rows, but the planner, who plans before it knows for whom, expects an
     -- average one: a few rows, which it would fetch whole and sort. With fewer members and merchants in its statistics it walks
     -- the index and stops after the page. Takes a lock that lets charges pass.
-    PERFORM sec.run_ddl(format('ALTER TABLE %s ALTER COLUMN member_id SET (n_distinct = 200), ALTER COLUMN merchant_id SET (n_distinct = 20)', p_transactions));
+    PERFORM sec.run_ddl(format('ALTER TABLE %s ALTER COLUMN member_id SET (n_distinct = 200), '
+                               'ALTER COLUMN merchant_id SET (n_distinct = 20)', p_transactions));
 END
 $$;
 COMMENT ON FUNCTION sec.expect_many_rows(regclass) IS

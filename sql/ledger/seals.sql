@@ -92,10 +92,12 @@ BEGIN
         INTO v USING coalesce(v_last_id, 0), v_up_to, c_batch_events;
     IF v.events > 0 THEN
         v_last_hash := coalesce(v_last_hash, decode(repeat('00', 32), 'hex'));
-        INSERT INTO audit.seals (seal_no, first_id, last_id, events, first_at, last_at, sealed_at, ids, digests, events_hash, prev_hash, hash)
+        INSERT INTO audit.seals (seal_no, first_id, last_id, events, first_at, last_at, sealed_at,
+                                 ids, digests, events_hash, prev_hash, hash)
         VALUES (coalesce(v_last_no, 0) + 1, v.ids[1], v.ids[v.events], v.events, v.first_at, v.last_at, v_sealed_at,
                 v.ids, v.digests, v.events_hash, v_last_hash,
-                audit.seal_hash(coalesce(v_last_no, 0) + 1, v.ids, v.digests, v.first_at, v.last_at, v_sealed_at, v.events_hash, v_last_hash));
+                audit.seal_hash(coalesce(v_last_no, 0) + 1, v.ids, v.digests, v.first_at, v.last_at, v_sealed_at,
+                                v.events_hash, v_last_hash));
     END IF;
     IF v.events < c_batch_events THEN
         -- All of it is sealed: the next cut may be noted.

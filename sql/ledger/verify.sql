@@ -10,7 +10,8 @@ COMMENT ON FUNCTION sec.first_ten(text[]) IS 'Findings as one line: ok, or the f
 
 CREATE FUNCTION audit.event_logs() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-    SELECT 'SELECT e.* FROM audit.event_log e' || coalesce(string_agg(format(' UNION ALL SELECT e.* FROM %s e', x.log), '' ORDER BY a.month), '')
+    SELECT 'SELECT e.* FROM audit.event_log e' || coalesce(
+           string_agg(format(' UNION ALL SELECT e.* FROM %s e', x.log), '' ORDER BY a.month), '')
     FROM app.archived_months a, LATERAL (SELECT to_regclass('mps_archive.event_log_' || to_char(a.month, 'YYYYMM')) AS log) x
     WHERE x.log IS NOT NULL
 $$;
@@ -77,7 +78,8 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT coalesce(array_agg(to_char(a.month, 'YYYY-MM') ORDER BY a.month), '{}'), coalesce(range_agg(tstzrange(a.month, a.month + interval '1 month')), '{}')
+    SELECT coalesce(array_agg(to_char(a.month, 'YYYY-MM') ORDER BY a.month), '{}'),
+           coalesce(range_agg(tstzrange(a.month, a.month + interval '1 month')), '{}')
     INTO v_missing, v_missing_at
     FROM app.archived_months a WHERE to_regclass('mps_archive.event_log_' || to_char(a.month, 'YYYYMM')) IS NULL;
     SELECT int8range(min(s.seal_no) FILTER (WHERE s.last_at >= v_from), max(s.seal_no) FILTER (WHERE s.first_at < v_to), '[]') INTO v_chosen
@@ -98,7 +100,8 @@ BEGIN
 
     -- The chain, always all of it: every seal is what its hash says, and follows the one before.
     FOR v IN
-        SELECT s.seal_no, s.first_id, s.last_id, coalesce(lag(s.seal_no) OVER w, 0) AS before_no, coalesce(lag(s.last_id) OVER w, 0) AS before_last,
+        SELECT s.seal_no, s.first_id, s.last_id, coalesce(lag(s.seal_no) OVER w, 0) AS before_no,
+               coalesce(lag(s.last_id) OVER w, 0) AS before_last,
                coalesce(lead(s.first_id) OVER w, s.last_id + 1) AS next_first,
                s.prev_hash = coalesce(lag(s.hash) OVER w, decode(repeat('00', 32), 'hex')) AS follows,
                s.seal_no <> ALL (v_broken) AS whole
@@ -112,7 +115,8 @@ BEGIN
         END IF;
         IF NOT v.whole THEN
             -- Whatever it says: its events are those between its neighbours', and cannot be compared with anything.
-            v_found := v_found || format('seal %s was changed: events %s to %s cannot be checked', v.seal_no, v.before_last + 1, v.next_first - 1);
+            v_found := v_found || format('seal %s was changed: events %s to %s cannot be checked',
+                                 v.seal_no, v.before_last + 1, v.next_first - 1);
             v_unsure := v_unsure + int8multirange(int8range(v.before_last, greatest(v.next_first, v.before_last), '()'));
         END IF;
     END LOOP;
@@ -123,7 +127,8 @@ BEGIN
     WHERE s.hash = CASE WHEN p_head ~* '^([0-9a-f]{2})+$' THEN decode(p_head, 'hex') END;
     check_name := 'head';
     detail := CASE WHEN p_head IS NULL THEN 'ok; not checked: no head was given'
-                   WHEN ok THEN format('ok; it is seal %s', v_seals) ELSE 'no seal has this hash: these are not the seals that it was taken from' END;
+                   WHEN ok THEN format('ok; it is seal %s', v_seals)
+                   ELSE 'no seal has this hash: these are not the seals that it was taken from' END;
     ok := ok OR p_head IS NULL;
     RETURN NEXT;
 
@@ -133,7 +138,8 @@ BEGIN
            coalesce(sum(s.events) FILTER (WHERE x.same), 0)
     INTO v_same, v_events
     FROM audit.seals s LEFT JOIN audit.seals b ON b.seal_no = s.seal_no - 1,
-         LATERAL (SELECT s.seal_no <@ v_intact AND s.seal_no <> ALL (v_broken) AND (s.seal_no = 1 OR b.seal_no <> ALL (v_broken)) IS TRUE AS same) x
+         LATERAL (SELECT s.seal_no <@ v_intact AND s.seal_no <> ALL (v_broken)
+                         AND (s.seal_no = 1 OR b.seal_no <> ALL (v_broken)) IS TRUE AS same) x
     WHERE s.seal_no <@ v_chosen;
     EXECUTE format($q$
         WITH chosen AS (
@@ -162,10 +168,12 @@ BEGIN
             WHERE (c.sealed_id IS NULL AND NOT c.id <@ $4) OR (c.id IS NULL AND NOT c.has_missing) OR c.now <> c.was),
         named AS (
             SELECT coalesce(o.sealed_id, o.id) AS id,
-                   CASE WHEN o.sealed_id IS NULL THEN 'inserted' WHEN o.id IS NULL THEN 'removed' WHEN t.id IS NULL THEN 'changed' ELSE 'reordered' END AS kind,
+                   CASE WHEN o.sealed_id IS NULL THEN 'inserted' WHEN o.id IS NULL THEN 'removed'
+                        WHEN t.id IS NULL THEN 'changed' ELSE 'reordered' END AS kind,
                    CASE WHEN t.id IS NULL THEN format('event %%s', coalesce(o.sealed_id, o.id))
                         ELSE format('event %%s is what was sealed as %%s', o.id, t.id) END AS what
-            FROM odd o LEFT JOIN LATERAL (SELECT x.sealed_id AS id FROM odd x WHERE x.was = o.now AND x.sealed_id <> o.id ORDER BY 1 LIMIT 1) t ON true
+            FROM odd o LEFT JOIN LATERAL (SELECT x.sealed_id AS id FROM odd x WHERE x.was = o.now AND x.sealed_id <> o.id
+                                          ORDER BY 1 LIMIT 1) t ON true
             UNION ALL
             -- An event that was forged to the first eight bytes.
             SELECT min(d.sealed_id), 'changed', format('one of the events of seal %%s', d.seal_no)
@@ -190,7 +198,8 @@ BEGIN
     check_name := 'compared';
     ok := true;
     detail := format('ok; %s events with %s seals', v_events, v_seals)
-              || CASE WHEN cardinality(v_missing) > 0 THEN '; not checked, archived and no longer here: ' || array_to_string(v_missing, ', ') ELSE '' END;
+              || CASE WHEN cardinality(v_missing) > 0
+                   THEN '; not checked, archived and no longer here: ' || array_to_string(v_missing, ', ') ELSE '' END;
     RETURN NEXT;
 END
 $verify$;

@@ -81,7 +81,8 @@ BEGIN
             EXECUTE
                 'SELECT array_agg(y.detail ORDER BY y.place) FROM ('
                 || 'SELECT c.place, CASE WHEN count(f.what) = 0 THEN ''ok'' ELSE string_agg(f.what, ''; '' ORDER BY f.what) '
-                || '            || CASE WHEN max(f.found) > 10 THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
+                || '            || CASE WHEN max(f.found) > 10 '
+                || 'THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
                 || 'FROM unnest($14::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
                 || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, '
                 || '           count(*) OVER (PARTITION BY x.name) AS found FROM ' || v.rule || ' x'

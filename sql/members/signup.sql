@@ -116,4 +116,5 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 COMMENT ON FUNCTION sec.mend_signup() IS
-    'Adds the trigger that sign-up of an older release lacks, if it can be had within two seconds. Internal: sec.migrate_signup() calls it.';
+    'Adds the trigger that sign-up of an older release lacks, if it can be had within '
+    'two seconds. Internal: sec.migrate_signup() calls it.';

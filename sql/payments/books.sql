@@ -12,7 +12,8 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     WITH refunds AS (
         -- Refunds come after their payment, in whatever later month.
-        SELECT t.id, t.tx_no, t.original_tx_no, t.created_at, t.final_amount, t.points_earned, t.refundable_left, t.refund_chain_id, t.merchant_id,
+        SELECT t.id, t.tx_no, t.original_tx_no, t.created_at, t.final_amount, t.points_earned, t.refundable_left,
+               t.refund_chain_id, t.merchant_id,
                CASE WHEN t.original_tx_no ~ '^ZF[0-9]{10,15}$'
                     THEN substr(t.original_tx_no, 3, 4)::bigint * 100000000000 + substr(t.original_tx_no, 7)::bigint END AS payment_id
         FROM app.transactions t WHERE t.tx_type = 'refund' AND t.status = 'completed' AND t.created_at >= p_from),
@@ -21,7 +22,8 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
         SELECT r.*, sum(r.final_amount) OVER w AS so_far, lag(r.id) OVER w AS before, lead(r.id) OVER w AS after
         FROM refunds r WINDOW w AS (PARTITION BY r.payment_id ORDER BY r.refundable_left DESC NULLS FIRST, r.id)),
     paid AS (
-        SELECT t.id, t.tx_no, t.created_at, t.final_amount, t.refunded_amount, t.points_earned, t.refund_chain_id, t.merchant_id FROM app.transactions t
+        SELECT t.id, t.tx_no, t.created_at, t.final_amount, t.refunded_amount, t.points_earned,
+               t.refund_chain_id, t.merchant_id FROM app.transactions t
         WHERE t.tx_type = 'payment' AND t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to
           AND (t.refunded_amount IS DISTINCT FROM 0 OR t.refund_chain_id IS NOT NULL)),
     -- Releases before 0.3.0 could archive a month and leave an older one, whose payments then miss refunds.
@@ -39,7 +41,8 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
         SELECT r.* FROM refunds r
         WHERE r.created_at < p_to AND (r.payment_id / 100000000000 = ANY (p_archived)) IS NOT TRUE
           AND NOT EXISTS (SELECT FROM paid q WHERE q.id = r.payment_id AND q.merchant_id = r.merchant_id
-                            AND q.created_at >= sec.month_of_id(r.payment_id) AND q.created_at < sec.month_of_id(r.payment_id) + interval '1 month'))
+                            AND q.created_at >= sec.month_of_id(r.payment_id)
+                            AND q.created_at < sec.month_of_id(r.payment_id) + interval '1 month'))
     SELECT x.rule, x.what FROM sides p CROSS JOIN LATERAL (
         SELECT 'refunds' AS rule, CASE
             WHEN CASE WHEN p.has_gap THEN p.refunded_amount < coalesce(p.total, 0)
@@ -65,7 +68,8 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
     SELECT 'refunds', CASE WHEN p.id IS NULL THEN format('%s: its payment %s is not there', r.tx_no, coalesce(r.original_tx_no, '?'))
                            ELSE format('%s: nothing refunded, but %s refunds it', p.tx_no, r.tx_no) END
     FROM lost r LEFT JOIN app.transactions p ON p.id = r.payment_id AND p.tx_type = 'payment' AND p.status = 'completed'
-        AND p.merchant_id = r.merchant_id AND p.created_at >= sec.month_of_id(r.payment_id) AND p.created_at < sec.month_of_id(r.payment_id) + interval '1 month'
+        AND p.merchant_id = r.merchant_id AND p.created_at >= sec.month_of_id(r.payment_id)
+        AND p.created_at < sec.month_of_id(r.payment_id) + interval '1 month'
     WHERE p.id IS NULL OR (p.refunded_amount = 0 AND p.refund_chain_id IS NULL)
 $rule$;
 COMMENT ON FUNCTION sec.books_refunds(timestamptz, timestamptz, bigint[]) IS
@@ -78,7 +82,8 @@ CREATE FUNCTION sec.books_compensations(p_from timestamptz, p_to timestamptz, p_
                    WHERE t.tx_type = 'adjustment' AND t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to)
     SELECT 'compensations', format('%s: %s', k.compensation_tx_no,
                                    CASE WHEN a.tx_no IS NULL THEN 'there is no such adjustment'
-                                        ELSE format('%s for %s, but the adjustment is %s for %s', k.amount, k.tx_no, a.final_amount, a.original_tx_no) END)
+                                        ELSE format('%s for %s, but the adjustment is %s for %s', k.amount, k.tx_no,
+                                                    a.final_amount, a.original_tx_no) END)
     FROM (SELECT k.*, CASE WHEN k.compensation_tx_no ~ '^TZ[0-9]{10,15}$'
                       THEN substr(k.compensation_tx_no, 3, 4)::bigint * 100000000000 + substr(k.compensation_tx_no, 7)::bigint END AS id
           FROM app.transaction_compensations k WHERE k.created_at >= p_from AND k.created_at < p_to) k

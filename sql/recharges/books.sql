@@ -21,7 +21,8 @@ CREATE FUNCTION sec.books_suspense(p_archived bigint[])
         AND t.created_at >= sec.month_of_id(c.credited_id) AND t.created_at < sec.month_of_id(c.credited_id) + interval '1 month'
     CROSS JOIN LATERAL (SELECT CASE
         WHEN c.tx_id IS NULL THEN 'is not claimed'
-        WHEN c.status <> 'credited' THEN CASE WHEN c.tx_id <> -c.id THEN format('is %s, but its trade number belongs to %s', c.status, c.tx_id) END
+        WHEN c.status <> 'credited'
+            THEN CASE WHEN c.tx_id <> -c.id THEN format('is %s, but its trade number belongs to %s', c.status, c.tx_id) END
         WHEN c.tx_id <> c.credited_id THEN format('was credited by %s, but its trade number belongs to %s', c.credited_tx_no, c.tx_id)
         WHEN c.credited_id / 100000000000 = ANY (p_archived) THEN NULL
         WHEN t.id IS NULL THEN format('was credited by %s, which is not there', c.credited_tx_no)
@@ -32,7 +33,8 @@ CREATE FUNCTION sec.books_suspense(p_archived bigint[])
     UNION ALL
     SELECT 'suspense', format('trade number %L belongs to row %s, which is not there', left(o.order_id, 40), -o.tx_id)
     FROM app.external_orders o
-    WHERE o.tx_id < 0 AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.id = -o.tx_id AND s.gateway_trade_no = o.order_id AND o.scope = 3)
+    WHERE o.tx_id < 0 AND NOT EXISTS (SELECT FROM app.suspense_payments s
+        WHERE s.id = -o.tx_id AND s.gateway_trade_no = o.order_id AND o.scope = 3)
     UNION ALL
     SELECT 'pending', format('%s: %s', coalesce(t.tx_no, r.tx_id::text),
                              CASE WHEN r.tx_id IS NULL THEN 'waits, but is not counted'
@@ -41,4 +43,5 @@ CREATE FUNCTION sec.books_suspense(p_archived bigint[])
     WHERE r.tx_id IS NULL OR t.id IS NULL OR r.card_id <> t.card_id
 $rule$;
 COMMENT ON FUNCTION sec.books_suspense(bigint[]) IS
-    'Gateway money in suspense whose trade number is not its own, and recharges that wait and are not counted. Internal: sec.books_rules().';
+    'Gateway money in suspense whose trade number is not its own, and recharges that wait and '
+    'are not counted. Internal: sec.books_rules().';

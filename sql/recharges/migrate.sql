@@ -8,7 +8,8 @@ BEGIN
     PERFORM sec.count_pending();
     -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
     DELETE FROM app.external_orders o
-    WHERE o.scope = 2 AND EXISTS (SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
+    WHERE o.scope = 2 AND EXISTS (
+        SELECT FROM app.external_orders m WHERE m.scope IN (4, 5) AND m.tx_id = o.tx_id AND m.order_id = o.order_id);
     IF (SELECT s.recharge_confirmation FROM app.settings s) = 'trusted' THEN
         -- So did the members' own recharges where they are trusted. Of an order that two methods were paid under the later one stays
         -- as it is.
@@ -41,7 +42,8 @@ BEGIN
                    WHERE o.scope_no IN (1, 2, 3) AND o.scope = 3 AND (x.tx_id IS NULL OR x.tx_id = o.tx_id));
 END
 $$;
-COMMENT ON FUNCTION sec.recharges_are_astray() IS 'Whether there is something for sec.mend_trade_numbers() or sec.count_pending() to do. Internal.';
+COMMENT ON FUNCTION sec.recharges_are_astray() IS
+    'Whether there is something for sec.mend_trade_numbers() or sec.count_pending() to do. Internal.';
 
 CREATE FUNCTION sec.mend_trade_numbers() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -26,7 +26,8 @@ BEGIN
             payment_method   app.pay_method NOT NULL,
             reason           text           NOT NULL,
             payload          jsonb          NOT NULL DEFAULT '{}',
-            status           text           NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'credited', 'refunding', 'refunded', 'written_off')),
+            status           text           NOT NULL DEFAULT 'open'
+                CHECK (status IN ('open', 'credited', 'refunding', 'refunded', 'written_off')),
             resolution       text,
             resolved_at      timestamptz,
             resolved_by      uuid,
@@ -57,4 +58,5 @@ BEGIN
 END
 $install$;
 COMMENT ON FUNCTION sec.install_recharges() IS
-    'Makes the tables of pending recharges and of suspense and the sequence of its ids, where they are missing. Internal: sec.install() calls it.';
+    'Makes the tables of pending recharges and of suspense and the sequence of its ids, where they are '
+    'missing. Internal: sec.install() calls it.';
