@@ -133,6 +133,30 @@ fn functions_files_and_lines_are_short() {
     none(problems);
 }
 
+/// But what was released, which stays as it is, and the scripts that `tools/upgrade-script` writes.
+#[test]
+fn sql_lies_with_its_family_in_short_files() {
+    let order = text("src/sql.rs");
+    let mut problems = Vec::new();
+    let is_source = |file: &String| !file.starts_with("sql/released/") && !file.starts_with("sql/mps--");
+    for file in files("sql", &[".sql"]).into_iter().filter(is_source) {
+        let family = file.split('/').nth(1).expect("a folder");
+        if !["kernel", "ledger"].contains(&family) && !top().join("src/features").join(family).is_dir() {
+            problems.push(format!("{file}: there is no such family"));
+        }
+        if order.matches(&format!("\"../{file}\"")).count() != 1 {
+            problems.push(format!("{file} is not named once in src/sql.rs"));
+        }
+        let text = text(&file);
+        if text.lines().count() > FILE_LINES {
+            problems.push(format!("{file} has {} lines", text.lines().count()));
+        }
+        let too_long = text.lines().enumerate().filter(|(_, line)| line.chars().count() > LINE_CHARACTERS);
+        problems.extend(too_long.map(|(n, line)| format!("{file}:{} has {} characters", n + 1, line.chars().count())));
+    }
+    none(problems);
+}
+
 /// What nothing names is dead: a module that no other declares, a tool that nobody calls, a page that nothing leads to.
 #[test]
 fn no_file_is_forgotten() {
