@@ -10,6 +10,8 @@
 //!
 //! - [`sql`]: what CREATE EXTENSION runs, the files of `sql/` in their order
 #![deny(unsafe_code)]
+// One step for each file that `sql` names.
+#![recursion_limit = "512"]
 
 #[macro_use]
 mod engine;

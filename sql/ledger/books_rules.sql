@@ -1,8 +1,8 @@
 -- What app.verify_books() checks, and how its rules are found.
 --
 -- A rule is a function that finds what breaks its checks: (name of the check, what). A family names its rules in a function
--- sec.rules_of_FAMILY(), with the place of each among all rules and its checks in their order; sec.books_rules() finds these by
--- their name. To find what breaks a rule, whatever it is, is a matter of sorting everything. A function of the rule's name with
+-- sec.rules_of_FAMILY(), with the place of each among all rules and its checks in their order; sec.books_families() finds these
+-- by their name. To find what breaks a rule, whatever it is, is a matter of sorting everything. A function of the rule's name with
 -- _proof after it only says whether there is anything to find: true is a proof that the rule finds nothing; whatever else, the
 -- rule is asked. A proof reads each table once or twice, and joins by equality and to one side, so that it is hashed and shared
 -- among processes. It is asked when everything is, and only if numbers are as they should be: each id and each tx_no is there once.
@@ -48,17 +48,30 @@ $$;
 COMMENT ON FUNCTION sec.books_call(text) IS
     'How app.verify_books() calls a rule or a proof, with the parameters that it asks for; NULL: there is none of this name. Internal.';
 
-CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], rule text, proof text)
+CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 BEGIN
-    RETURN QUERY EXECUTE format(
-        'SELECT r.place, r.checks, sec.books_call(r.rule), sec.books_call(r.rule || ''_proof'') FROM (%s) r ORDER BY r.place',
-        (SELECT string_agg(format('SELECT * FROM sec.%I()', p.proname), ' UNION ALL ')
-         FROM pg_proc p WHERE p.pronamespace = 'sec'::regnamespace AND p.proname ~ '^rules_of_' AND p.proowner = sec.owner()));
+    RETURN QUERY EXECUTE (
+        SELECT string_agg(format('SELECT * FROM sec.%I()', p.proname), ' UNION ALL ')
+        FROM pg_proc p WHERE p.pronamespace = 'sec'::regnamespace AND p.proname ~ '^rules_of_' AND p.proowner = sec.owner());
 END
 $$;
+COMMENT ON FUNCTION sec.books_families() IS 'The rules that the families name. Internal: sec.books_rules() and sec.books_proofs().';
+
+CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], finds text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.place, r.checks, sec.books_call(r.rule) FROM sec.books_families() r
+$$;
 COMMENT ON FUNCTION sec.books_rules() IS
-    'The rules of all families, in the order in which app.verify_books() shows them, and how it calls them and their proofs. Internal.';
+    'The checks of app.verify_books(), by their place, and how it calls the rule that finds what breaks them. Internal.';
+
+CREATE FUNCTION sec.books_proofs() RETURNS TABLE (place integer, sound text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.place, sec.books_call(r.rule || '_proof') FROM sec.books_families() r
+$$;
+COMMENT ON FUNCTION sec.books_proofs() IS
+    'For rules of sec.books_rules(), by place: how app.verify_books() calls the proof that nothing breaks them; NULL: it has none. '
+    'Internal.';
 
 CREATE FUNCTION sec.month_of_id(p_id bigint) RETURNS timestamptz
     -- Taken into the queries of the rules, like these.

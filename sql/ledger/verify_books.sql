@@ -65,10 +65,11 @@ BEGIN
         FROM app.transactions t WHERE t.created_at >= v_from AND t.created_at < v_to;
     END IF;
     -- Numbers first: on them the short proofs build.
-    FOR v IN SELECT r.*, 'numbers' = ANY (r.checks) AS is_numbers FROM sec.books_rules() r ORDER BY is_numbers DESC, r.place LOOP
+    FOR v IN SELECT r.place, r.checks, r.finds, p.sound, 'numbers' = ANY (r.checks) AS is_numbers
+             FROM sec.books_rules() r LEFT JOIN sec.books_proofs() p ON p.place = r.place ORDER BY 5 DESC, 1 LOOP
         v_sound := false;
-        IF v.proof IS NOT NULL AND v_everything AND v_numbered THEN
-            EXECUTE 'SELECT x.sound FROM ' || v.proof || ' x' INTO v_sound
+        IF v.sound IS NOT NULL AND v_everything AND v_numbered THEN
+            EXECUTE 'SELECT x.sound FROM ' || v.sound || ' x' INTO v_sound
                 USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from,
                       v_ids_from, v_ids_to, v_month_ids_from, v_month_ids_to, v_away;
             IF v_sound IS NOT TRUE THEN
@@ -85,7 +86,7 @@ BEGIN
                 || 'THEN format(''; and %s more'', max(f.found) - 10) ELSE '''' END END AS detail '
                 || 'FROM unnest($14::text[]) WITH ORDINALITY c (name, place) LEFT JOIN ('
                 || '    SELECT x.name, x.what, row_number() OVER (PARTITION BY x.name ORDER BY x.what) AS nth, '
-                || '           count(*) OVER (PARTITION BY x.name) AS found FROM ' || v.rule || ' x'
+                || '           count(*) OVER (PARTITION BY x.name) AS found FROM ' || v.finds || ' x'
                 || ') f ON f.name = c.name AND f.nth <= 10 GROUP BY c.place, c.name) y'
                 INTO v_found
                 USING v_from, v_to, v_archived, v_everything, v_events_before, v_months_from, v_months_to, v_keys_from,

@@ -4,14 +4,11 @@ use mps_tests::{Db, Session, Shop};
 
 /// How `app.verify_books()` calls each rule and each proof, and the checks of each in the order in which it shows them.
 fn calls(superuser: &Session) -> (Vec<String>, Vec<String>) {
-    let calls = superuser.column(
-        "select c from sec.books_rules() r, unnest(array[r.rule, r.proof]) c where c is not null order by r.place",
-    );
-    (
-        calls,
-        superuser
-            .column("select c from sec.books_rules() r, unnest(r.checks) with ordinality c (c, n) order by r.place, n"),
-    )
+    const CALLS: &str =
+        "select finds from sec.books_rules() union all select sound from sec.books_proofs() where sound is not null";
+    const CHECKS: &str =
+        "select c from sec.books_rules() r, unnest(r.checks) with ordinality c (c, n) order by r.place, n";
+    (superuser.column(CALLS), superuser.column(CHECKS))
 }
 
 #[test]
@@ -22,7 +19,7 @@ fn every_rule_is_shown_and_has_the_form_of_one() {
     assert_eq!(superuser.column("select check_name from app.verify_books()"), checks);
     assert_eq!(
         superuser
-            .value("select count(distinct place) || ' of ' || count(*) from sec.books_rules() where rule is not null"),
+            .value("select count(distinct place) || ' of ' || count(*) from sec.books_rules() where finds is not null"),
         "13 of 13"
     );
     let mut named: Vec<String> = calls.iter().map(|c| c[4..c.find('(').expect(c)].to_owned()).collect();
