@@ -1,4 +1,4 @@
--- Code of others on the tables of mps, and the sessions that it is not safe in.
+-- Code of others on the tables of mps.
 
 -- What others put on our tables runs as mps_owner and, unless it says otherwise, looks its names up on our path, which ends in
 -- the caller's temporary schema. Where a path does not name that schema it is searched first, for tables and for types: with
@@ -95,25 +95,3 @@ $$;
 COMMENT ON FUNCTION sec.careless_code() IS
     'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a '
     'search_path of its own which ends in pg_temp. Internal.';
-
-CREATE FUNCTION sec.refuse_shadows() RETURNS boolean
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_what text;
-BEGIN
-    IF pg_my_temp_schema() = 0 THEN
-        RETURN false;
-    END IF;
-    SELECT string_agg(c.what, '; ' ORDER BY c.what) INTO v_what FROM sec.careless_code() c;
-    IF v_what IS NOT NULL AND (EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = pg_my_temp_schema())
-                               OR EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = pg_my_temp_schema())) THEN
-        PERFORM sec.raise('STATUS_CONFLICT', format(
-            'this session has temporary tables or types, whose names could be taken for others by code on the tables of mps: '
-            '%s. Give that function a search_path that ends in pg_temp, or DISCARD TEMP here', v_what));
-    END IF;
-    RETURN v_what IS NULL;
-END
-$$;
-COMMENT ON FUNCTION sec.refuse_shadows() IS
-    'Refuses to write in a session with temporary objects as long as sec.careless_code() has something; returns whether it '
-    'certainly has nothing. Internal. Errors: STATUS_CONFLICT.';

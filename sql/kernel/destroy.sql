@@ -1,33 +1,4 @@
--- The end: how much there is, and destroying it.
-
-CREATE FUNCTION sec.what_there_is() RETURNS text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v record;
-    v_rows bigint;
-    v_transactions bigint := 0;
-    v_events bigint := 0;
-    v_cards bigint;
-    v_balance numeric;
-BEGIN
-    SELECT count(*), coalesce(sum(c.balance), 0.00) INTO v_cards, v_balance
-    FROM (SELECT p.balance FROM app.personal_cards p UNION ALL SELECT e.balance FROM app.enterprise_cards e) c;
-    FOR v IN
-        SELECT 'app.transactions' AS tab, true AS moves UNION ALL SELECT 'audit.event_log', false
-        UNION ALL
-        SELECT c.oid::regclass::text, c.relname ~ '^transactions_' FROM pg_class c
-        WHERE c.relnamespace = to_regnamespace('mps_archive') AND c.relkind = 'r' AND c.relname ~ '^(transactions|event_log)_[0-9]{6}$'
-    LOOP
-        EXECUTE 'SELECT count(*) FROM ' || v.tab INTO v_rows;
-        v_transactions := v_transactions + CASE WHEN v.moves THEN v_rows ELSE 0 END;
-        v_events := v_events + CASE WHEN v.moves THEN 0 ELSE v_rows END;
-    END LOOP;
-    RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s',
-                  v_cards, v_balance, v_transactions, v_events, current_database());
-END
-$$;
-COMMENT ON FUNCTION sec.what_there_is() IS
-    'In words, what sec.destroy_everything() would destroy at this moment, archived months included. Internal.';
+-- The end: destroying all of it.
 
 CREATE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement text, remark text)
     -- SECURITY INVOKER: mps_owner may neither drop what is another's nor be the one who did this. Whoever works in the tables

@@ -122,3 +122,21 @@ $$;
 COMMENT ON FUNCTION sec.drop_replaced_index() IS
     'Drops the index of transactions on merchant_id and created_at that releases before 0.3.0 had, if nobody is in the way; else '
     'the next app.maintain_partitions() does. Internal.';
+
+CREATE FUNCTION sec.has_month(p_month timestamp) RETURNS boolean
+    -- STABLE, so that its query of the catalog is answered as of the caller's snapshot; a name is looked up as of now.
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_table text := 'transactions_' || to_char(p_month, 'YYYYMM');
+BEGIN
+    IF to_regclass('app.' || v_table) IS NOT NULL THEN
+        RETURN true;
+    ELSIF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'app'::regnamespace AND c.relname = v_table) THEN
+        PERFORM sec.raise('ARCHIVED', 'part of the period was archived after this transaction or statement began');
+    END IF;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION sec.has_month(timestamp) IS
+    'Whether a month of app.transactions is here. Internal: app.day_totals() asks it. Errors: ARCHIVED where the caller''s snapshot has '
+    'it, and it is gone.';

@@ -1,23 +1,5 @@
 -- The totals of days, at the cost of those days.
 
-CREATE FUNCTION sec.has_month(p_month timestamp) RETURNS boolean
-    -- STABLE, so that its query of the catalog is answered as of the caller's snapshot; a name is looked up as of now.
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    v_table text := 'transactions_' || to_char(p_month, 'YYYYMM');
-BEGIN
-    IF to_regclass('app.' || v_table) IS NOT NULL THEN
-        RETURN true;
-    ELSIF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'app'::regnamespace AND c.relname = v_table) THEN
-        PERFORM sec.raise('ARCHIVED', 'part of the period was archived after this transaction or statement began');
-    END IF;
-    RETURN false;
-END
-$$;
-COMMENT ON FUNCTION sec.has_month(timestamp) IS
-    'Whether a month of app.transactions is here. Internal: app.day_totals() asks it. Errors: ARCHIVED where the caller''s snapshot has '
-    'it, and it is gone.';
-
 CREATE FUNCTION app.day_totals(p_from_day date DEFAULT NULL, p_to_day date DEFAULT NULL)
     RETURNS TABLE (day date, merchant_code text, payment_method text, payments bigint, payment_total numeric, refunds bigint,
         refund_total numeric, recharges bigint, recharge_total numeric, adjustments bigint, adjustment_total numeric, net numeric)
