@@ -102,6 +102,22 @@ const qrValue = (await phone.rpc('rotate_card_qr', { p_card_id: me.card_id }).si
   });
 });
 
+test('the snippet of the reference about money in suspense runs', async () => {
+  const text = readFileSync(join(here, '../../docs/rpc/recharges.md'), 'utf8');
+  const snippet = text.split('```ts\n')[1].split('```')[0];
+  await withApi('reference', (of) => {
+    const client = `createClient('${of('URL')}', '${of('service_role')}', { db: { schema: 'app' }, auth: { persistSession: false }, realtime: { transport: class {} } })`;
+    const before = `import { createClient } from '@supabase/supabase-js'
+const backend = ${client}
+const phone = (await backend.rpc('register_member', { p_name: 'Li Lei' }).single()).data
+const asked = (await backend.rpc('user_recharge_personal_card', { p_personal_card_id: phone.card_id, p_amount: 100 }).single()).data
+for (const p_gateway_trade_no of ['wx-1', 'wx-2']) await backend.rpc('confirm_recharge', { p_tx_no: asked.tx_no, p_amount: 100, p_gateway_trade_no })
+`;
+    const printed = run(`${before}${snippet}\nconsole.log(data.map((row) => [row.gateway_trade_no, row.amount].join(' ')).join())`);
+    assert.equal(printed.trim(), 'wx-2 100');
+  });
+});
+
 test('both guides have the same code', () => {
   const bare = (guide) => blocksOf(guide).map((b) => b.code.replace(/ *\/\/.*$/gm, '').replace(/(Key = )'.*'/g, "$1''"));
   assert.deepEqual(bare(guides[1]), bare(guides[0]));

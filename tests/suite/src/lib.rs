@@ -3,7 +3,7 @@
 //! - [`Db`]: a fresh database for one test, cloned from a template; given up, its books are checked and it is dropped
 //! - [`Session`]: one connection in the shoes of somebody: superuser, backend, signed-in user, stranger
 //! - [`Shop`]: a merchant with a cashier, and short names for what happens at the till
-//! - [`manual`]: documents whose commands are run
+//! - [`manual`]: documents whose commands are run; [`reader`]: who runs them
 //! - [`books`]: what must hold of the tables after whatever happened
 //! - [`releases`]: databases of earlier releases, and sessions that run their libraries
 //!
@@ -17,6 +17,7 @@ mod db;
 pub mod manual;
 mod meter;
 mod race;
+pub mod reader;
 pub mod releases;
 mod session;
 mod shop;

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 /// A command of a document, or several.
 #[derive(Default)]
 pub struct Block {
-    /// The document.
+    /// The document, by its path from the top.
     pub file: String,
     /// What it stands under.
     pub heading: String,
@@ -30,39 +30,65 @@ impl Block {
 
     /// Where it stands.
     pub fn at(&self) -> String {
-        format!("docs/{}:{} ({})", self.file, self.line, self.heading)
+        format!("{}:{} ({})", self.file, self.line, self.heading)
     }
 }
 
-/// Where a file of docs/ is.
+/// Where a document is, by its path from the top.
 pub fn path_of_document(file: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "..", "..", "docs", file].iter().collect()
+    [env!("CARGO_MANIFEST_DIR"), "..", "..", file].iter().collect()
 }
 
-/// The commands of a file of docs/, in their order.
+/// The text of a document.
+pub fn document(file: &str) -> String {
+    fs::read_to_string(path_of_document(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+/// Every document: what stands at the top, and everything in docs/.
+pub fn documents() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![String::new(), "docs/".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(path_of_document(&folder)).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let name = folder.clone() + entry.file_name().to_str().expect("a name");
+            if name.ends_with(".md") {
+                found.push(name);
+            } else if !folder.is_empty() && entry.file_type().expect("a kind").is_dir() {
+                folders.push(name + "/");
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The blocks of a document, in their order; in a list they are indented.
 pub fn commands_of(file: &str) -> Vec<Block> {
-    let text = fs::read_to_string(path_of_document(file)).expect("the document is there");
+    let text = document(file);
     let (mut blocks, mut heading, mut notes) = (Vec::<Block>::new(), String::new(), Vec::new());
     let mut lines = text.lines().enumerate();
     // Where the block before ended, if nothing but empty lines came since: its answer may follow.
     let mut just_ended = false;
     while let Some((number, line)) = lines.next() {
+        let indent = line.len() - line.trim_start().len();
+        let line = line.trim_start();
         if let Some(said) = line.strip_prefix("<!-- test:").and_then(|l| l.strip_suffix("-->")) {
             notes = said.split(',').map(|n| n.trim().to_owned()).collect();
         } else if let Some(language) = line.strip_prefix("```") {
             let mut body = String::new();
             let mut closed = false;
             for (_, line) in lines.by_ref() {
-                if line == "```" {
+                if line.trim_start() == "```" {
                     closed = true;
                     break;
                 }
-                body += line;
+                body += line.get(indent..).unwrap_or_default();
                 body.push('\n');
             }
-            assert!(closed, "docs/{file}:{}: a block that does not end", number + 1);
+            assert!(closed, "{file}:{}: a block that does not end", number + 1);
             if language == "text" {
-                assert!(just_ended, "docs/{file}:{}: an answer to no command", number + 1);
+                assert!(just_ended, "{file}:{}: an answer to no command", number + 1);
                 blocks.last_mut().expect("there is one").answer = Some(body);
                 just_ended = false;
                 continue;
@@ -80,19 +106,14 @@ pub fn commands_of(file: &str) -> Vec<Block> {
             just_ended = true;
         } else if !line.is_empty() {
             just_ended = false;
-            assert!(notes.is_empty(), "docs/{file}:{}: a comment that is above no block", number + 1);
-            assert!(!line.trim_start().starts_with("```") && !line.starts_with("~~~"), "docs/{file}:{}", number + 1);
+            assert!(notes.is_empty(), "{file}:{}: a comment that is above no block", number + 1);
+            assert!(!line.starts_with("~~~"), "{file}:{}", number + 1);
             if line.starts_with('#') {
                 heading = line.trim_start_matches(['#', ' ']).into();
             }
         }
     }
     blocks
-}
-
-/// Whether a shell's variable of ours is called so.
-pub fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
 }
 
 /// Runs a program with something on its standard input.

@@ -1,31 +1,29 @@
-//! docs/rpc.md and the READMEs against the catalog: every RPC with its arguments, result and errors, every setting, every error.
+//! docs/rpc and the tables of the pages against the catalog: every RPC with its arguments, result and errors, every setting, every
+//! error.
 
+use mps_tests::manual::{document, documents};
 use mps_tests::{Db, NULL, Session};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 
 const NOTHING: [&str; 0] = [];
 
-/// What docs/rpc.md says once for all, in its conventions.
+/// What docs/rpc/conventions.md says once for all.
 const COMMON: [&str; 6] =
     ["INVALID_ARGUMENT", "NOT_AUTHENTICATED", "ARCHIVED", "SCHEMA_OUTDATED", "STATUS_CONFLICT", "NOT_ALLOWED"];
 
-fn read(file: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"))
-}
-
-/// Sections of docs/rpc.md by the RPC that they are about.
+/// Sections of the reference by the RPC that they are about, which is in one family only.
 fn sections() -> BTreeMap<String, String> {
-    let text = read("docs/rpc.md");
-    let parts = text.split("\n### ").skip(1);
-    parts
-        .filter_map(|part| {
-            let (name, body) = part.split_once('\n')?;
-            Some((name.trim().to_owned(), body.split("\n## ").next().unwrap_or_default().to_owned()))
-        })
-        .collect()
+    let mut found = BTreeMap::new();
+    for page in documents().iter().filter(|page| page.starts_with("docs/rpc/") && !page.contains("README")) {
+        for part in document(page).split("\n## ").skip(1) {
+            let (name, body) = part.split_once('\n').expect("a heading ends");
+            if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                let before = found.insert(name.to_owned(), body.to_owned());
+                assert_eq!(before, None, "{page}: {name} is in another family, too");
+            }
+        }
+    }
+    found
 }
 
 /// What clients and backends may call.
@@ -99,7 +97,7 @@ fn the_reference_and_the_comments_name_the_same_errors() {
         };
         let (comment, document) = (without(tokens(errors, &known)), without(tokens(&listed, &known)));
         for token in comment.symmetric_difference(&document) {
-            let missing = if comment.contains(token) { "docs/rpc.md" } else { "the comment" };
+            let missing = if comment.contains(token) { "docs/rpc" } else { "the comment" };
             wrong.push(format!("{name}: {token} is not in {missing}"));
         }
     }
@@ -108,7 +106,7 @@ fn the_reference_and_the_comments_name_the_same_errors() {
 
 /// Rows of the tables of a document, cell by cell.
 fn rows(text: &str) -> Vec<Vec<String>> {
-    let lines = text.lines().filter(|l| l.starts_with("| `"));
+    let lines = text.lines().filter(|l| l.starts_with("| `") || l.starts_with("| [`"));
     lines.map(|l| l.trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect()).collect()
 }
 
@@ -117,7 +115,7 @@ fn code(cell: &str) -> String {
 }
 
 #[test]
-fn the_readmes_have_every_rpc_setting_and_error() {
+fn the_pages_have_every_rpc_setting_and_error_in_both_languages() {
     let db = Db::new();
     let s = db.superuser();
     let settings: BTreeMap<String, String> = s
@@ -130,25 +128,34 @@ fn the_readmes_have_every_rpc_setting_and_error() {
         .into_iter()
         .map(|r| (r["token"].into(), r["status"].into()))
         .collect();
-    for file in ["README.md", "README.zh-CN.md"] {
-        let rows = rows(&read(file));
-        let of = |name: &str| {
-            rows.iter().find(|r| r[0].contains(&format!("`{name}`"))).unwrap_or_else(|| panic!("{file} has no {name}"))
+    for language in ["", ".zh-CN"] {
+        let page = |page: &str| format!("docs/{page}{language}.md");
+        let table = |file: &str| rows(&document(file));
+        let row = |file: &str, rows: &[Vec<String>], name: &str| -> Vec<String> {
+            let found = rows.iter().find(|r| r[0].contains(&format!("`{name}`")));
+            found.unwrap_or_else(|| panic!("{file} has no {name}")).clone()
         };
+        let file = page("settings");
+        let listed = table(&file);
         for (name, value) in &settings {
-            let default = of(name)[1].trim_matches('`').to_owned();
+            let default = row(&file, &listed, name)[1].trim_matches('`').to_owned();
             let number = |text: &str| text.parse::<f64>().map_or(text.to_owned(), |n| n.to_string());
             assert_eq!(number(&default), number(value), "{file}: {name}");
         }
+        let file = page("errors");
+        let listed = table(&file);
         for (token, status) in &errors {
-            assert_eq!(&of(token)[1], status, "{file}: {token}");
+            assert_eq!(&row(&file, &listed, token)[1], status, "{file}: {token}");
         }
+        let file = page("rpc/README");
+        let listed = table(&file);
         for name in rpcs(&s) {
-            if of(&name)[0].matches('`').count() > 2 {
+            let row = row(&file, &listed, &name);
+            if row[0].matches('`').count() > 2 {
                 // Two of them in one row.
                 continue;
             }
-            let says = code(&of(&name)[1]);
+            let says = code(&row[1]);
             let sql = format!(
                 "select string_agg(a.name, ', ' order by a.n) from pg_proc p, \
                  unnest(p.proargnames[1:p.pronargs]) with ordinality a (name, n) where p.oid = 'app.{name}'::regproc"

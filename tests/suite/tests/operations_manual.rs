@@ -6,7 +6,8 @@
 //! `<!-- test: ... -->` above a block says where it runs and what is to become of it. `console` is shown, not run; which, and
 //! why, is in [`NOT_RUN`].
 
-use mps_tests::manual::{Block, commands_of, feed, is_name, library_of_the_release_before, matches, path_of_document};
+use mps_tests::manual::{Block, commands_of, document, feed, library_of_the_release_before, matches, path_of_document};
+use mps_tests::reader::{Address, Ran, Reader, filled};
 use mps_tests::{Cluster, Member, NULL, Row, SHOP, Session, Till, free_port, nobody, program, q, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,36 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 // What it is run against --------------------------------------------------------------------------------------------------------
 
-/// How to reach a server.
-#[derive(Clone)]
-struct Address {
-    host: String,
-    port: String,
-    user: String,
-}
-
-impl Address {
-    fn of(cluster: &Cluster) -> Address {
-        let text = cluster.connection("postgres");
-        let of = |name: &str| {
-            let found = text.split(' ').find_map(|w| w.strip_prefix(name)?.strip_prefix('='));
-            found.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
-        };
-        Address { host: of("host"), port: of("port"), user: of("user") }
-    }
-}
-
 struct World {
     clusters: BTreeMap<&'static str, Cluster>,
     standby: Option<Address>,
-    directory: PathBuf,
-    /// Who runs the servers, if that is not who runs the test.
-    owner: Option<String>,
+    reader: Reader,
     has_pg_cron: bool,
     till: Option<Till>,
-    /// The values of the present section, and what its blocks have set.
+    /// The values of the present section.
     values: BTreeMap<String, String>,
-    kept: BTreeMap<String, String>,
     /// What the scene of the present section has to remember until the section is over.
     members: Vec<Member>,
     running: Vec<thread::JoinHandle<Row>>,
@@ -79,22 +58,15 @@ impl World {
             started.map(|(name, cluster)| (name, cluster.join().expect("a server starts")))
         });
         let clusters = BTreeMap::from(clusters);
-        let data = clusters["shop"].psql("postgres", "show data_directory").expect("a directory");
-        let owner = program("stat", &["-c", "%U", &data]).expect("an owner");
-        let me = program("id", &["-un"]).expect("a name");
         let directory = std::env::temp_dir().join(format!("mps-manual-{}", std::process::id()));
-        fs::create_dir(&directory).expect("a directory of our own");
-        program("chown", &[&format!("--reference={data}"), directory.to_str().expect("a path")])
-            .expect("hands it over");
+        let reader = Reader::of(&clusters["shop"], directory);
         World {
             clusters,
             standby: None,
-            directory,
-            owner: (owner != me).then_some(owner),
+            reader,
             has_pg_cron,
             till: None,
             values: BTreeMap::new(),
-            kept: BTreeMap::new(),
             members: Vec::new(),
             running: Vec::new(),
             sessions: Vec::new(),
@@ -134,92 +106,36 @@ impl World {
 
     /// A program as the user of the servers, in the directory.
     fn command(&self, name: &str, server: &str) -> Command {
-        let mut command = match &self.owner {
-            None => Command::new(name),
-            Some(owner) => {
-                let mut as_owner = Command::new("setpriv");
-                as_owner.args(["--reuid", owner, "--regid", owner, "--init-groups", "--", name]);
-                as_owner
-            }
-        };
-        let address = self.address(server);
-        command.current_dir(&self.directory).env("PGHOST", address.host).env("PGPORT", address.port);
-        command.env("PGUSER", address.user).env("HOME", &self.directory).env_remove("PGDATABASE");
-        command
+        self.reader.command(name, &self.address(server))
     }
 
-    /// Lines `\set name value` and `name=value` with the values of the scene.
-    fn filled(&self, block: &Block) -> String {
-        let mut lines = Vec::new();
-        for line in block.body.lines() {
-            let name = match block.language.as_str() {
-                "sql" => line.strip_prefix("\\set ").and_then(|l| l.split_once(' ')).map(|(name, _)| name),
-                _ => line.split_once('=').filter(|(name, value)| is_name(name) && !value.starts_with('$')).map(|x| x.0),
-            };
-            lines.push(match name {
-                None => line.to_owned(),
-                Some(name) => {
-                    let value = self.values.get(name).unwrap_or_else(|| panic!("{}: no scene has {name}", block.at()));
-                    match block.language.as_str() {
-                        "sql" => format!("\\set {name} {}", q(value)),
-                        _ => format!("{name}={}", q(value)),
-                    }
-                }
-            });
-        }
-        lines.join("\n") + "\n"
-    }
-
-    /// Runs a block once; whether it succeeded, what came back, and the psql variables after it.
-    fn attempt(&self, block: &Block) -> (bool, String, BTreeMap<String, String>) {
-        const MARK: &str = "-- variables --";
+    /// Runs a block once, with the values of the scene.
+    fn attempt(&self, block: &Block) -> Ran {
         let place = block.note("on ").unwrap_or("shop");
         let (server, database) = place.split_once('/').unwrap_or((place, "shop"));
-        let filled = self.filled(block);
-        let out = if block.language == "sh" {
-            let mut command = self.command("bash", server);
-            feed(command.args(["-euo", "pipefail"]), &filled)
-        } else {
-            let mut command = self.command("psql", server);
-            command.args(["-Xq", "-d", database]);
-            if let Some(role) = block.note("as ") {
-                command.env("PGUSER", role);
-            }
-            if block.note("fails").is_none() {
-                command.args(["-v", "ON_ERROR_STOP=1"]);
-            }
-            for (name, value) in &self.kept {
-                command.arg("-v").arg(format!("{name}={value}"));
-            }
-            feed(&mut command, &format!("{filled}\n\\echo {MARK}\n\\set\n"))
+        let value = |name: &str| {
+            let value = self.values.get(name).unwrap_or_else(|| panic!("{}: no scene has {name}", block.at()));
+            Some(value.clone())
         };
-        let (text, said) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        let (text, variables) = text.split_once(MARK).unwrap_or((&text, ""));
-        let variables = variables
-            .lines()
-            .filter_map(|l| l.split_once(" = "))
-            .filter(|(name, _)| name.chars().all(|c| !c.is_uppercase()))
-            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').replace("''", "'")));
-        // psql without ON_ERROR_STOP goes on after an error and succeeds.
-        let failed = !out.status.success() || (block.language == "sql" && said.contains("ERROR:"));
-        (!failed, format!("{text}{said}"), variables.collect())
+        let command = self.reader.program_for(block, &self.address(server), database);
+        self.reader.run(block, command, &filled(block, value))
     }
 
     fn run(&mut self, block: &Block) {
         let patience = if block.note("until").is_some() { PATIENCE } else { Duration::ZERO };
         let start = Instant::now();
         loop {
-            let (succeeded, text, variables) = self.attempt(block);
+            let Ran { succeeded, said, variables } = self.attempt(block);
             let as_asked = succeeded == block.note("fails").is_none();
-            let answered = block.answer.as_ref().is_none_or(|wanted| matches(wanted, &text));
+            let answered = block.answer.as_ref().is_none_or(|wanted| matches(wanted, &said));
             if as_asked && answered {
-                self.kept.extend(variables);
+                self.reader.kept.extend(variables);
                 return;
             }
             if start.elapsed() >= patience {
                 let wanted = block.answer.as_deref().unwrap_or("(anything)");
                 panic!(
-                    "{}\n{}\n-- succeeded: {succeeded}, came back:\n{text}\n-- expected:\n{wanted}",
+                    "{}\n{}\n-- succeeded: {succeeded}, came back:\n{said}\n-- expected:\n{wanted}",
                     block.at(),
                     block.body
                 );
@@ -232,10 +148,10 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // A recipe that failed may have left the standby running.
-        if self.directory.join("standby/postmaster.pid").exists() {
+        if self.reader.directory.join("standby/postmaster.pid").exists() {
             let _ = self.command("pg_ctl", "shop").args(["-D", "standby", "-m", "immediate", "stop"]).output();
         }
-        let _ = fs::remove_dir_all(&self.directory);
+        let _ = fs::remove_dir_all(&self.reader.directory);
     }
 }
 
@@ -296,7 +212,7 @@ const SCENES: &[Scene] = &[
             w.value("port", &port);
             // What the server of the tests has on its command line, another has in its file.
             w.shop().run("alter system set max_connections = 200");
-            let host = w.directory.to_str().expect("a path").to_owned();
+            let host = w.reader.directory.to_str().expect("a path").to_owned();
             w.standby = Some(Address { host, port, user: w.address("shop").user });
         },
         after: |w| {
@@ -347,7 +263,7 @@ const SCENES: &[Scene] = &[
                 None => "",
             };
             server.psql("old", &format!("create extension mps{release}")).expect("the release before");
-            let dump = w.directory.join("old.dump").to_str().expect("a path").to_owned();
+            let dump = w.reader.directory.join("old.dump").to_str().expect("a path").to_owned();
             server.program("pg_dump", &["-Fc", "-f", &dump, "old"]).expect("dumps");
             let client = server.superuser("old");
             client.run("select app.get_settings()");
@@ -538,7 +454,8 @@ const SCENES: &[Scene] = &[
                  update {log} set context = '{{\"change\": \"-5.20\"}}' where id = {event}; \
                  alter table {log} enable always trigger append_only"
             ));
-            let heads = fs::read_to_string(w.directory.join("audit-heads.txt")).expect("the heads that were kept");
+            let heads =
+                fs::read_to_string(w.reader.directory.join("audit-heads.txt")).expect("the heads that were kept");
             let head = heads.lines().last().and_then(|l| l.rsplit(' ').next()).expect("a head").to_owned();
             w.value("event", event);
             w.value("head", head);
@@ -670,7 +587,7 @@ impl World {
 
 #[test]
 fn every_command_of_the_manual_works_and_answers_as_it_says() {
-    let blocks = commands_of("operations.md");
+    let blocks = commands_of("docs/operations.md");
     let mut world = World::open();
     for section in blocks.chunk_by(|a, b| a.heading == b.heading) {
         // Its scene begins with the release before, which cannot be installed on PostgreSQL 17 and newer.
@@ -699,7 +616,7 @@ fn every_command_of_the_manual_works_and_answers_as_it_says() {
             world.holds();
         }
         world.values.clear();
-        world.kept.clear();
+        world.reader.kept.clear();
         world.members.clear();
         assert!(world.sessions.is_empty() && world.running.is_empty());
     }
@@ -707,7 +624,7 @@ fn every_command_of_the_manual_works_and_answers_as_it_says() {
 
 #[test]
 fn every_block_is_of_a_known_kind_and_every_link_leads_somewhere() {
-    let blocks = commands_of("operations.md");
+    let blocks = commands_of("docs/operations.md");
     let (mut headings, mut shown) = (BTreeSet::new(), BTreeSet::new());
     for block in &blocks {
         headings.insert(block.heading.as_str());
@@ -727,7 +644,7 @@ fn every_block_is_of_a_known_kind_and_every_link_leads_somewhere() {
         assert!(headings.contains(scene.heading), "no commands below {:?}: is the scene out of date?", scene.heading);
     }
 
-    let text = fs::read_to_string(path_of_document("operations.md")).expect("the manual is there");
+    let text = document("docs/operations.md");
     let fences = text.lines().filter(|l| l.trim_start().starts_with("```")).count();
     let answers = blocks.iter().filter(|b| b.answer.is_some()).count();
     assert_eq!((blocks.len() + answers) * 2, fences, "a block that was not read");
@@ -743,7 +660,8 @@ fn every_block_is_of_a_known_kind_and_every_link_leads_somewhere() {
         match link.split_once('#') {
             Some(("", name)) => assert!(anchors.contains(name), "no section {name}"),
             _ => {
-                let file = path_of_document("operations.md").with_file_name(link.split('#').next().unwrap_or_default());
+                let file =
+                    path_of_document("docs/operations.md").with_file_name(link.split('#').next().unwrap_or_default());
                 assert!(file.exists(), "no file {link}");
             }
         }

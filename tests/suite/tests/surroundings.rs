@@ -3,11 +3,12 @@
 //! Its blocks are read as those of the manual. A comment `<!-- test: ... -->` says: `as ROLE`, `through the pooler`, `on DATABASE`,
 //! `needs PROGRAM` (skipped aloud where there is none), `by FILE` (another test's).
 
-use mps_tests::manual::{Block, commands_of, feed, library_of_the_release_before, matches};
+use mps_tests::manual::{Block, commands_of, library_of_the_release_before, matches};
+use mps_tests::reader::{Address, Ran, Reader, filled};
 use mps_tests::{Cluster, Member, Scratch, Session, Till, free_port, program, q, until};
 use postgres::{Client, Config, NoTls};
 use std::net::TcpStream;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 const PASSWORD: &str = "***";
@@ -24,8 +25,7 @@ fn pgbouncer() -> Option<String> {
 struct World {
     cluster: Cluster,
     scratch: Scratch,
-    /// Who runs the server, if that is not who runs the test.
-    owner: Option<String>,
+    reader: Reader,
     pool: String,
     member: Option<Member>,
 }
@@ -34,12 +34,8 @@ impl World {
     fn open(options: &str, release: &str) -> World {
         let cluster = Cluster::start_with(options);
         let scratch = Scratch::new("surroundings");
-        std::fs::create_dir_all(scratch.path()).expect("a directory");
-        let data = cluster.psql("postgres", "show data_directory").expect("a directory");
-        program("chown", &[&format!("--reference={data}"), scratch.path()]).expect("hands it over");
-        let owner = program("stat", &["-c", "%U", &data]).expect("an owner");
-        let me = program("id", &["-un"]).expect("a name");
-        let world = World { cluster, scratch, owner: (owner != me).then_some(owner), pool: free_port(), member: None };
+        let reader = Reader::of(&cluster, scratch.path());
+        let world = World { cluster, scratch, reader, pool: free_port(), member: None };
         world.psql("create database shop template template0 encoding 'UTF8'");
         if release == "0.2.0" {
             let library = library_of_the_release_before().expect("looked at before");
@@ -70,31 +66,17 @@ impl World {
         till
     }
 
-    fn of(&self, name: &str) -> String {
-        let text = self.cluster.connection("shop");
-        let found = text.split(' ').find_map(|w| w.strip_prefix(name)?.strip_prefix('='));
-        found.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
-    }
-
     fn command(&self, name: &str) -> Command {
-        let mut command = match &self.owner {
-            None => Command::new(name),
-            Some(owner) => {
-                let mut as_owner = Command::new("setpriv");
-                as_owner.args(["--reuid", owner, "--regid", owner, "--init-groups", "--", name]);
-                as_owner
-            }
-        };
-        command.current_dir(self.scratch.path()).env("HOME", self.scratch.path()).env_remove("PGDATABASE");
-        command.env("PGHOST", self.of("host")).env("PGPORT", self.of("port")).env("PGUSER", self.of("user"));
-        command
+        self.reader.command(name, &Address::of(&self.cluster))
     }
 
     /// A value of the reader's case, as it is here.
     fn value(&self, name: &str) -> String {
         let member = || self.member.as_ref().expect("the till is open");
+        let address = Address::of(&self.cluster);
         match name {
-            "host" | "port" => self.of(name),
+            "host" => address.host,
+            "port" => address.port,
             "pool" => self.pool.clone(),
             "card_id" => member().card.clone(),
             "member_id" => member().id.to_string(),
@@ -102,48 +84,30 @@ impl World {
         }
     }
 
-    fn filled(&self, block: &Block) -> String {
-        let line = |line: &str| match (block.language.as_str(), line.strip_prefix("\\set "), line.split_once('=')) {
-            ("sql", Some(set), _) => {
-                let name = set.split(' ').next().expect("a name");
-                format!("\\set {name} {}\n", q(self.value(name)))
-            }
-            ("sh", _, Some((name, _))) if ["host", "port", "pool"].contains(&name) => {
-                format!("{name}={}\n", q(self.value(name)))
-            }
-            _ => format!("{line}\n"),
-        };
-        block.body.lines().map(line).collect()
-    }
-
     fn run(&self, block: &Block) {
-        let text = self.filled(block);
-        let mut command = self.command(if block.language == "sh" { "bash" } else { "psql" });
+        // What bash is given are also lines of a file of the pooler's.
+        let is_ours = |name: &str| block.language == "sql" || ["host", "port", "pool"].contains(&name);
+        let text = filled(block, |name| is_ours(name).then(|| self.value(name)));
+        let server = Address::of(&self.cluster);
+        let mut command = self.reader.program_for(block, &server, block.note("on ").unwrap_or("shop"));
         if block.language == "sh" {
-            command.args(["-euo", "pipefail"]);
             // Where this machine keeps the pooler.
             let program = pgbouncer().unwrap_or_default();
             let directory = program.rsplit_once('/').map_or("", |p| p.0);
             command.env("PATH", format!("{}:{directory}", std::env::var("PATH").unwrap_or_default()));
-        } else {
-            command.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-d", block.note("on ").unwrap_or("shop")]);
-            if let Some(role) = block.note("as ") {
-                command.env("PGUSER", role);
-            }
-            if block.note("through the pooler").is_some() {
-                command.env("PGHOST", "127.0.0.1").env("PGPORT", &self.pool).env("PGPASSWORD", PASSWORD);
-            }
         }
-        let Output { status, stdout, stderr } = feed(&mut command, &text);
-        let found = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-        assert!(status.success(), "{}\n{text}\n{found}", block.at());
+        if block.note("through the pooler").is_some() {
+            command.env("PGHOST", "127.0.0.1").env("PGPORT", &self.pool).env("PGPASSWORD", PASSWORD);
+        }
+        let Ran { succeeded, said, .. } = self.reader.run(block, command, &text);
+        assert!(succeeded, "{}\n{text}\n{said}", block.at());
         if block.body.contains("pgbouncer -q") {
             // It goes into the background before it listens.
             let listens = || TcpStream::connect(format!("127.0.0.1:{}", self.pool)).is_ok();
             until("the pooler listens", PATIENCE, listens);
         }
         if let Some(wanted) = &block.answer {
-            assert!(matches(wanted, &found), "{}\n{text}\n-- came back:\n{found}\n-- expected:\n{wanted}", block.at());
+            assert!(matches(wanted, &said), "{}\n{text}\n-- came back:\n{said}\n-- expected:\n{wanted}", block.at());
         }
     }
 
@@ -156,7 +120,7 @@ impl World {
 
     /// Starts the pooler as the document says.
     fn pool(&self) {
-        let block = commands_of("surroundings.md").into_iter().find(|b| b.body.contains("pgbouncer.ini"));
+        let block = commands_of("docs/surroundings.md").into_iter().find(|b| b.body.contains("pgbouncer.ini"));
         self.run(&block.expect("the document starts one"));
     }
 
@@ -211,7 +175,7 @@ fn every_command_works_and_answers_as_it_says() {
     let till = world.trade();
     world.superuser().run("create publication supabase_realtime");
     world.superuser().run("call audit.seal()");
-    let blocks = commands_of("surroundings.md");
+    let blocks = commands_of("docs/surroundings.md");
     assert!(blocks.len() >= 20, "only {} commands?", blocks.len());
     for block in &blocks {
         match (block.language.as_str(), block.note("needs ")) {
