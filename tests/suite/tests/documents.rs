@@ -57,6 +57,28 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn the_page_of_the_building_names_every_table_and_room() {
+    let page = read("docs/architecture.md");
+    let db = Db::new();
+    let tables = db.superuser().column(
+        "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where n.nspname in ('app', 'audit', 'sec') and c.relkind in ('r', 'p') and not c.relispartition",
+    );
+    assert!(tables.len() > 20, "{tables:?}");
+    let folders = |of: &str| -> Vec<String> {
+        let entries = fs::read_dir(top().join(of)).expect("a folder").map(|e| e.expect("an entry"));
+        let folders = entries.filter(|e| e.file_type().expect("a kind").is_dir());
+        folders.map(|e| e.file_name().into_string().expect("a name")).collect()
+    };
+    let (rooms, families) = (folders("src"), folders("src/features"));
+    assert!(rooms.len() >= 5 && families.len() >= 7, "{rooms:?} {families:?}");
+    let rooms = rooms.into_iter().map(|room| format!("`src/{room}"));
+    let named = tables.into_iter().chain(families).map(|name| format!("`{name}`")).chain(rooms);
+    let missing: Vec<_> = named.filter(|name| !page.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/architecture.md does not name {missing:?}");
+}
+
+#[test]
 fn the_oldest_rust_is_said_once() {
     let manifest = read("Cargo.toml");
     assert_eq!(manifest.matches("rust-version").count(), 1);
