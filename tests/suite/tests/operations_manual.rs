@@ -11,7 +11,6 @@ use mps_tests::reader::{Address, Ran, Reader, filled};
 use mps_tests::{Cluster, Member, NULL, Row, SHOP, Session, Till, free_port, nobody, program, q, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};

@@ -5,7 +5,7 @@
 
 use mps_tests::manual::{Block, commands_of, library_of_the_release_before, matches};
 use mps_tests::reader::{Address, Ran, Reader, filled};
-use mps_tests::{Cluster, Member, Scratch, Session, Till, free_port, program, q, until};
+use mps_tests::{Cluster, Member, Scratch, Session, Till, free_port, program, until};
 use postgres::{Client, Config, NoTls};
 use std::net::TcpStream;
 use std::process::Command;
