@@ -9,7 +9,8 @@
 //! Each uses those above it in this list, and a family another one only by its `mod.rs`; `tests/tidy` holds it.
 //!
 //! - `sql/`: what CREATE EXTENSION runs, in the order below
-#![deny(unsafe_code)]
+// Money is never a fraction of two, and what a server has to say goes into its log.
+#![warn(clippy::float_arithmetic, clippy::print_stderr, clippy::print_stdout)]
 
 #[macro_use]
 mod engine;
