@@ -1,6 +1,6 @@
 //! Dumps restored without owners or privileges, or of an old release; and the functions of before that others still use.
 
-use mps_tests::releases::{installed, old_releases};
+use mps_tests::releases::{before, installed, old_releases};
 use mps_tests::{Db, Scratch, Session, program, q};
 
 const BAD: &str = "select rule || ': ' || detail from sec.security_check() where not ok";
@@ -16,9 +16,9 @@ fn restored(from: &Db, options: &[&str]) -> Db {
     to
 }
 
-/// A database that came from 0.2.0, with somebody's view on a function that got other arguments.
+/// A database that came from before 0.3.0, with somebody's view on a function that got other arguments.
 fn with_a_function_of_before() -> Option<Db> {
-    let old = old_releases().last()?;
+    let old = before("0.3.0").last()?;
     let db = installed(old);
     let s = db.superuser_with(&old.options);
     s.run("create view public.v as select * from app.confirm_recharge('CZ2611000001', 1, 'x')");

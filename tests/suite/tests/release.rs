@@ -1,0 +1,202 @@
+//! Releases as files: what was released stays as it was, upgrade scripts are made of the sources, and `tools/release` does what a
+//! release needs.
+
+use mps_tests::releases::{frozen, library, newest, released, top};
+use mps_tests::{Db, Scratch, program};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const NOW: &str = env!("CARGO_PKG_VERSION");
+
+/// A copy of the tree, which goes when it is dropped.
+struct Tree(Scratch);
+
+impl Tree {
+    fn copy(name: &str) -> Tree {
+        let copy = Scratch::new(name);
+        fs::create_dir_all(copy.path()).expect("a directory");
+        let out = ["target", ".git", ".local", "node_modules"].map(|folder| format!("--exclude={folder}")).join(" ");
+        let pack = format!("tar -C {} {out} -c . | tar -C {} -x", top().display(), copy.path());
+        program("bash", &["-o", "pipefail", "-c", &pack]).expect("copies");
+        Tree(copy)
+    }
+
+    /// As a repository, in which everything is committed.
+    fn repository(name: &str) -> Tree {
+        let tree = Tree::copy(name);
+        tree.git(&["init", "--quiet"]);
+        tree.commit();
+        tree
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        self.run("git", arguments).unwrap_or_else(|e| panic!("git {arguments:?}: {e}"))
+    }
+
+    fn commit(&self) {
+        self.git(&["add", "--all"]);
+        self.git(&["-c", "user.name=MPS", "-c", "user.email=mps@localhost", "commit", "--quiet", "-m", "as it is"]);
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        Path::new(self.0.path()).join(file)
+    }
+
+    /// A file where scripts are frozen.
+    fn frozen(&self, file: &str) -> PathBuf {
+        self.path(frozen().strip_prefix(top()).expect("a part of the tree").to_str().expect("a path")).join(file)
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.path(file), text).expect("writes");
+    }
+
+    /// The one file of SQL that says this.
+    fn sql_with(&self, text: &str) -> String {
+        self.run("grep", &["-rlF", "--include=*.sql", "--exclude=mps--*", "--", text, "sql"]).expect("is there")
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) -> Result<String, String> {
+        let config = program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config";
+        let path = if command.contains('/') { self.path(command) } else { command.into() };
+        let out = Command::new(path).args(arguments).env("PG_CONFIG", config).current_dir(self.0.path()).output();
+        let out = out.unwrap_or_else(|e| panic!("{command}: {e}"));
+        let says = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if out.status.success() { Ok(says(&out.stdout)) } else { Err(says(&out.stderr)) }
+    }
+
+    fn upgrade_script(&self, arguments: &[&str]) -> Result<String, String> {
+        self.run("tools/upgrade-script", arguments)
+    }
+
+    fn release(&self, version: &str) -> Result<String, String> {
+        self.run("tools/release", &[version])
+    }
+}
+
+/// The files whose sums are pinned.
+fn pinned(sums: &str) -> BTreeSet<String> {
+    sums.lines().map(|line| line.split_once("  ").expect("a sum and a file").1.to_owned()).collect()
+}
+
+/// What these releases consist of: install scripts, control files, and the upgrade scripts that lead to them and begin at one that
+/// had any.
+fn files_of(releases: &[&str]) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    for (n, version) in releases.iter().enumerate() {
+        files.extend([format!("mps--{version}.sql"), format!("mps--{version}.control")]);
+        files.extend(releases[..n].iter().map(|old| format!("mps--{old}--{version}.sql")));
+    }
+    files
+}
+
+#[test]
+fn what_was_released_is_never_edited() {
+    let sums = top().join("tests/suite/released.sha256").canonicalize().expect("the sums");
+    assert_eq!(pinned(&fs::read_to_string(&sums).expect("the sums")), files_of(released()));
+    let out =
+        Command::new("sha256sum").args(["--check", "--strict", "--quiet"]).arg(&sums).current_dir(frozen()).output();
+    let out = out.expect("sha256sum");
+    let says = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "released: write an upgrade script instead: {says}");
+}
+
+#[test]
+fn the_upgrade_script_has_every_function_of_the_sources() {
+    program(top().join("tools/upgrade-script").to_str().unwrap(), &["--check"]).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn a_comment_that_changed_is_missed_in_an_upgrade_script() {
+    let copy = Tree::copy("upgrade-script");
+    copy.upgrade_script(&["--check"]).expect("up to date");
+    let rpcs = copy.sql_with("COMMENT ON FUNCTION app.get_settings IS");
+    let text = copy.read(&rpcs);
+    copy.write(&rpcs, &text.replace("The settings, as one object", "All settings, as one object"));
+    let missed = copy.upgrade_script(&["--check"]).expect_err("the comment changed");
+    assert!(released().iter().all(|old| missed.contains(&format!("mps--{old}--"))), "{missed}");
+}
+
+#[test]
+fn a_new_function_comes_with_its_comment_or_not_at_all() {
+    const NEW: &str =
+        "CREATE FUNCTION app.new_one() RETURNS void\n    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';\n";
+    let copy = Tree::copy("upgrade-script-new");
+    let rpcs = copy.sql_with("COMMENT ON FUNCTION app.get_settings IS");
+    let text = copy.read(&rpcs);
+    for (comment, written) in [
+        ("COMMENT ON FUNCTION app.new_one IS\n    'Something new; not old.';\n", true),
+        ("COMMENT ON FUNCTION app.new_one() IS 'Something new; not old.';\n", true),
+        ("COMMENT ON FUNCTION app.new_one\n    IS 'Something new; not old.';\n", true),
+        ("comment on function app.new_one is 'Something new; not old.';\n", false),
+        ("COMMENT ON  FUNCTION app.new_one IS 'Something new; not old.';\n", false),
+        ("", false),
+    ] {
+        copy.write(&rpcs, &format!("{text}{NEW}{comment}"));
+        let outcome = copy.upgrade_script(&[]);
+        if !written {
+            assert!(outcome.expect_err(comment).contains("app.new_one"), "{comment}");
+            continue;
+        }
+        outcome.unwrap_or_else(|e| panic!("{comment}: {e}"));
+        for old in released() {
+            let upgrade = copy.read(&format!("sql/mps--{old}--{NOW}.sql"));
+            assert!(upgrade.contains(NEW) && upgrade.contains(comment), "{comment}: not in the script of {old}");
+        }
+    }
+}
+
+#[test]
+fn a_c_symbol_takes_and_gives_the_same_in_every_release() {
+    let copy = Tree::copy("symbols");
+    for (was, is, symbol) in [
+        (
+            "CREATE FUNCTION app.set_card_status(",
+            "CREATE FUNCTION app.set_card_status(p_more text, ",
+            "set_card_status_wrapper",
+        ),
+        (
+            "CREATE FUNCTION app.register_member(p_name text,",
+            "CREATE FUNCTION app.register_member(p_name jsonb,",
+            "register_member_wrapper",
+        ),
+        ("RETURNS TABLE (member_id uuid,", "RETURNS TABLE (member_id text,", "register_member_wrapper"),
+        // What was a symbol of before comes back.
+        ("'confirm_recharge_v3_wrapper'", "'confirm_recharge_wrapper'", "confirm_recharge_wrapper"),
+    ] {
+        let file = copy.sql_with(was);
+        let text = copy.read(&file);
+        copy.write(&file, &text.replacen(was, is, 1));
+        for arguments in [&["--check"][..], &[]] {
+            let refused = copy.upgrade_script(arguments).expect_err(is);
+            assert!(refused.starts_with(&format!("{symbol}: ")) && refused.contains("new C symbol"), "{is}: {refused}");
+        }
+        copy.write(&file, &text);
+    }
+    // Another name or default of an argument is told, but is no other symbol.
+    let file = copy.sql_with("CREATE FUNCTION app.set_card_status(");
+    copy.write(&file, &copy.read(&file).replacen("app.set_card_status(p_card_id", "app.set_card_status(p_id", 1));
+    let refused = copy.upgrade_script(&["--check"]).expect_err("another name");
+    assert!(refused.contains("app.set_card_status") && !refused.contains("symbol"), "{refused}");
+}
+
+#[test]
+fn every_release_kept_has_its_own_library() {
+    for old in released() {
+        let control = fs::read_to_string(frozen().join(format!("mps--{old}.control"))).expect(old);
+        assert!(control.contains(&format!("module_pathname = '{}'\n", library(old))), "{control}");
+    }
+    let db = Db::new();
+    let libraries = db.superuser().column(
+        "select distinct p.probin from pg_proc p join pg_depend d on d.objid = p.oid and d.classid = 'pg_proc'::regclass \
+         join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and e.extname = 'mps' where p.probin is \
+         not null",
+    );
+    assert_eq!(libraries, [library(NOW)]);
+}
