@@ -200,3 +200,118 @@ fn every_release_kept_has_its_own_library() {
     );
     assert_eq!(libraries, [library(NOW)]);
 }
+
+/// The versions that can follow one.
+fn following(version: &str) -> [String; 3] {
+    let n: Vec<u32> = version.split('.').map(|part| part.parse().expect("a number")).collect();
+    [format!("{}.{}.{}", n[0], n[1], n[2] + 1), format!("{}.{}.0", n[0], n[1] + 1), format!("{}.0.0", n[0] + 1)]
+}
+
+#[test]
+fn a_release_is_refused_where_something_is_in_the_way() {
+    let tree = Tree::repository("release-refused");
+    let [_, next, _] = following(NOW);
+    let refused = |version: &str, why: &str| {
+        let says = tree.release(version).expect_err(why);
+        assert!(says.contains(why), "{version}: {says}");
+    };
+    refused("next", "is no version");
+    refused(newest(), "was released already");
+    refused(NOW, "after ");
+    refused(&following(&next)[1], "after ");
+    assert_eq!(tree.git(&["status", "--porcelain"]), "", "something was written");
+
+    tree.write("something", "");
+    refused(&next, "not committed");
+    fs::remove_file(tree.path("something")).expect("removes");
+
+    let changes = tree.read("CHANGELOG.md");
+    let heading = format!("## {NOW} (unreleased)\n");
+    let other = changes.replacen(&heading, "## 99.0.0\n", 1);
+    let empty = changes.replacen(&heading, &format!("{heading}\n## 99.0.0\n"), 1);
+    for text in [&other, &empty] {
+        tree.write("CHANGELOG.md", text);
+        tree.commit();
+        refused(&next, "CHANGELOG.md says nothing");
+    }
+    tree.write("CHANGELOG.md", &changes);
+
+    let source = tree.sql_with("COMMENT ON FUNCTION app.get_settings IS");
+    let text = tree.read(&source);
+    tree.write(&source, &text.replace("The settings, as one object", "All settings, as one object"));
+    tree.commit();
+    refused(&next, "make install");
+    refused(&next, "run tools/upgrade-script");
+    tree.write(&source, &text);
+    tree.commit();
+    tree.release(&next).expect("nothing is in the way");
+}
+
+#[test]
+fn a_release_is_one_command() {
+    let tree = Tree::repository("release");
+    let [_, next, _] = following(NOW);
+    let told = tree.release(&next).unwrap_or_else(|e| panic!("{e}"));
+    assert!(told.contains(&format!("git tag v{NOW}")), "{told}");
+
+    // What is released by now is frozen, as it was built.
+    let all = [released(), &[NOW]].concat();
+    let sums = tree.path("tests/suite/released.sha256");
+    assert_eq!(pinned(&fs::read_to_string(&sums).expect("the sums")), files_of(&all));
+    let check = Command::new("sha256sum")
+        .args(["--check", "--strict", "--quiet"])
+        .arg(&sums)
+        .current_dir(tree.frozen(""))
+        .output();
+    assert!(check.expect("sha256sum").status.success());
+    let share = program("pg_config", &["--sharedir"]).expect("pg_config");
+    let built = fs::read_to_string(format!("{share}/extension/mps--{NOW}.sql")).expect("installed");
+    assert!(fs::read_to_string(tree.frozen(&format!("mps--{NOW}.sql"))).expect("frozen") == built);
+    let control = fs::read_to_string(tree.frozen(&format!("mps--{NOW}.control"))).expect("a control file");
+    assert!(control.contains(&format!("module_pathname = 'mps-{NOW}'\n")), "{control}");
+
+    // A script from every release, made of the sources.
+    tree.upgrade_script(&["--check"]).unwrap_or_else(|e| panic!("{e}"));
+    for old in &all {
+        let script = tree.read(&format!("sql/mps--{old}--{next}.sql"));
+        assert!(script.starts_with(&format!("-- From {old} to {next}. ")), "{script}");
+        assert!(script.contains("'MODULE_PATHNAME', 'uid_wrapper'") && script.contains("sec.migrate_tables();"));
+    }
+
+    // The version, and nowhere the one of before as the newest.
+    let crates =
+        tree.run("cargo", &["tree", "--locked", "--offline", "--workspace", "--depth", "0"]).expect("the lock fits");
+    let crates: Vec<_> = crates.lines().filter(|line| line.starts_with("mps")).collect();
+    assert!(crates.len() >= 4 && crates.iter().all(|line| line.contains(&format!(" v{next} "))), "{crates:?}");
+    let pattern = format!(r#"mps-{0}|[^(]["'`]{0}["'`]|version.?.?.?{0}"#, NOW.replace('.', r"\."));
+    let stale = tree.run("git", &["grep", "-nE", &pattern, "--", ":!CHANGELOG.md", ":!*mps--*"]);
+    assert_eq!(stale.unwrap_or_default(), "");
+    let changes = fs::read_to_string(top().join("CHANGELOG.md")).expect("the changelog");
+    let begun =
+        changes.replacen(&format!("## {NOW} (unreleased)\n"), &format!("## {next} (unreleased)\n\n## {NOW}\n"), 1);
+    assert!(begun != changes && tree.read("CHANGELOG.md") == begun, "what is said of releases has changed");
+
+    // The schema version, in the library, in the tables of a new database and in those of an old one.
+    let grep =
+        |pattern: &str| tree.run("git", &["grep", "-hE", pattern, "--", "src", "sql", ":!*mps--*"]).expect(pattern);
+    let of = |line: String| {
+        line.trim_end_matches([',', ';']).rsplit(' ').next().expect("a number").parse::<u32>().expect("a number")
+    };
+    let version = of(grep("SCHEMA_VERSION: i32 = "));
+    assert_eq!(version, of(Db::new().superuser().value("select 'version ' || schema_version from app.settings")) + 1);
+    assert_eq!(of(grep("c_version constant integer := ")), version);
+    assert_eq!(of(grep("schema_version +integer +NOT NULL DEFAULT ")), version);
+    assert!(grep("ALTER COLUMN schema_version SET DEFAULT ").lines().any(|line| of(line.to_owned()) == version));
+
+    // Once.
+    let again = tree.release(&next).expect_err("the tree is not as it was committed");
+    assert!(again.contains("not committed"), "{again}");
+    tree.commit();
+    for (version, why) in
+        [(&*next, "after "), (NOW, "was released already"), (&following(&next)[1], "CHANGELOG.md says nothing")]
+    {
+        let again = tree.release(version).expect_err(why);
+        assert!(again.contains(why), "{version}: {again}");
+    }
+    assert_eq!(tree.git(&["status", "--porcelain"]), "");
+}
