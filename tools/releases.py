@@ -25,6 +25,11 @@ def current():
     return re.search(r'^version = "(.+)"$', open(os.path.join(TOP, "Cargo.toml")).read(), re.M).group(1)
 
 
+def making():
+    """Where the scripts lie that lead to it."""
+    return FROZEN if glob.glob(f"{FROZEN}/mps--*--{current()}.sql", root_dir=TOP) else "sql"
+
+
 def sources():
     """The SQL that CREATE EXTENSION runs, by file."""
     return sorted(f for f in glob.glob("sql/**/*.sql", root_dir=TOP, recursive=True) if not os.path.basename(f).startswith("mps--"))

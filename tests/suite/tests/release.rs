@@ -53,6 +53,14 @@ impl Tree {
         fs::read_to_string(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
     }
 
+    /// The script from one version to another that is in the making.
+    fn upgrade(&self, old: &str, new: &str) -> String {
+        let name = format!("mps--{old}--{new}.sql");
+        let script =
+            fs::read_to_string(self.frozen(&name)).or_else(|_| fs::read_to_string(self.path("sql").join(&name)));
+        script.unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
     fn write(&self, file: &str, text: &str) {
         fs::write(self.path(file), text).expect("writes");
     }
@@ -146,7 +154,7 @@ fn a_new_function_comes_with_its_comment_or_not_at_all() {
         }
         outcome.unwrap_or_else(|e| panic!("{comment}: {e}"));
         for old in released() {
-            let upgrade = copy.read(&format!("sql/mps--{old}--{NOW}.sql"));
+            let upgrade = copy.upgrade(old, NOW);
             assert!(upgrade.contains(NEW) && upgrade.contains(comment), "{comment}: not in the script of {old}");
         }
     }
@@ -273,7 +281,7 @@ fn a_release_is_one_command() {
     // A script from every release, made of the sources.
     tree.upgrade_script(&["--check"]).unwrap_or_else(|e| panic!("{e}"));
     for old in &all {
-        let script = tree.read(&format!("sql/mps--{old}--{next}.sql"));
+        let script = tree.upgrade(old, &next);
         assert!(script.starts_with(&format!("-- From {old} to {next}. ")), "{script}");
         assert!(script.contains("'MODULE_PATHNAME', 'uid_wrapper'") && script.contains("sec.migrate_tables();"));
     }
