@@ -23,9 +23,13 @@ impl Tree {
         Tree(copy)
     }
 
-    /// As a repository, in which everything is committed.
+    /// As a repository, in which everything is committed and the changelog says something of this version.
     fn repository(name: &str) -> Tree {
         let tree = Tree::copy(name);
+        let heading = format!("## {NOW} (unreleased)\n");
+        let changes = tree.read("CHANGELOG.md");
+        assert!(changes.contains(&heading), "the changelog has no chapter {heading}");
+        tree.write("CHANGELOG.md", &changes.replacen(&heading, &format!("{heading}\nSomething.\n"), 1));
         tree.git(&["init", "--quiet"]);
         tree.commit();
         tree
@@ -259,6 +263,7 @@ fn a_release_is_refused_where_something_is_in_the_way() {
 fn a_release_is_one_command() {
     let tree = Tree::repository("release");
     let [_, next, _] = following(NOW);
+    let changes = tree.read("CHANGELOG.md");
     let told = tree.release(&next).unwrap_or_else(|e| panic!("{e}"));
     assert!(told.contains(&format!("git tag v{NOW}")), "{told}");
 
@@ -294,7 +299,6 @@ fn a_release_is_one_command() {
     let pattern = format!(r#"mps-{0}|[^(]["'`]{0}["'`]|version.?.?.?{0}"#, NOW.replace('.', r"\."));
     let stale = tree.run("git", &["grep", "-nE", &pattern, "--", ":!CHANGELOG.md", ":!*mps--*"]);
     assert_eq!(stale.unwrap_or_default(), "");
-    let changes = fs::read_to_string(top().join("CHANGELOG.md")).expect("the changelog");
     let begun =
         changes.replacen(&format!("## {NOW} (unreleased)\n"), &format!("## {next} (unreleased)\n\n## {NOW}\n"), 1);
     assert!(begun != changes && tree.read("CHANGELOG.md") == begun, "what is said of releases has changed");
