@@ -46,6 +46,12 @@ pub struct Old {
     pub options: String,
 }
 
+impl Old {
+    pub fn is_before(&self, version: &str) -> bool {
+        number(self.version) < number(version)
+    }
+}
+
 /// The name of a release's library: up to 0.2.0 they all had the same one.
 pub fn library(version: &str) -> String {
     if number(version) <= number("0.2.0") { "mps".into() } else { format!("mps-{version}") }
@@ -73,9 +79,8 @@ pub fn old_releases() -> &'static [Old] {
 }
 
 /// Those of them that are older than one: for what that release changed.
-pub fn before(version: &str) -> impl DoubleEndedIterator<Item = &'static Old> {
-    let bound = number(version);
-    old_releases().iter().filter(move |old| number(old.version) < bound)
+pub fn before(version: &'static str) -> impl DoubleEndedIterator<Item = &'static Old> {
+    old_releases().iter().filter(move |old| old.is_before(version))
 }
 
 /// The directory of a release's library; `None`, said aloud, where the repository's history does not reach back to it.
