@@ -297,7 +297,8 @@ fn a_release_is_one_command() {
     let crates: Vec<_> = crates.lines().filter(|line| line.starts_with("mps")).collect();
     assert!(crates.len() >= 4 && crates.iter().all(|line| line.contains(&format!(" v{next} "))), "{crates:?}");
     let pattern = format!(r#"mps-{0}|[^(]["'`]{0}["'`]|version.?.?.?{0}"#, NOW.replace('.', r"\."));
-    let stale = tree.run("git", &["grep", "-nE", &pattern, "--", ":!CHANGELOG.md", ":!*mps--*"]);
+    let stale =
+        tree.run("git", &["grep", "-nE", &pattern, "--", ":!CHANGELOG.md", ":!*.lock", ":!*-lock.json", ":!*mps--*"]);
     assert_eq!(stale.unwrap_or_default(), "");
     let begun =
         changes.replacen(&format!("## {NOW} (unreleased)\n"), &format!("## {next} (unreleased)\n\n## {NOW}\n"), 1);
