@@ -17,7 +17,7 @@ help:
 	@echo "make install PG_CONFIG=/path/to/pg_config    build in release and install into that Postgres"
 	@echo "make storm SECONDS=600 [CLIENTS=8] [SEED=1]  the long storm"
 	@echo "make bench [QUICK=1]                         the benchmark; writes bench/RESULTS.md"
-	@echo "make check     format, lint, unit tests, and whether the house is tidy"
+	@echo "make check     format, lint, misspelt words, licences of what is built in, unit tests, and whether the house is tidy"
 	@echo "make clean     remove the kept cluster"
 	@echo "With PG=16, 17 or 18 each of them is about that Postgres; where Debian has none, set-up brings one."
 
@@ -58,7 +58,7 @@ bench: setup install
 	@tools/bench
 
 check:
-	@MPS_TEST_ONLY="format lint unit tidy" tools/test
+	@MPS_TEST_ONLY="format lint typos deny unit tidy" tools/test
 
 clean: api-stop
 	@tools/cluster destroy kept; tools/cluster destroy storm; tools/cluster destroy test

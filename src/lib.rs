@@ -9,7 +9,8 @@
 //! Each uses those above it in this list, and a family another one only by its `mod.rs`; `tests/tidy` holds it.
 //!
 //! - [`sql`]: what CREATE EXTENSION runs, the files of `sql/` in their order
-#![deny(unsafe_code)]
+// Money is never a fraction of two, and what a server has to say goes into its log.
+#![warn(clippy::float_arithmetic, clippy::print_stderr, clippy::print_stdout)]
 // One step for each file that `sql` names.
 #![recursion_limit = "512"]
 

@@ -47,7 +47,7 @@ CREATE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz 
         final_amount numeric, points_earned bigint, payment_method text, original_tx_no text, refunded_amount numeric, reason text,
         tag jsonb, external_order_id text, processed_by uuid, created_at timestamptz, posted_at timestamptz, business_day date)
     LANGUAGE c STABLE
-    AS 'MODULE_PATHNAME', 'merchant_statement_wrapper';
+    AS 'MODULE_PATHNAME', 'merchant_statement_v3_wrapper';
 COMMENT ON FUNCTION app.merchant_statement IS
     E'A page of a merchant''s transactions, newest first.\n'
     'By an operator of the merchant (owner, admin, cashier) or a backend. From p_from (inclusive) to p_to (exclusive), or of the '

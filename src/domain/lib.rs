@@ -1,6 +1,8 @@
 //! What MPS decides, without any Postgres in it: prices, points, levels, refunds, pay codes, numbers.
 //! Everything here is a pure function of its arguments and is tested by plain `cargo test`.
 #![forbid(unsafe_code)]
+// Money is never a fraction of two, and what cannot be is told by a type or a sentence.
+#![warn(clippy::float_arithmetic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
 pub mod bucket;
 pub mod card;

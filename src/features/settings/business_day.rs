@@ -20,13 +20,13 @@ fn business_day_start(p_day: Day) -> Timestamp {
 
 #[pg_trigger(sql = false)]
 fn business_day_changed_trigger<'a>(
-    _: &'a pgrx::PgTrigger<'a>,
-) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, pgrx::PgTriggerError> {
+    _: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, PgTriggerError> {
     as_owner(|| {
         shadows::write(|db| days::follow_settings(db, server::now()));
         Ok(())
     });
-    Ok(None::<PgHeapTuple<'a, pgrx::AllocatedByPostgres>>)
+    Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }
 
 /// As every RPC: not of tables whose rows are hidden, nor of those of another release.

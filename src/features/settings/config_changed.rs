@@ -5,8 +5,8 @@ use pgrx::prelude::*;
 
 #[pg_trigger(sql = false)]
 fn config_changed_trigger<'a>(
-    trigger: &'a pgrx::PgTrigger<'a>,
-) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, pgrx::PgTriggerError> {
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, impl WhoAllocated>>, PgTriggerError> {
     server::announce_change(trigger.relation()?.oid());
-    Ok(None::<PgHeapTuple<'a, pgrx::AllocatedByPostgres>>)
+    Ok(None::<PgHeapTuple<'a, AllocatedByPostgres>>)
 }

@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
-fn merchant_statement(
+fn merchant_statement_v3(
     p_merchant_code: Option<Text>,
     p_from: Option<Timestamp>,
     p_to: Option<Timestamp>,

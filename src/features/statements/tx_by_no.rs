@@ -95,7 +95,7 @@ fn look_up(call: &Call, p_tx_no: Option<Text>) -> Result<(Vec<Tx>, Option<String
 fn add_refunds(call: &Call, txs: &mut Vec<Tx>) -> Result<()> {
     let mut next = txs[0].refund_chain_id;
     while let Some(id) = next {
-        let wanted = 1 + limits::PAGE_ROWS as i64 - txs.len() as i64;
+        let wanted = 1 + i64::from(limits::PAGE_ROWS) - txs.len() as i64;
         if wanted <= 0 {
             break;
         }

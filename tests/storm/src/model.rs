@@ -165,7 +165,7 @@ pub struct Suspense {
 /// All of it.
 #[derive(Default)]
 pub struct Books {
-    pub facts: HashMap<String, Fact>,
+    pub facts: BTreeMap<String, Fact>,
     /// Old card to new card.
     pub replaced: HashMap<Uuid, Uuid>,
     /// Cards that a client closed, empty.

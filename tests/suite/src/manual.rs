@@ -1,6 +1,5 @@
 //! Documents whose commands are run: reading them, and comparing what comes back.
 
-use crate::cluster::program;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -158,21 +157,6 @@ fn rows(text: &str) -> Vec<String> {
         .filter(|l| !l.trim().is_empty() && !l.chars().all(|c| "-+ ".contains(c)))
         .map(|l| l.split('|').map(str::trim).collect::<Vec<_>>().join("|"))
         .collect()
-}
-
-/// Where the library of 0.2.0 is; `None`, said aloud, where the repository's history does not reach back to it.
-pub fn library_of_the_release_before() -> Option<String> {
-    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/released-library");
-    let config = program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config";
-    let out = Command::new(tool).arg("0.2.0").env("PG_CONFIG", config).output().expect("tools/released-library runs");
-    match out.status.code() {
-        Some(0) => Some(String::from_utf8_lossy(&out.stdout).trim().to_owned()),
-        Some(3) => {
-            eprintln!("SKIPPED: the upgrade starts from this release, there is no history of 0.2.0");
-            None
-        }
-        _ => panic!("{}", String::from_utf8_lossy(&out.stderr)),
-    }
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn a_row_that_was_kept_from_being_written_is_an_error() {
     for (event, table, sql, who) in [
         ("insert", format!("app.transactions_{month}"), recharge.clone(), &shop.backend),
         ("insert", format!("audit.event_log_{month}"), recharge.clone(), &shop.backend),
-        ("insert", format!("app.point_ledger_{month}"), charge.clone(), &shop.cashier),
+        ("insert", format!("app.point_ledger_{month}"), charge, &shop.cashier),
         ("insert", "app.idempotency_keys".into(), recharge.clone(), &shop.backend),
         (
             "insert",

@@ -243,7 +243,7 @@ fn an_error_that_is_caught_leaves_event_triggers_as_they_were() {
         ("grant select on public.there to nobody_at_all", "42704"),
         ("drop table public.there", "PT400"),
         ("select 1", "PT400"),
-        ("create table public.half (x integer); create tabel public.other (x integer)", "42601"),
+        ("create table public.half (x integer); create nonsense public.other (x integer)", "42601"),
         ("create table public.half (x integer); create table public.there (x integer)", "42P07"),
     ]
     .iter()

@@ -22,7 +22,7 @@ fn stage(shop: &Shop) -> Names {
         ("{member}", ming.id.to_string()),
         ("{code}", shop.code(&ming)),
         ("{paid}", paid),
-        ("{lost}", mei.card.clone()),
+        ("{lost}", mei.card),
         ("{waiting}", shop.pending(&ming, "20.00")),
         ("{suspense}", shop.superuser.value("select id from app.suspense_payments")),
         ("{company}", company.card.clone()),
@@ -315,7 +315,7 @@ fn a_detached_month_is_named() {
     for (table, calls) in [
         ("app.transactions", vec![charge.clone(), format!("select * from app.tx_by_no('{paid}')")]),
         ("app.point_ledger", vec![charge.clone()]),
-        ("audit.event_log", vec![charge.clone(), Shop::refund_sql(&paid, "1.00", "")]),
+        ("audit.event_log", vec![charge, Shop::refund_sql(&paid, "1.00", "")]),
     ] {
         shop.superuser.run(&format!("begin; alter table {table} detach partition {table}_{m}; commit"));
         for call in calls {

@@ -6,8 +6,9 @@
 //! `<!-- test: ... -->` above a block says where it runs and what is to become of it. `console` is shown, not run; which, and
 //! why, is in [`NOT_RUN`].
 
-use mps_tests::manual::{Block, commands_of, document, feed, library_of_the_release_before, matches, path_of_document};
+use mps_tests::manual::{Block, commands_of, document, feed, matches, path_of_document};
 use mps_tests::reader::{Address, Ran, Reader, filled};
+use mps_tests::releases::{library_directory, newest};
 use mps_tests::{Cluster, Member, NULL, Row, SHOP, Session, Till, free_port, nobody, program, q, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -253,13 +254,13 @@ const SCENES: &[Scene] = &[
         before: |w| {
             let server = &w.clusters["shop"];
             server.psql("postgres", "create database old template template0 encoding 'UTF8'").expect("a database");
-            let release = match library_of_the_release_before() {
+            let release = match library_directory(newest()) {
                 Some(directory) => {
                     let path = format!("alter database old set dynamic_library_path = '{directory}:$libdir'");
                     server.psql("postgres", &path).expect("the library of the release before");
-                    " version '0.2.0'"
+                    format!(" version '{}'", newest())
                 }
-                None => "",
+                None => String::new(),
             };
             server.psql("old", &format!("create extension mps{release}")).expect("the release before");
             let dump = w.reader.directory.join("old.dump").to_str().expect("a path").to_owned();

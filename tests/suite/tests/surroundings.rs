@@ -3,8 +3,9 @@
 //! Its blocks are read as those of the manual. A comment `<!-- test: ... -->` says: `as ROLE`, `through the pooler`, `on DATABASE`,
 //! `needs PROGRAM` (skipped aloud where there is none), `by FILE` (another test's).
 
-use mps_tests::manual::{Block, commands_of, library_of_the_release_before, matches};
+use mps_tests::manual::{Block, commands_of, matches};
 use mps_tests::reader::{Address, Ran, Reader, filled};
+use mps_tests::releases::{library_directory, newest};
 use mps_tests::{Cluster, Member, Scratch, Session, Till, free_port, program, until};
 use postgres::{Client, Config, NoTls};
 use std::net::TcpStream;
@@ -37,8 +38,8 @@ impl World {
         let reader = Reader::of(&cluster, scratch.path());
         let world = World { cluster, scratch, reader, pool: free_port(), member: None };
         world.psql("create database shop template template0 encoding 'UTF8'");
-        if release == "0.2.0" {
-            let library = library_of_the_release_before().expect("looked at before");
+        if !release.is_empty() {
+            let library = library_directory(release).expect("looked at before");
             world.psql(&format!("alter database shop set dynamic_library_path = '{library}:$libdir'"));
         }
         let s = world.superuser();
@@ -356,11 +357,11 @@ fn calls_go_through_a_pooler_and_claims_never_reach_the_next_client() {
 
 #[test]
 fn an_upgrade_behind_a_pooler_stops_nobody() {
-    if pgbouncer().is_none() || library_of_the_release_before().is_none() {
-        eprintln!("SKIPPED the upgrade behind a pooler: there is no pgbouncer, or no history of 0.2.0");
+    if pgbouncer().is_none() || library_directory(newest()).is_none() {
+        eprintln!("SKIPPED the upgrade behind a pooler: there is no pgbouncer, or no history of {}", newest());
         return;
     }
-    let mut world = World::open("", "0.2.0");
+    let mut world = World::open("", newest());
     world.trade();
     world.pool();
     let card = world.member.as_ref().expect("open").card.clone();

@@ -35,7 +35,7 @@ fn stage(shop: &Shop) -> Names {
         ("{waiting}", waiting),
         ("{suspense}", suspense),
         ("{company}", company.card.clone()),
-        ("{company_no}", company.card_no.clone()),
+        ("{company_no}", company.card_no),
         ("{company_code}", company_code),
         ("{boss}", boss.id.to_string()),
     ])

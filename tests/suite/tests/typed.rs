@@ -80,7 +80,7 @@ impl World {
         shop.set_card(&lost.card, "personal", "lost");
         let code = shop.code(&ming);
         let values = vec![
-            ("replace_card.p_card_id", lost.card.clone()),
+            ("replace_card.p_card_id", lost.card),
             ("confirm_recharge.p_tx_no", waiting.clone()),
             ("confirm_recharge.p_amount", "5.00".into()),
             ("confirm_recharge.p_payment_method", "alipay".into()),

@@ -1,100 +1,12 @@
 //! From one release to the next: with data in it, with the old library still loaded, by ALTER EXTENSION and by an old dump.
 //! Each old release is the real one: its install script as it was released, its library built from the repository's history.
 
-use mps_tests::releases::{OLD, Old, copy, installed, old_backend, old_releases, top};
-use mps_tests::{Db, Scratch, Session, Shop, program, q};
+use mps_tests::releases::{Old, before, copy, installed, library, old_backend, old_releases, schema_version};
+use mps_tests::{Db, Session, Shop, q};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
-
-/// Install scripts that were released, and what they must be for ever.
-const RELEASED: &[(&str, &str)] = &[
-    ("sql/released/mps--0.1.0.sql", "e080006dff0bccbd824d96664d7798d4fbeeae600dd43dd8e0936a8cf30c491e"),
-    ("sql/released/mps--0.1.0--0.2.0.sql", "9190fb483b4ff766685749c552f13408236fc32e1328354c30ea08ebb9f8ab5a"),
-    ("sql/released/mps--0.2.0.sql", "f23bc1a3752315ba38c458f0b6184b4155445453da8fd54bd00eaf303bdb9da9"),
-];
-
-#[test]
-fn a_released_script_is_never_edited() {
-    for (file, sum) in RELEASED {
-        let out = program("sha256sum", &[top().join(file).to_str().unwrap()]).expect("sha256sum");
-        assert_eq!(out.split(' ').next(), Some(*sum), "{file} was released: write an upgrade script instead");
-    }
-}
-
-#[test]
-fn the_upgrade_script_has_every_function_of_the_sources() {
-    program(top().join("tools/upgrade-script").to_str().unwrap(), &["--check"]).unwrap_or_else(|e| panic!("{e}"));
-}
-
-#[test]
-fn a_comment_that_changed_is_missed_in_an_upgrade_script() {
-    let copy = Scratch::new("upgrade-script");
-    std::fs::create_dir_all(copy.path()).expect("a directory");
-    for what in ["sql", "src", "tools", "Cargo.toml"] {
-        program("cp", &["-a", top().join(what).to_str().unwrap(), copy.path()]).expect("copies");
-    }
-    let script = format!("{}/tools/upgrade-script", copy.path());
-    program(&script, &["--check"]).expect("up to date");
-    let rpcs = format!("{}/sql/settings/rpcs.sql", copy.path());
-    let text = std::fs::read_to_string(&rpcs).expect("the RPCs");
-    assert!(text.contains("COMMENT ON FUNCTION app.get_settings IS"), "the comment has another form now");
-    std::fs::write(&rpcs, text.replace("The settings, as one object", "All settings, as one object")).expect("writes");
-    let missed = program(&script, &["--check"]).expect_err("the comment changed");
-    assert!(OLD.iter().all(|old| missed.contains(&format!("mps--{old}--"))), "{missed}");
-}
-
-#[test]
-fn a_new_function_comes_with_its_comment_or_not_at_all() {
-    const NEW: &str =
-        "CREATE FUNCTION app.new_one() RETURNS void\n    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';\n";
-    let copy = Scratch::new("upgrade-script-new");
-    std::fs::create_dir_all(copy.path()).expect("a directory");
-    for what in ["sql", "src", "tools", "Cargo.toml"] {
-        program("cp", &["-a", top().join(what).to_str().unwrap(), copy.path()]).expect("copies");
-    }
-    let script = format!("{}/tools/upgrade-script", copy.path());
-    let rpcs = format!("{}/sql/settings/rpcs.sql", copy.path());
-    let text = std::fs::read_to_string(&rpcs).expect("the RPCs");
-    for (comment, written) in [
-        ("COMMENT ON FUNCTION app.new_one IS\n    'Something new; not old.';\n", true),
-        ("COMMENT ON FUNCTION app.new_one() IS 'Something new; not old.';\n", true),
-        ("COMMENT ON FUNCTION app.new_one\n    IS 'Something new; not old.';\n", true),
-        ("comment on function app.new_one is 'Something new; not old.';\n", false),
-        ("COMMENT ON  FUNCTION app.new_one IS 'Something new; not old.';\n", false),
-        ("", false),
-    ] {
-        std::fs::write(&rpcs, format!("{text}{NEW}{comment}")).expect("writes");
-        let outcome = program(&script, &[]);
-        if !written {
-            assert!(outcome.expect_err(comment).contains("app.new_one"), "{comment}");
-            continue;
-        }
-        outcome.unwrap_or_else(|e| panic!("{comment}: {e}"));
-        for old in OLD {
-            let upgrade =
-                std::fs::read_to_string(format!("{}/sql/mps--{old}--{}.sql", copy.path(), env!("CARGO_PKG_VERSION")));
-            let upgrade = upgrade.expect("the script");
-            assert!(upgrade.contains(NEW) && upgrade.contains(comment), "{comment}: not in the script of {old}");
-        }
-    }
-}
-
-#[test]
-fn every_release_kept_has_its_own_library() {
-    for old in OLD {
-        let control = std::fs::read_to_string(top().join(format!("sql/released/mps--{old}.control"))).expect(old);
-        assert!(control.contains("module_pathname = 'mps'"), "{control}");
-    }
-    let db = Db::new();
-    let libraries = db.superuser().column(
-        "select distinct p.probin from pg_proc p join pg_depend d on d.objid = p.oid and d.classid = 'pg_proc'::regclass \
-         join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and e.extname = 'mps' where p.probin is \
-         not null",
-    );
-    assert_eq!(libraries, [format!("mps-{}", env!("CARGO_PKG_VERSION"))]);
-}
 
 /// What a database consists of, as text without oids: relations, columns, constraints, functions, privileges and so on.
 const SCHEMA: &[&str] = &[
@@ -299,7 +211,7 @@ fn an_upgrade_step_by_step_is_a_fresh_install() {
 
 #[test]
 fn an_upgrade_notes_what_was_posted_in_another_month_and_a_view_on_the_statement_goes_on() {
-    for old in old_releases() {
+    for old in before("0.3.0") {
         let mut db = old_release(old);
         db.without_books(); // a movement is moved in time
         let s = db.superuser();
@@ -357,8 +269,8 @@ fn an_upgrade_keeps_every_row_and_sessions_of_the_old_library_go_on() {
         };
         pay();
         session.run("select app.get_settings()");
-        let library = format!("mps-{}", env!("CARGO_PKG_VERSION"));
-        assert!(has_loaded(&s, &session.pid(), "mps") && !has_loaded(&s, &session.pid(), &library));
+        let (was, is) = (library(old.version), library(env!("CARGO_PKG_VERSION")));
+        assert!(has_loaded(&s, &session.pid(), &was) && !has_loaded(&s, &session.pid(), &is));
         let before = rows(&s);
 
         s.run("alter extension mps update");
@@ -369,7 +281,7 @@ fn an_upgrade_keeps_every_row_and_sessions_of_the_old_library_go_on() {
         // The session goes on, by the new library beside the old one, and each is told of changes.
         pay();
         session.run("select app.get_settings()");
-        assert!(has_loaded(&s, &session.pid(), "mps") && has_loaded(&s, &session.pid(), &library));
+        assert!(has_loaded(&s, &session.pid(), &was) && has_loaded(&s, &session.pid(), &is));
         db.backend().run(r#"select app.update_settings('{"qr_ttl_seconds": 77}')"#);
         assert_eq!(session.value("select app.get_settings() ->> 'qr_ttl_seconds'"), "77");
         session.run(r#"select app.update_settings('{"qr_ttl_seconds": 120}')"#);
@@ -451,7 +363,7 @@ fn a_dump_of_the_old_release_is_migrated() {
         db.backend().refused("SCHEMA_OUTDATED", "select app.get_settings()");
         assert_eq!(s.value("select ok from app.health() where check_name = 'schema_version'"), "f");
         let before = rows(&s);
-        assert_eq!(s.value("select app.migrate()"), "3");
+        assert_eq!(s.value("select app.migrate()"), schema_version());
         rows_kept(&before, &rows(&s));
         let without = |line: &String| !line.starts_with("setting ");
         same(&fresh().into_iter().filter(without).collect(), &schema(&s).into_iter().filter(without).collect());
@@ -583,7 +495,7 @@ const MAY_CONFIRM: &str = "select array(select a.* from unnest(p.proacl::text[])
 
 #[test]
 fn an_upgrade_leaves_what_others_built_and_granted() {
-    for old in old_releases() {
+    for old in before("0.3.0") {
         let db = installed(old);
         let s = db.superuser_with(&old.options);
         let uses = build_on_the_api(&s);
@@ -657,7 +569,7 @@ fn nothing_is_kept_of_a_function_that_nobody_uses() {
 
 #[test]
 fn a_dump_of_the_old_release_brings_what_others_built_and_granted() {
-    for old in old_releases() {
+    for old in before("0.3.0") {
         let from = installed(old);
         let s = from.superuser_with(&old.options);
         let uses = build_on_the_api(&s);
@@ -683,7 +595,7 @@ fn a_dump_of_the_old_release_brings_what_others_built_and_granted() {
 
 #[test]
 fn functions_of_before_are_watched_and_go_with_everything_else() {
-    let Some(old) = old_releases().last() else { return };
+    let Some(old) = before("0.3.0").last() else { return };
     let db = installed(old);
     let s = db.superuser_with(&old.options);
     s.run("create view public.v as select * from app.confirm_recharge('CZ2611000001', 1, 'x')");
@@ -729,7 +641,7 @@ fn functions_of_before_are_watched_and_go_with_everything_else() {
 
 #[test]
 fn a_strangers_schema_is_not_taken_for_ours() {
-    let Some(old) = old_releases().last() else { return };
+    let Some(old) = before("0.3.0").last() else { return };
     let db = installed(old);
     let s = db.superuser();
     s.run("create schema mps_compat authorization stranger; create table mps_compat.t (); alter table mps_compat.t owner to stranger");

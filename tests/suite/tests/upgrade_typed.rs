@@ -1,37 +1,19 @@
 //! What an upgrade does to cards and codes that are there, and to who becomes a member. The old releases are the real ones.
 
-use mps_tests::{Db, NULL, program, q};
-use std::path::PathBuf;
-use std::process::Command;
-
-/// The options of a session that runs the library of a release from before; says aloud where there is none.
-fn old_library(version: &str) -> Option<String> {
-    let bin = program("pg_config", &["--bindir"]).expect("pg_config");
-    let tool: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "..", "tools", "released-library"].iter().collect();
-    let out =
-        Command::new(tool).arg(version).env("PG_CONFIG", bin + "/pg_config").output().expect("tools/released-library");
-    match out.status.code() {
-        Some(0) => {
-            Some(format!("-c dynamic_library_path={}:$libdir", String::from_utf8(out.stdout).expect("a path").trim()))
-        }
-        _ => {
-            eprintln!("SKIPPED: no library of {version}");
-            None
-        }
-    }
-}
+use mps_tests::releases::before;
+use mps_tests::{Db, NULL, q};
 
 #[test]
 fn codes_and_cards_of_before_stay_good_and_anonymous_users_are_seen_to() {
-    let Some(options) = old_library("0.2.0") else { return };
+    let Some(old) = before("0.3.0").last() else { return };
     for users_are_busy in [false, true] {
         let mut db = Db::empty();
-        let s = db.superuser_with(&options);
+        let s = db.superuser_with(&old.options);
         s.run(
             "create schema auth; create table auth.users (id uuid primary key, email text, phone text, raw_user_meta_data jsonb, \
              is_anonymous boolean not null default false)",
         );
-        s.run("create extension mps version '0.2.0'; select app.enable_supabase_signup()");
+        s.run(&format!("create extension mps version '{}'; select app.enable_supabase_signup()", old.version));
         s.run("select * from app.create_merchant('SHOP-001', 'x')");
         let ming = s.row("select * from app.register_member('x')");
         let card = &ming["card_id"];

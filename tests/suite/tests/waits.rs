@@ -118,7 +118,7 @@ fn limits_are_those_of_after_the_wait() {
         (card.clone(), &compensate, &balance),
         (keyed(&recharge), &recharge, &amount),
         (card.clone(), &recharge, &amount),
-        (card.clone(), &recharge, &balance),
+        (card, &recharge, &balance),
     ] {
         let answer = wait(&shop, &hold, shop.db.backend(), sql, change);
         answer.expect_err(sql).must_be(token, &format!("{sql} after {hold}"));
@@ -185,7 +185,7 @@ fn calls_of_backends(shop: &Shop, ming: &Member, paid: &str) -> Vec<(String, Str
         (merchant.clone(), format!("select app.remove_merchant_user('{SHOP}', '{}')", shop.cashier_id)),
         (merchant, format!("select app.set_merchant_status('{SHOP}', false, 'x')")),
         (kept.clone(), resolve.clone()),
-        (card.clone(), resolve),
+        (card, resolve),
         (kept, confirm_kept),
         (registers.clone(), registers),
         (opens.clone(), opens),

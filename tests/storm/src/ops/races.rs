@@ -199,7 +199,7 @@ pub fn same_request_twice(client: &mut Client) {
             (request, money::CONTESTED.to_vec())
         }
         2 => (money::plan_recharge(client), vec!["CARD_NOT_ACTIVE", "BALANCE_LIMIT"]),
-        3 => (money::plan_ask(client, account), money::ASK_REFUSALS.to_vec()),
+        3 => (money::plan_ask(client, account), ASK_REFUSALS.to_vec()),
         _ => match money::plan_compensation(client) {
             Some(planned) => planned,
             None => return,

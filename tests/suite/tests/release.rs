@@ -1,0 +1,330 @@
+//! Releases as files: what was released stays as it was, upgrade scripts are made of the sources, and `tools/release` does what a
+//! release needs.
+
+use mps_tests::releases::{frozen, library, newest, released, top};
+use mps_tests::{Db, Scratch, program};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const NOW: &str = env!("CARGO_PKG_VERSION");
+
+/// A copy of the tree, which goes when it is dropped.
+struct Tree(Scratch);
+
+impl Tree {
+    fn copy(name: &str) -> Tree {
+        let copy = Scratch::new(name);
+        fs::create_dir_all(copy.path()).expect("a directory");
+        let out = ["target", ".git", ".local", "node_modules"].map(|folder| format!("--exclude={folder}")).join(" ");
+        let pack = format!("tar -C {} {out} -c . | tar -C {} -x", top().display(), copy.path());
+        program("bash", &["-o", "pipefail", "-c", &pack]).expect("copies");
+        Tree(copy)
+    }
+
+    /// As a repository, in which everything is committed and the changelog says something of this version.
+    fn repository(name: &str) -> Tree {
+        let tree = Tree::copy(name);
+        let heading = format!("## {NOW} (unreleased)\n");
+        let changes = tree.read("CHANGELOG.md");
+        assert!(changes.contains(&heading), "the changelog has no chapter {heading}");
+        tree.write("CHANGELOG.md", &changes.replacen(&heading, &format!("{heading}\nSomething.\n"), 1));
+        tree.git(&["init", "--quiet"]);
+        tree.commit();
+        tree
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        self.run("git", arguments).unwrap_or_else(|e| panic!("git {arguments:?}: {e}"))
+    }
+
+    fn commit(&self) {
+        self.git(&["add", "--all"]);
+        self.git(&["-c", "user.name=MPS", "-c", "user.email=mps@localhost", "commit", "--quiet", "-m", "as it is"]);
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        Path::new(self.0.path()).join(file)
+    }
+
+    /// A file where scripts are frozen.
+    fn frozen(&self, file: &str) -> PathBuf {
+        self.path(frozen().strip_prefix(top()).expect("a part of the tree").to_str().expect("a path")).join(file)
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+    }
+
+    /// The script from one version to another that is in the making.
+    fn upgrade(&self, old: &str, new: &str) -> String {
+        let name = format!("mps--{old}--{new}.sql");
+        let script =
+            fs::read_to_string(self.frozen(&name)).or_else(|_| fs::read_to_string(self.path("sql").join(&name)));
+        script.unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.path(file), text).expect("writes");
+    }
+
+    /// The one file of SQL that says this.
+    fn sql_with(&self, text: &str) -> String {
+        self.run("grep", &["-rlF", "--include=*.sql", "--exclude=mps--*", "--", text, "sql"]).expect("is there")
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) -> Result<String, String> {
+        let config = program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config";
+        let path = if command.contains('/') { self.path(command) } else { command.into() };
+        let out = Command::new(path).args(arguments).env("PG_CONFIG", config).current_dir(self.0.path()).output();
+        let out = out.unwrap_or_else(|e| panic!("{command}: {e}"));
+        let says = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if out.status.success() { Ok(says(&out.stdout)) } else { Err(says(&out.stderr)) }
+    }
+
+    fn upgrade_script(&self, arguments: &[&str]) -> Result<String, String> {
+        self.run("tools/upgrade-script", arguments)
+    }
+
+    fn release(&self, version: &str) -> Result<String, String> {
+        self.run("tools/release", &[version])
+    }
+}
+
+/// The files whose sums are pinned.
+fn pinned(sums: &str) -> BTreeSet<String> {
+    sums.lines().map(|line| line.split_once("  ").expect("a sum and a file").1.to_owned()).collect()
+}
+
+/// What these releases consist of: install scripts, control files, and the upgrade scripts that lead to them and begin at one that
+/// had any.
+fn files_of(releases: &[&str]) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    for (n, version) in releases.iter().enumerate() {
+        files.extend([format!("mps--{version}.sql"), format!("mps--{version}.control")]);
+        files.extend(releases[..n].iter().map(|old| format!("mps--{old}--{version}.sql")));
+    }
+    files
+}
+
+#[test]
+fn what_was_released_is_never_edited() {
+    let sums = top().join("tests/suite/released.sha256").canonicalize().expect("the sums");
+    assert_eq!(pinned(&fs::read_to_string(&sums).expect("the sums")), files_of(released()));
+    let out =
+        Command::new("sha256sum").args(["--check", "--strict", "--quiet"]).arg(&sums).current_dir(frozen()).output();
+    let out = out.expect("sha256sum");
+    let says = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "released: write an upgrade script instead: {says}");
+}
+
+#[test]
+fn the_upgrade_script_has_every_function_of_the_sources() {
+    program(top().join("tools/upgrade-script").to_str().unwrap(), &["--check"]).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn a_comment_that_changed_is_missed_in_an_upgrade_script() {
+    let copy = Tree::copy("upgrade-script");
+    copy.upgrade_script(&["--check"]).expect("up to date");
+    let rpcs = copy.sql_with("COMMENT ON FUNCTION app.get_settings IS");
+    let text = copy.read(&rpcs);
+    copy.write(&rpcs, &text.replace("The settings, as one object", "All settings, as one object"));
+    let missed = copy.upgrade_script(&["--check"]).expect_err("the comment changed");
+    assert!(released().iter().all(|old| missed.contains(&format!("mps--{old}--"))), "{missed}");
+}
+
+#[test]
+fn a_new_function_comes_with_its_comment_or_not_at_all() {
+    const NEW: &str =
+        "CREATE FUNCTION app.new_one() RETURNS void\n    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS '';\n";
+    let copy = Tree::copy("upgrade-script-new");
+    let rpcs = copy.sql_with("COMMENT ON FUNCTION app.get_settings IS");
+    let text = copy.read(&rpcs);
+    for (comment, written) in [
+        ("COMMENT ON FUNCTION app.new_one IS\n    'Something new; not old.';\n", true),
+        ("COMMENT ON FUNCTION app.new_one() IS 'Something new; not old.';\n", true),
+        ("COMMENT ON FUNCTION app.new_one\n    IS 'Something new; not old.';\n", true),
+        ("comment on function app.new_one is 'Something new; not old.';\n", false),
+        ("COMMENT ON  FUNCTION app.new_one IS 'Something new; not old.';\n", false),
+        ("", false),
+    ] {
+        copy.write(&rpcs, &format!("{text}{NEW}{comment}"));
+        let outcome = copy.upgrade_script(&[]);
+        if !written {
+            assert!(outcome.expect_err(comment).contains("app.new_one"), "{comment}");
+            continue;
+        }
+        outcome.unwrap_or_else(|e| panic!("{comment}: {e}"));
+        for old in released() {
+            let upgrade = copy.upgrade(old, NOW);
+            assert!(upgrade.contains(NEW) && upgrade.contains(comment), "{comment}: not in the script of {old}");
+        }
+    }
+}
+
+#[test]
+fn a_c_symbol_takes_and_gives_the_same_in_every_release() {
+    let copy = Tree::copy("symbols");
+    for (was, is, symbol) in [
+        (
+            "CREATE FUNCTION app.set_card_status(",
+            "CREATE FUNCTION app.set_card_status(p_more text, ",
+            "set_card_status_wrapper",
+        ),
+        (
+            "CREATE FUNCTION app.register_member(p_name text,",
+            "CREATE FUNCTION app.register_member(p_name jsonb,",
+            "register_member_wrapper",
+        ),
+        ("RETURNS TABLE (member_id uuid,", "RETURNS TABLE (member_id text,", "register_member_wrapper"),
+        // What was a symbol of before comes back.
+        ("'confirm_recharge_v3_wrapper'", "'confirm_recharge_wrapper'", "confirm_recharge_wrapper"),
+    ] {
+        let file = copy.sql_with(was);
+        let text = copy.read(&file);
+        copy.write(&file, &text.replacen(was, is, 1));
+        for arguments in [&["--check"][..], &[]] {
+            let refused = copy.upgrade_script(arguments).expect_err(is);
+            assert!(refused.starts_with(&format!("{symbol}: ")) && refused.contains("new C symbol"), "{is}: {refused}");
+        }
+        copy.write(&file, &text);
+    }
+    // Another name or default of an argument is told, but is no other symbol.
+    let file = copy.sql_with("CREATE FUNCTION app.set_card_status(");
+    copy.write(&file, &copy.read(&file).replacen("app.set_card_status(p_card_id", "app.set_card_status(p_id", 1));
+    let refused = copy.upgrade_script(&["--check"]).expect_err("another name");
+    assert!(refused.contains("app.set_card_status") && !refused.contains("symbol"), "{refused}");
+}
+
+#[test]
+fn every_release_kept_has_its_own_library() {
+    for old in released() {
+        let control = fs::read_to_string(frozen().join(format!("mps--{old}.control"))).expect(old);
+        assert!(control.contains(&format!("module_pathname = '{}'\n", library(old))), "{control}");
+    }
+    let db = Db::new();
+    let libraries = db.superuser().column(
+        "select distinct p.probin from pg_proc p join pg_depend d on d.objid = p.oid and d.classid = 'pg_proc'::regclass \
+         join pg_extension e on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and e.extname = 'mps' where p.probin is \
+         not null",
+    );
+    assert_eq!(libraries, [library(NOW)]);
+}
+
+/// The versions that can follow one.
+fn following(version: &str) -> [String; 3] {
+    let n: Vec<u32> = version.split('.').map(|part| part.parse().expect("a number")).collect();
+    [format!("{}.{}.{}", n[0], n[1], n[2] + 1), format!("{}.{}.0", n[0], n[1] + 1), format!("{}.0.0", n[0] + 1)]
+}
+
+#[test]
+fn a_release_is_refused_where_something_is_in_the_way() {
+    let tree = Tree::repository("release-refused");
+    let [_, next, _] = following(NOW);
+    let refused = |version: &str, why: &str| {
+        let says = tree.release(version).expect_err(why);
+        assert!(says.contains(why), "{version}: {says}");
+    };
+    refused("next", "is no version");
+    refused(newest(), "was released already");
+    refused(NOW, "after ");
+    refused(&following(&next)[1], "after ");
+    assert_eq!(tree.git(&["status", "--porcelain"]), "", "something was written");
+
+    tree.write("something", "");
+    refused(&next, "not committed");
+    fs::remove_file(tree.path("something")).expect("removes");
+
+    let changes = tree.read("CHANGELOG.md");
+    let heading = format!("## {NOW} (unreleased)\n");
+    let other = changes.replacen(&heading, "## 99.0.0\n", 1);
+    let empty = changes.replacen(&heading, &format!("{heading}\n## 99.0.0\n"), 1);
+    for text in [&other, &empty] {
+        tree.write("CHANGELOG.md", text);
+        tree.commit();
+        refused(&next, "CHANGELOG.md says nothing");
+    }
+    tree.write("CHANGELOG.md", &changes);
+
+    let source = tree.sql_with("COMMENT ON FUNCTION app.get_settings IS");
+    let text = tree.read(&source);
+    tree.write(&source, &text.replace("The settings, as one object", "All settings, as one object"));
+    tree.commit();
+    refused(&next, "make install");
+    refused(&next, "run tools/upgrade-script");
+    tree.write(&source, &text);
+    tree.commit();
+    tree.release(&next).expect("nothing is in the way");
+}
+
+#[test]
+fn a_release_is_one_command() {
+    let tree = Tree::repository("release");
+    let [_, next, _] = following(NOW);
+    let changes = tree.read("CHANGELOG.md");
+    let told = tree.release(&next).unwrap_or_else(|e| panic!("{e}"));
+    assert!(told.contains(&format!("git tag v{NOW}")), "{told}");
+
+    // What is released by now is frozen, as it was built.
+    let all = [released(), &[NOW]].concat();
+    let sums = tree.path("tests/suite/released.sha256");
+    assert_eq!(pinned(&fs::read_to_string(&sums).expect("the sums")), files_of(&all));
+    let check = Command::new("sha256sum")
+        .args(["--check", "--strict", "--quiet"])
+        .arg(&sums)
+        .current_dir(tree.frozen(""))
+        .output();
+    assert!(check.expect("sha256sum").status.success());
+    let share = program("pg_config", &["--sharedir"]).expect("pg_config");
+    let built = fs::read_to_string(format!("{share}/extension/mps--{NOW}.sql")).expect("installed");
+    assert!(fs::read_to_string(tree.frozen(&format!("mps--{NOW}.sql"))).expect("frozen") == built);
+    let control = fs::read_to_string(tree.frozen(&format!("mps--{NOW}.control"))).expect("a control file");
+    assert!(control.contains(&format!("module_pathname = 'mps-{NOW}'\n")), "{control}");
+
+    // A script from every release, made of the sources.
+    tree.upgrade_script(&["--check"]).unwrap_or_else(|e| panic!("{e}"));
+    for old in &all {
+        let script = tree.upgrade(old, &next);
+        assert!(script.starts_with(&format!("-- From {old} to {next}. ")), "{script}");
+        assert!(script.contains("'MODULE_PATHNAME', 'uid_wrapper'") && script.contains("sec.migrate_tables();"));
+    }
+
+    // The version, and nowhere the one of before as the newest.
+    let crates =
+        tree.run("cargo", &["tree", "--locked", "--offline", "--workspace", "--depth", "0"]).expect("the lock fits");
+    let crates: Vec<_> = crates.lines().filter(|line| line.starts_with("mps")).collect();
+    assert!(crates.len() >= 4 && crates.iter().all(|line| line.contains(&format!(" v{next} "))), "{crates:?}");
+    let pattern = format!(r#"mps-{0}|[^(]["'`]{0}["'`]|version.?.?.?{0}"#, NOW.replace('.', r"\."));
+    let stale =
+        tree.run("git", &["grep", "-nE", &pattern, "--", ":!CHANGELOG.md", ":!*.lock", ":!*-lock.json", ":!*mps--*"]);
+    assert_eq!(stale.unwrap_or_default(), "");
+    let begun =
+        changes.replacen(&format!("## {NOW} (unreleased)\n"), &format!("## {next} (unreleased)\n\n## {NOW}\n"), 1);
+    assert!(begun != changes && tree.read("CHANGELOG.md") == begun, "what is said of releases has changed");
+
+    // The schema version, in the library, in the tables of a new database and in those of an old one.
+    let grep =
+        |pattern: &str| tree.run("git", &["grep", "-hE", pattern, "--", "src", "sql", ":!*mps--*"]).expect(pattern);
+    let of = |line: String| {
+        line.trim_end_matches([',', ';']).rsplit(' ').next().expect("a number").parse::<u32>().expect("a number")
+    };
+    let version = of(grep("SCHEMA_VERSION: i32 = "));
+    assert_eq!(version, of(Db::new().superuser().value("select 'version ' || schema_version from app.settings")) + 1);
+    assert_eq!(of(grep("c_version constant integer := ")), version);
+    assert_eq!(of(grep("schema_version +integer +NOT NULL DEFAULT ")), version);
+    assert!(grep("ALTER COLUMN schema_version SET DEFAULT ").lines().any(|line| of(line.to_owned()) == version));
+
+    // Once.
+    let again = tree.release(&next).expect_err("the tree is not as it was committed");
+    assert!(again.contains("not committed"), "{again}");
+    tree.commit();
+    for (version, why) in
+        [(&*next, "after "), (NOW, "was released already"), (&following(&next)[1], "CHANGELOG.md says nothing")]
+    {
+        let again = tree.release(version).expect_err(why);
+        assert!(again.contains(why), "{version}: {again}");
+    }
+    assert_eq!(tree.git(&["status", "--porcelain"]), "");
+}
