@@ -1546,6 +1546,33 @@ $$;
 COMMENT ON FUNCTION sec.odd_sequences() IS
     'Sequences of mps that somebody has altered, what that does, and the statement that mends it. Internal: app.health() and '
     'sec.security_check() ask it.';
+CREATE FUNCTION sec.cut(p_else text) RETURNS xid8
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        -- This transaction's id is from before the point: others that began since could have looked before it was noted.
+        PERFORM sec.raise('STATUS_CONFLICT', p_else);
+    END IF;
+    -- The snapshot's xmax would not do: it is the next after the last one that ended, and transactions beyond it may be running.
+    RETURN pg_current_xact_id();
+END
+$$;
+COMMENT ON FUNCTION sec.cut(text) IS
+    'Takes a cut: every transaction that could have looked before this call has an id below the one returned, or none. Must come before '
+    'anything that writes. Errors: STATUS_CONFLICT with p_else as its detail, this transaction has an id already. Internal.';
+CREATE FUNCTION sec.cut_has_passed(p_cut xid8) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_snapshot_xmin(pg_current_snapshot()) >= p_cut
+$$;
+COMMENT ON FUNCTION sec.cut_has_passed(xid8) IS
+    'Whether every transaction with an id below a cut has ended, and what it wrote is to be seen. NULL for no cut. Internal.';
+CREATE FUNCTION sec.cut_is_of_here(p_cut xid8) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p_cut < pg_snapshot_xmax(pg_current_snapshot())
+$$;
+COMMENT ON FUNCTION sec.cut_is_of_here(xid8) IS
+    'Whether a cut that is kept in a table can be of this cluster: ids of another, which a dump brings along, may be far ahead, and are to '
+    'be taken anew. NULL for no cut. Internal.';
 CREATE FUNCTION sec.outdated_view() RETURNS text
     -- STABLE, so that its own queries of the catalogs are answered as of the caller's snapshot. Names as the server prints them.
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -3091,7 +3118,7 @@ BEGIN
     PERFORM sec.refuse_shadows();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     SELECT c.noted_through, c.through IS DISTINCT FROM c.noted_through
-               AND (c.xid IS NULL OR c.xid >= pg_snapshot_xmax(pg_current_snapshot())) AS unmarked INTO v
+               AND sec.cut_is_of_here(c.xid) IS NOT TRUE AS unmarked INTO v
     FROM app.closed_months c;
     IF NOT FOUND THEN
         INSERT INTO app.closed_months (noted_through, noted_at) VALUES (v_through, clock_timestamp());
@@ -3108,16 +3135,16 @@ COMMENT ON FUNCTION app.close_months_note_batch() IS
     'The first batch of app.close_months(); app.close_months_mark_batch() is the next, in a transaction of its own.';
 CREATE FUNCTION app.close_months_mark_batch() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
-    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
-        PERFORM sec.raise('STATUS_CONFLICT', 'months are marked first thing in a transaction: CALL app.maintain_partitions()');
-    END IF;
     -- Who has inserted a row looks then whether its month is noted, and has a transaction id by that time. So whoever looked
     -- before the note was there has one below this.
-    UPDATE app.closed_months SET xid = pg_current_xact_id() WHERE xid IS NULL;
+    v_cut := sec.cut('months are marked first thing in a transaction: CALL app.maintain_partitions()');
+    UPDATE app.closed_months SET xid = v_cut WHERE xid IS NULL;
 END
 $$;
 COMMENT ON FUNCTION app.close_months_mark_batch() IS
@@ -3128,7 +3155,7 @@ CREATE FUNCTION sec.closing_is_ready() RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM sec.refuse_outdated();
-    RETURN coalesce((SELECT c.through = c.noted_through OR pg_snapshot_xmin(pg_current_snapshot()) >= c.xid
+    RETURN coalesce((SELECT c.through = c.noted_through OR sec.cut_has_passed(c.xid)
                      FROM app.closed_months c), false);
 END
 $$;
@@ -4279,25 +4306,20 @@ CREATE OR REPLACE FUNCTION audit.seal_note() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_up_to bigint;
-    v_xid xid8;
+    v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_shadows();
     -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
-    IF EXISTS (SELECT FROM audit.seal_cut c WHERE c.xid < pg_snapshot_xmax(pg_current_snapshot())) THEN
+    IF EXISTS (SELECT FROM audit.seal_cut c WHERE sec.cut_is_of_here(c.xid)) THEN
         RETURN false;
     END IF;
-    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
-        PERFORM sec.raise('STATUS_CONFLICT', 'the cut is noted first thing in a transaction: CALL audit.seal()');
-    END IF;
-    -- Event ids are drawn before the commit, so a lower one may become visible later. Whoever drew one has a transaction id
-    -- by then, and all of those are below the one that is taken here, after the sequence was read: once they have ended,
-    -- nothing up to up_to can appear any more. (The snapshot's xmax would not do: it is the next after the last one that
-    -- ended, and transactions beyond it may be running.)
+    -- Event ids are drawn before the commit, so a lower one may become visible later. Whoever drew one has a transaction id by
+    -- then: the cut comes after the look at the sequence.
     SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END INTO v_up_to FROM audit.event_id_seq q;
-    v_xid := pg_current_xact_id();
-    INSERT INTO audit.seal_cut AS c (up_to, xid, noted_at) VALUES (v_up_to, v_xid, clock_timestamp())
+    v_cut := sec.cut('the cut is noted first thing in a transaction: CALL audit.seal()');
+    INSERT INTO audit.seal_cut AS c (up_to, xid, noted_at) VALUES (v_up_to, v_cut, clock_timestamp())
     ON CONFLICT (singleton) DO UPDATE SET up_to = excluded.up_to, xid = excluded.xid, noted_at = excluded.noted_at;
     RETURN true;
 END
@@ -4308,7 +4330,7 @@ COMMENT ON FUNCTION audit.seal_note() IS
 CREATE OR REPLACE FUNCTION audit.seal_ready() RETURNS boolean
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT sec.require_sound_tables();
-    SELECT EXISTS (SELECT FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid)
+    SELECT EXISTS (SELECT FROM audit.seal_cut c WHERE sec.cut_has_passed(c.xid))
 $$;
 COMMENT ON FUNCTION audit.seal_ready() IS
     E'Whether every transaction has ended that could have drawn an event id up to the noted cut.\n'
@@ -4328,7 +4350,7 @@ BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_shadows();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
-    SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid;
+    SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE sec.cut_has_passed(c.xid);
     IF NOT FOUND THEN
         RETURN 0;
     END IF;

@@ -55,7 +55,7 @@ BEGIN
     PERFORM sec.refuse_shadows();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     SELECT c.noted_through, c.through IS DISTINCT FROM c.noted_through
-               AND (c.xid IS NULL OR c.xid >= pg_snapshot_xmax(pg_current_snapshot())) AS unmarked INTO v
+               AND sec.cut_is_of_here(c.xid) IS NOT TRUE AS unmarked INTO v
     FROM app.closed_months c;
     IF NOT FOUND THEN
         INSERT INTO app.closed_months (noted_through, noted_at) VALUES (v_through, clock_timestamp());
@@ -73,16 +73,16 @@ COMMENT ON FUNCTION app.close_months_note_batch() IS
 
 CREATE FUNCTION app.close_months_mark_batch() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
-    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
-        PERFORM sec.raise('STATUS_CONFLICT', 'months are marked first thing in a transaction: CALL app.maintain_partitions()');
-    END IF;
     -- Who has inserted a row looks then whether its month is noted, and has a transaction id by that time. So whoever looked
     -- before the note was there has one below this.
-    UPDATE app.closed_months SET xid = pg_current_xact_id() WHERE xid IS NULL;
+    v_cut := sec.cut('months are marked first thing in a transaction: CALL app.maintain_partitions()');
+    UPDATE app.closed_months SET xid = v_cut WHERE xid IS NULL;
 END
 $$;
 COMMENT ON FUNCTION app.close_months_mark_batch() IS
@@ -94,7 +94,7 @@ CREATE FUNCTION sec.closing_is_ready() RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM sec.refuse_outdated();
-    RETURN coalesce((SELECT c.through = c.noted_through OR pg_snapshot_xmin(pg_current_snapshot()) >= c.xid
+    RETURN coalesce((SELECT c.through = c.noted_through OR sec.cut_has_passed(c.xid)
                      FROM app.closed_months c), false);
 END
 $$;

@@ -26,25 +26,20 @@ CREATE FUNCTION audit.seal_note() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_up_to bigint;
-    v_xid xid8;
+    v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_shadows();
     -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
-    IF EXISTS (SELECT FROM audit.seal_cut c WHERE c.xid < pg_snapshot_xmax(pg_current_snapshot())) THEN
+    IF EXISTS (SELECT FROM audit.seal_cut c WHERE sec.cut_is_of_here(c.xid)) THEN
         RETURN false;
     END IF;
-    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
-        PERFORM sec.raise('STATUS_CONFLICT', 'the cut is noted first thing in a transaction: CALL audit.seal()');
-    END IF;
-    -- Event ids are drawn before the commit, so a lower one may become visible later. Whoever drew one has a transaction id
-    -- by then, and all of those are below the one that is taken here, after the sequence was read: once they have ended,
-    -- nothing up to up_to can appear any more. (The snapshot's xmax would not do: it is the next after the last one that
-    -- ended, and transactions beyond it may be running.)
+    -- Event ids are drawn before the commit, so a lower one may become visible later. Whoever drew one has a transaction id by
+    -- then: the cut comes after the look at the sequence.
     SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END INTO v_up_to FROM audit.event_id_seq q;
-    v_xid := pg_current_xact_id();
-    INSERT INTO audit.seal_cut AS c (up_to, xid, noted_at) VALUES (v_up_to, v_xid, clock_timestamp())
+    v_cut := sec.cut('the cut is noted first thing in a transaction: CALL audit.seal()');
+    INSERT INTO audit.seal_cut AS c (up_to, xid, noted_at) VALUES (v_up_to, v_cut, clock_timestamp())
     ON CONFLICT (singleton) DO UPDATE SET up_to = excluded.up_to, xid = excluded.xid, noted_at = excluded.noted_at;
     RETURN true;
 END
@@ -56,7 +51,7 @@ COMMENT ON FUNCTION audit.seal_note() IS
 CREATE FUNCTION audit.seal_ready() RETURNS boolean
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT sec.require_sound_tables();
-    SELECT EXISTS (SELECT FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid)
+    SELECT EXISTS (SELECT FROM audit.seal_cut c WHERE sec.cut_has_passed(c.xid))
 $$;
 COMMENT ON FUNCTION audit.seal_ready() IS
     E'Whether every transaction has ended that could have drawn an event id up to the noted cut.\n'
@@ -77,7 +72,7 @@ BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_shadows();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
-    SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE pg_snapshot_xmin(pg_current_snapshot()) >= c.xid;
+    SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE sec.cut_has_passed(c.xid);
     IF NOT FOUND THEN
         RETURN 0;
     END IF;

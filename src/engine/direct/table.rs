@@ -109,7 +109,7 @@ unsafe fn has_columns(relation: Relation, table: &Table) -> bool {
         })
 }
 
-/// Triggers of ours that hold calls of older releases to the rules of now (`sql/kernel/attachments.sql`). What this library writes
+/// Triggers of ours that hold calls of older releases to the rules of now (`sql/recharges/old_calls.sql`). What this library writes
 /// gives them nothing to do: it claims by those rules, and says itself which recharges wait. Known by what they call: a name is
 /// anybody's to take. To be made before triggers are looked at: finding the functions can have the server read the table's
 /// description anew, and what was looked at is gone then.

@@ -25,10 +25,22 @@ impl Waiting {
         waiting
     }
 
+    /// As [`Waiting::start`], where it must come to wait for what `holder` has: on its way there it may wait for others.
+    #[track_caller]
+    pub fn behind(session: Session, holder: &Session, watch: &Session, sql: String) -> Waiting {
+        let waiting = Waiting::start(session, watch, sql);
+        waiting.until(watch, &format!("{} = any (pg_blocking_pids({}))", holder.pid(), waiting.pid));
+        waiting
+    }
+
     #[track_caller]
     fn until_it_waits(&self, watch: &Session) {
-        let sql =
-            format!("select count(*) from pg_stat_activity where pid = {} and wait_event_type = 'Lock'", self.pid);
+        self.until(watch, &format!("pid = {} and wait_event_type = 'Lock'", self.pid));
+    }
+
+    #[track_caller]
+    fn until(&self, watch: &Session, condition: &str) {
+        let sql = format!("select count(*) from pg_stat_activity where {condition}");
         let start = Instant::now();
         while watch.value(&sql) == "0" {
             assert!(!self.thread.is_finished(), "it did not wait for any lock");

@@ -83,7 +83,7 @@ fn update_behind(db: &Db, hold: &str) -> (Session, Waiting) {
     let holder = db.superuser();
     holder.run("begin");
     holder.run(hold);
-    let update = Waiting::start(db.superuser(), &db.superuser(), UPDATE.into());
+    let update = Waiting::behind(db.superuser(), &holder, &db.superuser(), UPDATE.into());
     (holder, update)
 }
 

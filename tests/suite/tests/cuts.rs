@@ -1,0 +1,70 @@
+//! The cut: "nothing older than this can still appear", by real transactions that are open meanwhile.
+
+use mps_tests::{Db, Session};
+
+fn cut(session: &Session) -> String {
+    session.value("select sec.cut('not first')")
+}
+
+fn has_passed(session: &Session, cut: &str) -> bool {
+    session.value(&format!("select sec.cut_has_passed('{cut}')")) == "t"
+}
+
+#[test]
+fn a_cut_passes_when_all_who_could_have_looked_before_it_have_ended() {
+    let db = Db::new();
+    let watch = db.superuser();
+    let (before, reader, beside) = (db.superuser(), db.superuser(), db.superuser());
+    // Its id is below the cut, and it has not ended; who only reads holds up nobody.
+    before.run("begin");
+    before.run("select pg_current_xact_id()");
+    reader.run("begin isolation level repeatable read");
+    reader.run("select count(*) from app.settings");
+    let taken = cut(&watch);
+    assert!(!has_passed(&watch, &taken));
+    // Who comes later is none of it.
+    beside.run("begin");
+    beside.run("select pg_current_xact_id()");
+    before.run("commit");
+    assert!(has_passed(&watch, &taken));
+    // By an older view it has not: what that shows may lack something.
+    assert!(!has_passed(&reader, &taken));
+    reader.run("commit");
+    assert!(has_passed(&reader, &taken));
+    beside.run("rollback");
+}
+
+#[test]
+fn a_cut_holds_for_what_is_prepared_or_rolled_back() {
+    let db = Db::new();
+    let (watch, writer) = (db.superuser(), db.superuser());
+    writer.run("begin");
+    writer.run("savepoint inner");
+    writer.run("select pg_current_xact_id()");
+    writer.run("rollback to inner");
+    let taken = cut(&watch);
+    assert!(!has_passed(&watch, &taken), "its transaction has an id still");
+    writer.run("rollback");
+    assert!(has_passed(&watch, &taken));
+}
+
+#[test]
+fn a_cut_comes_first_in_its_transaction() {
+    let session = Db::new().superuser();
+    session.run("begin");
+    session.run("select pg_current_xact_id()");
+    let error = session.try_rows("select sec.cut('not first')").expect_err("it has an id already");
+    error.must_be("STATUS_CONFLICT", "not first");
+    assert_eq!(error.detail, "not first");
+    session.run("rollback");
+}
+
+#[test]
+fn a_cut_of_another_cluster_is_known_as_such() {
+    let session = Db::new().superuser();
+    let taken = cut(&session);
+    let of_here = |cut: &str| session.value(&format!("select sec.cut_is_of_here({cut})"));
+    assert_eq!(of_here(&format!("'{taken}'")), "t");
+    assert_eq!(of_here("'9000000000000000'"), "f");
+    assert_eq!(of_here("NULL"), mps_tests::NULL);
+}
