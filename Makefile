@@ -42,10 +42,10 @@ psql:
 
 PORT ?= 3333
 api: setup install
-	@bash -c 'set -e; eval "$$(tools/cluster start kept)"; PORT=$(PORT) tools/api start'
+	@bash -c 'set -e; eval "$$(tools/cluster start kept)"; PORT=$(PORT) tools/serve start'
 
 api-stop:
-	@bash -c 'environment=$$(tools/cluster env kept) || exit 0; eval "$$environment"; tools/api stop'
+	@bash -c 'environment=$$(tools/cluster env kept) || exit 0; eval "$$environment"; tools/serve stop'
 
 SECONDS ?= 600
 CLIENTS ?= 8
@@ -58,7 +58,7 @@ bench: setup install
 	@tools/bench
 
 check:
-	@MPS_TEST_ONLY="format lint typos deny unit tidy" tools/test
+	@MPS_TEST_ONLY="format lint typos deny unit tidy api" tools/test
 
 clean: api-stop
 	@tools/cluster destroy kept; tools/cluster destroy storm; tools/cluster destroy test

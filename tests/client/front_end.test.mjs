@@ -25,7 +25,7 @@ async function withApi(name, work) {
   const directory = mkdtempSync(join(tmpdir(), 'mps-guide-'));
   const database = `${process.env.MPS_TEST_DB}_${name}`;
   const environment = { ...process.env, PORT: String(await freePort()), PGRST_JWT_SECRET: '' };
-  const api = (verb) => execFileSync(join(here, '../../tools/api'), [verb, database, directory], { env: environment, encoding: 'utf8' });
+  const api = (verb) => execFileSync(join(here, '../../tools/serve'), [verb, database, directory], { env: environment, encoding: 'utf8' });
   const printed = api('start');
   const restUrl = `http://127.0.0.1:${/server-port = (\d+)/.exec(readFileSync(join(directory, 'postgrest.conf'), 'utf8'))[1]}`;
   try {

@@ -10,7 +10,7 @@ import { psql } from './lib/psql.mjs';
 import { freePort, takePort } from './lib/ports.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const tool = join(here, '../../tools/api');
+const tool = join(here, '../../tools/serve');
 const database = process.env.MPS_TEST_DB;
 const secret = 'a "secret" of at least thirty-two $characters';
 const secretLine = new RegExp(`^secret +${secret.replace('$', '\\$')}$`, 'm');

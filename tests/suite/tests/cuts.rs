@@ -35,22 +35,23 @@ fn a_cut_passes_when_all_who_could_have_looked_before_it_have_ended() {
 }
 
 #[test]
-fn a_cut_holds_for_what_is_prepared_or_rolled_back() {
+fn who_rolled_back_a_part_has_an_id_still() {
     let db = Db::new();
     let (watch, writer) = (db.superuser(), db.superuser());
     writer.run("begin");
-    writer.run("savepoint inner");
+    writer.run("savepoint inside");
     writer.run("select pg_current_xact_id()");
-    writer.run("rollback to inner");
+    writer.run("rollback to inside");
     let taken = cut(&watch);
-    assert!(!has_passed(&watch, &taken), "its transaction has an id still");
+    assert!(!has_passed(&watch, &taken), "the whole has not ended");
     writer.run("rollback");
     assert!(has_passed(&watch, &taken));
 }
 
 #[test]
 fn a_cut_comes_first_in_its_transaction() {
-    let session = Db::new().superuser();
+    let db = Db::new();
+    let session = db.superuser();
     session.run("begin");
     session.run("select pg_current_xact_id()");
     let error = session.try_rows("select sec.cut('not first')").expect_err("it has an id already");
@@ -61,7 +62,8 @@ fn a_cut_comes_first_in_its_transaction() {
 
 #[test]
 fn a_cut_of_another_cluster_is_known_as_such() {
-    let session = Db::new().superuser();
+    let db = Db::new();
+    let session = db.superuser();
     let taken = cut(&session);
     let of_here = |cut: &str| session.value(&format!("select sec.cut_is_of_here({cut})"));
     assert_eq!(of_here(&format!("'{taken}'")), "t");

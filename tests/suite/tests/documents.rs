@@ -147,7 +147,7 @@ fn make_install_installs_what_building_needs_and_nothing_else() {
     let recipe = program("make", &["-n", "-C", top().to_str().expect("a path"), "install", "PG_CONFIG=/nowhere"]);
     assert!(recipe.expect("make").contains("tools/setup build"));
     let api = program("make", &["-n", "-C", top().to_str().expect("a path"), "api", "PORT=4000", "PG_CONFIG=/nowhere"]);
-    assert!(api.expect("make").contains("PORT=4000 tools/api start"));
+    assert!(api.expect("make").contains("PORT=4000 tools/serve start"));
     let (done, _, said) = setup(&["build"], "1.70.0");
     let oldest = read("Cargo.toml").lines().find_map(|l| Some(l.strip_prefix("rust-version = \"")?.to_owned()));
     let oldest = oldest.expect("a version");

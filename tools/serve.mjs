@@ -1,8 +1,8 @@
-// The front of `tools/api`: Supabase's gateway serves PostgREST below /rest/v1, and createClient() asks there; PostgREST by
+// The front of `tools/serve`: Supabase's gateway serves PostgREST below /rest/v1, and createClient() asks there; PostgREST by
 // itself answers that with 404.
 //
-//   node api.mjs serve PORT URL    passes http://127.0.0.1:PORT/rest/v1/... (and /...) on to PostgREST at URL
-//   node api.mjs print PORT        prints the URL, keys signed with MPS_JWT_SECRET, and a snippet
+//   node serve.mjs serve PORT URL    passes http://127.0.0.1:PORT/rest/v1/... (and /...) on to PostgREST at URL
+//   node serve.mjs print PORT        prints the URL, keys signed with MPS_JWT_SECRET, and a snippet
 import { createHmac } from 'node:crypto';
 import { createServer, request } from 'node:http';
 
