@@ -3141,6 +3141,8 @@ BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
+    -- So that the cut marks no note that came after it.
+    LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     -- Who has inserted a row looks then whether its month is noted, and has a transaction id by that time. So whoever looked
     -- before the note was there has one below this.
     v_cut := sec.cut('months are marked first thing in a transaction: CALL app.maintain_partitions()');

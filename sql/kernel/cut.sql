@@ -1,7 +1,8 @@
 -- The cut: from when on nothing older can still appear. What is numbered or dated before its commit (events, months, what is to be
 -- settled or handed on) may become visible after something later. So whoever wants all of it up to a point first notes the point,
--- then takes a cut, in a transaction of its own; once the cut has passed, nothing up to the point can appear any more, if only
--- whoever writes it has a transaction id by the time it looks at the point or draws its number.
+-- then takes a cut, in a transaction of its own, and under a lock on the note, so that no later note is taken for one that was there
+-- before the cut. Once the cut has passed, nothing up to the point can appear any more, if only whoever writes it has a transaction
+-- id by the time it looks at the point or draws its number.
 
 CREATE FUNCTION sec.cut(p_else text) RETURNS xid8
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
