@@ -32,20 +32,26 @@ def functions(text):
     return found
 
 
+def parted(statement):
+    """Arguments and result of a declaration; and what it says of language, volatility and the like, up to the body."""
+    head, rest = re.split(r"\n\s*(?:--[^\n]*\n\s*)*LANGUAGE ", statement, maxsplit=1)
+    return re.sub(r"\s+", " ", head), re.split(r"\bAS\b", rest, maxsplit=1)[0]
+
+
 def result(statement):
     """Arguments and result: what CREATE OR REPLACE cannot change."""
-    return re.sub(r"\s+", " ", re.split(r"\n\s*(?:--[^\n]*\n\s*)?LANGUAGE ", statement)[0])
+    return parted(statement)[0]
 
 
 def pieces(text):
     """A list of SQL, parted by its commas."""
     depth, out = 0, [""]
-    for c in re.sub(r"'(?:[^']|'')*'", "''", text):
-        depth += (c in "([") - (c in ")]")
-        if c == "," and depth == 0:
+    for piece in re.findall(r"'(?:[^']|'')*'|.", text, re.S):
+        depth += (piece in "([") - (piece in ")]")
+        if piece == "," and depth == 0:
             out.append("")
         else:
-            out[-1] += c
+            out[-1] += piece
     return [piece.strip() for piece in out if piece.strip()]
 
 

@@ -166,7 +166,8 @@ fn whatever_a_proof_reads_is_locked_before_it_asks_for_changes() {
         s.run(&format!("begin; {sql}"));
         let tables = s.column(
             "select l.relation::regclass::text from pg_locks l join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p') \
-             where l.pid = pg_backend_pid() and c.relnamespace::regnamespace::text in ('app', 'audit') and c.relname not in ('settings', 'membership_levels') order by 1",
+             where l.pid = pg_backend_pid() and c.relnamespace::regnamespace::text in ('app', 'audit') and \
+             c.relname not in ('settings', 'membership_levels') order by 1",
         );
         s.run("commit");
         tables
