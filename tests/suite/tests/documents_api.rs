@@ -104,10 +104,14 @@ fn the_reference_and_the_comments_name_the_same_errors() {
     assert_eq!(wrong, NOTHING);
 }
 
-/// Rows of the tables of a document, cell by cell.
+/// Rows of the tables of a document, cell by cell; and items of its lists that name an RPC: the names, and what is said of them.
 fn rows(text: &str) -> Vec<Vec<String>> {
     let lines = text.lines().filter(|l| l.starts_with("| `") || l.starts_with("| [`"));
-    lines.map(|l| l.trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect()).collect()
+    let rows = lines.map(|l| l.trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect());
+    let unwrapped = text.replace("\n  ", " ");
+    let items = unwrapped.lines().filter_map(|l| l.strip_prefix("- ").filter(|l| l.starts_with("[`")));
+    let parted = items.map(|l| l.split_once(": ").or_else(|| l.split_once('：')).expect("says something of it"));
+    rows.chain(parted.map(|(names, says)| vec![names.to_owned(), says.to_owned()])).collect()
 }
 
 fn code(cell: &str) -> String {
