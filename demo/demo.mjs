@@ -170,6 +170,6 @@ expect('the shop’s day', psql(`
   SELECT sum(payment_total) - sum(refund_total) FROM app.day_totals() WHERE merchant_code = 'SHOP-001'`), '5187.60');
 const lines = ok(await mei.rpc('merchant_statement', { p_merchant_code: 'SHOP-001', p_day: psql('SELECT app.business_day(now())') }));
 const taken = (of) => lines.filter((l) => l.tx_type === of).reduce((sum, l) => sum + l.final_amount, 0);
-expect('the lines of its statement', money(taken('payment') - taken('refund')), '5187.60');
+expect('lines of its statement', money(taken('payment') - taken('refund')), '5187.60');
 expect('lines on Lin Xia’s page', ok(await lin.rpc('usage_page')).length, 6);
 expect('security rules broken', Number(psql('SELECT count(*) FROM sec.security_check() WHERE NOT ok')), 0);

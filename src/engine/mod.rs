@@ -1,5 +1,5 @@
-//! How rows are read and written, and what is asked of the server: the only `unsafe`. It knows tables by their declarations, and
-//! nothing of cards and money. What leaves it is plain Rust values.
+//! How rows are read and written, and what is asked of the server: the only `unsafe`. It knows tables by their declarations,
+//! nothing of what they mean, and of money only the type. What leaves it is plain Rust values.
 
 /// Columns, as an array of their names.
 macro_rules! array {

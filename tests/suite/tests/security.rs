@@ -3,7 +3,7 @@
 use mps_tests::{Db, Member, NULL, SHOP, Session, Shop, nobody, q};
 use std::collections::BTreeSet;
 
-/// The RPCs of section 3 that a client may call; the others are a backend's.
+/// The RPCs that a client may call; the others are a backend's.
 const CLIENT: &[&str] = &[
     "app.register_member",
     "app.rotate_card_qr",
