@@ -116,6 +116,7 @@ step('20.00 of it is refunded');
 const refund = one(await mei.rpc('merchant_refund_tx', {
   p_merchant_code: 'SHOP-001', p_original_tx_no: latte.tx_no, p_refund_amount: 20.0, p_reason: '退货', p_tag: {} }));
 expect('transaction', refund.refund_tx_no, /^TK\d+$/);
+note('One sequence numbers everything, and the repeated request drew a number as well: numbers go up, with gaps.');
 expect('points taken back', refund.points_reversed, 20);
 expect('still refundable', money(refund.refundable_left), '32.00');
 expect('balance', money((await cardOf(lin)).balance), '5968.00');

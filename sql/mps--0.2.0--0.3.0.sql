@@ -10,7 +10,17 @@ CREATE OR REPLACE FUNCTION sec.uid() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
     E'The signed-in user: the sub of request.jwt.claims as a uuid.\n'
-    'NULL without claims, without a sub, where the sub is no uuid, and in what maintenance evaluates, whatever the claims.';
+    'NULL without claims, without a sub, where the sub is no uuid, and in what maintenance evaluates, whatever the claims.\n'
+    'Level: client.';
+COMMENT ON FUNCTION sec.level_client() IS
+    E'Marker: a role that may execute it has client level.\n'
+    'Level: client.';
+COMMENT ON FUNCTION sec.level_backend() IS
+    E'Marker: a role that may execute it has backend level.\n'
+    'Level: backend.';
+COMMENT ON FUNCTION sec.level_operator() IS
+    E'Marker: a role that may execute it has operator level.\n'
+    'Level: operator.';
 CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'sec.level_client()'),
@@ -83,11 +93,14 @@ COMMENT ON FUNCTION sec.run_ddl(text) IS
     'would run as mps_owner and could stop a charge. Has no rights of its own. Internal. Errors: INVALID_ARGUMENT for other statements.';
 CREATE OR REPLACE FUNCTION sec.raise(p_token text, p_detail text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'raise_token_wrapper';
-COMMENT ON FUNCTION sec.raise(text, text) IS 'Raises one of the errors of app.error_codes, for the SQL parts of mps. Internal.';
+COMMENT ON FUNCTION sec.raise(text, text) IS
+    E'Raises one of the errors of app.error_codes, for the SQL parts of mps. Internal.\n'
+    'Level: operator, signup.';
 CREATE OR REPLACE FUNCTION app.error_list() RETURNS TABLE (token text, sqlstate text, http_status integer, message_en text, message_zh text)
     LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'error_list_wrapper';
 COMMENT ON FUNCTION app.error_list() IS
     E'The closed list of errors: what app.error_codes shows.\n'
+    'Level: client.\n'
     'Results: token (the message of an error), sqlstate (PTnnn), http_status (the nnn), message_en, message_zh (what to tell a '
     'person).';
 CREATE FUNCTION sec.make_error_codes() RETURNS void
@@ -202,47 +215,13 @@ $$;
 COMMENT ON FUNCTION sec.own_tables() IS
     'Gives types, sequences and tables of mps that are not its owner''s to it, and every table row-level security. Internal: '
     'sec.install() calls it.';
-CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES
-        ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-        ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-        ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-        -- What a subscription applies fires triggers for rows only.
-        ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-        ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-        ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-        ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed'),
-        ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
-$$;
-COMMENT ON FUNCTION sec.standing_triggers() IS
-    'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
-    'Internal: sec.install_triggers() makes them, sec.security_check() looks for them.';
 CREATE FUNCTION sec.install_policies() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record;
 BEGIN
     FOR v IN
-        SELECT * FROM (VALUES
-            ('app.member_profiles', 'own_profile', 'id = (SELECT sec.uid())'),
-            ('app.personal_cards', 'own_card', 'member_id = (SELECT sec.uid())'),
-            ('app.enterprise_cards', 'bound_card',
-             'id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid()))'),
-            ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
-             'member_id = (SELECT sec.uid()) OR enterprise_card_id IN (SELECT sec.admin_card_ids())'),
-            ('app.membership_levels', 'everyone', 'true'),
-            ('app.merchants', 'operated_merchant', 'id IN (SELECT sec.merchant_ids())'),
-            ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_id IN (SELECT sec.merchant_ids())'),
-            -- With the balance of a company card in them, only as long as one is bound to it.
-            ('app.transactions', 'own_transaction',
-             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN ('
-             'SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
-            -- Clients see nothing of it.
-            ('app.suspense_payments', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))'),
-            ('app.point_ledger', 'points_of_own_card',
-             'card_id IN (SELECT c.id FROM app.personal_cards c WHERE c.member_id = (SELECT sec.uid()))')
-        ) AS p (tab, policy, condition)
+        SELECT p.tab, p.policy, p.condition FROM sec.policies() p
         WHERE NOT EXISTS (SELECT FROM pg_policy q WHERE q.polrelid = p.tab::regclass AND q.polname = p.policy)
     LOOP
         EXECUTE format('CREATE POLICY %I ON %s FOR SELECT USING (%s)', v.policy, v.tab, v.condition);
@@ -327,154 +306,8 @@ DECLARE
     v record;
 BEGIN
     FOR v IN
-        SELECT * FROM (VALUES
-            ('app.error_codes', 'token', 'What an error says as its message; a program goes by it.'),
-            ('app.error_codes', 'sqlstate', 'Its SQLSTATE: PTnnn.'),
-            ('app.error_codes', 'http_status', 'What PostgREST makes of it: the nnn.'),
-            ('app.error_codes', 'message_en', 'What to tell a person, in English.'),
-            ('app.error_codes', 'message_zh', 'What to tell a person, in Chinese.'),
-
-            ('app.v_user_cards', 'card_type', 'personal, enterprise.'),
-            ('app.v_user_cards', 'card_id', 'For rotate_card_qr, card_statement and the recharges.'),
-            ('app.v_user_cards', 'card_no', 'VIP and eight digits, or ENT and at least five.'),
-            ('app.v_user_cards', 'balance', 'Currency units.'),
-            ('app.v_user_cards', 'points', 'Of a personal card; NULL for an enterprise card.'),
-            ('app.v_user_cards', 'level', '0 to 4, by the points; NULL for an enterprise card.'),
-            ('app.v_user_cards', 'level_name', 'What the level is called; NULL for an enterprise card.'),
-            ('app.v_user_cards', 'discount', 'What a price is multiplied by: 0.950 is five percent off.'),
-            ('app.v_user_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
-            ('app.v_user_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
-            ('app.v_user_cards', 'qr_expires_at', 'Until when the last pay code lives; NULL where there is none.'),
-            ('app.v_user_cards', 'role', 'owner (of a personal card); admin, member (of an enterprise card).'),
-            ('app.v_user_cards', 'company_name', 'Of an enterprise card; NULL for a personal card.'),
-            ('app.v_user_cards', 'member_id', 'The signed-in user.'),
-
-            ('app.v_usage_logs', 'tx_id', 'Its id: yymm x 10^11 + running number.'),
-            ('app.v_usage_logs', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
-            ('app.v_usage_logs', 'tx_type', 'payment, refund, recharge, adjustment.'),
-            ('app.v_usage_logs', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
-            ('app.v_usage_logs', 'card_type', 'personal, enterprise.'),
-            ('app.v_usage_logs', 'card_id', 'The card that was used.'),
-            ('app.v_usage_logs', 'member_id', 'The signed-in user.'),
-            ('app.v_usage_logs', 'merchant_id', 'The merchant; NULL where none is concerned.'),
-            ('app.v_usage_logs', 'raw_amount', 'Before discount; signed for adjustments.'),
-            ('app.v_usage_logs', 'discount', 'What it was multiplied by: 0.950 is five percent off.'),
-            ('app.v_usage_logs', 'final_amount', 'What was paid, given back or recharged; signed for adjustments.'),
-            ('app.v_usage_logs', 'points_earned', 'Points added by it; negative where taken back.'),
-            ('app.v_usage_logs', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
-            ('app.v_usage_logs', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
-            ('app.v_usage_logs', 'original_tx_no', 'What a refund or an adjustment belongs to.'),
-            ('app.v_usage_logs', 'refunded_amount', 'Of a payment: the sum of its refunds so far.'),
-            ('app.v_usage_logs', 'reason', 'As it was given.'),
-            ('app.v_usage_logs', 'created_at', 'When it was asked for.'),
-            ('app.v_usage_logs', 'posted_at', 'When it moved the balance; NULL until then.'),
-
-            ('app.v_reconciliation', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
-            ('app.v_reconciliation', 'payments', 'How many payments.'),
-            ('app.v_reconciliation', 'payment_total', 'What they took from cards.'),
-            ('app.v_reconciliation', 'refunds', 'How many refunds.'),
-            ('app.v_reconciliation', 'refund_total', 'What they gave back to cards.'),
-            ('app.v_reconciliation', 'recharges', 'How many recharges.'),
-            ('app.v_reconciliation', 'recharge_total', 'What they put on cards.'),
-            ('app.v_reconciliation', 'adjustments', 'How many corrections and replacements of cards; a replacement has two.'),
-            ('app.v_reconciliation', 'adjustment_total', 'What they changed balances by, signed.'),
-
-            ('app.member_profiles', 'id', 'The user''s id at the identity provider.'),
-            ('app.member_profiles', 'created_at', 'When it registered.'),
-            ('app.member_profiles', 'member_no', 'M and eight digits.'),
-            ('app.member_profiles', 'status', 'active, suspended, closed.'),
-            ('app.member_profiles', 'name', 'As given when it registered.'),
-            ('app.member_profiles', 'phone', 'As given when it registered.'),
-            ('app.member_profiles', 'email', 'As given when it registered.'),
-
-            ('app.personal_cards', 'id', 'For rotate_card_qr, card_statement and the recharges.'),
-            ('app.personal_cards', 'member_id', 'Whose it is.'),
-            ('app.personal_cards', 'created_at', 'When it was issued.'),
-            ('app.personal_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
-            ('app.personal_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
-            ('app.personal_cards', 'level', '0 to 4, by the points; see app.membership_levels.'),
-            ('app.personal_cards', 'points', 'May be below zero after a refund.'),
-            ('app.personal_cards', 'last_posted_at', 'When its balance last moved.'),
-            ('app.personal_cards', 'qr_expires_at', 'Until when the last pay code lives; NULL where there is none.'),
-            ('app.personal_cards', 'discount', 'What a price is multiplied by: 0.950 is five percent off.'),
-            ('app.personal_cards', 'card_no', 'VIP and eight digits.'),
-
-            ('app.enterprise_cards', 'id', 'For rotate_card_qr, card_statement and the recharges.'),
-            ('app.enterprise_cards', 'created_at', 'When it was issued.'),
-            ('app.enterprise_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
-            ('app.enterprise_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
-            ('app.enterprise_cards', 'card_seq', 'Number of movements of the balance; the last one''s card_seq.'),
-            ('app.enterprise_cards', 'last_posted_at', 'When its balance last moved.'),
-            ('app.enterprise_cards', 'balance', 'Currency units; equals balance_after of the last movement.'),
-            ('app.enterprise_cards', 'fixed_discount', 'What a price is multiplied by: 0.880 is twelve percent off.'),
-            ('app.enterprise_cards', 'card_no', 'ENT and at least five digits.'),
-            ('app.enterprise_cards', 'company_name', 'Whose it is.'),
-
-            ('app.enterprise_card_bindings', 'enterprise_card_id', 'The card.'),
-            ('app.enterprise_card_bindings', 'member_id', 'Who is bound to it.'),
-            ('app.enterprise_card_bindings', 'created_at', 'Since when.'),
-            ('app.enterprise_card_bindings', 'qr_expires_at', 'Until when this member''s last pay code lives; NULL where there is none.'),
-            ('app.enterprise_card_bindings', 'role', 'admin, member.'),
-
-            ('app.membership_levels', 'level', '0 to 4.'),
-            ('app.membership_levels', 'name', 'What it is called.'),
-            ('app.membership_levels', 'min_points', 'From how many points on.'),
-
-            ('app.merchants', 'id', 'merchant_id elsewhere.'),
-            ('app.merchants', 'active', 'Whether it takes payments.'),
-            ('app.merchants', 'created_at', 'When it was created.'),
-            ('app.merchants', 'code', 'By which the RPCs name it.'),
-            ('app.merchants', 'name', 'What it is called.'),
-
-            ('app.merchant_users', 'merchant_id', 'The merchant.'),
-            ('app.merchant_users', 'user_id', 'The user''s id at the identity provider.'),
-            ('app.merchant_users', 'created_at', 'Since when.'),
-            ('app.merchant_users', 'role', 'owner, admin, cashier.'),
-
-            ('app.transactions', 'merchant_id', 'The merchant; NULL where none is concerned.'),
-            ('app.transactions', 'tx_type', 'payment, refund, recharge, adjustment.'),
-            ('app.transactions', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
-            ('app.transactions', 'card_type', 'personal, enterprise.'),
-            ('app.transactions', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
-            ('app.transactions', 'card_id', 'The card that was used.'),
-            ('app.transactions', 'discount', 'What the price was multiplied by: 0.950 is five percent off.'),
-            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
-            ('app.transactions', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
-            ('app.transactions', 'reason', 'As it was given.'),
-            ('app.transactions', 'tag', 'As it was given; a JSON object.'),
-
-            ('app.point_ledger', 'card_id', 'The personal card.'),
-            ('app.point_ledger', 'created_at', 'When.'),
-            ('app.point_ledger', 'change', 'Signed.'),
-            ('app.point_ledger', 'balance_after', 'The points after it.'),
-            ('app.point_ledger', 'level', 'The level after it.'),
-            ('app.point_ledger', 'reason', 'As it was given, of points adjusted by hand.'),
-
-            ('app.suspense_payments', 'id', 'For resolve_suspense.'),
-            ('app.suspense_payments', 'created_at', 'When it was put there.'),
-            ('app.suspense_payments', 'payment_method', 'wechat, alipay, cash.'),
-            ('app.suspense_payments', 'resolved_at', 'When the last word was said.'),
-            ('app.suspense_payments', 'resolved_by', 'The sub of the claims of who said it, if any.'),
-            ('app.suspense_payments', 'resolved_role', 'The database role of who said it.'),
-            ('app.suspense_payments', 'note', 'Why.'),
-
-            ('app.settings', 'max_pending_recharges', 'How many recharges of one card may wait for their payment.'),
-            ('app.settings', 'signup_anonymous',
-             'Whether users who are signed in anonymously become members. If not, they do when they get an identity.'),
-            ('app.settings', 'business_time_zone', 'By whose clocks a business day begins: a name of pg_timezone_names.'),
-            ('app.settings', 'business_day_starts_at',
-             'The time at which a business day begins. A change of either counts from the next day that begins by it '
-             '(app.business_day_rules).'),
-            ('app.external_orders', 'scope',
-             '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 '
-             'wechat, 3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a '
-             'member''s recharge (scope_no: number of the personal, enterprise card)'),
-            ('app.external_orders', 'tx_id',
-             'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.'),
-            ('audit.event_log', 'actor_role',
-             'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if '
-             'that has the lesser level.')
-        ) AS c (rel, col, says)
+        SELECT * FROM (SELECT d.rel, d.col, d.says FROM sec.descriptions() d
+                       UNION ALL SELECT 'app.settings', s.setting, s.en FROM sec.settings() s) c
         -- The months too, as those that are made later have it from their parent.
         JOIN LATERAL (SELECT c.rel::regclass AS one
                       UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = c.rel::regclass) r ON true
@@ -488,9 +321,6 @@ END
 $describe$;
 COMMENT ON FUNCTION sec.describe_columns() IS
     'Describes columns where nobody has described them. Internal: sec.install() and sec.migrate_comments_3() call it.';
-COMMENT ON FUNCTION sec.jobs() IS
-    'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by '
-    'hand. Internal.';
 CREATE FUNCTION sec.install_jobs() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -512,7 +342,7 @@ CREATE OR REPLACE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first bool
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM sec.require_operator();
-    IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal')
+    IF p_job IS NULL OR NOT EXISTS (SELECT FROM sec.jobs() j WHERE j.job = p_job) AND p_job <> 'archive_partitions'
        OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
     END IF;
@@ -526,6 +356,9 @@ BEGIN
     RETURN p_rows = 0;
 END
 $$;
+COMMENT ON FUNCTION sec.job_batch(text, bigint, boolean) IS
+    E'Notes one batch of a maintenance job; true when it was the last. Internal.\n'
+    'Level: operator.';
 CREATE OR REPLACE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
     -- SECURITY INVOKER: a job belongs to, and runs as, who schedules it.
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -569,127 +402,255 @@ COMMENT ON FUNCTION app.schedule_jobs() IS
     'A job of the same name keeps its schedule, its command and whether it is active; done says what differs. Without pg_cron '
     'the system''s cron does as well: six CALLs, docs/operations.md has them. '
     'For operators.\n'
+    'Level: operator.\n'
     'Results: job (its name), schedule (as of cron), command, done (what was done, or is to be done).';
+CREATE FUNCTION sec.columns_of_kernel() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'app.error_codes', NULL)
+$$;
+COMMENT ON FUNCTION sec.columns_of_kernel() IS 'What may be read of the kernel. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.descriptions_of_kernel() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.error_codes', 'token', 'What an error says as its message; a program goes by it.'),
+           ('app.error_codes', 'sqlstate', 'Its SQLSTATE: PTnnn.'),
+           ('app.error_codes', 'http_status', 'What PostgREST makes of it: the nnn.'),
+           ('app.error_codes', 'message_en', 'What to tell a person, in English.'),
+           ('app.error_codes', 'message_zh', 'What to tell a person, in Chinese.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_kernel() IS 'What columns of the kernel are. Internal: sec.describe_columns().';
 CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES
-        ('sec.uid', 'client'),
-        ('sec.level_client', 'client'),
-        ('sec.level_backend', 'backend'),
-        ('sec.level_operator', 'operator'),
-        ('sec.admin_card_ids', 'client'),
-        ('sec.merchant_ids', 'client'),
-        ('sec.shown_tag', 'client'),
-        ('app.error_list', 'client'),
-        ('app.register_member', 'client'),
-        ('app.rotate_card_qr', 'client'),
-        ('app.merchant_charge_by_qr', 'client'),
-        ('app.merchant_refund_tx', 'client'),
-        ('app.user_recharge_personal_card', 'client'),
-        ('app.user_recharge_enterprise_card_admin', 'client'),
-        ('app.confirm_recharge', 'backend'),
-        ('app.fail_recharge', 'backend'),
-        ('app.resolve_suspense', 'backend'),
-        ('app.enterprise_add_member', 'client'),
-        ('app.enterprise_remove_member', 'client'),
-        ('app.create_merchant', 'backend'),
-        ('app.set_merchant_user', 'client'),
-        ('app.remove_merchant_user', 'client'),
-        ('app.set_merchant_status', 'backend'),
-        ('app.create_enterprise_card', 'backend'),
-        ('app.set_member_status', 'backend'),
-        ('app.set_card_status', 'client'),
-        ('app.set_card_expiry', 'backend'),
-        ('app.replace_card', 'backend'),
-        ('app.adjust_points', 'backend'),
-        ('app.compensate_tx', 'backend'),
-        ('app.get_settings', 'backend'),
-        ('app.update_settings', 'backend'),
-        ('app.card_statement', 'client'),
-        ('app.merchant_statement', 'client'),
-        ('app.usage_page', 'client'),
-        ('app.business_day', 'client'),
-        ('app.business_day', 'operator'),
-        ('app.business_day_start', 'client'),
-        ('app.business_day_start', 'operator'),
-        ('app.day_totals', 'backend'),
-        ('app.day_totals', 'operator'),
-        ('app.balance_as_of', 'client'),
-        ('app.tx_by_no', 'client'),
-        ('app.bucket_of_card', 'client'),
-        ('app.bucket_of_code', 'client'),
-        ('app.bucket_of_tx', 'client'),
-        ('sec.job_batch', 'operator'),
-        ('sec.check_months_ahead', 'operator'),
-        ('sec.raise', 'operator'),
-        ('app.maintain_partitions', 'operator'),
-        ('app.maintain_partitions_batch', 'operator'),
-        ('app.rehearse_month_batch', 'operator'),
-        ('app.close_months', 'operator'),
-        ('app.close_months_note_batch', 'operator'),
-        ('app.close_months_mark_batch', 'operator'),
-        ('app.close_month_batch', 'operator'),
-        ('sec.closing_is_ready', 'operator'),
-        ('app.expire_cards', 'operator'),
-        ('app.expire_cards_batch', 'operator'),
-        ('app.expire_qrcodes', 'operator'),
-        ('app.expire_qrcodes_batch', 'operator'),
-        ('app.expire_recharges', 'operator'),
-        ('app.expire_recharges_batch', 'operator'),
-        ('app.expire_keys', 'operator'),
-        ('app.expire_keys_batch', 'operator'),
-        ('app.recompute_levels', 'operator'),
-        ('app.recompute_levels_batch', 'operator'),
-        ('sec.security_check', 'operator'),
-        ('app.verify_books', 'operator'),
-        ('app.health', 'operator'),
-        ('app.schedule_jobs', 'operator'),
-        ('app.archive_partitions', 'operator'),
-        ('app.archive_month_batch', 'operator'),
-        ('sec.months_to_archive', 'operator'),
-        ('sec.jobs', 'operator'),
-        ('audit.seal', 'operator'),
-        ('audit.seal_note', 'operator'),
-        ('audit.seal_ready', 'operator'),
-        ('audit.seal_batch', 'operator'),
-        ('audit.verify', 'operator'),
-        ('audit.head', 'operator'),
-        ('sec.raise', 'signup'),
-        ('sec.on_signup', 'signup'),
-        ('sec.signup_triggers', 'signup'),
-        ('app.enable_supabase_signup', 'signup')
+    VALUES ('sec.uid', 'client'),
+           ('sec.level_client', 'client'),
+           ('sec.level_backend', 'backend'),
+           ('sec.level_operator', 'operator'),
+           ('sec.raise', 'operator'),
+           ('sec.raise', 'signup'),
+           ('app.error_list', 'client'),
+           ('sec.job_batch', 'operator'),
+           ('app.schedule_jobs', 'operator'),
+           ('sec.security_check', 'operator'),
+           ('app.health', 'operator'),
+           ('app.bucket_of_card', 'client'),
+           ('app.bucket_of_code', 'client'),
+           ('app.bucket_of_tx', 'client'),
+           ('app.expire_keys_batch', 'operator'),
+           ('app.expire_keys', 'operator'),
+           ('app.rehearse_month_batch', 'operator'),
+           ('app.maintain_partitions_batch', 'operator'),
+           ('app.maintain_partitions', 'operator'),
+           ('sec.check_months_ahead', 'operator'),
+           ('app.close_months_note_batch', 'operator'),
+           ('app.close_months_mark_batch', 'operator'),
+           ('sec.closing_is_ready', 'operator'),
+           ('app.close_month_batch', 'operator'),
+           ('app.close_months', 'operator'),
+           ('sec.months_to_archive', 'operator'),
+           ('app.archive_partitions', 'operator'),
+           ('app.archive_month_batch', 'operator'),
+           ('app.business_day', 'client'),
+           ('app.business_day', 'operator'),
+           ('app.business_day_start', 'client'),
+           ('app.business_day_start', 'operator'),
+           ('app.verify_books', 'operator'),
+           ('audit.seal_note', 'operator'),
+           ('audit.seal_ready', 'operator'),
+           ('audit.seal_batch', 'operator'),
+           ('audit.seal', 'operator'),
+           ('audit.head', 'operator'),
+           ('audit.verify', 'operator'),
+           ('app.register_member', 'client'),
+           ('app.set_member_status', 'backend'),
+           ('sec.on_signup', 'signup'),
+           ('sec.signup_triggers', 'signup'),
+           ('app.enable_supabase_signup', 'signup'),
+           ('app.rotate_card_qr', 'client'),
+           ('app.create_enterprise_card', 'backend'),
+           ('app.enterprise_add_member', 'client'),
+           ('app.enterprise_remove_member', 'client'),
+           ('app.set_card_status', 'client'),
+           ('app.set_card_expiry', 'backend'),
+           ('app.replace_card', 'backend'),
+           ('app.adjust_points', 'backend'),
+           ('sec.admin_card_ids', 'client'),
+           ('app.expire_cards_batch', 'operator'),
+           ('app.expire_cards', 'operator'),
+           ('app.expire_qrcodes_batch', 'operator'),
+           ('app.expire_qrcodes', 'operator'),
+           ('app.recompute_levels_batch', 'operator'),
+           ('app.recompute_levels', 'operator'),
+           ('app.create_merchant', 'backend'),
+           ('app.set_merchant_status', 'backend'),
+           ('app.set_merchant_user', 'client'),
+           ('app.remove_merchant_user', 'client'),
+           ('sec.merchant_ids', 'client'),
+           ('app.merchant_charge_by_qr', 'client'),
+           ('app.merchant_refund_tx', 'client'),
+           ('app.compensate_tx', 'backend'),
+           ('app.user_recharge_personal_card', 'client'),
+           ('app.user_recharge_enterprise_card_admin', 'client'),
+           ('app.confirm_recharge', 'backend'),
+           ('app.fail_recharge', 'backend'),
+           ('app.resolve_suspense', 'backend'),
+           ('app.expire_recharges_batch', 'operator'),
+           ('app.expire_recharges', 'operator'),
+           ('app.get_settings', 'backend'),
+           ('app.update_settings', 'backend'),
+           ('app.card_statement', 'client'),
+           ('app.usage_page', 'client'),
+           ('app.merchant_statement', 'client'),
+           ('app.balance_as_of', 'client'),
+           ('app.tx_by_no', 'client'),
+           ('sec.shown_tag', 'client'),
+           ('app.day_totals', 'backend'),
+           ('app.day_totals', 'operator'),
+           ('sec.jobs', 'operator')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS
-    'Every function that a level may call; what is not here is internal. A backend may also call what a client may.';
+    'Every function that a level may call, from the line `Level:` of its comment; what is not here is internal. A backend may also '
+    'call what a client may. Grants are made from it, and sec.security_check() compares with it. Internal.';
+CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.archived_months'),
+           ('app.business_day_rules'),
+           ('app.closed_months'),
+           ('app.enterprise_card_bindings'),
+           ('app.enterprise_cards'),
+           ('app.external_orders'),
+           ('app.idempotency_keys'),
+           ('app.job_runs'),
+           ('app.late_postings'),
+           ('app.member_months'),
+           ('app.member_profiles'),
+           ('app.membership_levels'),
+           ('app.merchant_months'),
+           ('app.merchant_users'),
+           ('app.merchants'),
+           ('app.month_rehearsals'),
+           ('app.pending_recharges'),
+           ('app.personal_cards'),
+           ('app.point_ledger'),
+           ('app.settings'),
+           ('app.suspense_payments'),
+           ('app.transaction_compensations'),
+           ('app.transactions'),
+           ('audit.event_log'),
+           ('audit.seal_cut'),
+           ('audit.seals')
+$$;
+COMMENT ON FUNCTION sec.tables() IS
+    'The tables of mps that calls read and write: all but those of who has which level. Internal.';
+CREATE OR REPLACE FUNCTION sec.jobs() RETURNS TABLE (job text, schedule text, command text, every interval)
+    LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.jobs_of_ledger()
+    UNION ALL SELECT * FROM sec.jobs_of_cards()
+    UNION ALL SELECT * FROM sec.jobs_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.jobs() IS
+    E'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by '
+    'hand.\n'
+    'Level: operator.';
+CREATE FUNCTION sec.monthly_tables() RETURNS TABLE (nsp text, tab text, pk text, is_append_only boolean)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.monthly_tables_of_ledger()
+$$;
+COMMENT ON FUNCTION sec.monthly_tables() IS
+    'The tables that are kept by month, with the primary key of each month, and whether a row of them is never changed. Whatever '
+    'locks several of them does so in this order. Internal.';
+CREATE FUNCTION sec.settings()
+    RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.settings_of_ledger()
+    UNION ALL SELECT * FROM sec.settings_of_members()
+    UNION ALL SELECT * FROM sec.settings_of_cards()
+    UNION ALL SELECT * FROM sec.settings_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.settings() IS
+    'The settings, by place: kind, default as SQL, bounds or choices, what it is in English and Chinese. sec.setting_kinds() says '
+    'what a kind is. Internal.';
+CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.columns_of_kernel()
+    UNION ALL SELECT * FROM sec.columns_of_ledger()
+    UNION ALL SELECT * FROM sec.columns_of_members()
+    UNION ALL SELECT * FROM sec.columns_of_cards()
+    UNION ALL SELECT * FROM sec.columns_of_merchants()
+    UNION ALL SELECT * FROM sec.columns_of_recharges()
+    UNION ALL SELECT * FROM sec.columns_of_settings()
+    UNION ALL SELECT * FROM sec.columns_of_statements()
+$$;
+COMMENT ON FUNCTION sec.columns_by_level() IS
+    'What may be read past the functions, by level. Internal.';
+CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.policies_of_ledger()
+    UNION ALL SELECT * FROM sec.policies_of_members()
+    UNION ALL SELECT * FROM sec.policies_of_cards()
+    UNION ALL SELECT * FROM sec.policies_of_merchants()
+    UNION ALL SELECT * FROM sec.policies_of_recharges()
+    UNION ALL SELECT * FROM sec.policies_of_settings()
+$$;
+COMMENT ON FUNCTION sec.policies() IS
+    'The policies, all for SELECT: table, name, condition, and the condition as the server shows it, without white space and '
+    'brackets. Internal.';
+CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.standing_triggers_of_ledger()
+    UNION ALL SELECT * FROM sec.standing_triggers_of_settings()
+$$;
+COMMENT ON FUNCTION sec.standing_triggers() IS
+    'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
+    'sec.install_triggers() makes them, sec.security_check() looks for them. Internal.';
+CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.descriptions_of_kernel()
+    UNION ALL SELECT * FROM sec.descriptions_of_ledger()
+    UNION ALL SELECT * FROM sec.descriptions_of_members()
+    UNION ALL SELECT * FROM sec.descriptions_of_cards()
+    UNION ALL SELECT * FROM sec.descriptions_of_merchants()
+    UNION ALL SELECT * FROM sec.descriptions_of_recharges()
+    UNION ALL SELECT * FROM sec.descriptions_of_settings()
+    UNION ALL SELECT * FROM sec.descriptions_of_statements()
+$$;
+COMMENT ON FUNCTION sec.descriptions() IS
+    'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
+CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.health_of_ledger()
+    UNION ALL SELECT * FROM sec.health_of_members()
+    UNION ALL SELECT * FROM sec.health_of_cards()
+    UNION ALL SELECT * FROM sec.health_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.health_rows() IS
+    'What the families have to say in app.health(). Internal.';
+CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.sequences_of_ledger()
+    UNION ALL SELECT * FROM sec.sequences_of_members()
+    UNION ALL SELECT * FROM sec.sequences_of_cards()
+    UNION ALL SELECT * FROM sec.sequences_of_merchants()
+    UNION ALL SELECT * FROM sec.sequences_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.sequence_states() IS
+    'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
+CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[], rule text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.rules_of_ledger()
+    UNION ALL SELECT * FROM sec.rules_of_payments()
+    UNION ALL SELECT * FROM sec.rules_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.books_families() IS
+    'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';
 CREATE OR REPLACE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES
-        ('app.member_profiles', 'id, created_at, member_no, status, name, phone, email'),
-        ('app.personal_cards',
-        'id, member_id, replaced_by, created_at, expires_at, status, level, points, card_seq, last_posted_at, qr_expires_at, '
-        'balance, discount, card_no'),
-        ('app.enterprise_cards',
-        'id, created_at, expires_at, status, card_seq, last_posted_at, balance, fixed_discount, card_no, company_name'),
-        ('app.enterprise_card_bindings', 'enterprise_card_id, member_id, created_at, qr_expires_at, role'),
-        ('app.membership_levels', 'level, name, min_points, discount'),
-        ('app.merchants', 'id, active, created_at, code, name'),
-        ('app.merchant_users', 'merchant_id, user_id, created_at, role'),
-        ('app.transactions',
-        'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, '
-        'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
-        ('app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason'),
-        ('app.v_user_cards', NULL),
-        ('app.v_usage_logs', NULL),
-        ('app.error_codes', NULL)
+    SELECT c.tab, c.cols FROM sec.columns_by_level() c WHERE c.level = 'client'
 $$;
 COMMENT ON FUNCTION sec.api_columns() IS
     'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a '
     'whole view (NULL).';
 CREATE FUNCTION sec.backend_columns() RETURNS TABLE (tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('app.suspense_payments',
-        'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, '
-        'resolved_by, resolved_role, note, credited_tx_no, out_refund_no')
+    SELECT c.tab, c.cols FROM sec.columns_by_level() c WHERE c.level = 'backend'
 $$;
 COMMENT ON FUNCTION sec.backend_columns() IS 'As sec.api_columns(): what backend level alone may SELECT.';
 CREATE FUNCTION sec.levels_held() RETURNS TABLE (role regrole, level text)
@@ -1155,23 +1116,7 @@ BEGIN
         FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
     ),
     -- The policies that sec.install_policies() makes, as the server shows them, without white space and brackets.
-    policies (tab, policy, condition) AS (
-        VALUES ('app.member_profiles', 'own_profile', 'id=SELECTsec.uidASuid'),
-               ('app.personal_cards', 'own_card', 'member_id=SELECTsec.uidASuid'),
-               ('app.enterprise_cards', 'bound_card',
-                'idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
-               ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
-                'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids'),
-               ('app.membership_levels', 'everyone', 'true'),
-               ('app.merchants', 'operated_merchant', 'idINSELECTsec.merchant_idsASmerchant_ids'),
-               ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_idINSELECTsec.merchant_idsASmerchant_ids'),
-               ('app.transactions', 'own_transaction',
-                'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idIN'
-                'SELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
-               ('app.suspense_payments', 'backends',
-                'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'),
-               ('app.point_ledger', 'points_of_own_card', 'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
-    ),
+    policies (tab, policy, condition) AS (SELECT p.tab, p.policy, p.shown FROM sec.policies() p),
     found_policies AS (
         SELECT r.name AS tab, p.polname::text AS policy, p.polcmd, p.polpermissive AND p.polroles = ARRAY[0::oid] AS for_everyone,
                regexp_replace(pg_get_expr(p.polqual, p.polrelid), '[\s()]', '', 'g') AS condition
@@ -1372,6 +1317,7 @@ $check$;
 COMMENT ON FUNCTION sec.security_check() IS
     E'One row per rule of the security model: whether it holds, and what breaks it.\n'
     'For operators.\n'
+    'Level: operator.\n'
     'Results: rule, ok (whether it holds), detail (what breaks it).\n'
     'Errors: SCHEMA_OUTDATED.';
 CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
@@ -1481,7 +1427,8 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     relations AS (
         SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relkind, c.relpersistence, c.relispartition,
                -- Nothing changes a row of these.
-               c.relname ~ '^(event_log|point_ledger)(_[0-9]{6})?$' OR c.relname = 'seals' AS is_append_only
+               c.relname = 'seals' OR EXISTS (SELECT FROM sec.monthly_tables() t WHERE t.is_append_only
+                                                AND c.relname ~ format('^%s(_[0-9]{6})?$', t.tab)) AS is_append_only
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         -- Another's are nobody's business here; one of ours that became another's stops every call, which says so.
         WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S') AND c.relowner = sec.owner()
@@ -1492,7 +1439,7 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     UNION ALL
     SELECT format('%s is detached: no statement and no book has what is in it', r.name), false
     FROM relations r
-    WHERE r.name ~ '^(app\.transactions|app\.point_ledger|audit\.event_log)_[0-9]{6}$'
+    WHERE EXISTS (SELECT FROM sec.monthly_tables() t WHERE r.name ~ format('^%s\.%s_[0-9]{6}$', t.nsp, t.tab))
       AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = r.oid AND NOT i.inhdetachpending)
     UNION ALL
     SELECT format('%s may not %s %s: GRANT it', sec.owner(), string_agg(p.privilege, ', ' ORDER BY p.privilege), r.name),
@@ -1579,24 +1526,22 @@ CREATE FUNCTION sec.outdated_view() RETURNS text
     SET quote_all_identifiers = off AS $$
 DECLARE
     v record;
-    v_seen boolean;
 BEGIN
     -- First the locks that reading takes, on every table that is looked at below, and all their months; they are kept until the
     -- transaction ends. So nothing is archived, truncated or rewritten from here on, and what was is found. In the order of
     -- app.archive_month_batch().
-    v_seen := EXISTS (SELECT FROM app.transactions);
-    v_seen := EXISTS (SELECT FROM app.point_ledger);
-    v_seen := EXISTS (SELECT FROM audit.event_log);
-    v_seen := EXISTS (SELECT FROM audit.seals) OR EXISTS (SELECT FROM app.personal_cards) OR EXISTS (SELECT FROM app.enterprise_cards)
-        OR EXISTS (SELECT FROM app.idempotency_keys) OR EXISTS (SELECT FROM app.external_orders)
-        OR EXISTS (SELECT FROM app.transaction_compensations) OR EXISTS (SELECT FROM app.suspense_payments)
-        OR EXISTS (SELECT FROM app.pending_recharges) OR EXISTS (SELECT FROM app.archived_months)
-        OR EXISTS (SELECT FROM app.late_postings) OR EXISTS (SELECT FROM app.closed_months)
-        OR EXISTS (SELECT FROM app.merchant_months) OR EXISTS (SELECT FROM app.member_months);
+    FOR v IN SELECT x.name FROM (SELECT format('%I.%I', t.nsp, t.tab) AS name, false AS one FROM sec.monthly_tables() t
+                                 UNION ALL
+                                 (SELECT t.tab, true FROM sec.tables() t
+                                  WHERE t.tab NOT IN (SELECT format('%I.%I', m.nsp, m.tab) FROM sec.monthly_tables() m)
+                                  ORDER BY t.tab)) x
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', v.name);
+    END LOOP;
     BEGIN
         FOR v IN SELECT c.relname FROM pg_class c
                  WHERE c.relnamespace = to_regnamespace('mps_archive') AND c.relkind = 'r'
-                   AND c.relname ~ '^(point_ledger|event_log)_[0-9]{6}$'
+                   AND EXISTS (SELECT FROM sec.monthly_tables() t WHERE c.relname ~ format('^%s_[0-9]{6}$', t.tab))
                  ORDER BY 1
         LOOP
             EXECUTE format('SELECT EXISTS (SELECT FROM mps_archive.%I)', v.relname);
@@ -1606,7 +1551,7 @@ BEGIN
     END;
 
     RETURN (
-        WITH parents (oid) AS (VALUES ('app.transactions'::regclass), ('app.point_ledger'::regclass), ('audit.event_log'::regclass)),
+        WITH parents (oid) AS (SELECT format('%I.%I', t.nsp, t.tab)::regclass FROM sec.monthly_tables() t),
         months_then AS (SELECT i.inhrelid AS oid FROM parents p JOIN pg_inherits i ON i.inhparent = p.oid),
         months_now AS (SELECT t.relid::oid AS oid FROM parents p, pg_partition_tree(p.oid) t WHERE t.level = 1)
         SELECT min(x.name) FROM (
@@ -1635,18 +1580,14 @@ CREATE FUNCTION sec.outdated_view_row(p_changed text) RETURNS TABLE (check_name 
 $$;
 COMMENT ON FUNCTION sec.outdated_view_row(text) IS
     'The only row of app.verify_books() and audit.verify() where sec.outdated_view() names a table. Internal.';
+CREATE FUNCTION sec.patience() RETURNS integer
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS 'SELECT 3';
+COMMENT ON FUNCTION sec.patience() IS
+    'After how many of its intervals without a run of a job somebody is told: it may miss two. Internal: app.health().';
 CREATE OR REPLACE FUNCTION app.health() RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     SET quote_all_identifiers = off SET timezone = 'UTC' AS $$
 DECLARE
-    -- A job may miss two runs before anybody is told.
-    c_missed_runs constant integer := 3;
-    c_unsealed_age constant interval := '1 hour';
-    -- expire_recharges cancels what is due; between its runs something always is.
-    c_recharge_grace constant interval := '1 hour';
-    -- What the library refuses to go beyond, and the part of it from which on somebody is told.
-    c_tx_numbers constant bigint := 35000000000;
-    c_numbers_alarm constant numeric := 0.8;
     v record;
     v_answer text;
     v_message text;
@@ -1673,80 +1614,18 @@ BEGIN
         RETURN;
     END IF;
 
-    RETURN QUERY SELECT * FROM sec.health_of_months(c_missed_runs * interval '1 day');
+    RETURN QUERY SELECT * FROM sec.health_rows();
 
-    SELECT count(*) AS events, clock_timestamp() - min(e.happened_at) AS age INTO v
-    FROM audit.event_log e WHERE e.id > coalesce((SELECT max(s.last_id) FROM audit.seals s), 0);
-    RETURN QUERY SELECT 'unsealed_events'::text, v.events = 0 OR v.age < c_unsealed_age,
-                        CASE WHEN v.events = 0 THEN 'none' ELSE format('%s, the oldest %s old', v.events, date_trunc('second', v.age)) END;
-
-    SELECT count(*) AS recharges, min(t.created_at) AS oldest, (array_agg(t.tx_no ORDER BY t.created_at))[1:10] AS numbers INTO v
-    FROM app.transactions t, app.settings s
-    WHERE t.status = 'processing' AND t.created_at < now() - make_interval(mins => s.recharge_ttl_minutes);
-    RETURN QUERY
-        SELECT 'stale_recharges'::text,
-               NOT coalesce((SELECT v.oldest < now() - make_interval(mins => s.recharge_ttl_minutes) - c_recharge_grace
-                             FROM app.settings s), false),
-               CASE WHEN v.recharges = 0 THEN 'none'
-                    ELSE format('%s older than settings.recharge_ttl_minutes: %s', v.recharges, array_to_string(v.numbers, ', ')) END;
-
-    SELECT count(*) AS cards, (array_agg(format('%s (%s)', c.card_no, c.balance) ORDER BY c.card_no))[1:10] AS numbers INTO v
-    FROM (SELECT p.card_no, p.balance FROM app.personal_cards p WHERE p.status = 'closed' AND p.balance <> 0
-          UNION ALL SELECT e.card_no, e.balance FROM app.enterprise_cards e WHERE e.status = 'closed' AND e.balance <> 0) c;
-    RETURN QUERY SELECT 'closed_cards_with_balance'::text, v.cards = 0,
-                        CASE WHEN v.cards = 0 THEN 'none'
-                             ELSE format('%s, credited after they were closed: %s', v.cards, array_to_string(v.numbers, ', ')) END;
-
-    SELECT count(*) AS rows, coalesce(sum(s.amount), 0.00) AS total, min(s.created_at) AS oldest,
-           (array_agg(format('%s (%s %s, %s)', s.id, s.amount, s.payment_method, s.status) ORDER BY s.created_at))[1:10] AS items INTO v
-    FROM app.suspense_payments s WHERE s.status IN ('open', 'refunding');
-    RETURN QUERY SELECT 'suspense'::text, v.rows = 0,
-                        CASE WHEN v.rows = 0 THEN 'none'
-                             ELSE format('%s payments, %s, the oldest %s old; rows of app.suspense_payments, '
-                                         'for app.resolve_suspense(): %s',
-                                         v.rows, v.total, date_trunc('second', greatest(clock_timestamp() - v.oldest, interval '0')),
-                                         array_to_string(v.items, ', ')) END;
-
-    -- After a takeover without their values the sequences begin again: numbers would repeat. The greatest of a padded number is
-    -- found by its text, which is one probe of its index, and right up to 99,999,999.
+    -- After a takeover without their values the sequences begin again: numbers would repeat.
     SELECT string_agg(format('%s gave %s, but %s is used', x.seq, x.given, x.used), '; ') AS behind INTO v
-    FROM (SELECT 'app.tx_no_seq' AS seq, (SELECT q.last_value - (NOT q.is_called)::integer FROM app.tx_no_seq q) AS given,
-                 (SELECT max(t.id) % 100000000000 FROM app.transactions t) AS used
-          UNION ALL
-          SELECT 'audit.event_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM audit.event_id_seq q),
-                 greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
-          UNION ALL
-          SELECT 'app.suspense_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.suspense_id_seq q),
-                 (SELECT max(s.id) FROM app.suspense_payments s)
-          UNION ALL
-          SELECT 'app.merchant_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.merchant_id_seq q),
-                 (SELECT max(m.id) FROM app.merchants m)
-          UNION ALL
-          SELECT 'app.member_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.member_no_seq q),
-                 (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
-          UNION ALL
-          SELECT 'app.personal_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.personal_card_no_seq q),
-                 (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
-          UNION ALL
-          SELECT 'app.enterprise_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.enterprise_card_no_seq q),
-                 (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)) x
-    WHERE x.used > x.given;
+    FROM sec.sequence_states() x WHERE x.used > x.given;
     SELECT string_agg(o.problem, '; ' ORDER BY o.problem) INTO v_message FROM sec.odd_sequences() o;
     v_message := nullif(concat_ws('; ', v.behind || ': setval() them before anybody writes', v_message), '');
     RETURN QUERY SELECT 'sequences'::text, v_message IS NULL, coalesce(v_message, 'none is behind its table');
 
-    -- One sequence for all months, which ends (see docs/decisions.md): that is known long before.
-    SELECT q.last_value - (NOT q.is_called)::integer AS given INTO v FROM app.tx_no_seq q;
-    RETURN QUERY SELECT 'transaction_numbers'::text, v.given < c_tx_numbers * c_numbers_alarm,
-                        format('%s of %s are given (%s %%)', v.given, c_tx_numbers, round(100.0 * v.given / c_tx_numbers, 1));
-
-    RETURN QUERY SELECT 'signup'::text, sec.signup_is_whole(),
-                        CASE WHEN sec.signup_is_whole() THEN 'whole, or off'
-                             ELSE 'no trigger for anonymous users who get an identity: SELECT app.enable_supabase_signup()' END;
-
     RETURN QUERY
         SELECT 'job ' || coalesce(j.job, r.job),
-               coalesce(coalesce(r.finished_at, r.started_at) > now() - c_missed_runs * j.every, r.job IS NOT NULL AND j.job IS NULL),
+               coalesce(coalesce(r.finished_at, r.started_at) > now() - sec.patience() * j.every, r.job IS NOT NULL AND j.job IS NULL),
                CASE WHEN r.job IS NULL THEN format('has never run: %s, by pg_cron (app.schedule_jobs()) or by the system''s cron, %s',
                                                    j.command, j.schedule)
                     ELSE format('%s %s ago, %s rows',
@@ -1765,6 +1644,7 @@ COMMENT ON FUNCTION app.health() IS
     'How the tables are set up, months made ahead, whether the next one could be made, audit events not sealed, recharges nobody '
     'confirmed, closed cards that were credited, gateway money in suspense, sequences behind their tables, how many transaction '
     'numbers are given, the last run of each job, the version of the tables. For operators, also on a standby.\n'
+    'Level: operator.\n'
     'Results: check_name, ok (whether nothing has to be done), detail.';
 CREATE OR REPLACE FUNCTION app.migrate() RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'migrate_wrapper';
@@ -2083,6 +1963,7 @@ COMMENT ON FUNCTION app.bucket_of_card IS
     E'The bucket that a card''s id carries.\n'
     'Of a personal card its member''s, (get_byte(sha256(uuid_send(member_id)), 0) & 63) + 1; of an enterprise card its first '
     'admin''s, or any. IMMUTABLE.\n'
+    'Level: client.\n'
     'Results: 1 to 64; null for the id of a card that was issued before 0.3.0, and for anything else.';
 CREATE FUNCTION app.bucket_of_code(p_qr_plain text)
     RETURNS integer
@@ -2091,6 +1972,7 @@ CREATE FUNCTION app.bucket_of_code(p_qr_plain text)
 COMMENT ON FUNCTION app.bucket_of_code IS
     E'The bucket of the card that a pay code names.\n'
     'As bucket_of_card, whether or not there is such a card. IMMUTABLE.\n'
+    'Level: client.\n'
     'Results: 1 to 64; null for anything that is no code of a card with a bucket.';
 CREATE FUNCTION app.bucket_of_tx(p_tx_no text)
     RETURNS integer
@@ -2099,6 +1981,7 @@ CREATE FUNCTION app.bucket_of_tx(p_tx_no text)
 COMMENT ON FUNCTION app.bucket_of_tx IS
     E'The bucket that a transaction number carries.\n'
     'Only the numbers of many machines carry one. IMMUTABLE.\n'
+    'Level: client.\n'
     'Results: 1 to 64; null for the numbers of one machine, which are all that there are yet, and for anything else.';
 CREATE OR REPLACE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement text, remark text)
     -- SECURITY INVOKER: mps_owner may neither drop what is another's nor be the one who did this. Whoever works in the tables
@@ -2242,6 +2125,93 @@ END
 $$;
 COMMENT ON FUNCTION sec.what_there_is() IS
     'In words, what sec.destroy_everything() would destroy at this moment, archived months included. Internal.';
+CREATE FUNCTION sec.jobs_of_ledger() RETURNS TABLE (job text, schedule text, command text, every interval)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('maintain_partitions', '10 2 * * *', 'CALL app.maintain_partitions()', interval '1 day'),
+           ('expire_keys', '40 2 * * *', 'CALL app.expire_keys()', interval '1 day'),
+           ('seal', '*/5 * * * *', 'CALL audit.seal()', interval '5 minutes')
+$$;
+COMMENT ON FUNCTION sec.jobs_of_ledger() IS 'The jobs of the ledger. Internal: sec.jobs().';
+CREATE FUNCTION sec.monthly_tables_of_ledger() RETURNS TABLE (nsp text, tab text, pk text, is_append_only boolean)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app', 'transactions', 'id', false), ('app', 'point_ledger', 'card_id, point_seq', true), ('audit', 'event_log', 'id', true)
+$$;
+COMMENT ON FUNCTION sec.monthly_tables_of_ledger() IS 'The tables of the ledger that are kept by month. Internal: sec.monthly_tables().';
+CREATE FUNCTION sec.columns_of_ledger() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'app.transactions',
+            'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, '
+            'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
+           ('client', 'app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason')
+$$;
+COMMENT ON FUNCTION sec.columns_of_ledger() IS 'What may be read of the ledger. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_ledger() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES -- With the balance of a company card in them, only as long as one is bound to it.
+           ('app.transactions', 'own_transaction',
+            'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN (SELECT b.enterprise_card_id FROM '
+            'app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))',
+            'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idIN'
+            'SELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
+           ('app.point_ledger', 'points_of_own_card',
+            'card_id IN (SELECT c.id FROM app.personal_cards c WHERE c.member_id = (SELECT sec.uid()))',
+            'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
+$$;
+COMMENT ON FUNCTION sec.policies_of_ledger() IS 'The policies of the ledger. Internal: sec.policies().';
+CREATE FUNCTION sec.standing_triggers_of_ledger() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+           ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+           ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
+$$;
+COMMENT ON FUNCTION sec.standing_triggers_of_ledger() IS 'The standing triggers of the ledger. Internal: sec.standing_triggers().';
+CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.transactions', 'merchant_id', 'The merchant; NULL where none is concerned.'),
+           ('app.transactions', 'tx_type', 'payment, refund, recharge, adjustment.'),
+           ('app.transactions', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
+           ('app.transactions', 'card_type', 'personal, enterprise.'),
+           ('app.transactions', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+           ('app.transactions', 'card_id', 'The card that was used.'),
+           ('app.transactions', 'discount', 'What the price was multiplied by: 0.950 is five percent off.'),
+           ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
+           ('app.transactions', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
+           ('app.transactions', 'reason', 'As it was given.'),
+           ('app.transactions', 'tag', 'As it was given; a JSON object.'),
+           ('app.point_ledger', 'card_id', 'The personal card.'),
+           ('app.point_ledger', 'created_at', 'When.'),
+           ('app.point_ledger', 'change', 'Signed.'),
+           ('app.point_ledger', 'balance_after', 'The points after it.'),
+           ('app.point_ledger', 'level', 'The level after it.'),
+           ('app.point_ledger', 'reason', 'As it was given, of points adjusted by hand.'),
+           ('app.external_orders', 'scope',
+            '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, '
+            '3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge '
+            '(scope_no: number of the personal, enterprise card)'),
+           ('app.external_orders', 'tx_id',
+            'The transaction; of a trade number in suspense the id in app.suspense_payments, with a minus.'),
+           ('audit.event_log', 'actor_role',
+            'The database role that is responsible: the one that the server ran the caller under, or whose code made the call if that '
+            'has the lesser level.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_ledger() IS 'What columns of the ledger are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.settings_of_ledger()
+    RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (3, 'points_per_unit', 'rate', '1', '0', '1000', NULL::text[], 'Points for one currency unit paid.', '每消费一元得多少积分。'),
+           (4, 'max_amount', 'money', '50000.00', '0.01', '10000000000', NULL, 'The largest single amount of any RPC.',
+            '单笔金额上限。'),
+           (5, 'max_balance', 'money', '1000000.00', '0.01', '100000000000', NULL,
+            'The largest balance that a recharge or a correction may lead to.', '申请充值或调账后允许的最高余额。'),
+           (8, 'key_retention_days', 'whole', '90', '90', '3650', NULL,
+            'How long idempotency keys and payment order ids are remembered, at least.', '幂等键和支付订单号至少保留的天数。'),
+           (11, 'business_time_zone', 'time_zone', '''UTC''', NULL, NULL, NULL,
+            'By whose clocks a business day begins: a name of pg_timezone_names.', '营业日所用的时区。'),
+           (12, 'business_day_starts_at', 'minute_of_day', '''00:00:00''', NULL, NULL, NULL,
+            'When a business day begins. A change of either counts from the next day that begins by it.',
+            '营业日开始的时间；两项修改后，从按新设置开始的下一个营业日起生效。')
+$$;
+COMMENT ON FUNCTION sec.settings_of_ledger() IS 'The settings of the ledger. Internal: sec.settings().';
 CREATE FUNCTION sec.install_transactions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -2431,10 +2401,12 @@ COMMENT ON FUNCTION sec.install_claims() IS
 CREATE OR REPLACE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_keys_batch_wrapper';
 COMMENT ON FUNCTION app.expire_keys_batch(text) IS
-    'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+    E'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'Level: operator.';
 COMMENT ON PROCEDURE app.expire_keys() IS
     E'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago.\n'
-    'Recharge order ids and gateway trade numbers stay for ever.';
+    'Recharge order ids and gateway trade numbers stay for ever.\n'
+    'Level: operator.';
 CREATE OR REPLACE FUNCTION sec.expect_many_rows(p_transactions regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -2448,11 +2420,6 @@ $$;
 COMMENT ON FUNCTION sec.expect_many_rows(regclass) IS
     'Has the planner expect many rows for each member and merchant in a month of app.transactions, from its next ANALYZE on. '
     'Internal.';
-CREATE FUNCTION sec.monthly_tables() RETURNS TABLE (nsp text, tab text, pk text)
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('app', 'transactions', 'id'), ('app', 'point_ledger', 'card_id, point_seq'), ('audit', 'event_log', 'id')
-$$;
-COMMENT ON FUNCTION sec.monthly_tables() IS 'The tables that are kept by month, with the primary key of each month. Internal.';
 CREATE FUNCTION sec.missing_tables(p_month date) RETURNS TABLE (nsp text, tab text, pk text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.nsp, t.tab, t.pk FROM sec.monthly_tables() t
@@ -2483,7 +2450,8 @@ BEGIN
     LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
     -- What attaching takes, all of it before anything else: where a foreign key of a shop's has attaching lock a table that
     -- charges write to, nobody waits for ANALYZE with that lock in hand. ONLY: the months themselves are left to autovacuum.
-    LOCK TABLE ONLY app.transactions, ONLY app.point_ledger, ONLY audit.event_log IN SHARE UPDATE EXCLUSIVE MODE;
+    EXECUTE (SELECT 'LOCK TABLE ' || string_agg(format('ONLY %I.%I', t.nsp, t.tab), ', ') || ' IN SHARE UPDATE EXCLUSIVE MODE'
+             FROM sec.monthly_tables() t);
 END
 $$;
 COMMENT ON FUNCTION sec.lock_months() IS
@@ -2948,7 +2916,8 @@ $$;
 COMMENT ON FUNCTION app.rehearse_month_batch() IS
     E'Tries out whether the next missing month could be made and written to.\n'
     'In a subtransaction, which is rolled back; the answer is noted in app.month_rehearsals, for app.health(). False: a lock was not to '
-    'be had, and nothing is noted. One batch of app.maintain_partitions(). Errors: NOT_ALLOWED.';
+    'be had, and nothing is noted. One batch of app.maintain_partitions(). Errors: NOT_ALLOWED.\n'
+    'Level: operator.';
 CREATE FUNCTION sec.health_of_months(p_patience interval) RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -3008,7 +2977,8 @@ END
 $$;
 COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS
     E'Makes the month that is p_ahead months from now, if it is missing, or gives it the settings that the present month has got since.\n'
-    'NULL: a lock was not to be had at once. One batch of app.maintain_partitions().';
+    'NULL: a lock was not to be had at once. One batch of app.maintain_partitions().\n'
+    'Level: operator.';
 CREATE OR REPLACE PROCEDURE app.maintain_partitions(p_months_ahead integer DEFAULT 3)
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -3064,7 +3034,11 @@ COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
     E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
     'Tries out whether the next one could be made and written to, for app.health(); gives months made before the settings that the '
     'present one has got since. Also closes the months that are over (app.close_months). Charges go on meanwhile.\n'
+    'Level: operator.\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT where a lock was not to be had in 20 tries.';
+COMMENT ON FUNCTION sec.check_months_ahead(integer) IS
+    E'Refuses a number of months out of bounds. Internal.\n'
+    'Level: operator.';
 CREATE FUNCTION sec.install_closing() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -3132,7 +3106,8 @@ END
 $$;
 COMMENT ON FUNCTION app.close_months_note_batch() IS
     E'Notes which months are over, so that whoever writes into them says so; returns whether anything is new.\n'
-    'The first batch of app.close_months(); app.close_months_mark_batch() is the next, in a transaction of its own.';
+    'The first batch of app.close_months(); app.close_months_mark_batch() is the next, in a transaction of its own.\n'
+    'Level: operator.';
 CREATE FUNCTION app.close_months_mark_batch() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -3152,6 +3127,7 @@ $$;
 COMMENT ON FUNCTION app.close_months_mark_batch() IS
     E'Marks the moment from which on every transaction knows which months are noted.\n'
     'One batch of app.close_months().\n'
+    'Level: operator.\n'
     'Errors: STATUS_CONFLICT, not by itself in a transaction.';
 CREATE FUNCTION sec.closing_is_ready() RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -3162,7 +3138,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.closing_is_ready() IS
-    'Whether every transaction has ended that may write into a noted month without saying so. Internal.';
+    E'Whether every transaction has ended that may write into a noted month without saying so. Internal.\n'
+    'Level: operator.';
 CREATE FUNCTION app.close_month_batch(p_after date) RETURNS date
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     SET jit = off AS $$
@@ -3223,7 +3200,8 @@ END
 $$;
 COMMENT ON FUNCTION app.close_month_batch(date) IS
     E'Closes the month after p_after (NULL: the first), or looks again into one that is closed.\n'
-    'Returns that month; NULL when all is done or an older transaction is still running. One batch of app.close_months().';
+    'Returns that month; NULL when all is done or an older transaction is still running. One batch of app.close_months().\n'
+    'Level: operator.';
 CREATE PROCEDURE app.close_months()
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -3262,7 +3240,8 @@ $$;
 COMMENT ON PROCEDURE app.close_months() IS
     E'Notes who has transactions in each month that has been over for a day.\n'
     'So that a page costs the page however many months there are. app.maintain_partitions() calls it. What a long transaction holds '
-    'up is left to the next run.';
+    'up is left to the next run.\n'
+    'Level: operator.';
 CREATE FUNCTION sec.partition_bounds(p_partition oid) RETURNS TABLE (starts timestamptz, ends timestamptz)
     -- Read as the server prints them, so in one zone and style.
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -3303,8 +3282,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.months_to_archive(date) IS
-    'The months whose partitions end at or before 00:00 UTC of the day and are over, oldest first, up to the first partition that '
-    'cannot be archived. Internal. Errors: INVALID_ARGUMENT.';
+    E'The months whose partitions end at or before 00:00 UTC of the day and are over, oldest first, up to the first partition that '
+    'cannot be archived. Internal. Errors: INVALID_ARGUMENT.\n'
+    'Level: operator.';
 CREATE OR REPLACE PROCEDURE app.archive_partitions(p_older_than date)
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -3349,6 +3329,7 @@ COMMENT ON PROCEDURE app.archive_partitions(date) IS
     E'Detaches the months that ended at or before 00:00 UTC of p_older_than, oldest first; deletes nothing.\n'
     'They move to the schema mps_archive. What is asked of them answers ARCHIVED from then on. A month with a recharge still '
     'processing or with unsealed audit events stays, and every newer one with it, with a NOTICE that says why.\n'
+    'Level: operator.\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
 CREATE OR REPLACE FUNCTION app.archive_month_batch(p_month date) RETURNS text
     -- Shorter than deadlock_timeout: whatever this waits for, it gives way, and nobody queues behind it for longer.
@@ -3378,14 +3359,15 @@ BEGIN
     BEGIN
         -- First the lock of sec.make_month(), then the tables, so that nothing is decided on what may still change.
         LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
-        LOCK TABLE app.transactions, app.point_ledger, audit.event_log IN ACCESS EXCLUSIVE MODE;
+        EXECUTE (SELECT 'LOCK TABLE ' || string_agg(format('%I.%I', t.nsp, t.tab), ', ') || ' IN ACCESS EXCLUSIVE MODE'
+                 FROM sec.monthly_tables() t);
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
     END;
     -- A month is archived only if all older ones are: else the books would have holes, and statements would end before them.
     SELECT min(i.inhrelid::regclass::text) INTO v_older
     FROM pg_inherits i, sec.partition_bounds(i.inhrelid) b
-    WHERE i.inhparent IN ('app.transactions'::regclass, 'app.point_ledger'::regclass, 'audit.event_log'::regclass)
+    WHERE i.inhparent IN (SELECT format('%I.%I', t.nsp, t.tab)::regclass FROM sec.monthly_tables() t)
       AND b.starts < p_month::timestamptz;
     SELECT m.month INTO v_month FROM sec.months_to_archive((p_month + interval '1 month')::date) m WHERE m.month = p_month;
     IF NOT FOUND AND (v_older IS NULL OR to_regclass('app.transactions_' || v_suffix) IS NULL OR p_month + interval '1 month' > now()) THEN
@@ -3393,8 +3375,7 @@ BEGIN
     ELSIF v_older IS NOT NULL THEN
         RETURN format('%s is older, and is not archived', v_older);
     END IF;
-    FOR v IN SELECT x.name FROM (VALUES ('app.transactions', 'app'), ('app.point_ledger', 'app'), ('audit.event_log', 'audit'))
-                            x (name, nsp)
+    FOR v IN SELECT x.name FROM (SELECT format('%I.%I', t.nsp, t.tab) AS name FROM sec.monthly_tables() t) x
              WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = x.name::regclass
                                  AND i.inhrelid = to_regclass(x.name || '_' || v_suffix)) LOOP
         RETURN format('%s has no such month', v.name);
@@ -3411,7 +3392,7 @@ BEGIN
     END IF;
 
     INSERT INTO app.archived_months (month, archived_at) VALUES (p_month, clock_timestamp());
-    FOR v IN SELECT * FROM (VALUES ('app', 'transactions'), ('app', 'point_ledger'), ('audit', 'event_log')) x (nsp, tab) LOOP
+    FOR v IN SELECT * FROM sec.monthly_tables() LOOP
         PERFORM sec.run_ddl(format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', v.nsp, v.tab, v.tab || '_' || v_suffix));
         PERFORM sec.run_ddl(format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix));
     END LOOP;
@@ -3420,10 +3401,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.archive_month_batch(date) IS
-    E'Archives one month, if all older ones are: notes it in app.archived_months, detaches its three tables and '
+    E'Archives one month, if all older ones are: notes it in app.archived_months, detaches its tables and '
     'moves them to mps_archive.\n'
     'Under READ COMMITTED only. NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of '
     'app.archive_partitions().\n'
+    'Level: operator.\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
 CREATE FUNCTION sec.install_days() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
@@ -3484,6 +3466,7 @@ CREATE FUNCTION app.business_day(p_at timestamptz)
 COMMENT ON FUNCTION app.business_day IS
     E'The business day that a moment lies in.\n'
     'By the rule that counted then (app.business_day_rules), never by the session''s TimeZone. STABLE.\n'
+    'Level: client, operator.\n'
     'Results: the day.\n'
     'Errors: INVALID_ARGUMENT, the day is out of range.';
 CREATE FUNCTION app.business_day_start(p_day date)
@@ -3494,6 +3477,7 @@ COMMENT ON FUNCTION app.business_day_start IS
     E'When a business day begins.\n'
     'It ends where the next one begins, so that each moment is of exactly one day. Days are longer or shorter on the turns of summer '
     'time and where the settings were changed. STABLE.\n'
+    'Level: client, operator.\n'
     'Results: the moment.\n'
     'Errors: INVALID_ARGUMENT, the day is out of range.';
 CREATE FUNCTION sec.note_late_postings() RETURNS void
@@ -3511,10 +3495,6 @@ COMMENT ON FUNCTION sec.note_late_postings() IS
 CREATE FUNCTION sec.migrate_days() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
-    ALTER TABLE app.settings
-        ADD COLUMN IF NOT EXISTS business_time_zone text NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
-        ADD COLUMN IF NOT EXISTS business_day_starts_at time NOT NULL DEFAULT '00:00'
-            CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0);
     -- Lines of a merchant go by when they were posted.
     IF to_regclass('app.transactions_merchant_posted_idx') IS NULL THEN
         CREATE INDEX transactions_merchant_posted_idx ON app.transactions (merchant_id, posted_at);
@@ -3583,15 +3563,6 @@ CREATE FUNCTION sec.books_call(p_name text) RETURNS text
 $$;
 COMMENT ON FUNCTION sec.books_call(text) IS
     'How app.verify_books() calls a rule or a proof, with the parameters that it asks for; NULL: there is none of this name. Internal.';
-CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[], rule text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-BEGIN
-    RETURN QUERY EXECUTE (
-        SELECT string_agg(format('SELECT * FROM sec.%I()', p.proname), ' UNION ALL ')
-        FROM pg_proc p WHERE p.pronamespace = 'sec'::regnamespace AND p.proname ~ '^rules_of_' AND p.proowner = sec.owner());
-END
-$$;
-COMMENT ON FUNCTION sec.books_families() IS 'The rules that the families name. Internal: sec.books_rules() and sec.books_proofs().';
 CREATE OR REPLACE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], finds text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT r.place, r.checks, sec.books_call(r.rule) FROM sec.books_families() r
@@ -4287,6 +4258,7 @@ COMMENT ON FUNCTION app.verify_books(timestamptz, timestamptz) IS
     'whose numbers lie between the range''s. For operators, also on a standby.\n'
     'ok NULL, in one row named snapshot: nothing was checked, because a month was archived or a table changed after the snapshot '
     'was taken; ask again.\n'
+    'Level: operator.\n'
     'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
     'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';
 COMMENT ON FUNCTION audit.event_digest() IS
@@ -4328,7 +4300,8 @@ END
 $$;
 COMMENT ON FUNCTION audit.seal_note() IS
     E'Notes how far audit.seal() may go, unless that is noted already; returns whether it did.\n'
-    'Internal. Errors: STATUS_CONFLICT.';
+    'Internal. Errors: STATUS_CONFLICT.\n'
+    'Level: operator.';
 CREATE OR REPLACE FUNCTION audit.seal_ready() RETURNS boolean
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT sec.require_sound_tables();
@@ -4336,7 +4309,8 @@ CREATE OR REPLACE FUNCTION audit.seal_ready() RETURNS boolean
 $$;
 COMMENT ON FUNCTION audit.seal_ready() IS
     E'Whether every transaction has ended that could have drawn an event id up to the noted cut.\n'
-    'Internal.';
+    'Internal.\n'
+    'Level: operator.';
 CREATE OR REPLACE FUNCTION audit.seal_batch() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     SET quote_all_identifiers = off AS $$
@@ -4383,10 +4357,12 @@ END
 $$;
 COMMENT ON FUNCTION audit.seal_batch() IS
     E'Seals the next 1000 events up to the noted cut, if that is ready; returns how many.\n'
-    'One batch of audit.seal().';
+    'One batch of audit.seal().\n'
+    'Level: operator.';
 COMMENT ON PROCEDURE audit.seal() IS
     E'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals).\n'
-    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.';
+    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.\n'
+    'Level: operator.';
 CREATE OR REPLACE FUNCTION audit.head() RETURNS TABLE (seal_no bigint, last_event_id bigint, hash text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT sec.require_sound_tables();
@@ -4396,6 +4372,7 @@ COMMENT ON FUNCTION audit.head() IS
     E'The last seal: its number, its last event and its hash in hexadecimal.\n'
     'Keep the hash somewhere else: audit.verify(p_head => ...) proves later that nothing before it was changed, not even the '
     'seals. No row before the first seal.\n'
+    'Level: operator.\n'
     'Results: seal_no, last_event_id (the last event it covers), hash (64 digits).';
 CREATE OR REPLACE FUNCTION audit.verify(p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL, p_head text DEFAULT NULL)
     RETURNS TABLE (check_name text, ok boolean, detail text)
@@ -4566,6 +4543,7 @@ COMMENT ON FUNCTION audit.verify(timestamptz, timestamptz, text) IS
     'that are not sealed yet are not looked at. For operators, also on a standby.\n'
     'ok NULL, in one row named snapshot: nothing was checked, because a month was archived or a table changed after the snapshot '
     'was taken; ask again.\n'
+    'Level: operator.\n'
     'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
     'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';
 CREATE OR REPLACE FUNCTION audit.event_logs() RETURNS text
@@ -4582,6 +4560,68 @@ COMMENT ON FUNCTION audit.intact_seals(int8range) IS
     E'Which of these seals have exactly their events between the end of the seal before and their own: the same ids with the same '
     'contents, none more and none less.\n'
     'Internal.';
+CREATE FUNCTION sec.health_of_ledger() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c_unsealed_age constant interval := '1 hour';
+    -- What the library refuses to go beyond, and the part of it from which on somebody is told.
+    c_tx_numbers constant bigint := 35000000000;
+    c_numbers_alarm constant numeric := 0.8;
+    v record;
+BEGIN
+    RETURN QUERY SELECT * FROM sec.health_of_months(sec.patience() * interval '1 day');
+
+    SELECT count(*) AS events, clock_timestamp() - min(e.happened_at) AS age INTO v
+    FROM audit.event_log e WHERE e.id > coalesce((SELECT max(s.last_id) FROM audit.seals s), 0);
+    RETURN QUERY SELECT 'unsealed_events'::text, v.events = 0 OR v.age < c_unsealed_age,
+                        CASE WHEN v.events = 0 THEN 'none' ELSE format('%s, the oldest %s old', v.events, date_trunc('second', v.age)) END;
+
+    -- One sequence for all months, which ends (see docs/decisions.md): that is known long before.
+    SELECT q.last_value - (NOT q.is_called)::integer AS given INTO v FROM app.tx_no_seq q;
+    RETURN QUERY SELECT 'transaction_numbers'::text, v.given < c_tx_numbers * c_numbers_alarm,
+                        format('%s of %s are given (%s %%)', v.given, c_tx_numbers, round(100.0 * v.given / c_tx_numbers, 1));
+END
+$$;
+COMMENT ON FUNCTION sec.health_of_ledger() IS 'What app.health() says of the ledger. Internal: sec.health_rows().';
+CREATE FUNCTION sec.sequences_of_ledger() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.tx_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.tx_no_seq q),
+           (SELECT max(t.id) % 100000000000 FROM app.transactions t)
+    UNION ALL
+    SELECT 'audit.event_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM audit.event_id_seq q),
+           greatest((SELECT max(e.id) FROM audit.event_log e), (SELECT max(s.last_id) FROM audit.seals s))
+$$;
+COMMENT ON FUNCTION sec.sequences_of_ledger() IS
+    'The sequences of the ledger: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.columns_of_members() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'app.member_profiles', 'id, created_at, member_no, status, name, phone, email')
+$$;
+COMMENT ON FUNCTION sec.columns_of_members() IS 'What may be read of members. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_members() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.member_profiles', 'own_profile', 'id = (SELECT sec.uid())', 'id=SELECTsec.uidASuid')
+$$;
+COMMENT ON FUNCTION sec.policies_of_members() IS 'The policies of members. Internal: sec.policies().';
+CREATE FUNCTION sec.descriptions_of_members() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.member_profiles', 'id', 'The user''s id at the identity provider.'),
+           ('app.member_profiles', 'created_at', 'When it registered.'),
+           ('app.member_profiles', 'member_no', 'M and eight digits.'),
+           ('app.member_profiles', 'status', 'active, suspended, closed.'),
+           ('app.member_profiles', 'name', 'As given when it registered.'),
+           ('app.member_profiles', 'phone', 'As given when it registered.'),
+           ('app.member_profiles', 'email', 'As given when it registered.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_members() IS 'What columns of members are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.settings_of_members()
+    RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (10, 'signup_anonymous', 'switch', 'false', NULL, NULL, NULL::text[],
+            'Whether users who are signed in anonymously become members. If not, they do when they get an identity.',
+            '匿名登录的用户是否立即成为会员；否则在绑定邮箱、手机等身份后自动成为会员。')
+$$;
+COMMENT ON FUNCTION sec.settings_of_members() IS 'The settings of members. Internal: sec.settings().';
 CREATE FUNCTION sec.install_members() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -4613,6 +4653,7 @@ COMMENT ON FUNCTION app.register_member IS
     E'Registers a member and issues its personal card.\n'
     'Called again for the same user it returns the same member unchanged. A signed-in user registers itself (one who is signed in '
     'anonymously only where settings.signup_anonymous is on); a backend may name any p_user_id, or none for a new id.\n'
+    'Level: client.\n'
     'Results: member_id (the user''s id), member_no (M and eight digits), card_id and card_no (VIP and eight digits) of the '
     'personal card.\n'
     'Errors: NOT_AUTHENTICATED, NOT_ALLOWED, INVALID_ARGUMENT.';
@@ -4623,6 +4664,7 @@ CREATE OR REPLACE FUNCTION app.set_member_status(p_member_id uuid, p_status text
 COMMENT ON FUNCTION app.set_member_status IS
     E'Sets the status of a member.\n'
     'By a backend. p_status: active, suspended, closed (final; closes the member''s personal card, which must be empty).\n'
+    'Level: backend.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: MEMBER_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION sec.register_signup(p_user_id uuid, p_name text, p_phone text, p_email text) RETURNS void
@@ -4661,7 +4703,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.on_signup() IS
-    'Trigger on auth.users: registers as a member who is new, or was anonymous and is no more; never blocks the sign-up. Internal.';
+    E'Trigger on auth.users: registers as a member who is new, or was anonymous and is no more; never blocks the sign-up. Internal.\n'
+    'Level: signup.';
 CREATE FUNCTION sec.signup_triggers() RETURNS TABLE (name text, missing boolean, wanted boolean)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- From the catalog: who asks may have no right to look a name up in that schema.
@@ -4678,8 +4721,9 @@ CREATE FUNCTION sec.signup_triggers() RETURNS TABLE (name text, missing boolean,
     FROM (VALUES ('mps_signup'), ('mps_signup_identity')) t (name)
 $$;
 COMMENT ON FUNCTION sec.signup_triggers() IS
-    'The triggers of app.enable_supabase_signup() on auth.users: which are missing, and which that table can have (an older one has no '
-    'is_anonymous). Internal.';
+    E'The triggers of app.enable_supabase_signup() on auth.users: which are missing, and which that table can have (an older one has no '
+    'is_anonymous). Internal.\n'
+    'Level: signup.';
 CREATE FUNCTION sec.signup_is_whole() RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT bool_and(t.missing) OR NOT bool_or(t.missing AND t.wanted) FROM sec.signup_triggers() t
@@ -4711,16 +4755,16 @@ $$;
 COMMENT ON FUNCTION app.enable_supabase_signup() IS
     E'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once.\n'
     'An anonymous one (unless settings.signup_anonymous is on) once it has an identity. Returns whether anything of it was off.\n'
+    'Level: signup.\n'
     'Errors: INVALID_ARGUMENT where there is no auth.users.';
 CREATE FUNCTION sec.migrate_signup() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS signup_anonymous boolean NOT NULL DEFAULT false;
     PERFORM sec.mend_signup();
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_signup() IS
-    'The step to schema version 3 of sign-ups: the setting, and the trigger for those who get an identity where sign-up is on. '
+    'The step to schema version 3 of sign-ups: the trigger for those who get an identity where sign-up is on. '
     'Internal: sec.migrate_tables() calls it.';
 CREATE FUNCTION sec.mend_signup() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -4736,6 +4780,103 @@ $$;
 COMMENT ON FUNCTION sec.mend_signup() IS
     'Adds the trigger that sign-up of an older release lacks, if it can be had within '
     'two seconds. Internal: sec.migrate_signup() calls it.';
+CREATE FUNCTION sec.health_of_members() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT 'signup'::text, sec.signup_is_whole(),
+                        CASE WHEN sec.signup_is_whole() THEN 'whole, or off'
+                             ELSE 'no trigger for anonymous users who get an identity: SELECT app.enable_supabase_signup()' END;
+END
+$$;
+COMMENT ON FUNCTION sec.health_of_members() IS 'What app.health() says of members. Internal: sec.health_rows().';
+CREATE FUNCTION sec.sequences_of_members() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.member_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.member_no_seq q),
+           -- As of cards: by the text, right up to 99,999,999.
+           (SELECT substr(max(m.member_no), 2)::bigint FROM app.member_profiles m)
+$$;
+COMMENT ON FUNCTION sec.sequences_of_members() IS
+    'The sequences of members: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.jobs_of_cards() RETURNS TABLE (job text, schedule text, command text, every interval)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('expire_cards', '5 * * * *', 'CALL app.expire_cards()', interval '1 hour'),
+           ('expire_qrcodes', '15 * * * *', 'CALL app.expire_qrcodes()', interval '1 hour')
+$$;
+COMMENT ON FUNCTION sec.jobs_of_cards() IS 'The jobs of cards. Internal: sec.jobs().';
+CREATE FUNCTION sec.columns_of_cards() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'app.personal_cards',
+            'id, member_id, replaced_by, created_at, expires_at, status, level, points, card_seq, last_posted_at, qr_expires_at, '
+            'balance, discount, card_no'),
+           ('client', 'app.enterprise_cards',
+            'id, created_at, expires_at, status, card_seq, last_posted_at, balance, fixed_discount, card_no, company_name'),
+           ('client', 'app.enterprise_card_bindings', 'enterprise_card_id, member_id, created_at, qr_expires_at, role'),
+           ('client', 'app.v_user_cards', NULL)
+$$;
+COMMENT ON FUNCTION sec.columns_of_cards() IS 'What may be read of cards. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_cards() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.personal_cards', 'own_card', 'member_id = (SELECT sec.uid())', 'member_id=SELECTsec.uidASuid'),
+           ('app.enterprise_cards', 'bound_card',
+            'id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid()))',
+            'idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
+           ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
+            'member_id = (SELECT sec.uid()) OR enterprise_card_id IN (SELECT sec.admin_card_ids())',
+            'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids')
+$$;
+COMMENT ON FUNCTION sec.policies_of_cards() IS 'The policies of cards. Internal: sec.policies().';
+CREATE FUNCTION sec.descriptions_of_cards() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.v_user_cards', 'card_type', 'personal, enterprise.'),
+           ('app.v_user_cards', 'card_id', 'For rotate_card_qr, card_statement and the recharges.'),
+           ('app.v_user_cards', 'card_no', 'VIP and eight digits, or ENT and at least five.'),
+           ('app.v_user_cards', 'balance', 'Currency units.'),
+           ('app.v_user_cards', 'points', 'Of a personal card; NULL for an enterprise card.'),
+           ('app.v_user_cards', 'level', '0 to 4, by the points; NULL for an enterprise card.'),
+           ('app.v_user_cards', 'level_name', 'What the level is called; NULL for an enterprise card.'),
+           ('app.v_user_cards', 'discount', 'What a price is multiplied by: 0.950 is five percent off.'),
+           ('app.v_user_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
+           ('app.v_user_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
+           ('app.v_user_cards', 'qr_expires_at', 'Until when the last pay code lives; NULL where there is none.'),
+           ('app.v_user_cards', 'role', 'owner (of a personal card); admin, member (of an enterprise card).'),
+           ('app.v_user_cards', 'company_name', 'Of an enterprise card; NULL for a personal card.'),
+           ('app.v_user_cards', 'member_id', 'The signed-in user.'),
+           ('app.personal_cards', 'id', 'For rotate_card_qr, card_statement and the recharges.'),
+           ('app.personal_cards', 'member_id', 'Whose it is.'),
+           ('app.personal_cards', 'created_at', 'When it was issued.'),
+           ('app.personal_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
+           ('app.personal_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
+           ('app.personal_cards', 'level', '0 to 4, by the points; see app.membership_levels.'),
+           ('app.personal_cards', 'points', 'May be below zero after a refund.'),
+           ('app.personal_cards', 'last_posted_at', 'When its balance last moved.'),
+           ('app.personal_cards', 'qr_expires_at', 'Until when the last pay code lives; NULL where there is none.'),
+           ('app.personal_cards', 'discount', 'What a price is multiplied by: 0.950 is five percent off.'),
+           ('app.personal_cards', 'card_no', 'VIP and eight digits.'),
+           ('app.enterprise_cards', 'id', 'For rotate_card_qr, card_statement and the recharges.'),
+           ('app.enterprise_cards', 'created_at', 'When it was issued.'),
+           ('app.enterprise_cards', 'expires_at', 'Until when it is good; NULL: for ever.'),
+           ('app.enterprise_cards', 'status', 'active, frozen, lost, expired, closed; only an active one pays.'),
+           ('app.enterprise_cards', 'card_seq', 'Number of movements of the balance; the last one''s card_seq.'),
+           ('app.enterprise_cards', 'last_posted_at', 'When its balance last moved.'),
+           ('app.enterprise_cards', 'balance', 'Currency units; equals balance_after of the last movement.'),
+           ('app.enterprise_cards', 'fixed_discount', 'What a price is multiplied by: 0.880 is twelve percent off.'),
+           ('app.enterprise_cards', 'card_no', 'ENT and at least five digits.'),
+           ('app.enterprise_cards', 'company_name', 'Whose it is.'),
+           ('app.enterprise_card_bindings', 'enterprise_card_id', 'The card.'),
+           ('app.enterprise_card_bindings', 'member_id', 'Who is bound to it.'),
+           ('app.enterprise_card_bindings', 'created_at', 'Since when.'),
+           ('app.enterprise_card_bindings', 'qr_expires_at', 'Until when this member''s last pay code lives; NULL where there is none.'),
+           ('app.enterprise_card_bindings', 'role', 'admin, member.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_cards() IS 'What columns of cards are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.settings_of_cards()
+    RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (1, 'qr_ttl_seconds', 'whole', '900', '10', '86400', NULL::text[], 'How long a pay code lives.', '付款码有效秒数。'),
+           (2, 'qr_single_use', 'switch', 'true', NULL, NULL, NULL, 'Whether a successful charge uses its pay code up.',
+            '收款成功后付款码是否作废。')
+$$;
+COMMENT ON FUNCTION sec.settings_of_cards() IS 'The settings of cards. Internal: sec.settings().';
 CREATE FUNCTION sec.install_cards() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -4843,6 +4984,7 @@ COMMENT ON FUNCTION app.rotate_card_qr IS
     E'Makes a new pay code for a card and forgets the one before.\n'
     'The plain code is returned this once and never stored. p_card_type: personal, enterprise. A member gets its own code; a '
     'backend names the member (p_member_id) of an enterprise card.\n'
+    'Level: client.\n'
     'Results: qr_plain (the pay code, to be shown as a QR), qr_expires_at (until when it pays).\n'
     'Errors: CARD_NOT_FOUND, NOT_CARD_USER, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, NOT_AUTHENTICATED, NOT_ALLOWED, '
     'INVALID_ARGUMENT.';
@@ -4853,6 +4995,7 @@ CREATE OR REPLACE FUNCTION app.create_enterprise_card(p_company_name text, p_fix
 COMMENT ON FUNCTION app.create_enterprise_card IS
     E'Issues an enterprise card, with its first admin if one is named.\n'
     'By a backend. p_fixed_discount is above 0 and at most 1, three decimals at most: 0.880 is twelve percent off.\n'
+    'Level: backend.\n'
     'Results: card_id, card_no (ENT and at least five digits).\n'
     'Errors: INVALID_ARGUMENT, MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE.';
 CREATE OR REPLACE FUNCTION app.enterprise_add_member(p_card_no text, p_member_id uuid, p_role text DEFAULT 'member')
@@ -4862,6 +5005,7 @@ CREATE OR REPLACE FUNCTION app.enterprise_add_member(p_card_no text, p_member_id
 COMMENT ON FUNCTION app.enterprise_add_member IS
     E'Binds a member to an enterprise card, or sets the role of one bound already.\n'
     'By an admin of the card or a backend. p_role: admin, member.\n'
+    'Level: client.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: CARD_NOT_FOUND, NOT_CARD_ADMIN, CARD_NOT_ACTIVE (closed card), MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE, LAST_ADMIN, '
     'INVALID_ARGUMENT, NOT_AUTHENTICATED.';
@@ -4872,6 +5016,7 @@ CREATE OR REPLACE FUNCTION app.enterprise_remove_member(p_card_no text, p_member
 COMMENT ON FUNCTION app.enterprise_remove_member IS
     E'Unbinds a member from an enterprise card.\n'
     'By an admin of the card, the member itself or a backend. Its pay code goes too.\n'
+    'Level: client.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: CARD_NOT_FOUND, NOT_CARD_ADMIN, LAST_ADMIN, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.set_card_status(p_card_id uuid, p_card_type text, p_status text, p_reason text)
@@ -4882,6 +5027,7 @@ COMMENT ON FUNCTION app.set_card_status IS
     E'Moves a card between its states.\n'
     'By a backend; the owner of a personal card may report it lost. p_card_type: personal, enterprise. p_status: active, frozen, '
     'lost, closed (final; balance 0 and nothing pending).\n'
+    'Level: client.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: CARD_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE FUNCTION app.set_card_expiry(p_card_id uuid, p_card_type text, p_expires_at timestamptz, p_reason text,
@@ -4894,6 +5040,7 @@ COMMENT ON FUNCTION app.set_card_expiry(uuid,text,timestamp with time zone,text,
     'By a backend. p_card_type: personal, enterprise. p_expires_at: the moment; p_expires_on: the business day (2000 to 9999) to '
     'whose end it is good (app.business_day_start() of the next one); both null: never. A later expiry makes an expired card active '
     'again; one in the past expires an active card at once.\n'
+    'Level: backend.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (closed), INVALID_ARGUMENT (both given, too).';
 CREATE OR REPLACE FUNCTION app.replace_card(p_card_id uuid, p_reason text)
@@ -4904,6 +5051,7 @@ COMMENT ON FUNCTION app.replace_card IS
     E'Replaces a lost personal card by a new one.\n'
     'By a backend. The new one takes over balance, points and level by a linked pair of adjustments, the old one is closed. '
     'Again: the same new card.\n'
+    'Level: backend.\n'
     'Results: card_id, card_no (of the new card).\n'
     'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (not lost), INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.adjust_points(p_card_id uuid, p_change bigint, p_reason text, p_idempotency_key text DEFAULT NULL)
@@ -4913,6 +5061,7 @@ CREATE OR REPLACE FUNCTION app.adjust_points(p_card_id uuid, p_change bigint, p_
 COMMENT ON FUNCTION app.adjust_points IS
     E'Adds to (or takes from) the points of a personal card by hand.\n'
     'By a backend. The level follows.\n'
+    'Level: backend.\n'
     'Results: points, level (0 to 4), both after the change.\n'
     'Errors: INVALID_ARGUMENT, CARD_NOT_FOUND, CARD_NOT_ACTIVE (closed card), IDEMPOTENCY_KEY_REUSED, ARCHIVED.';
 CREATE OR REPLACE FUNCTION sec.admin_card_ids() RETURNS SETOF uuid
@@ -4921,6 +5070,9 @@ CREATE OR REPLACE FUNCTION sec.admin_card_ids() RETURNS SETOF uuid
     SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b
     WHERE b.member_id = (SELECT sec.uid()) AND b.role = 'admin'::app.bind_role
 $$;
+COMMENT ON FUNCTION sec.admin_card_ids() IS
+    E'The enterprise cards that the signed-in user administers.\n'
+    'Level: client.';
 CREATE FUNCTION sec.make_user_cards() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -4942,17 +5094,78 @@ COMMENT ON FUNCTION sec.make_user_cards() IS 'Makes app.v_user_cards. Internal.'
 CREATE OR REPLACE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_cards_batch_wrapper';
 COMMENT ON FUNCTION app.expire_cards_batch(text) IS
-    'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+    E'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'Level: operator.';
+COMMENT ON PROCEDURE app.expire_cards() IS
+    E'Marks active cards whose expires_at has passed as expired.\n'
+    'Level: operator.';
 CREATE OR REPLACE FUNCTION app.expire_qrcodes_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_qrcodes_batch_wrapper';
 COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS
-    'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+    E'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'Level: operator.';
 COMMENT ON PROCEDURE app.expire_qrcodes() IS
-    'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.';
+    E'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.\n'
+    'Level: operator.';
 CREATE OR REPLACE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'recompute_levels_batch_wrapper';
 COMMENT ON FUNCTION app.recompute_levels_batch(text) IS
-    'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+    E'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'Level: operator.';
+COMMENT ON PROCEDURE app.recompute_levels() IS
+    E'Applies app.membership_levels to every personal card.\n'
+    'Level: operator.';
+CREATE FUNCTION sec.health_of_cards() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    SELECT count(*) AS cards, (array_agg(format('%s (%s)', c.card_no, c.balance) ORDER BY c.card_no))[1:10] AS numbers INTO v
+    FROM (SELECT p.card_no, p.balance FROM app.personal_cards p WHERE p.status = 'closed' AND p.balance <> 0
+          UNION ALL SELECT e.card_no, e.balance FROM app.enterprise_cards e WHERE e.status = 'closed' AND e.balance <> 0) c;
+    RETURN QUERY SELECT 'closed_cards_with_balance'::text, v.cards = 0,
+                        CASE WHEN v.cards = 0 THEN 'none'
+                             ELSE format('%s, credited after they were closed: %s', v.cards, array_to_string(v.numbers, ', ')) END;
+END
+$$;
+COMMENT ON FUNCTION sec.health_of_cards() IS 'What app.health() says of cards. Internal: sec.health_rows().';
+CREATE FUNCTION sec.sequences_of_cards() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.personal_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.personal_card_no_seq q),
+           -- Of a padded number the greatest is found by its text: one probe of its index, right up to 99,999,999.
+           (SELECT substr(max(c.card_no), 4)::bigint FROM app.personal_cards c)
+    UNION ALL
+    SELECT 'app.enterprise_card_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.enterprise_card_no_seq q),
+           (SELECT max(substr(c.card_no, 4)::bigint) FROM app.enterprise_cards c)
+$$;
+COMMENT ON FUNCTION sec.sequences_of_cards() IS
+    'The sequences of cards: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.columns_of_merchants() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'app.merchants', 'id, active, created_at, code, name'),
+           ('client', 'app.merchant_users', 'merchant_id, user_id, created_at, role')
+$$;
+COMMENT ON FUNCTION sec.columns_of_merchants() IS 'What may be read of merchants. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_merchants() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.merchants', 'operated_merchant', 'id IN (SELECT sec.merchant_ids())', 'idINSELECTsec.merchant_idsASmerchant_ids'),
+           ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_id IN (SELECT sec.merchant_ids())',
+            'merchant_idINSELECTsec.merchant_idsASmerchant_ids')
+$$;
+COMMENT ON FUNCTION sec.policies_of_merchants() IS 'The policies of merchants. Internal: sec.policies().';
+CREATE FUNCTION sec.descriptions_of_merchants() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.merchants', 'id', 'merchant_id elsewhere.'),
+           ('app.merchants', 'active', 'Whether it takes payments.'),
+           ('app.merchants', 'created_at', 'When it was created.'),
+           ('app.merchants', 'code', 'By which the RPCs name it.'),
+           ('app.merchants', 'name', 'What it is called.'),
+           ('app.merchant_users', 'merchant_id', 'The merchant.'),
+           ('app.merchant_users', 'user_id', 'The user''s id at the identity provider.'),
+           ('app.merchant_users', 'created_at', 'Since when.'),
+           ('app.merchant_users', 'role', 'owner, admin, cashier.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_merchants() IS 'What columns of merchants are. Internal: sec.describe_columns().';
 CREATE FUNCTION sec.install_merchants() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -4992,6 +5205,7 @@ CREATE OR REPLACE FUNCTION app.create_merchant(p_code text, p_name text)
 COMMENT ON FUNCTION app.create_merchant IS
     E'Creates a merchant.\n'
     'By a backend. The same code and name again returns the same merchant.\n'
+    'Level: backend.\n'
     'Results: merchant_id, code (the merchant''s code, by which the other calls name it).\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT (code taken under another name).';
 CREATE OR REPLACE FUNCTION app.set_merchant_status(p_merchant_code text, p_active boolean, p_reason text)
@@ -5001,6 +5215,7 @@ CREATE OR REPLACE FUNCTION app.set_merchant_status(p_merchant_code text, p_activ
 COMMENT ON FUNCTION app.set_merchant_status IS
     E'Activates or deactivates a merchant.\n'
     'By a backend. An inactive one takes no payments; its payments are refunded by a backend only.\n'
+    'Level: backend.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: MERCHANT_NOT_FOUND, INVALID_ARGUMENT.';
 CREATE OR REPLACE FUNCTION app.set_merchant_user(p_merchant_code text, p_user_id uuid, p_role text DEFAULT 'cashier')
@@ -5011,6 +5226,7 @@ COMMENT ON FUNCTION app.set_merchant_user IS
     E'Makes a user an operator of a merchant, or changes its role.\n'
     'By a backend, an owner, or an admin (who can neither make nor change an owner). p_role: owner, admin, cashier. p_user_id is '
     'the id at the identity provider, a member or not.\n'
+    'Level: client.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, NOT_ALLOWED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.remove_merchant_user(p_merchant_code text, p_user_id uuid)
@@ -5020,6 +5236,7 @@ CREATE OR REPLACE FUNCTION app.remove_merchant_user(p_merchant_code text, p_user
 COMMENT ON FUNCTION app.remove_merchant_user IS
     E'Removes an operator of a merchant.\n'
     'By a backend, an owner, or an admin (who cannot remove an owner).\n'
+    'Level: client.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER (the caller is no operator), NOT_ALLOWED (a cashier; or an admin who would '
     'remove an owner), INVALID_ARGUMENT, NOT_AUTHENTICATED.';
@@ -5028,6 +5245,16 @@ CREATE OR REPLACE FUNCTION sec.merchant_ids() RETURNS SETOF integer
     SELECT sec.require_sound_tables();
     SELECT u.merchant_id FROM app.merchant_users u WHERE u.user_id = (SELECT sec.uid())
 $$;
+COMMENT ON FUNCTION sec.merchant_ids() IS
+    E'The merchants that the signed-in user operates, in whatever role.\n'
+    'Level: client.';
+CREATE FUNCTION sec.sequences_of_merchants() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.merchant_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.merchant_id_seq q),
+           (SELECT max(m.id) FROM app.merchants m)
+$$;
+COMMENT ON FUNCTION sec.sequences_of_merchants() IS
+    'The sequences of merchants: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
 CREATE FUNCTION sec.install_compensations() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -5059,6 +5286,7 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr IS
     'By an operator of the merchant (owner, admin, cashier) or a backend. p_amount is before discount, in currency units with at '
     'most two decimals; final_amount = raw_amount x discount, rounded half away from zero. The same key (or order id) with the '
     'same request answers the first result with replayed = true.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
     'created_at, replayed (whether this answers an earlier request again).\n'
@@ -5076,6 +5304,7 @@ COMMENT ON FUNCTION app.merchant_refund_tx IS
     'By an operator of the merchant that took it (owner, admin, cashier) or a backend. It goes to the card that paid (or its '
     'replacement), and the points are taken back in proportion. p_refund_amount is of what was paid (final_amount); the same key '
     'with the same request answers the first result with replayed = true.\n'
+    'Level: client.\n'
     'Results: refund_tx_id, refund_tx_no (the refund; TK, year, month, running number), refunded_amount (of this call), '
     'points_reversed (taken back), refundable_left (what of the payment can still be refunded), created_at, replayed (whether '
     'this answers an earlier request again).\n'
@@ -5088,6 +5317,7 @@ CREATE OR REPLACE FUNCTION app.compensate_tx(p_tx_no text, p_amount numeric, p_r
 COMMENT ON FUNCTION app.compensate_tx IS
     E'Corrects the card of a transaction by a signed amount.\n'
     'By a backend. It is an adjustment in the books, never below zero, and does not change what is refundable.\n'
+    'Level: backend.\n'
     'Results: tx_id, tx_no (the adjustment; TZ, year, month, running number), card_id, amount (signed), balance_after, '
     'created_at, replayed (whether this answers an earlier request again).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, INSUFFICIENT_BALANCE, BALANCE_LIMIT, CARD_NOT_ACTIVE (closed card), '
@@ -5193,6 +5423,49 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
 $rule$;
 COMMENT ON FUNCTION sec.books_refunds(timestamptz, timestamptz, bigint[]) IS
     'Payments and refunds that do not fit together: sums, points and the chain of refunds. Internal: sec.books_rules().';
+CREATE FUNCTION sec.jobs_of_recharges() RETURNS TABLE (job text, schedule text, command text, every interval)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('expire_recharges', '*/10 * * * *', 'CALL app.expire_recharges()', interval '10 minutes')
+$$;
+COMMENT ON FUNCTION sec.jobs_of_recharges() IS 'The jobs of recharges. Internal: sec.jobs().';
+CREATE FUNCTION sec.columns_of_recharges() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('backend', 'app.suspense_payments',
+            'id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution, resolved_at, '
+            'resolved_by, resolved_role, note, credited_tx_no, out_refund_no')
+$$;
+COMMENT ON FUNCTION sec.columns_of_recharges() IS 'What may be read of recharges. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_recharges() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES -- Clients see nothing of it.
+           ('app.suspense_payments', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+            'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege')
+$$;
+COMMENT ON FUNCTION sec.policies_of_recharges() IS 'The policies of recharges. Internal: sec.policies().';
+CREATE FUNCTION sec.descriptions_of_recharges() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.suspense_payments', 'id', 'For resolve_suspense.'),
+           ('app.suspense_payments', 'created_at', 'When it was put there.'),
+           ('app.suspense_payments', 'payment_method', 'wechat, alipay, cash.'),
+           ('app.suspense_payments', 'resolved_at', 'When the last word was said.'),
+           ('app.suspense_payments', 'resolved_by', 'The sub of the claims of who said it, if any.'),
+           ('app.suspense_payments', 'resolved_role', 'The database role of who said it.'),
+           ('app.suspense_payments', 'note', 'Why.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_recharges() IS 'What columns of recharges are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.settings_of_recharges()
+    RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (6, 'recharge_confirmation', 'choice', '''gateway''', NULL, NULL, ARRAY['gateway', 'trusted'],
+            'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.',
+            '会员充值是等待 confirm_recharge（gateway），还是立即到账（trusted）。'),
+           (7, 'recharge_ttl_minutes', 'whole', '1440', '5', '43200', NULL,
+            'After this, app.expire_recharges() cancels a recharge that nobody confirmed.',
+            '超过该时长仍未确认的充值，由 app.expire_recharges() 取消。'),
+           (9, 'max_pending_recharges', 'whole', '20', '1', '1000', NULL, 'How many recharges of one card may wait for their payment.',
+            '每张卡最多有几笔充值等待确认。')
+$$;
+COMMENT ON FUNCTION sec.settings_of_recharges() IS 'The settings of recharges. Internal: sec.settings().';
 CREATE FUNCTION sec.install_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -5264,6 +5537,7 @@ COMMENT ON FUNCTION app.user_recharge_personal_card IS
     'By its owner, with wechat or alipay, it is recorded as processing and credits nothing until confirm_recharge; by a backend '
     '(also cash, also p_merchant_code, where it was taken) it completes at once. p_payment_method: wechat, alipay, cash (backends '
     'only). An order of the owner''s that was cancelled or failed may be asked for again.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (the recharge; CZ, year, month, running number), card_id, amount, status (processing until it is '
     'confirmed, then completed; failed, cancelled), created_at, replayed (whether this answers an earlier request again).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, CARD_NOT_ACTIVE, CARD_EXPIRED, '
@@ -5280,6 +5554,7 @@ COMMENT ON FUNCTION app.user_recharge_enterprise_card_admin IS
     'By an admin of the card, with wechat or alipay, it is recorded as processing and credits nothing until confirm_recharge; by '
     'a backend (also cash, also p_merchant_code, where it was taken) it completes at once. p_payment_method: wechat, alipay, cash '
     '(backends only). An order of an admin''s that was cancelled or failed may be asked for again.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (the recharge; CZ, year, month, running number), card_id, amount, status (processing until it is '
     'confirmed, then completed; failed, cancelled), created_at, replayed (whether this answers an earlier request again).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, NOT_CARD_ADMIN, CARD_NOT_ACTIVE, '
@@ -5298,6 +5573,7 @@ COMMENT ON FUNCTION app.confirm_recharge(text,numeric,text,jsonb,text) IS
     'trade number for a recharge that is settled becomes a row of app.suspense_payments and answers status suspense; one that has '
     'credited another recharge is EXTERNAL_ORDER_CONFLICT. A recharge that was credited without a trade number (not cash) takes '
     'the first one of equal amount.\n'
+    'Level: backend.\n'
     'Results: tx_id, tx_no (the recharge), card_id (the card that was credited), amount, status (completed, suspense), replayed '
     '(whether nothing had to be done any more).\n'
     'Errors: TX_NOT_FOUND, AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, '
@@ -5309,6 +5585,7 @@ CREATE OR REPLACE FUNCTION app.fail_recharge(p_tx_no text, p_reason text)
 COMMENT ON FUNCTION app.fail_recharge IS
     E'Marks a pending recharge as failed: the gateway declined it.\n'
     'By a backend.\n'
+    'Level: backend.\n'
     'Results: tx_id, tx_no (the recharge), card_id, amount, status (failed), replayed (whether it had failed already).\n'
     'Errors: TX_NOT_FOUND, RECHARGE_NOT_PENDING, ARCHIVED, INVALID_ARGUMENT.';
 CREATE FUNCTION app.resolve_suspense(p_suspense_id bigint, p_resolution text, p_note text, p_card_id uuid DEFAULT NULL,
@@ -5321,6 +5598,7 @@ COMMENT ON FUNCTION app.resolve_suspense IS
     'By a backend. p_resolution: credited (a recharge of the card p_card_id; no limit stops it), refunded (refunding from now on; '
     'out_refund_no is what to send to the gateway), then refund_completed, or refund_failed, which opens it again; written_off '
     '(nothing more). The same again answers the first result with replayed = true.\n'
+    'Level: backend.\n'
     'Results: suspense_id, status (open, credited, refunding, refunded, written_off), gateway_trade_no, amount, tx_no (of the '
     'recharge that credited it), out_refund_no (of the refund at the gateway), replayed (whether this answers an earlier request '
     'again).\n'
@@ -5373,9 +5651,11 @@ COMMENT ON FUNCTION sec.books_suspense(bigint[]) IS
 CREATE OR REPLACE FUNCTION app.expire_recharges_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_recharges_batch_wrapper';
 COMMENT ON FUNCTION app.expire_recharges_batch(text) IS
-    'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+    E'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'Level: operator.';
 COMMENT ON PROCEDURE app.expire_recharges() IS
-    'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.';
+    E'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.\n'
+    'Level: operator.';
 CREATE FUNCTION sec.refuse_old_claim() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -5404,8 +5684,6 @@ COMMENT ON FUNCTION sec.count_recharge() IS
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS max_pending_recharges integer NOT NULL DEFAULT 20
-        CHECK (max_pending_recharges BETWEEN 1 AND 1000);
     PERFORM sec.count_pending();
     -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
     DELETE FROM app.external_orders o
@@ -5470,43 +5748,134 @@ END
 $$;
 COMMENT ON FUNCTION sec.count_pending() IS
     'Has app.pending_recharges say which recharges wait. After sec.wait_for_calls(). Internal: sec.migrate_tables() calls it.';
+CREATE FUNCTION sec.health_of_recharges() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- expire_recharges cancels what is due; between its runs something always is.
+    c_recharge_grace constant interval := '1 hour';
+    v record;
+BEGIN
+    SELECT count(*) AS recharges, min(t.created_at) AS oldest, (array_agg(t.tx_no ORDER BY t.created_at))[1:10] AS numbers INTO v
+    FROM app.transactions t, app.settings s
+    WHERE t.status = 'processing' AND t.created_at < now() - make_interval(mins => s.recharge_ttl_minutes);
+    RETURN QUERY
+        SELECT 'stale_recharges'::text,
+               NOT coalesce((SELECT v.oldest < now() - make_interval(mins => s.recharge_ttl_minutes) - c_recharge_grace
+                             FROM app.settings s), false),
+               CASE WHEN v.recharges = 0 THEN 'none'
+                    ELSE format('%s older than settings.recharge_ttl_minutes: %s', v.recharges, array_to_string(v.numbers, ', ')) END;
+
+    SELECT count(*) AS rows, coalesce(sum(s.amount), 0.00) AS total, min(s.created_at) AS oldest,
+           (array_agg(format('%s (%s %s, %s)', s.id, s.amount, s.payment_method, s.status) ORDER BY s.created_at))[1:10] AS items INTO v
+    FROM app.suspense_payments s WHERE s.status IN ('open', 'refunding');
+    RETURN QUERY SELECT 'suspense'::text, v.rows = 0,
+                        CASE WHEN v.rows = 0 THEN 'none'
+                             ELSE format('%s payments, %s, the oldest %s old; rows of app.suspense_payments, '
+                                         'for app.resolve_suspense(): %s',
+                                         v.rows, v.total, date_trunc('second', greatest(clock_timestamp() - v.oldest, interval '0')),
+                                         array_to_string(v.items, ', ')) END;
+END
+$$;
+COMMENT ON FUNCTION sec.health_of_recharges() IS 'What app.health() says of recharges. Internal: sec.health_rows().';
+CREATE FUNCTION sec.sequences_of_recharges() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.suspense_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.suspense_id_seq q),
+           (SELECT max(s.id) FROM app.suspense_payments s)
+$$;
+COMMENT ON FUNCTION sec.sequences_of_recharges() IS
+    'The sequences of recharges: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.columns_of_settings() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'app.membership_levels', 'level, name, min_points, discount')
+$$;
+COMMENT ON FUNCTION sec.columns_of_settings() IS 'What may be read of settings. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_settings() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.membership_levels', 'everyone', 'true', 'true')
+$$;
+COMMENT ON FUNCTION sec.policies_of_settings() IS 'The policies of settings. Internal: sec.policies().';
+CREATE FUNCTION sec.standing_triggers_of_settings() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+           ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+           ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+           ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+           ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed')
+$$;
+COMMENT ON FUNCTION sec.standing_triggers_of_settings() IS 'The standing triggers of settings. Internal: sec.standing_triggers().';
+CREATE FUNCTION sec.descriptions_of_settings() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.membership_levels', 'level', '0 to 4.'),
+           ('app.membership_levels', 'name', 'What it is called.'),
+           ('app.membership_levels', 'min_points', 'From how many points on.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_settings() IS 'What columns of settings are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.setting_kinds() RETURNS TABLE (kind text, type text, checked text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('whole', 'integer', '%1$I BETWEEN %2$s AND %3$s'),
+           ('money', 'numeric(14,2)', '%1$I BETWEEN %2$s AND %3$s'),
+           ('rate', 'numeric(8,4)', '%1$I BETWEEN %2$s AND %3$s'),
+           ('switch', 'boolean', NULL),
+           ('choice', 'text', '%1$I IN (%4$s)'),
+           ('time_zone', 'text', '%1$I <> '''''),
+           ('minute_of_day', 'time', '%1$I < ''24:00'' AND extract(second FROM %1$I) = 0')
+$$;
+COMMENT ON FUNCTION sec.setting_kinds() IS
+    'What a kind of setting is as a column: its type, and its CHECK, of the name, the lowest, the highest and the choices. Internal: '
+    'sec.add_settings().';
+CREATE FUNCTION sec.add_settings() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT format('ALTER TABLE app.settings ADD COLUMN %I %s NOT NULL DEFAULT %s', s.setting, k.type, s.fallback)
+               || coalesce(format(' CHECK (' || k.checked || ')', s.setting, s.lowest, s.highest, c.list), '') AS ddl
+        FROM sec.settings() s JOIN sec.setting_kinds() k ON k.kind = s.kind,
+             LATERAL (SELECT string_agg(quote_literal(x.choice), ', ' ORDER BY x.nth) AS list
+                      FROM unnest(s.choices) WITH ORDINALITY x (choice, nth)) c
+        WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = 'app.settings'::regclass AND a.attname = s.setting)
+        ORDER BY s.place
+    LOOP
+        EXECUTE v.ddl;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.add_settings() IS
+    'Gives app.settings the settings that it lacks: all of a new one, those of this release of an older one. Internal: '
+    'sec.install_settings() calls it.';
+CREATE FUNCTION sec.change_settings(p_changes jsonb) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_set text := (SELECT string_agg(format('%1$I = ($1 ->> %1$L)::%2$s', s.setting, k.type), ', ')
+                   FROM sec.settings() s JOIN sec.setting_kinds() k ON k.kind = s.kind WHERE p_changes ? s.setting);
+    v_written bigint := 1;
+BEGIN
+    IF v_set IS NOT NULL THEN
+        EXECUTE 'UPDATE app.settings SET ' || v_set USING p_changes;
+        GET DIAGNOSTICS v_written = ROW_COUNT;
+    END IF;
+    RETURN v_written = 1;
+END
+$$;
+COMMENT ON FUNCTION sec.change_settings(jsonb) IS
+    'Writes settings, of which p_changes has the new values as text; false where something keeps the row from being written. Internal: '
+    'app.update_settings() has looked at the values.';
 CREATE FUNCTION sec.install_settings() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
     IF to_regclass('app.settings') IS NULL THEN
         CREATE TABLE app.settings (
-            singleton             boolean       NOT NULL DEFAULT true PRIMARY KEY,
-            schema_version        integer       NOT NULL DEFAULT 3,
-            qr_ttl_seconds        integer       NOT NULL DEFAULT 900 CHECK (qr_ttl_seconds BETWEEN 10 AND 86400),
-            qr_single_use         boolean       NOT NULL DEFAULT true,
-            points_per_unit       numeric(8,4)  NOT NULL DEFAULT 1 CHECK (points_per_unit BETWEEN 0 AND 1000),
-            max_amount            numeric(14,2) NOT NULL DEFAULT 50000.00 CHECK (max_amount BETWEEN 0.01 AND 10000000000),
-            max_balance           numeric(14,2) NOT NULL DEFAULT 1000000.00 CHECK (max_balance BETWEEN 0.01 AND 100000000000),
-            recharge_confirmation text          NOT NULL DEFAULT 'gateway' CHECK (recharge_confirmation IN ('gateway', 'trusted')),
-            recharge_ttl_minutes  integer       NOT NULL DEFAULT 1440 CHECK (recharge_ttl_minutes BETWEEN 5 AND 43200),
-            key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
-            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
-            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000),
-            signup_anonymous      boolean       NOT NULL DEFAULT false,
-            business_time_zone    text          NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
-            business_day_starts_at time         NOT NULL DEFAULT '00:00'
-                CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0)
+            singleton      boolean NOT NULL DEFAULT true PRIMARY KEY,
+            schema_version integer NOT NULL DEFAULT 3,
+            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton)
         );
         COMMENT ON TABLE app.settings IS
             'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
         COMMENT ON COLUMN app.settings.schema_version IS
             'Which layout these tables have; the library checks it and answers SCHEMA_OUTDATED until app.migrate() has run.';
-        COMMENT ON COLUMN app.settings.qr_ttl_seconds IS 'How long a pay code lives.';
-        COMMENT ON COLUMN app.settings.qr_single_use IS 'Whether a successful charge uses its pay code up.';
-        COMMENT ON COLUMN app.settings.points_per_unit IS 'Points for one currency unit paid.';
-        COMMENT ON COLUMN app.settings.max_amount IS 'The largest single amount of any RPC.';
-        COMMENT ON COLUMN app.settings.max_balance IS 'The largest balance that a recharge or a correction may lead to.';
-        COMMENT ON COLUMN app.settings.recharge_confirmation IS
-            'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
-        COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS
-            'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
-        COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
+    PERFORM sec.add_settings();
     IF to_regclass('app.membership_levels') IS NULL THEN
         CREATE TABLE app.membership_levels (
             level      smallint     NOT NULL PRIMARY KEY CHECK (level >= 0),
@@ -5538,6 +5907,7 @@ CREATE OR REPLACE FUNCTION app.get_settings()
 COMMENT ON FUNCTION app.get_settings IS
     E'The settings, as one object.\n'
     'By a backend. Units are in the names. STABLE.\n'
+    'Level: backend.\n'
     'Results: one JSON object: name, value.';
 CREATE OR REPLACE FUNCTION app.update_settings(p_settings jsonb)
     RETURNS jsonb
@@ -5546,6 +5916,7 @@ CREATE OR REPLACE FUNCTION app.update_settings(p_settings jsonb)
 COMMENT ON FUNCTION app.update_settings IS
     E'Changes the settings that are named, all or none.\n'
     'By a backend.\n'
+    'Level: backend.\n'
     'Results: one JSON object with all settings after the change.\n'
     'Errors: INVALID_ARGUMENT (unknown names, wrong types, values out of range).';
 CREATE OR REPLACE FUNCTION sec.config_changed() RETURNS trigger
@@ -5577,6 +5948,43 @@ BEGIN
     RETURN NULL;
 END
 $$;
+CREATE FUNCTION sec.columns_of_statements() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'app.v_usage_logs', NULL)
+$$;
+COMMENT ON FUNCTION sec.columns_of_statements() IS 'What may be read of statements. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.descriptions_of_statements() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.v_usage_logs', 'tx_id', 'Its id: yymm x 10^11 + running number.'),
+           ('app.v_usage_logs', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
+           ('app.v_usage_logs', 'tx_type', 'payment, refund, recharge, adjustment.'),
+           ('app.v_usage_logs', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
+           ('app.v_usage_logs', 'card_type', 'personal, enterprise.'),
+           ('app.v_usage_logs', 'card_id', 'The card that was used.'),
+           ('app.v_usage_logs', 'member_id', 'The signed-in user.'),
+           ('app.v_usage_logs', 'merchant_id', 'The merchant; NULL where none is concerned.'),
+           ('app.v_usage_logs', 'raw_amount', 'Before discount; signed for adjustments.'),
+           ('app.v_usage_logs', 'discount', 'What it was multiplied by: 0.950 is five percent off.'),
+           ('app.v_usage_logs', 'final_amount', 'What was paid, given back or recharged; signed for adjustments.'),
+           ('app.v_usage_logs', 'points_earned', 'Points added by it; negative where taken back.'),
+           ('app.v_usage_logs', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
+           ('app.v_usage_logs', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+           ('app.v_usage_logs', 'original_tx_no', 'What a refund or an adjustment belongs to.'),
+           ('app.v_usage_logs', 'refunded_amount', 'Of a payment: the sum of its refunds so far.'),
+           ('app.v_usage_logs', 'reason', 'As it was given.'),
+           ('app.v_usage_logs', 'created_at', 'When it was asked for.'),
+           ('app.v_usage_logs', 'posted_at', 'When it moved the balance; NULL until then.'),
+           ('app.v_reconciliation', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+           ('app.v_reconciliation', 'payments', 'How many payments.'),
+           ('app.v_reconciliation', 'payment_total', 'What they took from cards.'),
+           ('app.v_reconciliation', 'refunds', 'How many refunds.'),
+           ('app.v_reconciliation', 'refund_total', 'What they gave back to cards.'),
+           ('app.v_reconciliation', 'recharges', 'How many recharges.'),
+           ('app.v_reconciliation', 'recharge_total', 'What they put on cards.'),
+           ('app.v_reconciliation', 'adjustments', 'How many corrections and replacements of cards; a replacement has two.'),
+           ('app.v_reconciliation', 'adjustment_total', 'What they changed balances by, signed.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_statements() IS 'What columns of statements are. Internal: sec.describe_columns().';
 CREATE OR REPLACE FUNCTION app.card_statement(p_card_id uuid, p_card_type text DEFAULT 'personal', p_before text DEFAULT NULL,
     p_limit integer DEFAULT 50)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, change numeric, raw_amount numeric, discount numeric,
@@ -5590,6 +5998,7 @@ COMMENT ON FUNCTION app.card_statement IS
     'By whoever may see the card: its owner, everyone bound to the enterprise card, a backend. By card_seq; p_before (a tx_no of '
     'the card) continues below it; p_limit: 1 to 500 rows. p_card_type: personal, enterprise. Recharges still processing are not '
     'movements. STABLE.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (of the movement), tx_type (payment, refund, recharge, adjustment), status (completed), change (of the '
     'balance, signed), raw_amount (before discount), discount, final_amount (what was moved), points_earned (negative where taken '
     'back), balance_after, card_seq (the card''s own count of movements), payment_method (balance, wechat, alipay, cash), '
@@ -5609,6 +6018,7 @@ COMMENT ON FUNCTION app.usage_page IS
     'By the user, for itself. Its personal card and those that it replaced, and its own part of the enterprise cards that it is bound '
     'to. By posted_at; a recharge that waits for its money by created_at. p_before (a tx_no of the page) continues below it; p_limit: '
     '1 to 500 rows. Costs the page, however long the history is. STABLE.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment), status (completed; processing, of '
     'a recharge that waits), change (of the balance, signed), raw_amount (before discount), discount, final_amount (what was moved), '
     'points_earned (negative where taken back), balance_after, card_seq (the card''s own count of movements), payment_method '
@@ -5629,6 +6039,7 @@ COMMENT ON FUNCTION app.merchant_statement(text,timestamp with time zone,timesta
     'business day p_day: all of it by posted_at, and by created_at what is not posted. p_before (a tx_no of the merchant) continues '
     'below it; p_limit: 1 to 500 rows. The completed lines of a business day add up to that day in app.v_reconciliation. Never shows '
     'a balance. STABLE.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge), status (processing, completed, failed, '
     'cancelled), card_type (personal, enterprise), card_id, raw_amount (before discount), discount, final_amount (what was '
     'moved), points_earned (negative where taken back), payment_method (balance, wechat, alipay, cash), original_tx_no (the '
@@ -5644,6 +6055,7 @@ COMMENT ON FUNCTION app.balance_as_of IS
     E'The balance of a card at a moment.\n'
     'By whoever may see the card: its owner, everyone bound to the enterprise card, a backend. It is that after the last movement '
     'posted at or before p_at; 0 before the first. p_card_type: personal, enterprise. STABLE.\n'
+    'Level: client.\n'
     'Results: the balance, in currency units.\n'
     'Errors: CARD_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.tx_by_no(p_tx_no text)
@@ -5656,6 +6068,7 @@ COMMENT ON FUNCTION app.tx_by_no IS
     E'A transaction by its number, and below a payment its newest refunds.\n'
     'By whoever may see the card, the member of the transaction, the operators of its merchant, a backend. Refunds newest first, '
     '500 at most; all of them are in the card''s and the merchant''s statement. STABLE.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment), status (processing, completed, '
     'failed, cancelled), card_type (personal, enterprise), card_id, member_id (who used the card), merchant_code, raw_amount '
     '(before discount), discount, final_amount (what was moved), points_earned (negative where taken back), balance_after (only '
@@ -5666,8 +6079,9 @@ COMMENT ON FUNCTION app.tx_by_no IS
 CREATE FUNCTION sec.shown_tag(p_tag jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'shown_tag_wrapper';
 COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
-    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older '
-    'releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
+    E'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older '
+    'releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.\n'
+    'Level: client.';
 CREATE FUNCTION sec.make_usage_logs() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -5803,6 +6217,7 @@ COMMENT ON FUNCTION app.day_totals(date, date) IS
     E'The totals of business days by day, merchant and payment method.\n'
     'By a backend or an operator. What app.v_reconciliation says of the days from p_from_day (NULL: today) to p_to_day (NULL: the '
     'same; at most 366 days), at the cost of those days. STABLE.\n'
+    'Level: backend, operator.\n'
     'Results: day, merchant_code (NULL where no merchant is concerned), payment_method (balance, wechat, alipay, cash), payments '
     '(how many), payment_total, refunds, refund_total, recharges, recharge_total, adjustments, adjustment_total, net (what balances '
     'changed by).\n'

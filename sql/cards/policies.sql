@@ -6,4 +6,6 @@ CREATE FUNCTION sec.admin_card_ids() RETURNS SETOF uuid
     SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b
     WHERE b.member_id = (SELECT sec.uid()) AND b.role = 'admin'::app.bind_role
 $$;
-COMMENT ON FUNCTION sec.admin_card_ids() IS 'The enterprise cards that the signed-in user administers.';
+COMMENT ON FUNCTION sec.admin_card_ids() IS
+    E'The enterprise cards that the signed-in user administers.\n'
+    'Level: client.';

@@ -1,48 +1,13 @@
 -- What hangs on the tables and calls functions of the extension: DROP EXTENSION ... CASCADE takes these along, so they are
 -- looked for one by one.
 
-CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES
-        ('app.settings', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-        ('app.membership_levels', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-        ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
-        -- What a subscription applies fires triggers for rows only.
-        ('app.settings', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-        ('app.membership_levels', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-        ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-        ('app.settings', 'business_day_changed', 'AFTER UPDATE', 'ROW', 'sec.business_day_changed'),
-        ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
-$$;
-COMMENT ON FUNCTION sec.standing_triggers() IS
-    'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
-    'Internal: sec.install_triggers() makes them, sec.security_check() looks for them.';
-
 CREATE FUNCTION sec.install_policies() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record;
 BEGIN
     FOR v IN
-        SELECT * FROM (VALUES
-            ('app.member_profiles', 'own_profile', 'id = (SELECT sec.uid())'),
-            ('app.personal_cards', 'own_card', 'member_id = (SELECT sec.uid())'),
-            ('app.enterprise_cards', 'bound_card',
-             'id IN (SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid()))'),
-            ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
-             'member_id = (SELECT sec.uid()) OR enterprise_card_id IN (SELECT sec.admin_card_ids())'),
-            ('app.membership_levels', 'everyone', 'true'),
-            ('app.merchants', 'operated_merchant', 'id IN (SELECT sec.merchant_ids())'),
-            ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_id IN (SELECT sec.merchant_ids())'),
-            -- With the balance of a company card in them, only as long as one is bound to it.
-            ('app.transactions', 'own_transaction',
-             'member_id = (SELECT sec.uid()) AND (card_type = ''personal'' OR card_id IN ('
-             'SELECT b.enterprise_card_id FROM app.enterprise_card_bindings b WHERE b.member_id = (SELECT sec.uid())))'),
-            -- Clients see nothing of it.
-            ('app.suspense_payments', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))'),
-            ('app.point_ledger', 'points_of_own_card',
-             'card_id IN (SELECT c.id FROM app.personal_cards c WHERE c.member_id = (SELECT sec.uid()))')
-        ) AS p (tab, policy, condition)
+        SELECT p.tab, p.policy, p.condition FROM sec.policies() p
         WHERE NOT EXISTS (SELECT FROM pg_policy q WHERE q.polrelid = p.tab::regclass AND q.polname = p.policy)
     LOOP
         EXECUTE format('CREATE POLICY %I ON %s FOR SELECT USING (%s)', v.policy, v.tab, v.condition);

@@ -3,19 +3,6 @@
 -- becomes mps_owner (SECURITY DEFINER, or in C). They use no operator and no unqualified name, so the caller's search_path does not matter.
 -- Every batch may be interrupted and run again.
 
-CREATE FUNCTION sec.jobs() RETURNS TABLE (job text, schedule text, command text, every interval)
-    LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('maintain_partitions', '10 2 * * *', 'CALL app.maintain_partitions()', interval '1 day'),
-           ('expire_cards', '5 * * * *', 'CALL app.expire_cards()', interval '1 hour'),
-           ('expire_qrcodes', '15 * * * *', 'CALL app.expire_qrcodes()', interval '1 hour'),
-           ('expire_recharges', '*/10 * * * *', 'CALL app.expire_recharges()', interval '10 minutes'),
-           ('expire_keys', '40 2 * * *', 'CALL app.expire_keys()', interval '1 day'),
-           ('seal', '*/5 * * * *', 'CALL audit.seal()', interval '5 minutes')
-$$;
-COMMENT ON FUNCTION sec.jobs() IS
-    'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by '
-    'hand. Internal.';
-
 CREATE FUNCTION sec.install_jobs() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -38,7 +25,7 @@ CREATE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first boolean) RETURN
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM sec.require_operator();
-    IF p_job IS NULL OR p_job NOT IN ('maintain_partitions', 'archive_partitions', 'seal')
+    IF p_job IS NULL OR NOT EXISTS (SELECT FROM sec.jobs() j WHERE j.job = p_job) AND p_job <> 'archive_partitions'
        OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
     END IF;
@@ -52,7 +39,9 @@ BEGIN
     RETURN p_rows = 0;
 END
 $$;
-COMMENT ON FUNCTION sec.job_batch(text, bigint, boolean) IS 'Notes one batch of a maintenance job; true when it was the last. Internal.';
+COMMENT ON FUNCTION sec.job_batch(text, bigint, boolean) IS
+    E'Notes one batch of a maintenance job; true when it was the last. Internal.\n'
+    'Level: operator.';
 
 CREATE FUNCTION app.schedule_jobs() RETURNS TABLE (job text, schedule text, command text, done text)
     -- SECURITY INVOKER: a job belongs to, and runs as, who schedules it.
@@ -97,4 +86,5 @@ COMMENT ON FUNCTION app.schedule_jobs() IS
     'A job of the same name keeps its schedule, its command and whether it is active; done says what differs. Without pg_cron '
     'the system''s cron does as well: six CALLs, docs/operations.md has them. '
     'For operators.\n'
+    'Level: operator.\n'
     'Results: job (its name), schedule (as of cron), command, done (what was done, or is to be done).';

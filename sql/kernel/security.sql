@@ -4,20 +4,27 @@ CREATE FUNCTION sec.uid() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'uid_wrapper';
 COMMENT ON FUNCTION sec.uid() IS
     E'The signed-in user: the sub of request.jwt.claims as a uuid.\n'
-    'NULL without claims, without a sub, where the sub is no uuid, and in what maintenance evaluates, whatever the claims.';
+    'NULL without claims, without a sub, where the sub is no uuid, and in what maintenance evaluates, whatever the claims.\n'
+    'Level: client.';
 
 -- Marker functions: whoever may execute one has that level. They do nothing.
 CREATE FUNCTION sec.level_client() RETURNS void
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
-COMMENT ON FUNCTION sec.level_client() IS 'Marker: a role that may execute it has client level.';
+COMMENT ON FUNCTION sec.level_client() IS
+    E'Marker: a role that may execute it has client level.\n'
+    'Level: client.';
 
 CREATE FUNCTION sec.level_backend() RETURNS void
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
-COMMENT ON FUNCTION sec.level_backend() IS 'Marker: a role that may execute it has backend level.';
+COMMENT ON FUNCTION sec.level_backend() IS
+    E'Marker: a role that may execute it has backend level.\n'
+    'Level: backend.';
 
 CREATE FUNCTION sec.level_operator() RETURNS void
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
-COMMENT ON FUNCTION sec.level_operator() IS 'Marker: a role that may execute it has operator level.';
+COMMENT ON FUNCTION sec.level_operator() IS
+    E'Marker: a role that may execute it has operator level.\n'
+    'Level: operator.';
 
 CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -29,23 +29,7 @@ BEGIN
         FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace
     ),
     -- The policies that sec.install_policies() makes, as the server shows them, without white space and brackets.
-    policies (tab, policy, condition) AS (
-        VALUES ('app.member_profiles', 'own_profile', 'id=SELECTsec.uidASuid'),
-               ('app.personal_cards', 'own_card', 'member_id=SELECTsec.uidASuid'),
-               ('app.enterprise_cards', 'bound_card',
-                'idINSELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
-               ('app.enterprise_card_bindings', 'own_binding_or_administered_card',
-                'member_id=SELECTsec.uidASuidORenterprise_card_idINSELECTsec.admin_card_idsASadmin_card_ids'),
-               ('app.membership_levels', 'everyone', 'true'),
-               ('app.merchants', 'operated_merchant', 'idINSELECTsec.merchant_idsASmerchant_ids'),
-               ('app.merchant_users', 'operators_of_operated_merchant', 'merchant_idINSELECTsec.merchant_idsASmerchant_ids'),
-               ('app.transactions', 'own_transaction',
-                'member_id=SELECTsec.uidASuidANDcard_type=''personal''::app.card_typeORcard_idIN'
-                'SELECTb.enterprise_card_idFROMapp.enterprise_card_bindingsbWHEREb.member_id=SELECTsec.uidASuid'),
-               ('app.suspense_payments', 'backends',
-                'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'),
-               ('app.point_ledger', 'points_of_own_card', 'card_idINSELECTc.idFROMapp.personal_cardscWHEREc.member_id=SELECTsec.uidASuid')
-    ),
+    policies (tab, policy, condition) AS (SELECT p.tab, p.policy, p.shown FROM sec.policies() p),
     found_policies AS (
         SELECT r.name AS tab, p.polname::text AS policy, p.polcmd, p.polpermissive AND p.polroles = ARRAY[0::oid] AS for_everyone,
                regexp_replace(pg_get_expr(p.polqual, p.polrelid), '[\s()]', '', 'g') AS condition
@@ -246,5 +230,6 @@ $check$;
 COMMENT ON FUNCTION sec.security_check() IS
     E'One row per rule of the security model: whether it holds, and what breaks it.\n'
     'For operators.\n'
+    'Level: operator.\n'
     'Results: rule, ok (whether it holds), detail (what breaks it).\n'
     'Errors: SCHEMA_OUTDATED.';

@@ -44,7 +44,8 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     relations AS (
         SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, n.nspname, c.relkind, c.relpersistence, c.relispartition,
                -- Nothing changes a row of these.
-               c.relname ~ '^(event_log|point_ledger)(_[0-9]{6})?$' OR c.relname = 'seals' AS is_append_only
+               c.relname = 'seals' OR EXISTS (SELECT FROM sec.monthly_tables() t WHERE t.is_append_only
+                                                AND c.relname ~ format('^%s(_[0-9]{6})?$', t.tab)) AS is_append_only
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         -- Another's are nobody's business here; one of ours that became another's stops every call, which says so.
         WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive') AND c.relkind IN ('r', 'p', 'S') AND c.relowner = sec.owner()
@@ -55,7 +56,7 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     UNION ALL
     SELECT format('%s is detached: no statement and no book has what is in it', r.name), false
     FROM relations r
-    WHERE r.name ~ '^(app\.transactions|app\.point_ledger|audit\.event_log)_[0-9]{6}$'
+    WHERE EXISTS (SELECT FROM sec.monthly_tables() t WHERE r.name ~ format('^%s\.%s_[0-9]{6}$', t.nsp, t.tab))
       AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = r.oid AND NOT i.inhdetachpending)
     UNION ALL
     SELECT format('%s may not %s %s: GRANT it', sec.owner(), string_agg(p.privilege, ', ' ORDER BY p.privilege), r.name),

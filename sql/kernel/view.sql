@@ -7,24 +7,22 @@ CREATE FUNCTION sec.outdated_view() RETURNS text
     SET quote_all_identifiers = off AS $$
 DECLARE
     v record;
-    v_seen boolean;
 BEGIN
     -- First the locks that reading takes, on every table that is looked at below, and all their months; they are kept until the
     -- transaction ends. So nothing is archived, truncated or rewritten from here on, and what was is found. In the order of
     -- app.archive_month_batch().
-    v_seen := EXISTS (SELECT FROM app.transactions);
-    v_seen := EXISTS (SELECT FROM app.point_ledger);
-    v_seen := EXISTS (SELECT FROM audit.event_log);
-    v_seen := EXISTS (SELECT FROM audit.seals) OR EXISTS (SELECT FROM app.personal_cards) OR EXISTS (SELECT FROM app.enterprise_cards)
-        OR EXISTS (SELECT FROM app.idempotency_keys) OR EXISTS (SELECT FROM app.external_orders)
-        OR EXISTS (SELECT FROM app.transaction_compensations) OR EXISTS (SELECT FROM app.suspense_payments)
-        OR EXISTS (SELECT FROM app.pending_recharges) OR EXISTS (SELECT FROM app.archived_months)
-        OR EXISTS (SELECT FROM app.late_postings) OR EXISTS (SELECT FROM app.closed_months)
-        OR EXISTS (SELECT FROM app.merchant_months) OR EXISTS (SELECT FROM app.member_months);
+    FOR v IN SELECT x.name FROM (SELECT format('%I.%I', t.nsp, t.tab) AS name, false AS one FROM sec.monthly_tables() t
+                                 UNION ALL
+                                 (SELECT t.tab, true FROM sec.tables() t
+                                  WHERE t.tab NOT IN (SELECT format('%I.%I', m.nsp, m.tab) FROM sec.monthly_tables() m)
+                                  ORDER BY t.tab)) x
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', v.name);
+    END LOOP;
     BEGIN
         FOR v IN SELECT c.relname FROM pg_class c
                  WHERE c.relnamespace = to_regnamespace('mps_archive') AND c.relkind = 'r'
-                   AND c.relname ~ '^(point_ledger|event_log)_[0-9]{6}$'
+                   AND EXISTS (SELECT FROM sec.monthly_tables() t WHERE c.relname ~ format('^%s_[0-9]{6}$', t.tab))
                  ORDER BY 1
         LOOP
             EXECUTE format('SELECT EXISTS (SELECT FROM mps_archive.%I)', v.relname);
@@ -34,7 +32,7 @@ BEGIN
     END;
 
     RETURN (
-        WITH parents (oid) AS (VALUES ('app.transactions'::regclass), ('app.point_ledger'::regclass), ('audit.event_log'::regclass)),
+        WITH parents (oid) AS (SELECT format('%I.%I', t.nsp, t.tab)::regclass FROM sec.monthly_tables() t),
         months_then AS (SELECT i.inhrelid AS oid FROM parents p JOIN pg_inherits i ON i.inhparent = p.oid),
         months_now AS (SELECT t.relid::oid AS oid FROM parents p, pg_partition_tree(p.oid) t WHERE t.level = 1)
         SELECT min(x.name) FROM (

@@ -28,14 +28,15 @@ BEGIN
     BEGIN
         -- First the lock of sec.make_month(), then the tables, so that nothing is decided on what may still change.
         LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
-        LOCK TABLE app.transactions, app.point_ledger, audit.event_log IN ACCESS EXCLUSIVE MODE;
+        EXECUTE (SELECT 'LOCK TABLE ' || string_agg(format('%I.%I', t.nsp, t.tab), ', ') || ' IN ACCESS EXCLUSIVE MODE'
+                 FROM sec.monthly_tables() t);
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
     END;
     -- A month is archived only if all older ones are: else the books would have holes, and statements would end before them.
     SELECT min(i.inhrelid::regclass::text) INTO v_older
     FROM pg_inherits i, sec.partition_bounds(i.inhrelid) b
-    WHERE i.inhparent IN ('app.transactions'::regclass, 'app.point_ledger'::regclass, 'audit.event_log'::regclass)
+    WHERE i.inhparent IN (SELECT format('%I.%I', t.nsp, t.tab)::regclass FROM sec.monthly_tables() t)
       AND b.starts < p_month::timestamptz;
     SELECT m.month INTO v_month FROM sec.months_to_archive((p_month + interval '1 month')::date) m WHERE m.month = p_month;
     IF NOT FOUND AND (v_older IS NULL OR to_regclass('app.transactions_' || v_suffix) IS NULL OR p_month + interval '1 month' > now()) THEN
@@ -43,8 +44,7 @@ BEGIN
     ELSIF v_older IS NOT NULL THEN
         RETURN format('%s is older, and is not archived', v_older);
     END IF;
-    FOR v IN SELECT x.name FROM (VALUES ('app.transactions', 'app'), ('app.point_ledger', 'app'), ('audit.event_log', 'audit'))
-                            x (name, nsp)
+    FOR v IN SELECT x.name FROM (SELECT format('%I.%I', t.nsp, t.tab) AS name FROM sec.monthly_tables() t) x
              WHERE NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = x.name::regclass
                                  AND i.inhrelid = to_regclass(x.name || '_' || v_suffix)) LOOP
         RETURN format('%s has no such month', v.name);
@@ -61,7 +61,7 @@ BEGIN
     END IF;
 
     INSERT INTO app.archived_months (month, archived_at) VALUES (p_month, clock_timestamp());
-    FOR v IN SELECT * FROM (VALUES ('app', 'transactions'), ('app', 'point_ledger'), ('audit', 'event_log')) x (nsp, tab) LOOP
+    FOR v IN SELECT * FROM sec.monthly_tables() LOOP
         PERFORM sec.run_ddl(format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', v.nsp, v.tab, v.tab || '_' || v_suffix));
         PERFORM sec.run_ddl(format('ALTER TABLE %I.%I SET SCHEMA mps_archive', v.nsp, v.tab || '_' || v_suffix));
     END LOOP;
@@ -70,8 +70,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION app.archive_month_batch(date) IS
-    E'Archives one month, if all older ones are: notes it in app.archived_months, detaches its three tables and '
+    E'Archives one month, if all older ones are: notes it in app.archived_months, detaches its tables and '
     'moves them to mps_archive.\n'
     'Under READ COMMITTED only. NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of '
     'app.archive_partitions().\n'
+    'Level: operator.\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';

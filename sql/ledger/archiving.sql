@@ -41,8 +41,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.months_to_archive(date) IS
-    'The months whose partitions end at or before 00:00 UTC of the day and are over, oldest first, up to the first partition that '
-    'cannot be archived. Internal. Errors: INVALID_ARGUMENT.';
+    E'The months whose partitions end at or before 00:00 UTC of the day and are over, oldest first, up to the first partition that '
+    'cannot be archived. Internal. Errors: INVALID_ARGUMENT.\n'
+    'Level: operator.';
 
 CREATE PROCEDURE app.archive_partitions(p_older_than date)
     LANGUAGE plpgsql AS $$
@@ -88,4 +89,5 @@ COMMENT ON PROCEDURE app.archive_partitions(date) IS
     E'Detaches the months that ended at or before 00:00 UTC of p_older_than, oldest first; deletes nothing.\n'
     'They move to the schema mps_archive. What is asked of them answers ARCHIVED from then on. A month with a recharge still '
     'processing or with unsealed audit events stays, and every newer one with it, with a NOTICE that says why.\n'
+    'Level: operator.\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';

@@ -1,8 +1,8 @@
 -- What app.verify_books() checks, and how its rules are found.
 --
 -- A rule is a function that finds what breaks its checks: (name of the check, what). A family names its rules in a function
--- sec.rules_of_FAMILY(), with the place of each among all rules and its checks in their order; sec.books_families() finds these
--- by their name. To find what breaks a rule, whatever it is, is a matter of sorting everything. A function of the rule's name with
+-- sec.rules_of_FAMILY(), with the place of each among all rules and its checks in their order; sec.books_families() asks
+-- them all. To find what breaks a rule, whatever it is, is a matter of sorting everything. A function of the rule's name with
 -- _proof after it only says whether there is anything to find: true is a proof that the rule finds nothing; whatever else, the
 -- rule is asked. A proof reads each table once or twice, and joins by equality and to one side, so that it is hashed and shared
 -- among processes. It is asked when everything is, and only if numbers are as they should be: each id and each tx_no is there once.
@@ -47,16 +47,6 @@ CREATE FUNCTION sec.books_call(p_name text) RETURNS text
 $$;
 COMMENT ON FUNCTION sec.books_call(text) IS
     'How app.verify_books() calls a rule or a proof, with the parameters that it asks for; NULL: there is none of this name. Internal.';
-
-CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[], rule text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-BEGIN
-    RETURN QUERY EXECUTE (
-        SELECT string_agg(format('SELECT * FROM sec.%I()', p.proname), ' UNION ALL ')
-        FROM pg_proc p WHERE p.pronamespace = 'sec'::regnamespace AND p.proname ~ '^rules_of_' AND p.proowner = sec.owner());
-END
-$$;
-COMMENT ON FUNCTION sec.books_families() IS 'The rules that the families name. Internal: sec.books_rules() and sec.books_proofs().';
 
 CREATE FUNCTION sec.books_rules() RETURNS TABLE (place integer, checks text[], finds text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

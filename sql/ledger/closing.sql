@@ -69,7 +69,8 @@ END
 $$;
 COMMENT ON FUNCTION app.close_months_note_batch() IS
     E'Notes which months are over, so that whoever writes into them says so; returns whether anything is new.\n'
-    'The first batch of app.close_months(); app.close_months_mark_batch() is the next, in a transaction of its own.';
+    'The first batch of app.close_months(); app.close_months_mark_batch() is the next, in a transaction of its own.\n'
+    'Level: operator.';
 
 CREATE FUNCTION app.close_months_mark_batch() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -90,6 +91,7 @@ $$;
 COMMENT ON FUNCTION app.close_months_mark_batch() IS
     E'Marks the moment from which on every transaction knows which months are noted.\n'
     'One batch of app.close_months().\n'
+    'Level: operator.\n'
     'Errors: STATUS_CONFLICT, not by itself in a transaction.';
 
 CREATE FUNCTION sec.closing_is_ready() RETURNS boolean
@@ -101,7 +103,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.closing_is_ready() IS
-    'Whether every transaction has ended that may write into a noted month without saying so. Internal.';
+    E'Whether every transaction has ended that may write into a noted month without saying so. Internal.\n'
+    'Level: operator.';
 
 CREATE FUNCTION app.close_month_batch(p_after date) RETURNS date
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -163,7 +166,8 @@ END
 $$;
 COMMENT ON FUNCTION app.close_month_batch(date) IS
     E'Closes the month after p_after (NULL: the first), or looks again into one that is closed.\n'
-    'Returns that month; NULL when all is done or an older transaction is still running. One batch of app.close_months().';
+    'Returns that month; NULL when all is done or an older transaction is still running. One batch of app.close_months().\n'
+    'Level: operator.';
 
 CREATE PROCEDURE app.close_months()
     LANGUAGE plpgsql AS $$
@@ -203,4 +207,5 @@ $$;
 COMMENT ON PROCEDURE app.close_months() IS
     E'Notes who has transactions in each month that has been over for a day.\n'
     'So that a page costs the page however many months there are. app.maintain_partitions() calls it. What a long transaction holds '
-    'up is left to the next run.';
+    'up is left to the next run.\n'
+    'Level: operator.';

@@ -62,6 +62,7 @@ CREATE FUNCTION app.business_day(p_at timestamptz)
 COMMENT ON FUNCTION app.business_day IS
     E'The business day that a moment lies in.\n'
     'By the rule that counted then (app.business_day_rules), never by the session''s TimeZone. STABLE.\n'
+    'Level: client, operator.\n'
     'Results: the day.\n'
     'Errors: INVALID_ARGUMENT, the day is out of range.';
 
@@ -73,6 +74,7 @@ COMMENT ON FUNCTION app.business_day_start IS
     E'When a business day begins.\n'
     'It ends where the next one begins, so that each moment is of exactly one day. Days are longer or shorter on the turns of summer '
     'time and where the settings were changed. STABLE.\n'
+    'Level: client, operator.\n'
     'Results: the moment.\n'
     'Errors: INVALID_ARGUMENT, the day is out of range.';
 
@@ -92,10 +94,6 @@ COMMENT ON FUNCTION sec.note_late_postings() IS
 CREATE FUNCTION sec.migrate_days() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
-    ALTER TABLE app.settings
-        ADD COLUMN IF NOT EXISTS business_time_zone text NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
-        ADD COLUMN IF NOT EXISTS business_day_starts_at time NOT NULL DEFAULT '00:00'
-            CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0);
     -- Lines of a merchant go by when they were posted.
     IF to_regclass('app.transactions_merchant_posted_idx') IS NULL THEN
         CREATE INDEX transactions_merchant_posted_idx ON app.transactions (merchant_id, posted_at);

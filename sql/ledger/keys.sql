@@ -3,7 +3,8 @@
 CREATE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_keys_batch_wrapper';
 COMMENT ON FUNCTION app.expire_keys_batch(text) IS
-    'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+    E'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'Level: operator.';
 
 CREATE PROCEDURE app.expire_keys()
     LANGUAGE plpgsql AS $$
@@ -24,4 +25,5 @@ END
 $$;
 COMMENT ON PROCEDURE app.expire_keys() IS
     E'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago.\n'
-    'Recharge order ids and gateway trade numbers stay for ever.';
+    'Recharge order ids and gateway trade numbers stay for ever.\n'
+    'Level: operator.';

@@ -28,7 +28,8 @@ END
 $$;
 COMMENT ON FUNCTION app.maintain_partitions_batch(integer) IS
     E'Makes the month that is p_ahead months from now, if it is missing, or gives it the settings that the present month has got since.\n'
-    'NULL: a lock was not to be had at once. One batch of app.maintain_partitions().';
+    'NULL: a lock was not to be had at once. One batch of app.maintain_partitions().\n'
+    'Level: operator.';
 
 CREATE PROCEDURE app.maintain_partitions(p_months_ahead integer DEFAULT 3)
     LANGUAGE plpgsql AS $$
@@ -85,6 +86,7 @@ COMMENT ON PROCEDURE app.maintain_partitions(integer) IS
     E'Makes the partitions of this month and of p_months_ahead (0 to 120) more, where they are missing.\n'
     'Tries out whether the next one could be made and written to, for app.health(); gives months made before the settings that the '
     'present one has got since. Also closes the months that are over (app.close_months). Charges go on meanwhile.\n'
+    'Level: operator.\n'
     'Errors: INVALID_ARGUMENT, STATUS_CONFLICT where a lock was not to be had in 20 tries.';
 
 CREATE FUNCTION sec.check_months_ahead(p_months_ahead integer) RETURNS void
@@ -95,4 +97,6 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION sec.check_months_ahead(integer) IS 'Refuses a number of months out of bounds. Internal.';
+COMMENT ON FUNCTION sec.check_months_ahead(integer) IS
+    E'Refuses a number of months out of bounds. Internal.\n'
+    'Level: operator.';

@@ -14,12 +14,6 @@ COMMENT ON FUNCTION sec.expect_many_rows(regclass) IS
     'Has the planner expect many rows for each member and merchant in a month of app.transactions, from its next ANALYZE on. '
     'Internal.';
 
-CREATE FUNCTION sec.monthly_tables() RETURNS TABLE (nsp text, tab text, pk text)
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('app', 'transactions', 'id'), ('app', 'point_ledger', 'card_id, point_seq'), ('audit', 'event_log', 'id')
-$$;
-COMMENT ON FUNCTION sec.monthly_tables() IS 'The tables that are kept by month, with the primary key of each month. Internal.';
-
 CREATE FUNCTION sec.missing_tables(p_month date) RETURNS TABLE (nsp text, tab text, pk text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.nsp, t.tab, t.pk FROM sec.monthly_tables() t
@@ -52,7 +46,8 @@ BEGIN
     LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
     -- What attaching takes, all of it before anything else: where a foreign key of a shop's has attaching lock a table that
     -- charges write to, nobody waits for ANALYZE with that lock in hand. ONLY: the months themselves are left to autovacuum.
-    LOCK TABLE ONLY app.transactions, ONLY app.point_ledger, ONLY audit.event_log IN SHARE UPDATE EXCLUSIVE MODE;
+    EXECUTE (SELECT 'LOCK TABLE ' || string_agg(format('ONLY %I.%I', t.nsp, t.tab), ', ') || ' IN SHARE UPDATE EXCLUSIVE MODE'
+             FROM sec.monthly_tables() t);
 END
 $$;
 COMMENT ON FUNCTION sec.lock_months() IS

@@ -154,7 +154,8 @@ $$;
 COMMENT ON FUNCTION app.rehearse_month_batch() IS
     E'Tries out whether the next missing month could be made and written to.\n'
     'In a subtransaction, which is rolled back; the answer is noted in app.month_rehearsals, for app.health(). False: a lock was not to '
-    'be had, and nothing is noted. One batch of app.maintain_partitions(). Errors: NOT_ALLOWED.';
+    'be had, and nothing is noted. One batch of app.maintain_partitions(). Errors: NOT_ALLOWED.\n'
+    'Level: operator.';
 
 CREATE FUNCTION sec.health_of_months(p_patience interval) RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -46,7 +46,8 @@ END
 $$;
 COMMENT ON FUNCTION audit.seal_note() IS
     E'Notes how far audit.seal() may go, unless that is noted already; returns whether it did.\n'
-    'Internal. Errors: STATUS_CONFLICT.';
+    'Internal. Errors: STATUS_CONFLICT.\n'
+    'Level: operator.';
 
 CREATE FUNCTION audit.seal_ready() RETURNS boolean
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -55,7 +56,8 @@ CREATE FUNCTION audit.seal_ready() RETURNS boolean
 $$;
 COMMENT ON FUNCTION audit.seal_ready() IS
     E'Whether every transaction has ended that could have drawn an event id up to the noted cut.\n'
-    'Internal.';
+    'Internal.\n'
+    'Level: operator.';
 
 CREATE FUNCTION audit.seal_batch() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
@@ -103,7 +105,8 @@ END
 $$;
 COMMENT ON FUNCTION audit.seal_batch() IS
     E'Seals the next 1000 events up to the noted cut, if that is ready; returns how many.\n'
-    'One batch of audit.seal().';
+    'One batch of audit.seal().\n'
+    'Level: operator.';
 
 CREATE PROCEDURE audit.seal()
     LANGUAGE plpgsql AS $$
@@ -149,7 +152,8 @@ END
 $$;
 COMMENT ON PROCEDURE audit.seal() IS
     E'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals).\n'
-    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.';
+    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.\n'
+    'Level: operator.';
 
 CREATE FUNCTION audit.head() RETURNS TABLE (seal_no bigint, last_event_id bigint, hash text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -160,4 +164,5 @@ COMMENT ON FUNCTION audit.head() IS
     E'The last seal: its number, its last event and its hash in hexadecimal.\n'
     'Keep the hash somewhere else: audit.verify(p_head => ...) proves later that nothing before it was changed, not even the '
     'seals. No row before the first seal.\n'
+    'Level: operator.\n'
     'Results: seal_no, last_event_id (the last event it covers), hash (64 digits).';

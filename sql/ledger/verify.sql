@@ -169,5 +169,6 @@ COMMENT ON FUNCTION audit.verify(timestamptz, timestamptz, text) IS
     'that are not sealed yet are not looked at. For operators, also on a standby.\n'
     'ok NULL, in one row named snapshot: nothing was checked, because a month was archived or a table changed after the snapshot '
     'was taken; ask again.\n'
+    'Level: operator.\n'
     'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
     'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';

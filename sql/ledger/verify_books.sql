@@ -109,5 +109,6 @@ COMMENT ON FUNCTION app.verify_books(timestamptz, timestamptz) IS
     'whose numbers lie between the range''s. For operators, also on a standby.\n'
     'ok NULL, in one row named snapshot: nothing was checked, because a month was archived or a table changed after the snapshot '
     'was taken; ask again.\n'
+    'Level: operator.\n'
     'Results: check_name, ok (whether it holds), detail (ok, or what breaks it).\n'
     'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';

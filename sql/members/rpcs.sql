@@ -10,6 +10,7 @@ COMMENT ON FUNCTION app.register_member IS
     E'Registers a member and issues its personal card.\n'
     'Called again for the same user it returns the same member unchanged. A signed-in user registers itself (one who is signed in '
     'anonymously only where settings.signup_anonymous is on); a backend may name any p_user_id, or none for a new id.\n'
+    'Level: client.\n'
     'Results: member_id (the user''s id), member_no (M and eight digits), card_id and card_no (VIP and eight digits) of the '
     'personal card.\n'
     'Errors: NOT_AUTHENTICATED, NOT_ALLOWED, INVALID_ARGUMENT.';
@@ -21,5 +22,6 @@ CREATE FUNCTION app.set_member_status(p_member_id uuid, p_status text, p_reason 
 COMMENT ON FUNCTION app.set_member_status IS
     E'Sets the status of a member.\n'
     'By a backend. p_status: active, suspended, closed (final; closes the member''s personal card, which must be empty).\n'
+    'Level: backend.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: MEMBER_NOT_FOUND, STATUS_CONFLICT, CARD_NOT_EMPTY, INVALID_ARGUMENT.';

@@ -38,7 +38,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.on_signup() IS
-    'Trigger on auth.users: registers as a member who is new, or was anonymous and is no more; never blocks the sign-up. Internal.';
+    E'Trigger on auth.users: registers as a member who is new, or was anonymous and is no more; never blocks the sign-up. Internal.\n'
+    'Level: signup.';
 
 CREATE FUNCTION sec.signup_triggers() RETURNS TABLE (name text, missing boolean, wanted boolean)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -56,8 +57,9 @@ CREATE FUNCTION sec.signup_triggers() RETURNS TABLE (name text, missing boolean,
     FROM (VALUES ('mps_signup'), ('mps_signup_identity')) t (name)
 $$;
 COMMENT ON FUNCTION sec.signup_triggers() IS
-    'The triggers of app.enable_supabase_signup() on auth.users: which are missing, and which that table can have (an older one has no '
-    'is_anonymous). Internal.';
+    E'The triggers of app.enable_supabase_signup() on auth.users: which are missing, and which that table can have (an older one has no '
+    'is_anonymous). Internal.\n'
+    'Level: signup.';
 
 CREATE FUNCTION sec.signup_is_whole() RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -91,17 +93,17 @@ $$;
 COMMENT ON FUNCTION app.enable_supabase_signup() IS
     E'Registers every new auth.users row as a member from now on; for a superuser or the owner of auth.users, once.\n'
     'An anonymous one (unless settings.signup_anonymous is on) once it has an identity. Returns whether anything of it was off.\n'
+    'Level: signup.\n'
     'Errors: INVALID_ARGUMENT where there is no auth.users.';
 
 CREATE FUNCTION sec.migrate_signup() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS signup_anonymous boolean NOT NULL DEFAULT false;
     PERFORM sec.mend_signup();
 END
 $$;
 COMMENT ON FUNCTION sec.migrate_signup() IS
-    'The step to schema version 3 of sign-ups: the setting, and the trigger for those who get an identity where sign-up is on. '
+    'The step to schema version 3 of sign-ups: the trigger for those who get an identity where sign-up is on. '
     'Internal: sec.migrate_tables() calls it.';
 
 CREATE FUNCTION sec.mend_signup() RETURNS void

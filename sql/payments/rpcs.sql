@@ -12,6 +12,7 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr IS
     'By an operator of the merchant (owner, admin, cashier) or a backend. p_amount is before discount, in currency units with at '
     'most two decimals; final_amount = raw_amount x discount, rounded half away from zero. The same key (or order id) with the '
     'same request answers the first result with replayed = true.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
     'created_at, replayed (whether this answers an earlier request again).\n'
@@ -30,6 +31,7 @@ COMMENT ON FUNCTION app.merchant_refund_tx IS
     'By an operator of the merchant that took it (owner, admin, cashier) or a backend. It goes to the card that paid (or its '
     'replacement), and the points are taken back in proportion. p_refund_amount is of what was paid (final_amount); the same key '
     'with the same request answers the first result with replayed = true.\n'
+    'Level: client.\n'
     'Results: refund_tx_id, refund_tx_no (the refund; TK, year, month, running number), refunded_amount (of this call), '
     'points_reversed (taken back), refundable_left (what of the payment can still be refunded), created_at, replayed (whether '
     'this answers an earlier request again).\n'
@@ -43,6 +45,7 @@ CREATE FUNCTION app.compensate_tx(p_tx_no text, p_amount numeric, p_reason text,
 COMMENT ON FUNCTION app.compensate_tx IS
     E'Corrects the card of a transaction by a signed amount.\n'
     'By a backend. It is an adjustment in the books, never below zero, and does not change what is refundable.\n'
+    'Level: backend.\n'
     'Results: tx_id, tx_no (the adjustment; TZ, year, month, running number), card_id, amount (signed), balance_after, '
     'created_at, replayed (whether this answers an earlier request again).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, INSUFFICIENT_BALANCE, BALANCE_LIMIT, CARD_NOT_ACTIVE (closed card), '

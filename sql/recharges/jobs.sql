@@ -3,7 +3,8 @@
 CREATE FUNCTION app.expire_recharges_batch(p_after text) RETURNS text
     LANGUAGE c AS 'MODULE_PATHNAME', 'expire_recharges_batch_wrapper';
 COMMENT ON FUNCTION app.expire_recharges_batch(text) IS
-    'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.';
+    E'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'Level: operator.';
 
 CREATE PROCEDURE app.expire_recharges()
     LANGUAGE plpgsql AS $$
@@ -23,4 +24,5 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE app.expire_recharges() IS
-    'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.';
+    E'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.\n'
+    'Level: operator.';

@@ -3,8 +3,6 @@
 CREATE FUNCTION sec.migrate_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    ALTER TABLE app.settings ADD COLUMN IF NOT EXISTS max_pending_recharges integer NOT NULL DEFAULT 20
-        CHECK (max_pending_recharges BETWEEN 1 AND 1000);
     PERFORM sec.count_pending();
     -- Confirming a member's recharge claimed its order id for everybody; it is the card's alone.
     DELETE FROM app.external_orders o

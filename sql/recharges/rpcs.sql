@@ -11,6 +11,7 @@ COMMENT ON FUNCTION app.user_recharge_personal_card IS
     'By its owner, with wechat or alipay, it is recorded as processing and credits nothing until confirm_recharge; by a backend '
     '(also cash, also p_merchant_code, where it was taken) it completes at once. p_payment_method: wechat, alipay, cash (backends '
     'only). An order of the owner''s that was cancelled or failed may be asked for again.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (the recharge; CZ, year, month, running number), card_id, amount, status (processing until it is '
     'confirmed, then completed; failed, cancelled), created_at, replayed (whether this answers an earlier request again).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, CARD_NOT_ACTIVE, CARD_EXPIRED, '
@@ -28,6 +29,7 @@ COMMENT ON FUNCTION app.user_recharge_enterprise_card_admin IS
     'By an admin of the card, with wechat or alipay, it is recorded as processing and credits nothing until confirm_recharge; by '
     'a backend (also cash, also p_merchant_code, where it was taken) it completes at once. p_payment_method: wechat, alipay, cash '
     '(backends only). An order of an admin''s that was cancelled or failed may be asked for again.\n'
+    'Level: client.\n'
     'Results: tx_id, tx_no (the recharge; CZ, year, month, running number), card_id, amount, status (processing until it is '
     'confirmed, then completed; failed, cancelled), created_at, replayed (whether this answers an earlier request again).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, INVALID_PAYMENT_METHOD, CARD_NOT_FOUND, NOT_CARD_ADMIN, CARD_NOT_ACTIVE, '
@@ -47,6 +49,7 @@ COMMENT ON FUNCTION app.confirm_recharge IS
     'trade number for a recharge that is settled becomes a row of app.suspense_payments and answers status suspense; one that has '
     'credited another recharge is EXTERNAL_ORDER_CONFLICT. A recharge that was credited without a trade number (not cash) takes '
     'the first one of equal amount.\n'
+    'Level: backend.\n'
     'Results: tx_id, tx_no (the recharge), card_id (the card that was credited), amount, status (completed, suspense), replayed '
     '(whether nothing had to be done any more).\n'
     'Errors: TX_NOT_FOUND, AMOUNT_MISMATCH (also in the server log), EXTERNAL_ORDER_CONFLICT, ARCHIVED, INVALID_AMOUNT, '
@@ -59,6 +62,7 @@ CREATE FUNCTION app.fail_recharge(p_tx_no text, p_reason text)
 COMMENT ON FUNCTION app.fail_recharge IS
     E'Marks a pending recharge as failed: the gateway declined it.\n'
     'By a backend.\n'
+    'Level: backend.\n'
     'Results: tx_id, tx_no (the recharge), card_id, amount, status (failed), replayed (whether it had failed already).\n'
     'Errors: TX_NOT_FOUND, RECHARGE_NOT_PENDING, ARCHIVED, INVALID_ARGUMENT.';
 
@@ -72,6 +76,7 @@ COMMENT ON FUNCTION app.resolve_suspense IS
     'By a backend. p_resolution: credited (a recharge of the card p_card_id; no limit stops it), refunded (refunding from now on; '
     'out_refund_no is what to send to the gateway), then refund_completed, or refund_failed, which opens it again; written_off '
     '(nothing more). The same again answers the first result with replayed = true.\n'
+    'Level: backend.\n'
     'Results: suspense_id, status (open, credited, refunding, refunded, written_off), gateway_trade_no, amount, tx_no (of the '
     'recharge that credited it), out_refund_no (of the refund at the gateway), replayed (whether this answers an earlier request '
     'again).\n'

@@ -1,42 +1,74 @@
--- The settings, and the levels of cards.
+-- The settings, which the families declare, and the levels of cards.
+
+CREATE FUNCTION sec.setting_kinds() RETURNS TABLE (kind text, type text, checked text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('whole', 'integer', '%1$I BETWEEN %2$s AND %3$s'),
+           ('money', 'numeric(14,2)', '%1$I BETWEEN %2$s AND %3$s'),
+           ('rate', 'numeric(8,4)', '%1$I BETWEEN %2$s AND %3$s'),
+           ('switch', 'boolean', NULL),
+           ('choice', 'text', '%1$I IN (%4$s)'),
+           ('time_zone', 'text', '%1$I <> '''''),
+           ('minute_of_day', 'time', '%1$I < ''24:00'' AND extract(second FROM %1$I) = 0')
+$$;
+COMMENT ON FUNCTION sec.setting_kinds() IS
+    'What a kind of setting is as a column: its type, and its CHECK, of the name, the lowest, the highest and the choices. Internal: '
+    'sec.add_settings().';
+
+CREATE FUNCTION sec.add_settings() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT format('ALTER TABLE app.settings ADD COLUMN %I %s NOT NULL DEFAULT %s', s.setting, k.type, s.fallback)
+               || coalesce(format(' CHECK (' || k.checked || ')', s.setting, s.lowest, s.highest, c.list), '') AS ddl
+        FROM sec.settings() s JOIN sec.setting_kinds() k ON k.kind = s.kind,
+             LATERAL (SELECT string_agg(quote_literal(x.choice), ', ' ORDER BY x.nth) AS list
+                      FROM unnest(s.choices) WITH ORDINALITY x (choice, nth)) c
+        WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = 'app.settings'::regclass AND a.attname = s.setting)
+        ORDER BY s.place
+    LOOP
+        EXECUTE v.ddl;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.add_settings() IS
+    'Gives app.settings the settings that it lacks: all of a new one, those of this release of an older one. Internal: '
+    'sec.install_settings() calls it.';
+
+CREATE FUNCTION sec.change_settings(p_changes jsonb) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_set text := (SELECT string_agg(format('%1$I = ($1 ->> %1$L)::%2$s', s.setting, k.type), ', ')
+                   FROM sec.settings() s JOIN sec.setting_kinds() k ON k.kind = s.kind WHERE p_changes ? s.setting);
+    v_written bigint := 1;
+BEGIN
+    IF v_set IS NOT NULL THEN
+        EXECUTE 'UPDATE app.settings SET ' || v_set USING p_changes;
+        GET DIAGNOSTICS v_written = ROW_COUNT;
+    END IF;
+    RETURN v_written = 1;
+END
+$$;
+COMMENT ON FUNCTION sec.change_settings(jsonb) IS
+    'Writes settings, of which p_changes has the new values as text; false where something keeps the row from being written. Internal: '
+    'app.update_settings() has looked at the values.';
 
 CREATE FUNCTION sec.install_settings() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
     IF to_regclass('app.settings') IS NULL THEN
         CREATE TABLE app.settings (
-            singleton             boolean       NOT NULL DEFAULT true PRIMARY KEY,
-            schema_version        integer       NOT NULL DEFAULT 3,
-            qr_ttl_seconds        integer       NOT NULL DEFAULT 900 CHECK (qr_ttl_seconds BETWEEN 10 AND 86400),
-            qr_single_use         boolean       NOT NULL DEFAULT true,
-            points_per_unit       numeric(8,4)  NOT NULL DEFAULT 1 CHECK (points_per_unit BETWEEN 0 AND 1000),
-            max_amount            numeric(14,2) NOT NULL DEFAULT 50000.00 CHECK (max_amount BETWEEN 0.01 AND 10000000000),
-            max_balance           numeric(14,2) NOT NULL DEFAULT 1000000.00 CHECK (max_balance BETWEEN 0.01 AND 100000000000),
-            recharge_confirmation text          NOT NULL DEFAULT 'gateway' CHECK (recharge_confirmation IN ('gateway', 'trusted')),
-            recharge_ttl_minutes  integer       NOT NULL DEFAULT 1440 CHECK (recharge_ttl_minutes BETWEEN 5 AND 43200),
-            key_retention_days    integer       NOT NULL DEFAULT 90 CHECK (key_retention_days BETWEEN 90 AND 3650),
-            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton),
-            max_pending_recharges integer       NOT NULL DEFAULT 20 CHECK (max_pending_recharges BETWEEN 1 AND 1000),
-            signup_anonymous      boolean       NOT NULL DEFAULT false,
-            business_time_zone    text          NOT NULL DEFAULT 'UTC' CHECK (business_time_zone <> ''),
-            business_day_starts_at time         NOT NULL DEFAULT '00:00'
-                CHECK (business_day_starts_at < '24:00' AND extract(second FROM business_day_starts_at) = 0)
+            singleton      boolean NOT NULL DEFAULT true PRIMARY KEY,
+            schema_version integer NOT NULL DEFAULT 3,
+            CONSTRAINT mps_stamp_8f1d6c52 CHECK (singleton)
         );
         COMMENT ON TABLE app.settings IS
             'The one row of settings; units are in the column names. Read and changed by app.get_settings and app.update_settings.';
         COMMENT ON COLUMN app.settings.schema_version IS
             'Which layout these tables have; the library checks it and answers SCHEMA_OUTDATED until app.migrate() has run.';
-        COMMENT ON COLUMN app.settings.qr_ttl_seconds IS 'How long a pay code lives.';
-        COMMENT ON COLUMN app.settings.qr_single_use IS 'Whether a successful charge uses its pay code up.';
-        COMMENT ON COLUMN app.settings.points_per_unit IS 'Points for one currency unit paid.';
-        COMMENT ON COLUMN app.settings.max_amount IS 'The largest single amount of any RPC.';
-        COMMENT ON COLUMN app.settings.max_balance IS 'The largest balance that a recharge or a correction may lead to.';
-        COMMENT ON COLUMN app.settings.recharge_confirmation IS
-            'gateway: a member''s recharge waits for confirm_recharge; trusted: it completes at once.';
-        COMMENT ON COLUMN app.settings.recharge_ttl_minutes IS
-            'After this, app.expire_recharges() cancels a recharge that nobody confirmed.';
-        COMMENT ON COLUMN app.settings.key_retention_days IS 'How long idempotency keys and payment order ids are remembered, at least.';
     END IF;
+    PERFORM sec.add_settings();
     IF to_regclass('app.membership_levels') IS NULL THEN
         CREATE TABLE app.membership_levels (
             level      smallint     NOT NULL PRIMARY KEY CHECK (level >= 0),

@@ -88,6 +88,7 @@ COMMENT ON FUNCTION app.day_totals(date, date) IS
     E'The totals of business days by day, merchant and payment method.\n'
     'By a backend or an operator. What app.v_reconciliation says of the days from p_from_day (NULL: today) to p_to_day (NULL: the '
     'same; at most 366 days), at the cost of those days. STABLE.\n'
+    'Level: backend, operator.\n'
     'Results: day, merchant_code (NULL where no merchant is concerned), payment_method (balance, wechat, alipay, cash), payments '
     '(how many), payment_total, refunds, refund_total, recharges, recharge_total, adjustments, adjustment_total, net (what balances '
     'changed by).\n'

@@ -4,8 +4,9 @@
 CREATE FUNCTION sec.shown_tag(p_tag jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'shown_tag_wrapper';
 COMMENT ON FUNCTION sec.shown_tag(jsonb) IS
-    'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older '
-    'releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.';
+    E'The tag of a transaction as views and statements show it: itself, or where its text would be longer than 16 KiB (older '
+    'releases let such in) {"mps_omitted": "tag", "bytes_of_text": how many}.\n'
+    'Level: client.';
 
 CREATE FUNCTION sec.make_usage_logs() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

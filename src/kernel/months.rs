@@ -43,14 +43,13 @@ pub fn presence(db: &Db, month: Month) -> Presence {
     // between the two is known by its place there.
     let (present, archived, detached) = db
         .rows_of_now(
-            "SELECT pg_catalog.to_regclass('app.transactions_' || $1) IS NOT NULL \
-                    AND pg_catalog.to_regclass('app.point_ledger_' || $1) IS NOT NULL \
-                    AND pg_catalog.to_regclass('audit.event_log_' || $1) IS NOT NULL, \
+            "SELECT NOT EXISTS (SELECT FROM sec.monthly_tables() t \
+                                WHERE pg_catalog.to_regclass(t.nsp || '.' || t.tab || '_' || $1) IS NULL), \
                     EXISTS (SELECT FROM app.archived_months a WHERE a.month = $2::text::date) \
                     OR pg_catalog.to_regclass('app.transactions_' || $1) IS NULL \
                        AND pg_catalog.to_regclass('mps_archive.transactions_' || $1) IS NOT NULL, \
-                    (SELECT t.part::text FROM (SELECT n.name, pg_catalog.to_regclass(n.name || '_' || $1) AS part \
-                        FROM (VALUES ('app.transactions'), ('app.point_ledger'), ('audit.event_log')) n (name)) t \
+                    (SELECT t.part::text FROM (SELECT m.nsp || '.' || m.tab AS name, \
+                            pg_catalog.to_regclass(m.nsp || '.' || m.tab || '_' || $1) AS part FROM sec.monthly_tables() m) t \
                      WHERE t.part IS NOT NULL \
                        AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = t.part \
                                          AND i.inhparent = pg_catalog.to_regclass(t.name) AND NOT i.inhdetachpending) \

@@ -1,17 +1,19 @@
 //! `app.settings` and `app.membership_levels`.
 
 use crate::engine::cache::{self, Kept};
-use crate::engine::db::Db;
+use crate::engine::db::{Db, kept_from_being_written};
 use crate::engine::param::p;
-use crate::engine::server;
+use crate::engine::server::{self, Raise};
 use crate::engine::types::{Day, NumericArg, RawJsonb, Timestamp};
 use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
-use mps_domain::money::{Discount, Money};
+use mps_domain::money::{Discount, MONEY_SCALE, Money};
 use mps_domain::month::Month;
 use mps_domain::numeric;
 use mps_domain::tier::Level;
 use rust_decimal::Decimal;
+use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 /// The layout of the tables that this library was written for.
@@ -132,22 +134,61 @@ pub fn as_json(db: &Db) -> RawJsonb {
         .expect("app.settings has its one row")
 }
 
-/// The settings that `update` may change, with their values as given; `None` leaves one as it is.
-#[derive(Default, Debug)]
-pub struct Changes {
-    pub qr_ttl_seconds: Option<i32>,
-    pub qr_single_use: Option<bool>,
-    pub points_per_unit: Option<Decimal>,
-    pub max_amount: Option<Money>,
-    pub max_balance: Option<Money>,
-    pub recharge_confirmation: Option<String>,
-    pub recharge_ttl_minutes: Option<i32>,
-    pub key_retention_days: Option<i32>,
-    pub max_pending_recharges: Option<i32>,
-    pub signup_anonymous: Option<bool>,
-    pub business_time_zone: Option<String>,
-    /// As `HH:MM`.
-    pub business_day_starts_at: Option<String>,
+/// What a value of a setting is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Whole,
+    /// Decimal, with so many decimals.
+    Decimal(u32),
+    Switch,
+    Choice,
+    TimeZone,
+    MinuteOfDay,
+}
+
+impl Kind {
+    fn from_label(label: &str) -> Kind {
+        match label {
+            "whole" => Kind::Whole,
+            "money" => Kind::Decimal(MONEY_SCALE),
+            "rate" => Kind::Decimal(RATE_SCALE),
+            "switch" => Kind::Switch,
+            "choice" => Kind::Choice,
+            "time_zone" => Kind::TimeZone,
+            "minute_of_day" => Kind::MinuteOfDay,
+            other => panic!("sec.settings() has a kind {other}"),
+        }
+    }
+}
+
+/// A setting as its family declares it.
+#[derive(Debug)]
+pub struct Setting {
+    pub name: String,
+    pub kind: Kind,
+    /// Of a number: from what to what, in units of its last decimal.
+    pub bounds: RangeInclusive<i64>,
+    pub choices: Vec<String>,
+}
+
+/// All settings that `update` may change.
+pub fn declared(db: &Db) -> Vec<Setting> {
+    db.rows(
+        "SELECT s.setting, s.kind, s.lowest, s.highest, pg_catalog.array_to_string(s.choices, ',') FROM sec.settings() s ORDER BY s.place",
+        &[],
+        |r| {
+            let kind = Kind::from_label(&r.text(2));
+            let scale = if let Kind::Decimal(scale) = kind { scale } else { 0 };
+            let bound = |n| r.opt::<String>(n).map_or(0, |text| decimal_units(&text, scale).expect("bounds are numbers"));
+            let choices = r.opt::<String>(5).unwrap_or_default();
+            Setting {
+                name: r.get(1),
+                kind,
+                bounds: bound(3)..=bound(4),
+                choices: choices.split(',').map(str::to_owned).collect(),
+            }
+        },
+    )
 }
 
 /// Under a stricter isolation level: fails to serialise if the settings have changed since the snapshot.
@@ -157,32 +198,12 @@ pub fn pin(db: &Db) {
     }
 }
 
-pub fn update(db: &Db, c: Changes) {
-    let rate = c.points_per_unit.map(|d| d.to_string());
-    db.run_once(
-        "UPDATE app.settings SET qr_ttl_seconds = coalesce($1, qr_ttl_seconds), qr_single_use = coalesce($2, qr_single_use), \
-                points_per_unit = coalesce($3::numeric, points_per_unit), max_amount = coalesce($4, max_amount), \
-                max_balance = coalesce($5, max_balance), recharge_confirmation = coalesce($6, recharge_confirmation), \
-                recharge_ttl_minutes = coalesce($7, recharge_ttl_minutes), key_retention_days = coalesce($8, key_retention_days), \
-                max_pending_recharges = coalesce($9, max_pending_recharges), \
-                signup_anonymous = coalesce($10, signup_anonymous), \
-                business_time_zone = coalesce($11, business_time_zone), \
-                business_day_starts_at = coalesce($12::time, business_day_starts_at)",
-        &[
-            p(c.qr_ttl_seconds),
-            p(c.qr_single_use),
-            p(rate),
-            p(c.max_amount),
-            p(c.max_balance),
-            p(c.recharge_confirmation),
-            p(c.recharge_ttl_minutes),
-            p(c.key_retention_days),
-            p(c.max_pending_recharges),
-            p(c.signup_anonymous),
-            p(c.business_time_zone),
-            p(c.business_day_starts_at),
-        ],
-    );
+/// Changes settings of a locked row: an object of their values as text, which are as declared.
+pub fn update(db: &Db, changes: &Map<String, Value>) {
+    let changes = RawJsonb::parse(&Value::Object(changes.clone()).to_string());
+    if db.row("SELECT sec.change_settings($1)", &[p(changes)], |r| r.get(1)) != Some(true) {
+        kept_from_being_written().raise();
+    }
 }
 
 /// Reads a decimal text as units of a scale, by way of the same rules as an argument.

@@ -22,17 +22,10 @@ const TABLES: &str = "\
                OR EXISTS (SELECT FROM pg_catalog.pg_policy y WHERE y.polrelid = c.oid AND NOT y.polpermissive \
                             AND (0::pg_catalog.oid = ANY (y.polroles) OR us.oid = ANY (y.polroles)))) \
     FROM (SELECT $1::pg_catalog.oid) us (oid), \
-         (SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid \
-          FROM pg_catalog.unnest('{app.archived_months, app.business_day_rules, app.closed_months, app.enterprise_card_bindings, \
-                   app.enterprise_cards, app.external_orders, app.idempotency_keys, app.job_runs, app.late_postings, \
-                   app.member_months, app.member_profiles, app.membership_levels, app.merchant_months, app.merchant_users, \
-                   app.merchants, app.month_rehearsals, app.pending_recharges, app.personal_cards, app.point_ledger, app.settings, \
-                   app.suspense_payments, app.transaction_compensations, app.transactions, audit.event_log, audit.seal_cut, \
-                   audit.seals}'::text[]) n (name) \
+         (SELECT pg_catalog.to_regclass(n.tab)::pg_catalog.oid FROM sec.tables() n \
           UNION ALL \
-          SELECT i.inhrelid FROM pg_catalog.pg_inherits i \
-          WHERE i.inhparent IN (pg_catalog.to_regclass('app.transactions'), pg_catalog.to_regclass('app.point_ledger'), \
-                                pg_catalog.to_regclass('audit.event_log'))) t (oid) \
+          SELECT i.inhrelid FROM sec.monthly_tables() m, pg_catalog.pg_inherits i \
+          WHERE i.inhparent = pg_catalog.to_regclass(m.nsp || '.' || m.tab)) t (oid) \
     JOIN pg_catalog.pg_class c ON c.oid = t.oid AND (NOT c.relispartition OR c.relname ~ '_20[0-9]{4}$') \
     WHERE EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = pg_catalog.to_regclass('app.settings') AND i.indisprimary) \
     ORDER BY 2";

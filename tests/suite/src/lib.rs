@@ -21,6 +21,7 @@ pub mod reader;
 pub mod releases;
 mod session;
 mod shop;
+pub mod tree;
 
 pub use clock::Clock;
 pub use cluster::{Cluster, Scratch, Till, contents, free_port, program, sequences, until};

@@ -52,7 +52,7 @@ fn a_rule_is_taken_into_the_query_that_asks_it() {
 }
 
 #[test]
-fn a_family_that_joins_is_asked_without_another_word() {
+fn a_rule_of_a_family_that_joins_is_asked() {
     let db = Db::new();
     let superuser = db.superuser();
     let before = calls(&superuser).1;
@@ -62,8 +62,11 @@ fn a_family_that_joins_is_asked_without_another_word() {
          create function sec.books_gifts(p_to timestamptz, p_everything boolean) returns table (name text, what text) \
              language sql stable parallel safe as $$ select 'ribbons', format('%s %s', p_to, p_everything) $$",
     );
-    // What is not of mps is not asked.
+    // What no list names is not asked.
     assert_eq!(superuser.column("select check_name from app.verify_books()"), before);
+    let asking = superuser.value("select pg_get_functiondef('sec.books_families'::regproc)");
+    let gathered = asking.replace("UNION ALL", "UNION ALL SELECT * FROM sec.rules_of_gifts() UNION ALL");
+    superuser.run(&gathered);
     superuser.run("alter function sec.rules_of_gifts() owner to mps_owner");
     superuser.run("alter function sec.books_gifts(timestamptz, boolean) owner to mps_owner");
     let found = superuser
@@ -81,6 +84,7 @@ fn a_family_that_joins_is_asked_without_another_word() {
     };
     assert_eq!(detail(""), "ok");
     assert!(detail("now() - interval '1 day', now()").ends_with(" f"));
+    superuser.run(&asking);
     superuser.run("drop function sec.rules_of_gifts(), sec.books_gifts(timestamptz, boolean), sec.books_gifts_proof()");
 }
 

@@ -2,95 +2,13 @@
 //! release needs.
 
 use mps_tests::releases::{frozen, library, newest, released, top};
-use mps_tests::{Db, Scratch, program};
+use mps_tests::tree::Tree;
+use mps_tests::{Db, program};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const NOW: &str = env!("CARGO_PKG_VERSION");
-
-/// A copy of the tree, which goes when it is dropped.
-struct Tree(Scratch);
-
-impl Tree {
-    fn copy(name: &str) -> Tree {
-        let copy = Scratch::new(name);
-        fs::create_dir_all(copy.path()).expect("a directory");
-        let out = ["target", ".git", ".local", "node_modules"].map(|folder| format!("--exclude={folder}")).join(" ");
-        let pack = format!("tar -C {} {out} -c . | tar -C {} -x", top().display(), copy.path());
-        program("bash", &["-o", "pipefail", "-c", &pack]).expect("copies");
-        Tree(copy)
-    }
-
-    /// As a repository, in which everything is committed and the changelog says something of this version.
-    fn repository(name: &str) -> Tree {
-        let tree = Tree::copy(name);
-        let heading = format!("## {NOW} (unreleased)\n");
-        let changes = tree.read("CHANGELOG.md");
-        assert!(changes.contains(&heading), "the changelog has no chapter {heading}");
-        tree.write("CHANGELOG.md", &changes.replacen(&heading, &format!("{heading}\nSomething.\n"), 1));
-        tree.git(&["init", "--quiet"]);
-        tree.commit();
-        tree
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        self.run("git", arguments).unwrap_or_else(|e| panic!("git {arguments:?}: {e}"))
-    }
-
-    fn commit(&self) {
-        self.git(&["add", "--all"]);
-        self.git(&["-c", "user.name=MPS", "-c", "user.email=mps@localhost", "commit", "--quiet", "-m", "as it is"]);
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        Path::new(self.0.path()).join(file)
-    }
-
-    /// A file where scripts are frozen.
-    fn frozen(&self, file: &str) -> PathBuf {
-        self.path(frozen().strip_prefix(top()).expect("a part of the tree").to_str().expect("a path")).join(file)
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
-    }
-
-    /// The script from one version to another that is in the making.
-    fn upgrade(&self, old: &str, new: &str) -> String {
-        let name = format!("mps--{old}--{new}.sql");
-        let script =
-            fs::read_to_string(self.frozen(&name)).or_else(|_| fs::read_to_string(self.path("sql").join(&name)));
-        script.unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-
-    fn write(&self, file: &str, text: &str) {
-        fs::write(self.path(file), text).expect("writes");
-    }
-
-    /// The one file of SQL that says this.
-    fn sql_with(&self, text: &str) -> String {
-        self.run("grep", &["-rlF", "--include=*.sql", "--exclude=mps--*", "--", text, "sql"]).expect("is there")
-    }
-
-    fn run(&self, command: &str, arguments: &[&str]) -> Result<String, String> {
-        let config = program("pg_config", &["--bindir"]).expect("pg_config") + "/pg_config";
-        let path = if command.contains('/') { self.path(command) } else { command.into() };
-        let out = Command::new(path).args(arguments).env("PG_CONFIG", config).current_dir(self.0.path()).output();
-        let out = out.unwrap_or_else(|e| panic!("{command}: {e}"));
-        let says = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if out.status.success() { Ok(says(&out.stdout)) } else { Err(says(&out.stderr)) }
-    }
-
-    fn upgrade_script(&self, arguments: &[&str]) -> Result<String, String> {
-        self.run("tools/upgrade-script", arguments)
-    }
-
-    fn release(&self, version: &str) -> Result<String, String> {
-        self.run("tools/release", &[version])
-    }
-}
 
 /// The files whose sums are pinned.
 fn pinned(sums: &str) -> BTreeSet<String> {

@@ -1,0 +1,236 @@
+-- Written by tools/api from what the families declare. What may be declared is in tools/gathering.py.
+
+CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('sec.uid', 'client'),
+           ('sec.level_client', 'client'),
+           ('sec.level_backend', 'backend'),
+           ('sec.level_operator', 'operator'),
+           ('sec.raise', 'operator'),
+           ('sec.raise', 'signup'),
+           ('app.error_list', 'client'),
+           ('sec.job_batch', 'operator'),
+           ('app.schedule_jobs', 'operator'),
+           ('sec.security_check', 'operator'),
+           ('app.health', 'operator'),
+           ('app.bucket_of_card', 'client'),
+           ('app.bucket_of_code', 'client'),
+           ('app.bucket_of_tx', 'client'),
+           ('app.expire_keys_batch', 'operator'),
+           ('app.expire_keys', 'operator'),
+           ('app.rehearse_month_batch', 'operator'),
+           ('app.maintain_partitions_batch', 'operator'),
+           ('app.maintain_partitions', 'operator'),
+           ('sec.check_months_ahead', 'operator'),
+           ('app.close_months_note_batch', 'operator'),
+           ('app.close_months_mark_batch', 'operator'),
+           ('sec.closing_is_ready', 'operator'),
+           ('app.close_month_batch', 'operator'),
+           ('app.close_months', 'operator'),
+           ('sec.months_to_archive', 'operator'),
+           ('app.archive_partitions', 'operator'),
+           ('app.archive_month_batch', 'operator'),
+           ('app.business_day', 'client'),
+           ('app.business_day', 'operator'),
+           ('app.business_day_start', 'client'),
+           ('app.business_day_start', 'operator'),
+           ('app.verify_books', 'operator'),
+           ('audit.seal_note', 'operator'),
+           ('audit.seal_ready', 'operator'),
+           ('audit.seal_batch', 'operator'),
+           ('audit.seal', 'operator'),
+           ('audit.head', 'operator'),
+           ('audit.verify', 'operator'),
+           ('app.register_member', 'client'),
+           ('app.set_member_status', 'backend'),
+           ('sec.on_signup', 'signup'),
+           ('sec.signup_triggers', 'signup'),
+           ('app.enable_supabase_signup', 'signup'),
+           ('app.rotate_card_qr', 'client'),
+           ('app.create_enterprise_card', 'backend'),
+           ('app.enterprise_add_member', 'client'),
+           ('app.enterprise_remove_member', 'client'),
+           ('app.set_card_status', 'client'),
+           ('app.set_card_expiry', 'backend'),
+           ('app.replace_card', 'backend'),
+           ('app.adjust_points', 'backend'),
+           ('sec.admin_card_ids', 'client'),
+           ('app.expire_cards_batch', 'operator'),
+           ('app.expire_cards', 'operator'),
+           ('app.expire_qrcodes_batch', 'operator'),
+           ('app.expire_qrcodes', 'operator'),
+           ('app.recompute_levels_batch', 'operator'),
+           ('app.recompute_levels', 'operator'),
+           ('app.create_merchant', 'backend'),
+           ('app.set_merchant_status', 'backend'),
+           ('app.set_merchant_user', 'client'),
+           ('app.remove_merchant_user', 'client'),
+           ('sec.merchant_ids', 'client'),
+           ('app.merchant_charge_by_qr', 'client'),
+           ('app.merchant_refund_tx', 'client'),
+           ('app.compensate_tx', 'backend'),
+           ('app.user_recharge_personal_card', 'client'),
+           ('app.user_recharge_enterprise_card_admin', 'client'),
+           ('app.confirm_recharge', 'backend'),
+           ('app.fail_recharge', 'backend'),
+           ('app.resolve_suspense', 'backend'),
+           ('app.expire_recharges_batch', 'operator'),
+           ('app.expire_recharges', 'operator'),
+           ('app.get_settings', 'backend'),
+           ('app.update_settings', 'backend'),
+           ('app.card_statement', 'client'),
+           ('app.usage_page', 'client'),
+           ('app.merchant_statement', 'client'),
+           ('app.balance_as_of', 'client'),
+           ('app.tx_by_no', 'client'),
+           ('sec.shown_tag', 'client'),
+           ('app.day_totals', 'backend'),
+           ('app.day_totals', 'operator'),
+           ('sec.jobs', 'operator')
+$$;
+COMMENT ON FUNCTION sec.api_functions() IS
+    'Every function that a level may call, from the line `Level:` of its comment; what is not here is internal. A backend may also '
+    'call what a client may. Grants are made from it, and sec.security_check() compares with it. Internal.';
+
+CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.archived_months'),
+           ('app.business_day_rules'),
+           ('app.closed_months'),
+           ('app.enterprise_card_bindings'),
+           ('app.enterprise_cards'),
+           ('app.external_orders'),
+           ('app.idempotency_keys'),
+           ('app.job_runs'),
+           ('app.late_postings'),
+           ('app.member_months'),
+           ('app.member_profiles'),
+           ('app.membership_levels'),
+           ('app.merchant_months'),
+           ('app.merchant_users'),
+           ('app.merchants'),
+           ('app.month_rehearsals'),
+           ('app.pending_recharges'),
+           ('app.personal_cards'),
+           ('app.point_ledger'),
+           ('app.settings'),
+           ('app.suspense_payments'),
+           ('app.transaction_compensations'),
+           ('app.transactions'),
+           ('audit.event_log'),
+           ('audit.seal_cut'),
+           ('audit.seals')
+$$;
+COMMENT ON FUNCTION sec.tables() IS
+    'The tables of mps that calls read and write: all but those of who has which level. Internal.';
+
+CREATE FUNCTION sec.jobs() RETURNS TABLE (job text, schedule text, command text, every interval)
+    LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.jobs_of_ledger()
+    UNION ALL SELECT * FROM sec.jobs_of_cards()
+    UNION ALL SELECT * FROM sec.jobs_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.jobs() IS
+    E'The procedures that are to run by themselves, and how often. app.recompute_levels() and app.archive_partitions() are run by '
+    'hand.\n'
+    'Level: operator.';
+
+CREATE FUNCTION sec.monthly_tables() RETURNS TABLE (nsp text, tab text, pk text, is_append_only boolean)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.monthly_tables_of_ledger()
+$$;
+COMMENT ON FUNCTION sec.monthly_tables() IS
+    'The tables that are kept by month, with the primary key of each month, and whether a row of them is never changed. Whatever '
+    'locks several of them does so in this order. Internal.';
+
+CREATE FUNCTION sec.settings()
+    RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.settings_of_ledger()
+    UNION ALL SELECT * FROM sec.settings_of_members()
+    UNION ALL SELECT * FROM sec.settings_of_cards()
+    UNION ALL SELECT * FROM sec.settings_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.settings() IS
+    'The settings, by place: kind, default as SQL, bounds or choices, what it is in English and Chinese. sec.setting_kinds() says '
+    'what a kind is. Internal.';
+
+CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.columns_of_kernel()
+    UNION ALL SELECT * FROM sec.columns_of_ledger()
+    UNION ALL SELECT * FROM sec.columns_of_members()
+    UNION ALL SELECT * FROM sec.columns_of_cards()
+    UNION ALL SELECT * FROM sec.columns_of_merchants()
+    UNION ALL SELECT * FROM sec.columns_of_recharges()
+    UNION ALL SELECT * FROM sec.columns_of_settings()
+    UNION ALL SELECT * FROM sec.columns_of_statements()
+$$;
+COMMENT ON FUNCTION sec.columns_by_level() IS
+    'What may be read past the functions, by level. Internal.';
+
+CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.policies_of_ledger()
+    UNION ALL SELECT * FROM sec.policies_of_members()
+    UNION ALL SELECT * FROM sec.policies_of_cards()
+    UNION ALL SELECT * FROM sec.policies_of_merchants()
+    UNION ALL SELECT * FROM sec.policies_of_recharges()
+    UNION ALL SELECT * FROM sec.policies_of_settings()
+$$;
+COMMENT ON FUNCTION sec.policies() IS
+    'The policies, all for SELECT: table, name, condition, and the condition as the server shows it, without white space and '
+    'brackets. Internal.';
+
+CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.standing_triggers_of_ledger()
+    UNION ALL SELECT * FROM sec.standing_triggers_of_settings()
+$$;
+COMMENT ON FUNCTION sec.standing_triggers() IS
+    'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
+    'sec.install_triggers() makes them, sec.security_check() looks for them. Internal.';
+
+CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.descriptions_of_kernel()
+    UNION ALL SELECT * FROM sec.descriptions_of_ledger()
+    UNION ALL SELECT * FROM sec.descriptions_of_members()
+    UNION ALL SELECT * FROM sec.descriptions_of_cards()
+    UNION ALL SELECT * FROM sec.descriptions_of_merchants()
+    UNION ALL SELECT * FROM sec.descriptions_of_recharges()
+    UNION ALL SELECT * FROM sec.descriptions_of_settings()
+    UNION ALL SELECT * FROM sec.descriptions_of_statements()
+$$;
+COMMENT ON FUNCTION sec.descriptions() IS
+    'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
+
+CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.health_of_ledger()
+    UNION ALL SELECT * FROM sec.health_of_members()
+    UNION ALL SELECT * FROM sec.health_of_cards()
+    UNION ALL SELECT * FROM sec.health_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.health_rows() IS
+    'What the families have to say in app.health(). Internal.';
+
+CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.sequences_of_ledger()
+    UNION ALL SELECT * FROM sec.sequences_of_members()
+    UNION ALL SELECT * FROM sec.sequences_of_cards()
+    UNION ALL SELECT * FROM sec.sequences_of_merchants()
+    UNION ALL SELECT * FROM sec.sequences_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.sequence_states() IS
+    'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
+
+CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[], rule text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.rules_of_ledger()
+    UNION ALL SELECT * FROM sec.rules_of_payments()
+    UNION ALL SELECT * FROM sec.rules_of_recharges()
+$$;
+COMMENT ON FUNCTION sec.books_families() IS
+    'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';
