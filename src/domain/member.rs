@@ -21,3 +21,23 @@ impl MemberStatus {
         [MemberStatus::Active, MemberStatus::Suspended, MemberStatus::Closed].into_iter().find(|s| s.label() == label)
     }
 }
+
+/// What a member may do with a company's card that it is bound to: pay; an admin also says who is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindRole {
+    Admin,
+    Member,
+}
+
+impl BindRole {
+    pub const fn label(self) -> &'static str {
+        match self {
+            BindRole::Admin => "admin",
+            BindRole::Member => "member",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<BindRole> {
+        [BindRole::Admin, BindRole::Member].into_iter().find(|r| r.label() == label)
+    }
+}

@@ -1,7 +1,7 @@
 //! Statements, each prepared once per backend and kept. A statement's text is a constant of the module that uses it; its
 //! parameter types are those of its first use, and result columns are checked against the Rust type when read.
 
-use crate::engine::direct::{self, Access, Change, Found, Inserted, Path, Series, Span, Table, Unique, Updated};
+use crate::engine::direct::{self, Access, Change, Found, Inserted, Path, Series, Span, Table, Taken, Unique, Updated};
 use crate::engine::param::Param;
 use crate::engine::row::{Row, RowVersion};
 use crate::engine::server::{self, Raise};
@@ -32,12 +32,18 @@ enum Sql {
     Insert(&'static Table),
     /// One row into a table, or nothing where its key is taken.
     InsertOrNothing(&'static Path),
+    /// One row of some columns; the others have their defaults. Columns by their place in the table, a bit each.
+    InsertSome {
+        path: &'static Path,
+        columns: u64,
+        taken: Taken,
+    },
     /// The row that a unique key names.
     Find {
         path: &'static Path,
         lock: bool,
     },
-    /// Some columns of the row that a unique key names, in one version. Columns by their place in the table, a bit each.
+    /// Some columns of the row that a unique key names, in one version. Columns as above.
     Update {
         path: &'static Path,
         columns: u64,
@@ -50,30 +56,53 @@ impl Sql {
         match self {
             Sql::Text(text) => text.as_ptr() as usize,
             Sql::Insert(table) => std::ptr::from_ref(table) as usize,
-            // Four kinds of statements of one path, which is more bytes long than that.
+            // The kinds of statements of one path, which is more bytes long than there are.
             Sql::Find { path, lock } => std::ptr::from_ref(path) as usize + usize::from(lock),
             Sql::InsertOrNothing(path) => std::ptr::from_ref(path) as usize + 2,
             Sql::Update { path, .. } => std::ptr::from_ref(path) as usize + 3,
+            Sql::InsertSome { path, taken, .. } => {
+                let kind = match taken {
+                    Taken::Refused => 4,
+                    Taken::Left => 5,
+                    // No path has two columns for this.
+                    Taken::Changed(_) => 6,
+                };
+                std::ptr::from_ref(path) as usize + kind
+            }
         }
     }
 
     /// As [`Sql::address`], which columns it is about.
     fn columns(self) -> u64 {
-        if let Sql::Update { columns, .. } = self { columns } else { 0 }
+        if let Sql::Update { columns, .. } | Sql::InsertSome { columns, .. } = self { columns } else { 0 }
     }
 
     fn text(self) -> String {
         match self {
             Sql::Text(text) => text.into(),
-            Sql::Insert(table) => table.insertion(),
-            Sql::InsertOrNothing(path) => path.insertion(),
-            Sql::Find { path, lock } => path.statement(lock),
-            Sql::Update { path, columns } => {
-                let named = (0..).zip(path.table.columns).filter(|(n, _)| columns & (1u64 << n) != 0);
-                path.update(&named.map(|(_, column)| *column).collect::<Vec<_>>())
+            Sql::Insert(table) => table.insertion(table.columns),
+            Sql::InsertOrNothing(path) => path.insertion(path.table.columns, Taken::Left),
+            Sql::InsertSome { path, columns, taken: Taken::Left } => {
+                let all = path.table.columns.join(", ");
+                format!("{} RETURNING {all}", path.insertion(&named(path, columns), Taken::Left))
             }
+            Sql::InsertSome { path, columns, taken } => path.insertion(&named(path, columns), taken),
+            Sql::Find { path, lock } => path.statement(lock),
+            Sql::Update { path, columns } => path.update(&named(path, columns)),
         }
     }
+}
+
+fn named(path: &Path, columns: u64) -> Vec<&'static str> {
+    let all = (0..).zip(path.table.columns);
+    all.filter(|(n, _)| columns & (1u64 << n) != 0).map(|(_, column)| *column).collect()
+}
+
+/// Puts columns into their table's order; which they are, and their values.
+fn in_order(table: &Table, mut some: Vec<Change>) -> (u64, impl Iterator<Item = Param>) {
+    some.sort_unstable_by_key(|(column, _)| table.position(column));
+    let columns = some.iter().fold(0, |set, (column, _)| set | 1u64 << table.position(column));
+    (columns, some.into_iter().map(|(_, value)| value))
 }
 
 /// A connection to the executor, open for one RPC.
@@ -156,6 +185,24 @@ impl Db {
         }
     }
 
+    /// Inserts one row of some columns, by a statement: the others have their defaults.
+    pub fn insert_some(&self, path: &'static Path, some: Vec<Change>, taken: Taken) {
+        let (columns, values) = in_order(path.table, some);
+        self.must_write(Sql::InsertSome { path, columns, taken }, None, &values.collect::<Vec<_>>());
+    }
+
+    /// As [`Db::insert_some`], unless a row has the key of `path`; returns what was inserted, with all columns.
+    pub fn insert_some_or_nothing<T>(
+        &self,
+        path: &'static Path,
+        some: Vec<Change>,
+        read: impl FnMut(&Row) -> T,
+    ) -> Option<T> {
+        let (columns, values) = in_order(path.table, some);
+        let sql = Sql::InsertSome { path, columns, taken: Taken::Left };
+        self.execute(sql, None, &values.collect::<Vec<_>>(), read).0.pop()
+    }
+
     /// Reads the row (of a month) that a unique key names, as a statement that begins now would: its columns in the table's
     /// order.
     pub fn find<T>(
@@ -220,7 +267,7 @@ impl Db {
         month: Option<Month>,
         key: &[Param],
         version: &mut RowVersion,
-        mut changes: Vec<Change>,
+        changes: Vec<Change>,
     ) -> Result<()> {
         let written = match server::statements_see_commits() {
             true => direct::update(path.table, month, *version, true, &changes),
@@ -230,9 +277,7 @@ impl Db {
             Updated::Done(written) => Some(written),
             Updated::Changed => None,
             Updated::ByStatement => {
-                changes.sort_unstable_by_key(|(column, _)| path.table.position(column));
-                let columns = changes.iter().fold(0, |set, (column, _)| set | 1u64 << path.table.position(column));
-                let changed = changes.into_iter().map(|(_, value)| value);
+                let (columns, changed) = in_order(path.table, changes);
                 let args: Vec<Param> = key.iter().copied().chain(version.params()).chain(changed).collect();
                 self.execute(Sql::Update { path, columns }, month, &args, Row::version).0.pop()
             }

@@ -1,16 +1,6 @@
 //! How rows are read and written, and what is asked of the server: the only `unsafe`. It knows tables by their declarations,
 //! nothing of what they mean, and of money only the type. What leaves it is plain Rust values.
 
-/// Columns, as an array of their names.
-macro_rules! array {
-    ($($column:literal),*) => { &[$($column),*] };
-}
-
-/// Columns, as a statement lists them.
-macro_rules! listed {
-    ($first:literal $(, $column:literal)*) => { concat!($first $(, ", ", $column)*) };
-}
-
 pub mod cache;
 #[allow(unsafe_code)]
 pub mod db;

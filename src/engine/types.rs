@@ -152,6 +152,16 @@ macro_rules! from_columns {
 to_columns!(bool, i16, i32, i64, &str, String, &[u8], Uuid, Timestamp, Day, RawJsonb);
 from_columns!(bool, i16, i32, i64, Oid, String, Vec<u8>, Uuid, Timestamp, Day, NumericArg, RawJsonb);
 
+impl ToColumn for &RawJsonb {
+    fn oid() -> Oid {
+        pg_sys::JSONBOID
+    }
+
+    fn into_column(self) -> Option<Datum> {
+        Some(varlena(&self.0))
+    }
+}
+
 impl<T: ToColumn> ToColumn for Option<T> {
     const MODIFIER: i32 = T::MODIFIER;
 

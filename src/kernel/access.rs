@@ -40,7 +40,7 @@ pub fn admin_or_backend<C: Owned>(call: &Call, card: Option<C>) -> Result<C> {
     let card = card.ok_or(Token::CardNotFound)?;
     if let Some(user) = user {
         let binding = members::binding(call.db, card.id(), user).ok_or(Token::CardNotFound)?;
-        ensure(binding.is_admin, Token::NotCardAdmin)?;
+        ensure(binding.is_admin(), Token::NotCardAdmin)?;
     }
     Ok(card)
 }

@@ -1,54 +1,37 @@
 //! `audit.event_log`.
 
 use crate::engine::db::Db;
-use crate::engine::direct::Table;
 use crate::engine::param::p;
+use crate::engine::record::record;
 use crate::engine::sequences::{self, Sequence};
 use crate::engine::types::{RawJsonb, Timestamp, Uuid};
 use mps_domain::month::Month;
 
-/// One event. `context` is a JSON object, as text.
-#[derive(Debug)]
-pub struct Event<'a> {
-    pub at: Timestamp,
-    pub actor_user_id: Option<Uuid>,
-    pub actor_role: &'a str,
-    pub action: &'a str,
-    pub object_type: &'a str,
-    pub object_id: &'a str,
-    pub context: String,
-    /// Goes into the context as it is, under `payload`: numbers of somebody else's keep all their digits.
-    pub payload: Option<RawJsonb>,
+record! {
+    /// One event.
+    #[derive(Debug)]
+    pub struct Event<'a> in static TABLE: c"audit", "event_log_{m}";
+    columns {
+        id = |_: &Event| sequences::next(Sequence::EventId),
+        happened_at: Timestamp,
+        actor_user_id: Option<Uuid>,
+        actor_role: &'a str,
+        action: &'a str,
+        object_type: &'a str,
+        object_id: &'a str,
+        /// A JSON object.
+        context: RawJsonb,
+    }
+    inserted by values;
 }
 
-static TABLE: Table = Table {
-    schema: c"audit",
-    name: "event_log_{m}",
-    columns: &["id", "happened_at", "actor_user_id", "actor_role", "action", "object_type", "object_id", "context"],
-    asserted: &[],
-};
-
-pub fn record(db: &Db, month: Month, e: Event) {
-    assert_eq!(Month::of(e.at.0), Some(month));
-    let context = RawJsonb::parse(&e.context);
-    let context = match e.payload {
-        None => context,
-        Some(payload) => db
-            .row("SELECT $1 || pg_catalog.jsonb_build_object('payload', $2)", &[p(context), p(payload)], |r| r.get(1))
-            .expect("one row"),
-    };
-    db.insert(
-        &TABLE,
-        Some(month),
-        &[
-            p(sequences::next(Sequence::EventId)),
-            p(e.at),
-            p(e.actor_user_id),
-            p(e.actor_role),
-            p(e.action),
-            p(e.object_type),
-            p(e.object_id),
-            p(context),
-        ],
-    );
+/// Writes an event. A payload goes into its context as it is, under `payload`: numbers of somebody else's keep all their digits.
+pub fn record(db: &Db, month: Month, mut event: Event, payload: Option<RawJsonb>) {
+    assert_eq!(Month::of(event.happened_at.0), Some(month));
+    if let Some(payload) = payload {
+        let both = [p(event.context), p(payload)];
+        event.context =
+            db.row("SELECT $1 || pg_catalog.jsonb_build_object('payload', $2)", &both, |r| r.get(1)).expect("one row");
+    }
+    db.insert(&TABLE, Some(month), &event.values(db));
 }

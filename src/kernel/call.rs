@@ -92,15 +92,15 @@ impl Call<'_> {
             self.db,
             self.month,
             Event {
-                at: self.at,
+                happened_at: self.at,
                 actor_user_id: self.caller.uid,
                 actor_role: &self.caller.role,
                 action,
                 object_type,
                 object_id,
-                context: context.to_string(),
-                payload,
+                context: RawJsonb::parse(&context.to_string()),
             },
+            payload,
         );
     }
 }

@@ -1,8 +1,9 @@
 //! `app.idempotency_keys` and `app.external_orders`: what makes a request happen once, across months.
 
 use crate::engine::db::{Db, kept_from_being_written};
-use crate::engine::direct::{Path, Table};
+use crate::engine::direct::Path;
 use crate::engine::param::p;
+use crate::engine::record::{column, record};
 use crate::engine::server::Raise;
 use mps_domain::card::CardType;
 use mps_domain::tx_no::PayMethod;
@@ -92,19 +93,27 @@ pub enum Claim {
     Known(i64),
 }
 
-static KEYS: Table = Table {
-    schema: c"app",
-    name: "idempotency_keys",
-    columns: &["scope_no", "ref_id", "operation", "idempotency_key"],
-    asserted: &[],
-};
+record! {
+    struct Key<'a> in static KEYS: c"app", "idempotency_keys";
+    columns {
+        scope_no: i64,
+        ref_id: i64,
+        operation: i16,
+        idempotency_key: &'a str,
+    }
+    inserted by values;
+}
 
-static ORDERS: Table = Table {
-    schema: c"app",
-    name: "external_orders",
-    columns: &["scope_no", "tx_id", "scope", "order_id"],
-    asserted: &[],
-};
+record! {
+    struct Order<'a> in static ORDERS: c"app", "external_orders";
+    columns {
+        scope_no: i64,
+        tx_id: i64,
+        scope: i16,
+        order_id: &'a str,
+    }
+    inserted by values;
+}
 
 static KEY: Path =
     Path { table: &KEYS, index: "idempotency_keys_pkey", key: &["scope_no", "operation", "idempotency_key"] };
@@ -114,9 +123,10 @@ static ORDER: Path = Path { table: &ORDERS, index: "external_orders_pkey", key: 
 /// Takes a key for `ref_id`, or finds what it was taken for. An equal request in flight is waited for: the unique index
 /// serialises them, and under a stricter isolation level than READ COMMITTED the later one fails to serialise.
 pub fn claim_key(db: &Db, scope: Scope, key: &str, ref_id: i64) -> Claim {
+    let new = Key { scope_no: scope.number, ref_id, operation: scope.kind, idempotency_key: key };
     claim(
-        || db.insert_or_nothing(&KEY, &[p(scope.number), p(ref_id), p(scope.kind), p(key)]),
-        || db.find(&KEY, None, &[p(scope.number), p(scope.kind), p(key)], |r| r.get(2)),
+        || db.insert_or_nothing(&KEY, &new.values(db)),
+        || db.find(&KEY, None, &[p(scope.number), p(scope.kind), p(key)], |r| column!(r, KEYS.ref_id)),
     )
 }
 
@@ -146,9 +156,10 @@ pub fn repoint_key(db: &Db, scope: Scope, key: &str, ref_id: i64) {
 
 /// As [`claim_key`], for an order id or a gateway trade number.
 pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim {
+    let new = Order { scope_no: scope.number, tx_id, scope: scope.kind, order_id: order };
     claim(
-        || db.insert_or_nothing(&ORDER, &[p(scope.number), p(tx_id), p(scope.kind), p(order)]),
-        || db.find(&ORDER, None, &[p(scope.number), p(scope.kind), p(order)], |r| r.get(2)),
+        || db.insert_or_nothing(&ORDER, &new.values(db)),
+        || db.find(&ORDER, None, &[p(scope.number), p(scope.kind), p(order)], |r| column!(r, ORDERS.tx_id)),
     )
 }
 

@@ -1,18 +1,23 @@
 //! `app.member_profiles` and `app.enterprise_card_bindings`.
 
 use crate::engine::db::Db;
-use crate::engine::direct::{Path, Table};
+use crate::engine::direct::{Path, Taken};
 use crate::engine::param::p;
+use crate::engine::record::{Value, changes, column, enumerations, labelled_texts, record};
 use crate::engine::row::{Row, RowVersion};
 use crate::engine::types::{Timestamp, Uuid};
 use crate::kernel::months::Open;
 use mps_domain::error::Result;
-use mps_domain::member::MemberStatus;
+use mps_domain::member::{BindRole, MemberStatus};
+
+enumerations! { BindRole: "app.bind_role" }
+
+labelled_texts! { MemberStatus }
 
 /// A pay code as stored: its hash and when it ends.
-#[derive(Debug, Default)]
-pub struct CodeState {
-    pub hash: Option<Vec<u8>>,
+#[derive(Clone, Copy, Debug)]
+pub struct CodeState<'a> {
+    pub hash: Option<&'a [u8]>,
     pub expires_at: Option<Timestamp>,
 }
 
@@ -24,40 +29,34 @@ pub struct NewMember<'a> {
     pub email: Option<&'a str>,
 }
 
-static TABLE: Table = Table {
-    schema: c"app",
-    name: "member_profiles",
-    columns: &["id", "created_at", "member_no", "status", "name", "phone", "email"],
-    asserted: &[],
-};
+record! {
+    /// A member that is locked.
+    #[derive(Debug)]
+    pub struct Member in static TABLE: c"app", "member_profiles";
+    columns {
+        id: Uuid,
+        created_at: _,
+        member_no: String,
+        status: MemberStatus,
+        name: _,
+        phone: _,
+        email: _,
+    }
+    besides {
+        version: RowVersion = Row::version,
+    }
+    read by read;
+}
 
 static BY_ID: Path = Path { table: &TABLE, index: "member_profiles_pkey", key: &["id"] };
 
-/// A member that is locked.
-#[derive(Debug)]
-pub struct Member {
-    id: Uuid,
-    pub member_no: String,
-    pub status: MemberStatus,
-    version: RowVersion,
-}
-
 /// Locks a member against every other change of it or of which cards it has. `None`: no such member.
 pub fn lock(open: Open, id: Uuid) -> Option<Member> {
-    open.lock(&BY_ID, None, &[p(id)], |r| Member {
-        id: r.get(1),
-        member_no: r.get(3),
-        status: status_of(r),
-        version: r.version(),
-    })
-}
-
-fn status_of(r: &Row) -> MemberStatus {
-    MemberStatus::from_label(&r.text(4)).expect("checked by the column")
+    open.lock(&BY_ID, None, &[p(id)], Member::read)
 }
 
 pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
-    db.find(&BY_ID, None, &[p(id)], status_of)
+    db.find(&BY_ID, None, &[p(id)], |r| column!(r, TABLE.status))
 }
 
 /// Inserts a member and returns its number; `None` if it is registered already. Then no number is drawn; only who registers in
@@ -67,68 +66,74 @@ pub fn create(db: &Db, at: Timestamp, m: &NewMember) -> Option<String> {
         return None;
     }
     let serial: i64 = db.row("SELECT pg_catalog.nextval('app.member_no_seq')", &[], |r| r.get(1)).expect("one row");
-    db.row(
-        "INSERT INTO app.member_profiles (id, created_at, member_no, name, phone, email) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING RETURNING member_no",
-        &[p(m.id), p(at), p(format!("M{serial:08}")), p(m.name), p(m.phone), p(m.email)],
-        |r| r.get(1),
-    )
+    let new = vec![
+        ("id", p(m.id)),
+        ("created_at", p(at)),
+        ("member_no", p(format!("M{serial:08}"))),
+        ("name", p(m.name)),
+        ("phone", p(m.phone)),
+        ("email", p(m.email)),
+    ];
+    db.insert_some_or_nothing(&BY_ID, new, |r| column!(r, TABLE.member_no))
 }
 
 /// Sets the status of a locked member. Error: `STATUS_CONFLICT`, a trigger has changed it meanwhile.
 pub fn set_status(db: &Db, member: &mut Member, status: MemberStatus) -> Result<()> {
     member.status = status;
-    db.update_locked(&BY_ID, None, &[p(member.id)], &mut member.version, vec![("status", p(status.label()))])
+    let changes = changes!(db, member: status);
+    db.update_locked(&BY_ID, None, &[p(member.id)], &mut member.version, changes.into())
 }
 
-/// A member's binding to an enterprise card.
-#[derive(Debug)]
-pub struct Binding {
-    card: Uuid,
-    member: Uuid,
-    pub is_admin: bool,
-    pub code: CodeState,
-    version: RowVersion,
+record! {
+    /// A member's binding to an enterprise card.
+    #[derive(Debug)]
+    pub struct Binding in static BINDINGS: c"app", "enterprise_card_bindings";
+    columns {
+        enterprise_card_id: Uuid,
+        member_id: Uuid,
+        created_at: _,
+        qr_expires_at: Option<Timestamp>,
+        role: BindRole,
+        qr_hash: Option<Vec<u8>>,
+    }
+    besides {
+        version: RowVersion = Row::version,
+    }
+    read by read;
 }
-
-static BINDINGS: Table = Table {
-    schema: c"app",
-    name: "enterprise_card_bindings",
-    columns: &["enterprise_card_id", "member_id", "created_at", "qr_expires_at", "role", "qr_hash"],
-    asserted: &[],
-};
 
 static BINDING: Path =
     Path { table: &BINDINGS, index: "enterprise_card_bindings_pkey", key: &["enterprise_card_id", "member_id"] };
 
-fn read_binding(r: &Row) -> Binding {
-    Binding {
-        card: r.get(1),
-        member: r.get(2),
-        is_admin: r.label(5) == "admin",
-        code: CodeState { expires_at: r.opt(4), hash: r.opt(6) },
-        version: r.version(),
+impl Binding {
+    pub fn is_admin(&self) -> bool {
+        self.role == BindRole::Admin
+    }
+
+    pub fn code(&self) -> CodeState<'_> {
+        CodeState { hash: self.qr_hash.as_deref(), expires_at: self.qr_expires_at }
     }
 }
 
 /// The binding; `None` if the member is not bound.
 pub fn binding(db: &Db, card: Uuid, member: Uuid) -> Option<Binding> {
-    db.find(&BINDING, None, &[p(card), p(member)], read_binding)
+    db.find(&BINDING, None, &[p(card), p(member)], Binding::read)
 }
 
 /// As [`binding`], locked. Bindings change only under their card's lock, so this never waits for another binding's change;
 /// the row lock makes callers on an older snapshot fail where it has changed since.
 pub fn lock_binding(open: Open, card: Uuid, member: Uuid) -> Option<Binding> {
-    open.lock(&BINDING, None, &[p(card), p(member)], read_binding)
+    open.lock(&BINDING, None, &[p(card), p(member)], Binding::read)
 }
 
-pub fn bind(db: &Db, at: Timestamp, card: Uuid, member: Uuid, admin: bool) {
-    db.run_once(
-        "INSERT INTO app.enterprise_card_bindings AS b (enterprise_card_id, member_id, created_at, role) \
-         VALUES ($1, $2, $3, CASE WHEN $4 THEN 'admin' ELSE 'member' END::app.bind_role) \
-         ON CONFLICT (enterprise_card_id, member_id) DO UPDATE SET role = excluded.role",
-        &[p(card), p(member), p(at), p(admin)],
-    );
+pub fn bind(db: &Db, at: Timestamp, card: Uuid, member: Uuid, role: BindRole) {
+    let new = vec![
+        ("enterprise_card_id", p(card)),
+        ("member_id", p(member)),
+        ("created_at", p(at)),
+        ("role", role.param(db)),
+    ];
+    db.insert_some(&BINDING, new, Taken::Changed("role"));
 }
 
 pub fn unbind(db: &Db, card: Uuid, member: Uuid) {
@@ -160,6 +165,8 @@ pub fn bound_cards(db: &Db, member: Uuid) -> Vec<Uuid> {
 /// Sets or clears a member's pay code for an enterprise card, whose binding is locked. Error: `STATUS_CONFLICT`, a trigger has
 /// changed it meanwhile.
 pub fn set_code(db: &Db, binding: &mut Binding, code: Option<(&[u8], Timestamp)>) -> Result<()> {
-    let changes = vec![("qr_expires_at", p(code.map(|c| c.1))), ("qr_hash", p(code.map(|c| c.0)))];
-    db.update_locked(&BINDING, None, &[p(binding.card), p(binding.member)], &mut binding.version, changes)
+    (binding.qr_hash, binding.qr_expires_at) = code.map(|(hash, expires_at)| (hash.to_vec(), expires_at)).unzip();
+    let (key, changes) =
+        ([p(binding.enterprise_card_id), p(binding.member_id)], changes!(db, binding: qr_expires_at, qr_hash));
+    db.update_locked(&BINDING, None, &key, &mut binding.version, changes.into())
 }

@@ -1,50 +1,52 @@
 //! `app.merchants` and `app.merchant_users`.
 
 use crate::engine::db::Db;
-use crate::engine::direct::{Path, Table};
+use crate::engine::direct::{Path, Taken};
 use crate::engine::param::p;
+use crate::engine::record::{column, labelled_texts, record};
+use crate::engine::row::Row;
 use crate::engine::server;
 use crate::engine::types::{Timestamp, Uuid};
 use crate::kernel::months::Open;
 use mps_domain::merchant::MerchantRole;
 
-#[derive(Debug)]
-pub struct Merchant {
-    pub id: i32,
-    pub active: bool,
-    pub created_at: Timestamp,
-    pub name: String,
-    /// The role of the user that was asked about.
-    pub role: Option<MerchantRole>,
-}
+labelled_texts! { MerchantRole }
 
-static MERCHANTS: Table = Table {
-    schema: c"app",
-    name: "merchants",
-    columns: &["id", "active", "created_at", "code", "name"],
-    asserted: &[],
-};
+record! {
+    #[derive(Debug)]
+    pub struct Merchant in static MERCHANTS: c"app", "merchants";
+    columns {
+        id: i32,
+        active: bool,
+        created_at: Timestamp,
+        code: _,
+        name: String,
+    }
+    besides {
+        /// The role of the user that was asked about.
+        pub role: Option<MerchantRole> = |_| None,
+    }
+    read by read;
+}
 
 static BY_CODE: Path = Path { table: &MERCHANTS, index: "merchants_code_key", key: &["code"] };
 
-static USERS: Table = Table {
-    schema: c"app",
-    name: "merchant_users",
-    columns: &["merchant_id", "user_id", "created_at", "role"],
-    asserted: &[],
-};
+record! {
+    struct MerchantUser in static USERS: c"app", "merchant_users";
+    columns {
+        merchant_id: i32,
+        user_id: Uuid,
+        created_at: Timestamp,
+        role: MerchantRole,
+    }
+    inserted by values;
+}
 
 static USER: Path = Path { table: &USERS, index: "merchant_users_pkey", key: &["merchant_id", "user_id"] };
 
 /// A merchant by code, and then the role that `user` has in it.
 pub fn find(db: &Db, code: &str, user: Option<Uuid>) -> Option<Merchant> {
-    let merchant = db.find(&BY_CODE, None, &[p(code)], |r| Merchant {
-        id: r.get(1),
-        active: r.get(2),
-        created_at: r.get(3),
-        name: r.get(5),
-        role: None,
-    })?;
+    let merchant = db.find(&BY_CODE, None, &[p(code)], Merchant::read)?;
     let role = user.and_then(|user| role_of(db, merchant.id, user));
     Some(Merchant { role, ..merchant })
 }
@@ -60,11 +62,8 @@ pub fn code_of(db: &Db, id: i32) -> Option<String> {
 
 /// Creates a merchant; `None` if the code is taken.
 pub fn create(db: &Db, at: Timestamp, code: &str, name: &str) -> Option<i32> {
-    db.row(
-        "INSERT INTO app.merchants (created_at, code, name) VALUES ($1, $2, $3) ON CONFLICT (code) DO NOTHING RETURNING id",
-        &[p(at), p(code), p(name)],
-        |r| r.get(1),
-    )
+    let new = vec![("created_at", p(at)), ("code", p(code)), ("name", p(name))];
+    db.insert_some_or_nothing(&BY_CODE, new, |r| column!(r, MERCHANTS.id))
 }
 
 /// Sets whether a locked merchant may take money; returns whether that is a change.
@@ -78,7 +77,9 @@ pub fn set_active(db: &Db, id: i32, active: bool) -> bool {
 }
 
 pub fn role_of(db: &Db, merchant: i32, user: Uuid) -> Option<MerchantRole> {
-    db.find(&USER, None, &[p(merchant), p(user)], |r| MerchantRole::from_label(&r.text(4))).flatten()
+    // A role of the shop's own, where it has widened the CHECK, is none here.
+    let read = |r: &Row| MerchantRole::from_label(&column!(r, USERS.role, String));
+    db.find(&USER, None, &[p(merchant), p(user)], read).flatten()
 }
 
 /// Changes nothing but the version of a merchant that is locked: who goes by an older snapshot must not go by who was an operator
@@ -96,11 +97,8 @@ pub fn pin(db: &Db, id: i32) {
 
 pub fn set_role(db: &Db, at: Timestamp, merchant: i32, user: Uuid, role: MerchantRole) {
     touch(db, merchant);
-    db.run_once(
-        "INSERT INTO app.merchant_users AS u (merchant_id, user_id, created_at, role) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (merchant_id, user_id) DO UPDATE SET role = excluded.role",
-        &[p(merchant), p(user), p(at), p(role.label())],
-    );
+    let new = MerchantUser { merchant_id: merchant, user_id: user, created_at: at, role };
+    db.insert_some(&USER, USERS.all(new.values(db)), Taken::Changed("role"));
 }
 
 pub fn remove_user(db: &Db, merchant: i32, user: Uuid) {

@@ -1,10 +1,9 @@
 //! `app.personal_cards` and `app.enterprise_cards`.
 
 use crate::engine::db::Db;
-use crate::engine::direct::{Change, Path, Table};
-use crate::engine::labels;
-use crate::engine::param::{Param, p};
-use crate::engine::record::Column;
+use crate::engine::direct::{Change, Path, Taken};
+use crate::engine::param::p;
+use crate::engine::record::{changes, record};
 use crate::engine::row::{Row, RowVersion};
 use crate::engine::types::{Timestamp, Uuid};
 use crate::kernel::access::{self, Owned};
@@ -18,32 +17,99 @@ use mps_domain::money::{Discount, Money};
 use mps_domain::tier::Level;
 use mps_domain::tx_no::TxId;
 
-/// A card of either kind, as read (and, from the `lock` functions, as it stays until the transaction ends).
-#[derive(Debug)]
-pub struct Card {
-    pub card_type: CardType,
-    pub id: Uuid,
-    pub card_no: String,
-    pub status: CardStatus,
-    pub expires_at: Option<Timestamp>,
-    pub balance: Money,
-    /// The card's own discount: as stored with the last change of points, or the fixed one of an enterprise card.
-    pub discount: Discount,
-    pub card_seq: i64,
-    pub last_tx_id: Option<TxId>,
-    pub skip_tx_id: Option<TxId>,
-    pub last_posted_at: Option<Timestamp>,
-    /// Of a personal card only; of an enterprise card `None`, zero and empty.
-    pub member_id: Option<Uuid>,
-    pub points: i64,
-    pub level: i16,
-    pub point_seq: i64,
-    pub replaced_by: Option<Uuid>,
-    pub code: CodeState,
-    /// Whether nobody else changes it until the transaction ends. If not, what writes it must still find its version.
-    pub is_locked: bool,
-    /// As which it was read, or last written.
-    version: RowVersion,
+record! {
+    /// A card of either kind, as read (and, from the `lock` functions, as it stays until the transaction ends).
+    #[derive(Debug)]
+    pub struct Card in static PERSONAL: c"app", "personal_cards";
+    asserted { "(balance >= (0)::numeric)" }
+    columns {
+        id: Uuid,
+        /// This and what else only a personal card has: of an enterprise card `None`, or zero.
+        member_id: Option<Uuid>,
+        replaced_by: Option<Uuid>,
+        created_at: _,
+        expires_at: Option<Timestamp>,
+        status: CardStatus,
+        level: i16,
+        points: i64,
+        point_seq: i64,
+        card_seq: i64,
+        last_tx_id: Option<TxId>,
+        skip_tx_id: Option<TxId>,
+        last_posted_at: Option<Timestamp>,
+        qr_expires_at: Option<Timestamp>,
+        balance: Money,
+        /// The card's own: as stored with the last change of points, or the fixed one of an enterprise card.
+        discount: Discount,
+        card_no: String,
+        qr_hash: Option<Vec<u8>>,
+    }
+    besides {
+        pub card_type: CardType = |_| CardType::Personal,
+        /// Whether nobody else changes it until the transaction ends. If not, what writes it must still find its version.
+        pub is_locked: bool = |_| false,
+        /// As which it was read, or last written.
+        version: RowVersion = Row::version,
+    }
+    read by personal;
+    listed by personal_columns;
+}
+
+record! {
+    impl Card in static ENTERPRISE: c"app", "enterprise_cards";
+    asserted {
+        "(balance >= (0)::numeric)",
+        // Of a column that no movement changes.
+        "((fixed_discount > (0)::numeric) AND (fixed_discount <= (1)::numeric))",
+    }
+    columns {
+        id,
+        created_at: _,
+        expires_at,
+        status,
+        card_seq,
+        last_tx_id,
+        skip_tx_id,
+        last_posted_at,
+        balance,
+        fixed_discount as discount,
+        card_no,
+        company_name: _,
+    }
+    besides {
+        member_id = |_| None,
+        replaced_by = |_| None,
+        level = |_| 0,
+        points = |_| 0,
+        point_seq = |_| 0,
+        qr_expires_at = |_| None,
+        qr_hash = |_| None,
+        card_type = |_| CardType::Enterprise,
+        is_locked = |_| false,
+        version = Row::version,
+    }
+    read by enterprise;
+}
+
+static PERSONAL_BY_ID: Path = Path { table: &PERSONAL, index: "personal_cards_pkey", key: &["id"] };
+static ENTERPRISE_BY_ID: Path = Path { table: &ENTERPRISE, index: "enterprise_cards_pkey", key: &["id"] };
+static ENTERPRISE_BY_NO: Path = Path { table: &ENTERPRISE, index: "enterprise_cards_card_no_key", key: &["card_no"] };
+
+macro_rules! select_personal {
+    ($tail:literal) => {
+        concat!(personal_columns!("SELECT ", ", c.ctid, c.xmin FROM app.personal_cards c "), $tail)
+    };
+}
+
+impl Card {
+    /// The pay code of a personal card.
+    pub fn code(&self) -> CodeState<'_> {
+        CodeState { hash: self.qr_hash.as_deref(), expires_at: self.qr_expires_at }
+    }
+
+    fn forget_code(&mut self) {
+        (self.qr_expires_at, self.qr_hash) = (None, None);
+    }
 }
 
 impl Owned for Card {
@@ -56,147 +122,28 @@ impl Owned for Card {
     }
 }
 
-/// The columns of `app.personal_cards`, in its order, for the macro that is named.
-macro_rules! personal_columns {
-    ($in:ident) => {
-        $in!(
-            "id",
-            "member_id",
-            "replaced_by",
-            "created_at",
-            "expires_at",
-            "status",
-            "level",
-            "points",
-            "point_seq",
-            "card_seq",
-            "last_tx_id",
-            "skip_tx_id",
-            "last_posted_at",
-            "qr_expires_at",
-            "balance",
-            "discount",
-            "card_no",
-            "qr_hash"
-        )
-    };
-}
-
-static PERSONAL: Table = Table {
-    schema: c"app",
-    name: "personal_cards",
-    columns: personal_columns!(array),
-    asserted: &["(balance >= (0)::numeric)"],
-};
-
-static PERSONAL_BY_ID: Path = Path { table: &PERSONAL, index: "personal_cards_pkey", key: &["id"] };
-
-macro_rules! select_personal {
-    ($tail:literal) => {
-        concat!("SELECT ", personal_columns!(listed), ", c.ctid, c.xmin FROM app.personal_cards c ", $tail)
-    };
-}
-
-/// As `personal_columns`, of `app.enterprise_cards`.
-macro_rules! enterprise_columns {
-    ($in:ident) => {
-        $in!(
-            "id",
-            "created_at",
-            "expires_at",
-            "status",
-            "card_seq",
-            "last_tx_id",
-            "skip_tx_id",
-            "last_posted_at",
-            "balance",
-            "fixed_discount",
-            "card_no",
-            "company_name"
-        )
-    };
-}
-
-static ENTERPRISE: Table = Table {
-    schema: c"app",
-    name: "enterprise_cards",
-    columns: enterprise_columns!(array),
-    asserted: &[
-        "(balance >= (0)::numeric)",
-        // Of a column that no movement changes.
-        "((fixed_discount > (0)::numeric) AND (fixed_discount <= (1)::numeric))",
-    ],
-};
-
-static ENTERPRISE_BY_ID: Path = Path { table: &ENTERPRISE, index: "enterprise_cards_pkey", key: &["id"] };
-static ENTERPRISE_BY_NO: Path = Path { table: &ENTERPRISE, index: "enterprise_cards_card_no_key", key: &["card_no"] };
-
-fn status(label: &str) -> CardStatus {
-    CardStatus::from_label(label).expect("labels of app.card_status")
-}
-
-fn personal(r: &Row) -> Card {
-    Card {
-        card_type: CardType::Personal,
-        id: r.get(1),
-        member_id: r.opt(2),
-        replaced_by: r.opt(3),
-        expires_at: r.opt(5),
-        status: status(&r.label(6)),
-        level: r.get(7),
-        points: r.get(8),
-        point_seq: r.get(9),
-        card_seq: r.get(10),
-        last_tx_id: Column::read(r, 11),
-        skip_tx_id: Column::read(r, 12),
-        last_posted_at: r.opt(13),
-        code: CodeState { expires_at: r.opt(14), hash: r.opt(18) },
-        balance: r.get(15),
-        discount: r.get(16),
-        card_no: r.get(17),
-        is_locked: false,
-        version: r.version(),
+fn by_id(card_type: CardType) -> &'static Path {
+    match card_type {
+        CardType::Personal => &PERSONAL_BY_ID,
+        CardType::Enterprise => &ENTERPRISE_BY_ID,
     }
 }
 
-fn enterprise(r: &Row) -> Card {
-    Card {
-        card_type: CardType::Enterprise,
-        id: r.get(1),
-        expires_at: r.opt(3),
-        status: status(&r.label(4)),
-        card_seq: r.get(5),
-        last_tx_id: Column::read(r, 6),
-        skip_tx_id: Column::read(r, 7),
-        last_posted_at: r.opt(8),
-        balance: r.get(9),
-        discount: r.get(10),
-        card_no: r.get(11),
-        member_id: None,
-        points: 0,
-        level: 0,
-        point_seq: 0,
-        replaced_by: None,
-        code: CodeState::default(),
-        is_locked: false,
-        version: r.version(),
+fn reading(card_type: CardType) -> fn(&Row) -> Card {
+    match card_type {
+        CardType::Personal => Card::personal,
+        CardType::Enterprise => Card::enterprise,
     }
 }
 
 /// A card without locking it.
 pub fn find(db: &Db, card_type: CardType, id: Uuid) -> Option<Card> {
-    match card_type {
-        CardType::Personal => db.find(&PERSONAL_BY_ID, None, &[p(id)], personal),
-        CardType::Enterprise => db.find(&ENTERPRISE_BY_ID, None, &[p(id)], enterprise),
-    }
+    db.find(by_id(card_type), None, &[p(id)], reading(card_type))
 }
 
 /// Locks a card until the transaction ends and reads it as it is then.
 pub fn lock(open: Open, card_type: CardType, id: Uuid) -> Option<Card> {
-    let card = match card_type {
-        CardType::Personal => open.lock(&PERSONAL_BY_ID, None, &[p(id)], personal),
-        CardType::Enterprise => open.lock(&ENTERPRISE_BY_ID, None, &[p(id)], enterprise),
-    };
+    let card = open.lock(by_id(card_type), None, &[p(id)], reading(card_type));
     card.map(|card| Card { is_locked: true, ..card })
 }
 
@@ -209,7 +156,7 @@ pub fn visible(call: &Call, card_type: CardType, id: Uuid) -> Result<Card> {
 }
 
 pub fn enterprise_by_no(db: &Db, card_no: &str) -> Option<Card> {
-    db.find(&ENTERPRISE_BY_NO, None, &[p(card_no)], enterprise)
+    db.find(&ENTERPRISE_BY_NO, None, &[p(card_no)], Card::enterprise)
 }
 
 /// The member's open personal card, or else the last one it had.
@@ -217,13 +164,13 @@ pub fn personal_of(db: &Db, member: Uuid) -> Option<Card> {
     db.row(
         select_personal!("WHERE c.member_id = $1 ORDER BY (c.status = 'closed'), c.created_at DESC, c.id DESC LIMIT 1"),
         &[p(member)],
-        personal,
+        Card::personal,
     )
 }
 
 /// All personal cards that a member has or had.
 pub fn all_personal_of(db: &Db, member: Uuid) -> Vec<Card> {
-    db.rows(select_personal!("WHERE c.member_id = $1"), &[p(member)], personal)
+    db.rows(select_personal!("WHERE c.member_id = $1"), &[p(member)], Card::personal)
 }
 
 /// A personal card and then its member's status, without a lock: [`save`] succeeds only if nothing about the card has changed
@@ -249,10 +196,7 @@ pub fn touch(db: &Db, card_type: CardType, id: Uuid) {
 /// `false`, and nothing was written: it was read without a lock, and has changed since or is about to. Error, for a locked
 /// card: `STATUS_CONFLICT`, a trigger has changed it meanwhile.
 fn write(db: &Db, card: &mut Card, changes: Vec<Change>) -> Result<bool> {
-    let path = match card.card_type {
-        CardType::Personal => &PERSONAL_BY_ID,
-        CardType::Enterprise => &ENTERPRISE_BY_ID,
-    };
+    let path = by_id(card.card_type);
     if card.is_locked {
         db.update_locked(path, None, &[p(card.id)], &mut card.version, changes)?;
     } else {
@@ -263,15 +207,17 @@ fn write(db: &Db, card: &mut Card, changes: Vec<Change>) -> Result<bool> {
 }
 
 /// As [`write`], of a locked card.
-fn write_locked(db: &Db, card: &mut Card, changes: Vec<Change>) -> Result<()> {
+fn write_locked(db: &Db, card: &mut Card, changes: impl Into<Vec<Change>>) -> Result<()> {
     assert!(card.is_locked);
-    write(db, card, changes).map(|_| ())
+    write(db, card, changes.into()).map(|_| ())
 }
 
 /// Sets the pay code of a personal card; `false` (and nothing written) if it was read without a lock and is another by now.
 pub fn set_personal_code(db: &Db, card: &mut Card, hash: &[u8], expires_at: Timestamp) -> Result<bool> {
     assert_eq!(card.card_type, CardType::Personal);
-    write(db, card, vec![("qr_expires_at", p(expires_at)), ("qr_hash", p(hash))])
+    (card.qr_expires_at, card.qr_hash) = (Some(expires_at), Some(hash.to_vec()));
+    let changes = changes!(db, card: qr_expires_at, qr_hash);
+    write(db, card, changes.into())
 }
 
 /// Writes what a movement changed; `false` (and nothing written) if the card was read without a lock and is another by now.
@@ -279,52 +225,36 @@ pub fn set_personal_code(db: &Db, card: &mut Card, hash: &[u8], expires_at: Time
 pub fn save(db: &Db, card: &mut Card, spend_code: bool) -> Result<bool> {
     assert!(!card.balance.is_negative());
     let mut changes = Vec::with_capacity(11);
-    changes.extend([
-        ("card_seq", p(card.card_seq)),
-        ("last_tx_id", card.last_tx_id.param(db)),
-        ("skip_tx_id", card.skip_tx_id.param(db)),
-        ("last_posted_at", p(card.last_posted_at)),
-        ("balance", p(card.balance)),
-    ]);
+    changes.extend(changes!(db, card: card_seq, last_tx_id, skip_tx_id, last_posted_at, balance));
     if card.card_type == CardType::Personal {
-        changes.extend([
-            ("level", p(card.level)),
-            ("points", p(card.points)),
-            ("point_seq", p(card.point_seq)),
-            ("discount", p(card.discount)),
-        ]);
+        changes.extend(changes!(db, card: level, points, point_seq, discount));
         if spend_code {
-            changes.extend(no_code());
+            card.forget_code();
+            changes.extend(changes!(db, card: qr_expires_at, qr_hash));
         }
     }
     write(db, card, changes)
 }
 
-fn no_code() -> [Change; 2] {
-    [("qr_expires_at", p(None::<Timestamp>)), ("qr_hash", p(None::<&[u8]>))]
-}
-
-fn status_column(db: &Db, status: CardStatus) -> Change {
-    ("status", Param::label(labels::oids(db, "app.card_status", status.label())))
-}
-
 /// Sets the status of a locked card.
 pub fn set_status(db: &Db, card: &mut Card, status: CardStatus) -> Result<()> {
     card.status = status;
-    write_locked(db, card, vec![status_column(db, status)])
+    let changes = changes!(db, card: status);
+    write_locked(db, card, changes)
 }
 
 /// Sets when a locked card expires, and its status with that.
 pub fn set_expiry(db: &Db, card: &mut Card, expires_at: Option<Timestamp>, status: CardStatus) -> Result<()> {
     (card.expires_at, card.status) = (expires_at, status);
-    write_locked(db, card, vec![("expires_at", p(expires_at)), status_column(db, status)])
+    let changes = changes!(db, card: expires_at, status);
+    write_locked(db, card, changes)
 }
 
 /// Closes a locked personal card in favour of another.
 pub fn set_replaced(db: &Db, card: &mut Card, new: Uuid) -> Result<()> {
     (card.replaced_by, card.status) = (Some(new), CardStatus::Closed);
-    let mut changes = vec![("replaced_by", p(new)), status_column(db, CardStatus::Closed)];
-    changes.extend(no_code());
+    card.forget_code();
+    let changes = changes!(db, card: replaced_by, status, qr_expires_at, qr_hash);
     write_locked(db, card, changes)
 }
 
@@ -339,21 +269,30 @@ pub fn create_personal(
 ) -> String {
     let serial: i64 = serial(db, CardType::Personal);
     let card_no = CardType::Personal.number(serial);
-    db.run_once(
-        "INSERT INTO app.personal_cards (id, member_id, created_at, expires_at, level, discount, card_no) VALUES ($1, $2, \
-            $3, $4, $5, $6, $7)",
-        &[p(id), p(member), p(at), p(expires_at), p(level.level), p(level.discount), p(card_no.as_str())],
-    );
+    let new = vec![
+        ("id", p(id)),
+        ("member_id", p(member)),
+        ("created_at", p(at)),
+        ("expires_at", p(expires_at)),
+        ("level", p(level.level)),
+        ("discount", p(level.discount)),
+        ("card_no", p(card_no.as_str())),
+    ];
+    db.insert_some(&PERSONAL_BY_ID, new, Taken::Refused);
     card_no
 }
 
 /// Issues an enterprise card and returns its number.
 pub fn create_enterprise(db: &Db, at: Timestamp, id: Uuid, company: &str, discount: Discount) -> String {
     let card_no = CardType::Enterprise.number(serial(db, CardType::Enterprise));
-    db.run_once(
-        "INSERT INTO app.enterprise_cards (id, created_at, fixed_discount, card_no, company_name) VALUES ($1, $2, $3, $4, $5)",
-        &[p(id), p(at), p(discount), p(card_no.as_str()), p(company)],
-    );
+    let new = vec![
+        ("id", p(id)),
+        ("created_at", p(at)),
+        ("fixed_discount", p(discount)),
+        ("card_no", p(card_no.as_str())),
+        ("company_name", p(company)),
+    ];
+    db.insert_some(&ENTERPRISE_BY_ID, new, Taken::Refused);
     card_no
 }
 

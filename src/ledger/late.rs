@@ -3,20 +3,38 @@
 
 use crate::engine::db::Db;
 use crate::engine::param::p;
+use crate::engine::record::record;
 use crate::engine::types::{Timestamp, Uuid};
 use crate::ledger::tx::{Place, Tx};
 use mps_domain::month::Month;
 use mps_domain::tx_no::TxId;
 
+record! {
+    struct LatePosting in static TABLE: c"app", "late_postings";
+    columns {
+        tx_id: TxId,
+        merchant_id: Option<i32>,
+        card_id: Uuid,
+        member_id: Option<Uuid>,
+        created_at: Timestamp,
+        posted_at: Timestamp,
+    }
+    inserted by values;
+}
+
 /// Notes a transaction that has just been posted, if it is one of them.
 pub fn note(db: &Db, tx: &Tx) {
     let Some(posted_at) = tx.posted_at else { return };
     if Month::of(posted_at.0) != Some(tx.id.month()) {
-        db.run_once(
-            "INSERT INTO app.late_postings (tx_id, merchant_id, card_id, member_id, created_at, posted_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            &[p(tx.id.raw()), p(tx.merchant_id), p(tx.card_id), p(tx.member_id), p(tx.created_at), p(posted_at)],
-        );
+        let late = LatePosting {
+            tx_id: tx.id,
+            merchant_id: tx.merchant_id,
+            card_id: tx.card_id,
+            member_id: tx.member_id,
+            created_at: tx.created_at,
+            posted_at,
+        };
+        db.insert(&TABLE, None, &late.values(db));
     }
 }
 

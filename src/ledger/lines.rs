@@ -3,6 +3,7 @@
 use crate::engine::db::Db;
 use crate::engine::direct::{Series, Span};
 use crate::engine::param::p;
+use crate::engine::record::column;
 use crate::engine::types::{Timestamp, Uuid};
 use crate::ledger::transactions::{BY_ID, find};
 use crate::ledger::tx::{Place, TABLE, Tx, columns};
@@ -65,10 +66,10 @@ pub struct Link {
 
 pub fn link(db: &Db, id: TxId) -> Option<Link> {
     db.find(&BY_ID, Some(id.month()), &[p(id.raw())], |r| Link {
-        posted_at: r.get(3),
-        balance_after: r.get(20),
-        prev: r.opt(5).and_then(TxId::from_raw),
-        skip: r.opt(6).and_then(TxId::from_raw),
+        posted_at: column!(r, TABLE.posted_at),
+        balance_after: column!(r, TABLE.balance_after),
+        prev: column!(r, TABLE.prev_tx_id),
+        skip: column!(r, TABLE.skip_tx_id),
     })
 }
 
@@ -85,16 +86,16 @@ pub fn of_merchant(db: &Db, month: Month, merchant: i32, from: Timestamp, before
     let mut page: Vec<Tx> = Vec::new();
     // Those of the same moment as the last one in the order of their ids.
     let posted = db.newest(&OF_MERCHANT, month, p(merchant), Span::Moments(from, before.at), |r| {
-        let at = r.get::<Timestamp>(3);
+        let at: Timestamp = column!(r, TABLE.posted_at);
         let more = page.len() < limit || page.last().is_some_and(|last| last.place().at == at);
-        if more && (Place { at, id: r.get(1) }) < before {
+        if more && (Place { at, id: column!(r, TABLE.id) }) < before {
             page.push(Tx::read(r));
         }
         more
     });
     let waiting = posted
         && db.newest(&OF_MERCHANT, month, p(merchant), Span::Never, |r| {
-            let place = Place { at: r.get(2), id: r.get(1) };
+            let place = Place { at: column!(r, TABLE.created_at), id: column!(r, TABLE.id) };
             if from <= place.at && place < before {
                 page.push(Tx::read(r));
             }

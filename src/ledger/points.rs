@@ -1,39 +1,32 @@
 //! `app.point_ledger`.
 
 use crate::engine::db::Db;
-use crate::engine::direct::Table;
 use crate::engine::param::p;
+use crate::engine::record::record;
 use crate::engine::types::{Timestamp, Uuid};
 use mps_domain::month::Month;
 
-/// One change of points.
-#[derive(Debug)]
-pub struct PointEntry<'a> {
-    pub card_id: Uuid,
-    pub point_seq: i64,
-    pub at: Timestamp,
-    pub change: i64,
-    pub balance_after: i64,
-    pub level: i16,
-    pub tx_no: Option<&'a str>,
-    pub reason: Option<&'a str>,
+record! {
+    /// One change of points.
+    #[derive(Debug)]
+    pub struct PointEntry<'a> in static TABLE: c"app", "point_ledger_{m}";
+    columns {
+        card_id: Uuid,
+        point_seq: i64,
+        created_at: Timestamp,
+        change: i64,
+        balance_after: i64,
+        level: i16,
+        tx_no: Option<&'a str>,
+        reason: Option<&'a str>,
+    }
+    inserted by values;
 }
-
-static TABLE: Table = Table {
-    schema: c"app",
-    name: "point_ledger_{m}",
-    columns: &["card_id", "point_seq", "created_at", "change", "balance_after", "level", "tx_no", "reason"],
-    asserted: &[],
-};
 
 pub fn insert(db: &Db, month: Month, e: &PointEntry) {
     assert!(e.change != 0 && e.point_seq > 0);
-    assert_eq!(Month::of(e.at.0), Some(month));
-    db.insert(
-        &TABLE,
-        Some(month),
-        &[p(e.card_id), p(e.point_seq), p(e.at), p(e.change), p(e.balance_after), p(e.level), p(e.tx_no), p(e.reason)],
-    );
+    assert_eq!(Month::of(e.created_at.0), Some(month));
+    db.insert(&TABLE, Some(month), &e.values(db));
 }
 
 /// Change, points and level of an earlier entry.

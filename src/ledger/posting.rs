@@ -179,7 +179,7 @@ fn record_points(call: &Call, card: &Card, change: i64, tx_no: Option<&str>, rea
         &PointEntry {
             card_id: card.id,
             point_seq: card.point_seq,
-            at: call.at,
+            created_at: call.at,
             change,
             balance_after: card.points,
             level: card.level,

@@ -2,12 +2,13 @@
 //! id names, never through the parent: one lock and one probe whatever the number of months.
 
 use crate::engine::db::{Db, kept_from_being_written};
-use crate::engine::direct::Path;
+use crate::engine::direct::{Change, Path};
 use crate::engine::param::p;
+use crate::engine::record::{changes, record};
 use crate::engine::row::Row;
 use crate::engine::sequences::{self, Sequence};
 use crate::engine::server::Raise;
-use crate::engine::types::Uuid;
+use crate::engine::types::{Timestamp, Uuid};
 use crate::kernel::months::Open;
 use crate::ledger::tx::{TABLE, Tx};
 use crate::ledger::{history, late};
@@ -94,39 +95,39 @@ pub fn insert(db: &Db, tx: &Tx) -> Result<()> {
 pub fn note_refund(db: &Db, payment: &mut Tx, refunded: Money, refund: TxId) -> Result<()> {
     assert!(refunded.is_positive() && refunded <= payment.final_amount);
     (payment.refunded_amount, payment.refund_chain_id) = (Some(refunded), Some(refund));
-    write(db, payment, &["refunded_amount", "refund_chain_id"])
+    let changes = changes!(db, payment: refunded_amount, refund_chain_id);
+    write(db, payment, changes.into())
 }
 
 /// Writes columns of a locked transaction that is still as it was read or last written. Error: `STATUS_CONFLICT`, it is not.
-fn write(db: &Db, tx: &mut Tx, columns: &[&'static str]) -> Result<()> {
-    let changes = columns.iter().map(|column| tx.change_of(db, column)).collect();
+fn write(db: &Db, tx: &mut Tx, changes: Vec<Change>) -> Result<()> {
     let version = tx.locked_version.as_mut().expect("only locked transactions change");
     db.update_locked(&BY_ID, Some(tx.id.month()), &[p(tx.id.raw())], version, changes)
 }
 
 /// Notes the gateway's trade number, and how the payer paid, on a locked recharge that was credited without one.
 pub fn note_trade(db: &Db, tx: &mut Tx) -> Result<()> {
-    write(db, tx, &["payment_method", "gateway_trade_no"])
+    let changes = changes!(db, tx: payment_method, gateway_trade_no);
+    write(db, tx, changes.into())
 }
-
-/// What the posting of a recharge that was waiting changes.
-const POSTING: [&str; 9] = [
-    "status",
-    "card_id",
-    "posted_at",
-    "card_seq",
-    "prev_tx_id",
-    "skip_tx_id",
-    "balance_after",
-    "gateway_trade_no",
-    "payment_method",
-];
 
 /// Writes the posting of a recharge that was waiting, and is locked.
 pub fn complete(db: &Db, tx: &mut Tx) -> Result<()> {
     assert_eq!(tx.status, TxStatus::Completed);
     no_longer_pending(db, tx.id);
-    write(db, tx, &POSTING)?;
+    let changes = changes!(
+        db,
+        tx: status,
+        card_id,
+        posted_at,
+        card_seq,
+        prev_tx_id,
+        skip_tx_id,
+        balance_after,
+        gateway_trade_no,
+        payment_method,
+    );
+    write(db, tx, changes.into())?;
     late::note(db, tx);
     Ok(())
 }
@@ -135,7 +136,8 @@ pub fn complete(db: &Db, tx: &mut Tx) -> Result<()> {
 pub fn end_unpaid(db: &Db, tx: &mut Tx, status: TxStatus, why: &str) -> Result<()> {
     (tx.status, tx.failure_reason) = (status, Some(why.to_owned()));
     no_longer_pending(db, tx.id);
-    write(db, tx, &["status", "failure_reason"])
+    let changes = changes!(db, tx: status, failure_reason);
+    write(db, tx, changes.into())
 }
 
 /// Whether a card, or one that it took over from, has a recharge that is still waiting: its confirmation would credit it.
@@ -150,11 +152,30 @@ pub fn has_pending(db: &Db, card: Uuid) -> bool {
     .unwrap_or(false)
 }
 
+record! {
+    struct Compensation<'a> in static COMPENSATIONS: c"app", "transaction_compensations";
+    columns {
+        compensation_tx_no: String,
+        tx_no: &'a str,
+        created_at: Timestamp,
+        actor_user_id: Option<Uuid>,
+        actor_role: &'a str,
+        amount: Money,
+        reason: &'a str,
+    }
+    inserted by values;
+}
+
 /// One manual correction, beside its movement.
 pub fn insert_compensation(db: &Db, tx: &Tx, corrected: &str, actor: Option<Uuid>, role: &str, reason: &str) {
-    db.run_once(
-        "INSERT INTO app.transaction_compensations (compensation_tx_no, tx_no, created_at, actor_user_id, actor_role, amount, reason) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        &[p(tx.tx_no()), p(corrected), p(tx.created_at), p(actor), p(role), p(tx.final_amount), p(reason)],
-    );
+    let compensation = Compensation {
+        compensation_tx_no: tx.tx_no(),
+        tx_no: corrected,
+        created_at: tx.created_at,
+        actor_user_id: actor,
+        actor_role: role,
+        amount: tx.final_amount,
+        reason,
+    };
+    db.insert(&COMPENSATIONS, None, &compensation.values(db));
 }

@@ -10,7 +10,7 @@ use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
 record! {
     /// One transaction.
     #[derive(Debug, Clone)]
-    pub struct Tx in static TABLE: c"app", "transactions_{m}", listed by columns;
+    pub struct Tx in pub static TABLE: c"app", "transactions_{m}";
     columns {
         id: TxId,
         created_at: Timestamp,
@@ -45,8 +45,11 @@ record! {
     }
     besides {
         /// Of one that is locked: as which it was read, or last written.
-        locked_version: Option<RowVersion> = None,
+        pub locked_version: Option<RowVersion> = |_| None,
     }
+    read by read;
+    inserted by values;
+    listed by columns;
 }
 
 pub(super) use columns;

@@ -20,10 +20,28 @@ pub struct Path {
 /// Longest key of a path.
 const MAX_KEY: usize = 3;
 
+/// What becomes of a new row whose key is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is an error.
+    Refused,
+    /// It is not inserted.
+    Left,
+    /// The row that is there gets its value of this column.
+    Changed(&'static str),
+}
+
 impl Path {
-    /// The statement that inserts one row of parameters, unless its key is taken.
-    pub fn insertion(&self) -> String {
-        format!("{} ON CONFLICT ({}) DO NOTHING", self.table.insertion(), self.key.join(", "))
+    /// The statement that inserts one row of parameters in these columns.
+    pub fn insertion(&self, columns: &[&str], taken: Taken) -> String {
+        let (insertion, key) = (self.table.insertion(columns), self.key.join(", "));
+        match taken {
+            Taken::Refused => insertion,
+            Taken::Left => format!("{insertion} ON CONFLICT ({key}) DO NOTHING"),
+            Taken::Changed(column) => {
+                format!("{insertion} ON CONFLICT ({key}) DO UPDATE SET {column} = excluded.{column}")
+            }
+        }
     }
 
     /// The statement that finds the row: the table's columns in their order, and then its version.

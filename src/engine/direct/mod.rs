@@ -15,7 +15,7 @@ mod range;
 mod table;
 mod update;
 
-pub use find::{Access, Found, Path, find};
+pub use find::{Access, Found, Path, Taken, find};
 pub use insert::{Inserted, Unique, insert};
 pub use range::{Series, Span, newest};
 pub use table::{PLACEHOLDER, Table};

@@ -1,6 +1,8 @@
 //! A table as it is declared, and whether the one in the database is still that: only then rows go the direct way.
 
+use super::update::Change;
 use crate::engine::cache::{self, Kept};
+use crate::engine::param::Param;
 use crate::engine::server;
 use mps_domain::month::Month;
 use pgrx::PgTupleDesc;
@@ -26,16 +28,41 @@ impl Table {
         format!("{}.{}", self.schema.to_str().expect("our names are ASCII"), self.name)
     }
 
-    /// The statement that inserts one row of parameters.
-    pub fn insertion(&self) -> String {
-        let numbers: Vec<String> = (1..=self.columns.len()).map(|n| format!("${n}")).collect();
-        format!("INSERT INTO {} ({}) VALUES ({})", self.qualified(), self.columns.join(", "), numbers.join(", "))
+    /// The statement that inserts one row of parameters in these columns.
+    pub fn insertion(&self, columns: &[&str]) -> String {
+        let numbers: Vec<String> = (1..=columns.len()).map(|n| format!("${n}")).collect();
+        format!("INSERT INTO {} ({}) VALUES ({})", self.qualified(), columns.join(", "), numbers.join(", "))
+    }
+
+    /// All columns, with values in their order.
+    pub fn all(&self, values: impl IntoIterator<Item = Param>) -> Vec<Change> {
+        self.columns.iter().copied().zip(values).collect()
     }
 
     /// Where a column stands, from 0.
     pub fn position(&self, column: &str) -> usize {
         self.columns.iter().position(|c| *c == column).expect("a column of the table")
     }
+
+    /// Where a column stands, from 1, for the compiler to say.
+    pub const fn number(&self, column: &str) -> i32 {
+        let mut n = 0;
+        while n < self.columns.len() {
+            if is_same(self.columns[n].as_bytes(), column.as_bytes()) {
+                return n as i32 + 1;
+            }
+            n += 1;
+        }
+        panic!("no column of the table")
+    }
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut n = 0;
+    while n < a.len() && n < b.len() && a[n] == b[n] {
+        n += 1;
+    }
+    n == a.len() && n == b.len()
 }
 
 pub(super) fn name_in(month: Option<Month>, name: &str) -> CString {

@@ -7,7 +7,7 @@ use crate::kernel::{args, members};
 use crate::ledger::cards;
 use mps_domain::bucket::Bucket;
 use mps_domain::error::{Error, Token, ensure};
-use mps_domain::member::MemberStatus;
+use mps_domain::member::{BindRole, MemberStatus};
 use mps_domain::money::{DISCOUNT_SCALE, Discount};
 use pgrx::prelude::*;
 use serde_json::json;
@@ -43,7 +43,7 @@ fn create_enterprise_card(
         let id = server::new_card_id(call.at, bucket);
         let card_no = cards::create_enterprise(call.db, call.at, id, company, discount);
         if let Some(admin) = p_admin_member_id {
-            members::bind(call.db, call.at, id, admin, true);
+            members::bind(call.db, call.at, id, admin, BindRole::Admin);
         }
         call.audit(
             "card.issued",

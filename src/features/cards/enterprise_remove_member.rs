@@ -38,7 +38,7 @@ fn enterprise_remove_member(p_card_no: Option<Text>, p_member_id: Option<Uuid>) 
             )?;
         }
         let admins = members::admin_count(call.db, card.id);
-        ensure(admins != 1 || !binding.is_admin, Token::LastAdmin)?;
+        ensure(admins != 1 || !binding.is_admin(), Token::LastAdmin)?;
         cards::touch(call.db, CardType::Enterprise, card.id);
         members::unbind(call.db, card.id, member);
         ensure_has_admin(call, card.id, admins)?;

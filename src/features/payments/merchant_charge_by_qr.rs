@@ -196,15 +196,15 @@ fn look_at_payer(call: &Call, open: Open, place: &Place, hash: &pay_code::Hash) 
     match *place {
         Place::Personal { card } => {
             let seen = cards::peek_payer(call.db, Uuid::from_bytes(card));
-            ensure(is_live(seen.as_ref().map(|(card, _)| &card.code), hash), Token::QrExpiredOrInvalid)?;
+            ensure(is_live(seen.as_ref().map(|(card, _)| card.code()), hash), Token::QrExpiredOrInvalid)?;
             let (card, status) = seen.expect("a live code has a card");
             let member = card.member_id.expect("personal cards have a member");
-            let code_ends_at = card.code.expires_at;
+            let code_ends_at = card.qr_expires_at;
             Ok(Payer { card, member, member_status: status, code_ends_at, binding: None })
         }
         Place::Enterprise { card, member } => {
             let seen = members::binding(call.db, Uuid::from_bytes(card), Uuid::from_bytes(member));
-            ensure(is_live(seen.as_ref().map(|b| &b.code), hash), Token::QrExpiredOrInvalid)?;
+            ensure(is_live(seen.as_ref().map(Binding::code), hash), Token::QrExpiredOrInvalid)?;
             lock_payer(call, open, place, hash)
         }
     }
@@ -216,26 +216,27 @@ fn lock_payer(call: &Call, open: Open, place: &Place, hash: &pay_code::Hash) -> 
     let (card, member, code_ends_at, binding) = match *place {
         Place::Personal { card } => {
             let card = cards::lock(open, CardType::Personal, Uuid::from_bytes(card)).ok_or(refused)?;
-            ensure(is_live(Some(&card.code), hash), refused)?;
-            let (member, end) = (card.member_id.expect("personal cards have a member"), card.code.expires_at);
+            ensure(is_live(Some(card.code()), hash), refused)?;
+            let (member, end) = (card.member_id.expect("personal cards have a member"), card.qr_expires_at);
             (card, member, end, None)
         }
         Place::Enterprise { card, member } => {
             let (id, member) = (Uuid::from_bytes(card), Uuid::from_bytes(member));
             let card = cards::lock(open, CardType::Enterprise, id).ok_or(refused)?;
             let binding = members::lock_binding(open, id, member);
-            let code = binding.as_ref().map(|b| &b.code);
+            let code = binding.as_ref().map(Binding::code);
             ensure(is_live(code, hash), refused)?;
-            (card, member, code.and_then(|c| c.expires_at), binding)
+            let end = code.and_then(|c| c.expires_at);
+            (card, member, end, binding)
         }
     };
     call.after_waiting()?;
     Ok(Payer { card, member, member_status: members::status(call.db, member), code_ends_at, binding })
 }
 
-fn is_live(code: Option<&CodeState>, shown: &pay_code::Hash) -> bool {
+fn is_live(code: Option<CodeState>, shown: &pay_code::Hash) -> bool {
     // Compared in any case, so that a card without a code answers no faster.
-    let matches = pay_code::matches(code.and_then(|c| c.hash.as_deref()), shown);
+    let matches = pay_code::matches(code.and_then(|c| c.hash), shown);
     matches && code.and_then(|c| c.expires_at).is_some_and(|end| server::now() < end)
 }
 

@@ -173,7 +173,7 @@ fn repetition(call: &Call, kept: &Suspense, request: &Request) -> Result<Option<
         None => true,
     };
     if let Some(key) = request.key {
-        let Some(said) = kept.keys.get(key) else { return Ok(None) };
+        let Some(said) = kept.idempotency_keys.0.get(key) else { return Ok(None) };
         ensure(said["resolution"] == word && same_card, Token::IdempotencyKeyReused)?;
         return Ok(Some(said["out_refund_no"].as_str().map(String::from)));
     }

@@ -1,8 +1,9 @@
 //! `app.suspense_payments`: gateway money that came and could not be credited, until somebody says what becomes of it.
 
 use crate::engine::db::Db;
-use crate::engine::direct::{Path, Table};
-use crate::engine::param::p;
+use crate::engine::direct::{Path, Taken};
+use crate::engine::param::{Param, p};
+use crate::engine::record::{self, Value as _, changes, labelled_texts, record};
 use crate::engine::row::{Row, RowVersion};
 use crate::engine::types::{RawJsonb, Timestamp, Uuid};
 use crate::kernel::months::Open;
@@ -36,72 +37,64 @@ impl Status {
         }
     }
 
-    fn from_label(label: &str) -> Status {
-        Status::ALL.into_iter().find(|s| s.label() == label).expect("checked by the column")
+    fn from_label(label: &str) -> Option<Status> {
+        Status::ALL.into_iter().find(|s| s.label() == label)
+    }
+}
+
+labelled_texts! { Status }
+
+/// A JSON object.
+#[derive(Debug)]
+pub struct Keys(pub Map<String, Value>);
+
+impl record::Column for Keys {
+    fn read(row: &Row, n: i32) -> Keys {
+        Keys(serde_json::from_str(&row.get::<RawJsonb>(n).to_text()).unwrap_or_default())
+    }
+}
+
+impl record::Value for Keys {
+    fn param(&self, _: &Db) -> Param {
+        p(RawJsonb::parse(&json!(self.0).to_string()))
     }
 }
 
 /// Why money is in suspense.
 pub const ALREADY_SETTLED: &str = "already_settled";
 
-/// One row, locked.
-#[derive(Debug)]
-pub struct Suspense {
-    pub id: i64,
-    pub gateway_trade_no: String,
-    pub amount: Money,
-    pub payment_method: PayMethod,
-    pub status: Status,
-    /// The recharge that credited it.
-    pub credited_tx_no: Option<String>,
-    pub out_refund_no: Option<String>,
-    /// Each key that a word came with: which word, and the number that it was answered.
-    pub keys: Map<String, Value>,
-    pub resolution: Option<String>,
-    version: RowVersion,
+record! {
+    /// One row, locked.
+    #[derive(Debug)]
+    pub struct Suspense in static TABLE: c"app", "suspense_payments";
+    columns {
+        id: i64,
+        created_at: _,
+        gateway_trade_no: String,
+        tx_no: _,
+        amount: Money,
+        payment_method: PayMethod,
+        reason: _,
+        payload: _,
+        status: Status,
+        resolution: Option<String>,
+        resolved_at: Option<Timestamp>,
+        resolved_by: Option<Uuid>,
+        resolved_role: Option<String>,
+        note: Option<String>,
+        /// The recharge that credited it.
+        credited_tx_no: Option<String>,
+        out_refund_no: Option<String>,
+        /// Each key that a word came with: which word, and the number that it was answered.
+        idempotency_keys: Keys,
+    }
+    besides {
+        version: RowVersion = Row::version,
+    }
+    read by read;
 }
-
-static TABLE: Table = Table {
-    schema: c"app",
-    name: "suspense_payments",
-    columns: &[
-        "id",
-        "created_at",
-        "gateway_trade_no",
-        "tx_no",
-        "amount",
-        "payment_method",
-        "reason",
-        "payload",
-        "status",
-        "resolution",
-        "resolved_at",
-        "resolved_by",
-        "resolved_role",
-        "note",
-        "credited_tx_no",
-        "out_refund_no",
-        "idempotency_keys",
-    ],
-    asserted: &[],
-};
 
 static BY_ID: Path = Path { table: &TABLE, index: "suspense_payments_pkey", key: &["id"] };
-
-fn read(r: &Row) -> Suspense {
-    Suspense {
-        id: r.get(1),
-        gateway_trade_no: r.get(3),
-        amount: r.get(5),
-        payment_method: PayMethod::from_label(&r.label(6)).expect("labels of app.pay_method"),
-        status: Status::from_label(&r.text(9)),
-        resolution: r.opt(10),
-        credited_tx_no: r.opt(15),
-        out_refund_no: r.opt(16),
-        keys: serde_json::from_str(&r.get::<RawJsonb>(17).to_text()).unwrap_or_default(),
-        version: r.version(),
-    }
-}
 
 /// What is known of money that cannot be credited.
 pub struct Arrived<'a> {
@@ -119,24 +112,21 @@ pub fn next_id(db: &Db) -> i64 {
 
 /// Keeps money in sight. The trade number is claimed for it already.
 pub fn insert(db: &Db, id: i64, at: Timestamp, arrived: Arrived) {
-    db.run_once(
-        "INSERT INTO app.suspense_payments (id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload) \
-         VALUES ($1, $2, $3, $4, $5, $6::text::app.pay_method, $7, $8)",
-        &[
-            p(id),
-            p(at),
-            p(arrived.gateway_trade_no),
-            p(arrived.tx_no),
-            p(arrived.amount),
-            p(arrived.payment_method.label()),
-            p(arrived.reason),
-            p(arrived.payload),
-        ],
-    );
+    let new = vec![
+        ("id", p(id)),
+        ("created_at", p(at)),
+        ("gateway_trade_no", p(arrived.gateway_trade_no)),
+        ("tx_no", p(arrived.tx_no)),
+        ("amount", p(arrived.amount)),
+        ("payment_method", arrived.payment_method.param(db)),
+        ("reason", p(arrived.reason)),
+        ("payload", p(arrived.payload)),
+    ];
+    db.insert_some(&BY_ID, new, Taken::Refused);
 }
 
 pub fn lock(open: Open, id: i64) -> Option<Suspense> {
-    open.lock(&BY_ID, None, &[p(id)], read)
+    open.lock(&BY_ID, None, &[p(id)], Suspense::read)
 }
 
 /// Who says what becomes of it, and why.
@@ -153,21 +143,24 @@ pub struct Word<'a> {
 pub fn resolve(db: &Db, suspense: &mut Suspense, word: &Word) -> Result<()> {
     if let Some(key) = word.key {
         let said = json!({ "resolution": word.resolution, "out_refund_no": suspense.out_refund_no });
-        suspense.keys.insert(key.to_owned(), said);
+        suspense.idempotency_keys.0.insert(key.to_owned(), said);
     }
-    let keys = RawJsonb::parse(&Value::Object(suspense.keys.clone()).to_string());
-    let changes = vec![
-        ("status", p(suspense.status.label())),
-        ("credited_tx_no", p(suspense.credited_tx_no.as_deref())),
-        ("out_refund_no", p(suspense.out_refund_no.as_deref())),
-        ("resolution", p(word.resolution)),
-        ("resolved_at", p(word.at)),
-        ("resolved_by", p(word.actor)),
-        ("resolved_role", p(word.role)),
-        ("note", p(word.note)),
-        ("idempotency_keys", p(keys)),
-    ];
-    db.update_locked(&BY_ID, None, &[p(suspense.id)], &mut suspense.version, changes)
+    (suspense.resolution, suspense.note) = (Some(word.resolution.into()), Some(word.note.into()));
+    (suspense.resolved_at, suspense.resolved_by) = (Some(word.at), word.actor);
+    suspense.resolved_role = Some(word.role.into());
+    let changes = changes!(
+        db,
+        suspense: status,
+        credited_tx_no,
+        out_refund_no,
+        resolution,
+        resolved_at,
+        resolved_by,
+        resolved_role,
+        note,
+        idempotency_keys,
+    );
+    db.update_locked(&BY_ID, None, &[p(suspense.id)], &mut suspense.version, changes.into())
 }
 
 /// What only a trigger that calls RPCs can have changed under a lock is an error, never written over.
