@@ -3,6 +3,8 @@
 use crate::engine::cache::{self, Kept};
 use crate::engine::db::{Db, kept_from_being_written};
 use crate::engine::param::p;
+use crate::engine::record::{Column, record};
+use crate::engine::row::Row;
 use crate::engine::server::{self, Raise};
 use crate::engine::types::{Day, NumericArg, RawJsonb, Timestamp};
 use crate::kernel::months::Open;
@@ -25,21 +27,46 @@ thread_local! {
     static KEPT: Kept<Rc<Config>> = const { Kept::new() };
 }
 
+/// Points for a currency unit.
 #[derive(Debug)]
-pub struct Config {
-    pub qr_ttl_seconds: i32,
-    pub qr_single_use: bool,
-    pub points_per_unit: Decimal,
-    pub max_amount: Money,
-    pub max_balance: Money,
-    pub recharges_are_trusted: bool,
-    pub recharge_ttl_minutes: i32,
-    pub key_retention_days: i32,
-    pub max_pending_recharges: i32,
-    pub signup_anonymous: bool,
-    /// Who writes into this month or an older one notes it; see `app.closed_months`.
-    pub closed_through: Option<Month>,
-    pub levels: Vec<Level>,
+pub struct Rate(pub Decimal);
+
+impl Column for Rate {
+    fn read(row: &Row, n: i32) -> Rate {
+        let units = row.get::<NumericArg>(n).units(RATE_SCALE).expect("numeric(8,4)");
+        Rate(Decimal::new(units, RATE_SCALE))
+    }
+}
+
+record! {
+    /// The settings that calls ask for, selected by name: the table may have more.
+    #[derive(Debug)]
+    pub struct Config in static SETTINGS: c"app", "settings";
+    columns {
+        qr_ttl_seconds: i32,
+        qr_single_use: bool,
+        points_per_unit: Rate,
+        max_amount: Money,
+        max_balance: Money,
+        recharge_confirmation: String,
+        recharge_ttl_minutes: i32,
+        key_retention_days: i32,
+        max_pending_recharges: i32,
+        signup_anonymous: bool,
+    }
+    besides {
+        /// Who writes into this month or an older one notes it; see `app.closed_months`.
+        pub closed_through: Option<Month> = |_| None,
+        pub levels: Vec<Level> = |_| Vec::new(),
+    }
+    read by read;
+    listed by columns;
+}
+
+impl Config {
+    pub fn recharges_are_trusted(&self) -> bool {
+        self.recharge_confirmation == "trusted"
+    }
 }
 
 /// The settings and levels, remembered until one of them changes. Errors: `SCHEMA_OUTDATED` where the tables are not those
@@ -72,33 +99,19 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
         min_points: r.get(2),
         discount: r.get::<Discount>(3),
     });
-    let mut config = db
-        .row(
-            "SELECT s.qr_ttl_seconds, s.qr_single_use, s.points_per_unit, s.max_amount, s.max_balance, \
-                    s.recharge_confirmation, s.recharge_ttl_minutes, s.key_retention_days, s.max_pending_recharges, \
-                    s.signup_anonymous, (SELECT pg_catalog.to_char(c.noted_through, 'YYMM')::smallint FROM app.closed_months c) \
-             FROM app.settings s",
-            &[],
-            |r| Config {
-                qr_ttl_seconds: r.get(1),
-                qr_single_use: r.get(2),
-                points_per_unit: Decimal::new(
-                    r.get::<NumericArg>(3).units(RATE_SCALE).expect("numeric(8,4)"),
-                    RATE_SCALE,
-                ),
-                max_amount: r.get(4),
-                max_balance: r.get(5),
-                recharges_are_trusted: r.text(6) == "trusted",
-                recharge_ttl_minutes: r.get(7),
-                key_retention_days: r.get(8),
-                max_pending_recharges: r.get(9),
-                signup_anonymous: r.get(10),
-                closed_through: r.opt::<i16>(11).and_then(|yymm| Month::from_yymm(yymm.unsigned_abs())),
-                levels: Vec::new(),
-            },
-        )
-        .expect("app.settings has its one row");
-    config.levels = levels;
+    let config = db.row(
+        columns!(
+            "SELECT ",
+            ", (SELECT pg_catalog.to_char(c.noted_through, 'YYMM')::smallint FROM app.closed_months c) FROM app.settings s"
+        ),
+        &[],
+        |r| {
+            let closed_through = r.opt::<i16>(SETTINGS.columns.len() as i32 + 1);
+            let closed_through = closed_through.and_then(|yymm| Month::from_yymm(yymm.unsigned_abs()));
+            Config { closed_through, ..Config::read(r) }
+        },
+    );
+    let config = Config { levels, ..config.expect("app.settings has its one row") };
     let config = Rc::new(config);
     // An older snapshot (a long query, REPEATABLE READ) may show older values: good for this call, not to be kept.
     if !db.is_read_only() && server::statements_see_commits() {

@@ -206,7 +206,7 @@ pub fn terms(call: &Call, card: &Card, raw_amount: Money) -> Terms {
     match card.card_type {
         CardType::Personal => {
             let reduction = Reduction::Level(level_for(&config.levels, card.points).discount);
-            Terms { raw_amount, reduction, points_per_unit: Some(config.points_per_unit) }
+            Terms { raw_amount, reduction, points_per_unit: Some(config.points_per_unit.0) }
         }
         CardType::Enterprise => {
             Terms { raw_amount, reduction: Reduction::Company(card.discount), points_per_unit: None }

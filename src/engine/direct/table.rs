@@ -1,6 +1,5 @@
 //! A table as it is declared, and whether the one in the database is still that: only then rows go the direct way.
 
-use super::update::Change;
 use crate::engine::cache::{self, Kept};
 use crate::engine::param::Param;
 use crate::engine::server;
@@ -11,6 +10,9 @@ use std::ffi::{CStr, CString};
 
 /// What names and statements of one partition have in place of the month's suffix.
 pub const PLACEHOLDER: &str = "{m}";
+
+/// A column and its new value.
+pub type Change = (&'static str, Param);
 
 /// A table, or all the monthly ones of a name.
 pub struct Table {

@@ -3,8 +3,7 @@
 //! CHECK but those that the caller has asserted; no generated columns. A partition's own constraint is skipped: the columns that
 //! pick it never change.
 
-use super::table::{ForOlderReleases, Table, close, computes_columns, open, open_target};
-use crate::engine::param::Param;
+use super::table::{Change, ForOlderReleases, Table, close, computes_columns, open, open_target};
 use crate::engine::row::RowVersion;
 use mps_domain::month::Month;
 use pgrx::PgTupleDesc;
@@ -12,9 +11,6 @@ use pgrx::pg_sys::{self, Datum, Oid, Relation, TupleTableSlot};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
-
-/// A column and its new value.
-pub type Change = (&'static str, Param);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Updated {

@@ -135,7 +135,7 @@ pub fn record(
     tx.tag = asked.tag;
     tx.idempotency_key = asked.dedupe.key.map(|(_, k)| k.into());
     tx.external_order_id = asked.dedupe.order.map(|(_, o)| o.into());
-    if call.caller.is_backend || call.config().recharges_are_trusted {
+    if call.caller.is_backend || call.config().recharges_are_trusted() {
         posting::post(call, &mut card, &mut tx)?;
     } else {
         await_money(call, &card, &tx)?;
