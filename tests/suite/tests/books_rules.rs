@@ -65,7 +65,7 @@ fn a_rule_of_a_family_that_joins_is_asked() {
     // What no list names is not asked.
     assert_eq!(superuser.column("select check_name from app.verify_books()"), before);
     let asking = superuser.value("select pg_get_functiondef('sec.books_families'::regproc)");
-    let gathered = asking.replace("UNION ALL", "UNION ALL SELECT * FROM sec.rules_of_gifts() UNION ALL");
+    let gathered = asking.replacen("UNION ALL", "UNION ALL SELECT * FROM sec.rules_of_gifts() UNION ALL", 1);
     superuser.run(&gathered);
     superuser.run("alter function sec.rules_of_gifts() owner to mps_owner");
     superuser.run("alter function sec.books_gifts(timestamptz, boolean) owner to mps_owner");
