@@ -99,22 +99,11 @@ impl Cluster {
         let name = std::env::var("MPS_CLUSTER").map_err(|_| "MPS_CLUSTER is not set: whose server may be killed?")?;
         let data = std::env::var("MPS_DATA").map_err(|_| "MPS_DATA is not set: start a cluster first")?;
         let cluster = Cluster { name, data: data.into() };
-        let shown = cluster.tool("env")?;
+        let shown = tool(&["env", &cluster.name])?;
         if exported(&shown, "MPS_DATA").map(PathBuf::from) != Some(cluster.data.clone()) {
             return Err(format!("MPS_DATA is not the cluster {}: it stays alive", cluster.name));
         }
         Ok(cluster)
-    }
-
-    /// What `tools/cluster VERB NAME` prints.
-    fn tool(&self, verb: &str) -> Result<String, String> {
-        let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/cluster");
-        let output = Command::new(tool).args([verb, &self.name]).output().map_err(|e| format!("tools/cluster: {e}"))?;
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(format!("tools/cluster {verb} {}: {} {why}", self.name, output.status));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Kills the server in one of the [`WAYS`] and returns when it takes connections again.
@@ -156,16 +145,13 @@ impl Cluster {
     fn restart(&self, server: &Server) -> Result<(), String> {
         let began = Instant::now();
         let shown = loop {
-            match self.tool("start") {
+            match tool(&["start", &self.name]) {
                 Ok(shown) => break shown,
                 Err(why) if began.elapsed() > RECOVERY => return Err(why),
                 Err(_) => std::thread::sleep(Duration::from_millis(300)),
             }
         };
-        let host = exported(&shown, "PGHOST").ok_or("tools/cluster names no PGHOST")?;
-        let port = exported(&shown, "PGPORT").and_then(|p| p.parse().ok()).ok_or("tools/cluster names no PGPORT")?;
-        let mut address = server.address.write().expect("not poisoned");
-        *address = Address { host, port, user: address.user.clone() };
+        *server.address.write().expect("not poisoned") = Address::printed(&shown)?;
         Ok(())
     }
 
@@ -192,8 +178,19 @@ impl Cluster {
     }
 }
 
+/// What `tools/cluster` prints.
+pub fn tool(arguments: &[&str]) -> Result<String, String> {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/cluster");
+    let output = Command::new(tool).args(arguments).output().map_err(|e| format!("tools/cluster: {e}"))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(format!("tools/cluster {}: {} {why}", arguments.join(" "), output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// The value of `NAME=value` in what tools/cluster prints.
-fn exported(shown: &str, name: &str) -> Option<String> {
+pub fn exported(shown: &str, name: &str) -> Option<String> {
     shown.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
 }
 

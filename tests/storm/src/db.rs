@@ -1,6 +1,7 @@
 //! Connections of the storm's clients: they ask until they are answered. An answer is a row or a refusal with an SQLSTATE;
 //! a lost connection is neither, so the same request is sent again on a new one.
 
+use crate::chaos::exported;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Row, Statement};
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ const STATEMENT_TIMEOUT: &str = "30s";
 pub const GAVE_UP: &str = "GAVE_UP";
 
 /// Where the server is just now: it may come back on another port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     pub host: String,
     pub port: u16,
@@ -30,6 +31,13 @@ impl Address {
         let var = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set: start a cluster first"));
         let port = var("PGPORT")?.parse().map_err(|_| "PGPORT is no number".to_owned())?;
         Ok(Address { host: var("PGHOST")?, port, user: var("PGUSER")? })
+    }
+
+    /// Of a cluster that `tools/cluster` has just started, by what it printed.
+    pub fn printed(shown: &str) -> Result<Address, String> {
+        let of = |name| exported(shown, name).ok_or_else(|| format!("tools/cluster names no {name}"));
+        let port = of("PGPORT")?.parse().map_err(|_| "tools/cluster names no port")?;
+        Ok(Address { host: of("PGHOST")?, port, user: of("PGUSER")? })
     }
 }
 
@@ -53,6 +61,20 @@ pub struct Server {
 pub const CLIENT_NAME: &str = "mps-storm client";
 
 impl Server {
+    /// One that no client of the storm asks.
+    pub fn for_checks(address: Address, database: &str) -> Server {
+        Server {
+            address: RwLock::new(address),
+            database: database.to_owned(),
+            client_role: String::new(),
+            backend_role: String::new(),
+            rough: false,
+            gone: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            not_serializable: AtomicU64::new(0),
+        }
+    }
+
     /// A connection as superuser.
     pub fn connect(&self, database: &str, name: &str) -> Result<Client, postgres::Error> {
         let address = self.address.read().expect("not poisoned").clone();

@@ -8,19 +8,24 @@ mod chaos;
 mod db;
 mod model;
 mod ops;
+mod physical;
 mod request;
 mod verify;
 mod world;
 
 use chaos::{Chaos, ServerLog};
+use physical::Witness;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use verify::Report;
 use world::World;
 
-const USAGE: &str = "mps-storm [--seconds N] [--clients N] [--seed N] [--kill-server-every SECONDS] [--kill-backends]
-mps-storm --short [--seed N]    a calm storm, then one with crashes; under two minutes";
+const USAGE: &str =
+    "mps-storm [--seconds N] [--clients N] [--seed N] [--kill-server-every SECONDS] [--kill-backends] [--witness]
+    --witness    a standby follows, and compares each page that it replays with the primary's
+mps-storm --short [--seed N]    a calm storm, one with crashes, one with a witness; about two minutes
+mps-storm --seen [--seed N]     only the last of these";
 /// How long those that are not done in time are still killed.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -32,6 +37,7 @@ struct Storm {
     seed: u64,
     kill_server_every: Option<Duration>,
     kill_backends: bool,
+    witness: bool,
 }
 
 fn main() -> ExitCode {
@@ -55,8 +61,9 @@ fn main() -> ExitCode {
 
 fn arguments(mut args: impl Iterator<Item = String>) -> Result<Vec<Storm>, String> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut storm = Storm { seconds: 60, clients: 8, seed: clock, kill_server_every: None, kill_backends: false };
-    let mut short = false;
+    let mut storm =
+        Storm { seconds: 60, clients: 8, seed: clock, kill_server_every: None, kill_backends: false, witness: false };
+    let (mut short, mut seen) = (false, false);
     while let Some(arg) = args.next() {
         let mut number = || {
             let value = args.next().ok_or_else(|| format!("{arg} takes a number"))?;
@@ -68,16 +75,21 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Vec<Storm>, Strin
             "--seed" => storm.seed = number()?,
             "--kill-server-every" => storm.kill_server_every = Some(Duration::from_secs(number()?.max(1))),
             "--kill-backends" => storm.kill_backends = true,
+            "--witness" => storm.witness = true,
             "--short" => short = true,
+            "--seen" => seen = true,
             _ => return Err(format!("what is {arg}?")),
         }
     }
-    if !short {
-        return Ok(vec![storm]);
-    }
     let calm = Storm { seconds: 20, clients: 8, ..storm };
     let crash = Storm { seconds: 30, kill_server_every: Some(Duration::from_secs(7)), kill_backends: true, ..calm };
-    Ok(vec![calm, crash])
+    // Every record carries its pages: some hundred times as much log.
+    let watched = Storm { seconds: 8, witness: true, ..calm };
+    Ok(match (short, seen) {
+        (true, _) => vec![calm, crash, watched],
+        (false, true) => vec![watched],
+        (false, false) => vec![storm],
+    })
 }
 
 fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {
@@ -85,6 +97,7 @@ fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {
     let kind = if chaos.is_rough() { "crash storm" } else { "storm" };
     println!("\n{kind}: {} clients, {} seconds, --seed {}", storm.clients, storm.seconds, storm.seed);
     let log = ServerLog::from_here();
+    let mut witness = if storm.witness { Some(Witness::new()?) } else { None };
     let world = World::set_up(storm.seed, storm.clients, chaos.is_rough())?;
     let failed_before = report.failed;
 
@@ -92,6 +105,9 @@ fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {
     blow(&world, &chaos, storm);
     summary(&world, &chaos, began.elapsed());
     verify::verify(&world, &log, report).map_err(|e| format!("verification: {e}"))?;
+    if let Some(witness) = &mut witness {
+        witness.check(&world.server, report).map_err(|e| format!("witness: {e}"))?;
+    }
     if report.failed == failed_before {
         world.tear_down().map_err(|e| format!("tear-down: {e}"))
     } else {

@@ -4,6 +4,7 @@ use crate::chaos::ServerLog;
 use crate::model::{
     Books, CardKind, Cents, Fact, Kind, cents, level_for, money, points_for, points_taken_back, price, thousandths,
 };
+use crate::physical::check_pages;
 use crate::world::World;
 use postgres::Client;
 use std::collections::{HashMap, HashSet};
@@ -20,7 +21,7 @@ pub struct Report {
 }
 
 impl Report {
-    fn check(&mut self, name: &str, offending: Vec<String>) {
+    pub fn check(&mut self, name: &str, offending: Vec<String>) {
         if offending.is_empty() {
             self.passed += 1;
             println!("  ok      {name}");
@@ -363,11 +364,12 @@ pub fn verify(world: &World, log: &ServerLog, report: &mut Report) -> Result<(),
     points(&books, &rows, &entries, &account_of, report);
     levels_and_cards(world, &books, &cards, &account_of, report);
     bindings(world, &mut db, report)?;
-    statements(world, &mut db, &rows, report)
+    statements(world, &mut db, &rows, report)?;
+    check_pages(&mut db, "primary", report)
 }
 
 /// The rows of a check; a query that fails is an offence itself.
-fn offending(db: &mut Client, sql: &str) -> Vec<String> {
+pub fn offending(db: &mut Client, sql: &str) -> Vec<String> {
     match db.query(sql, &[]) {
         Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
         Err(error) => vec![error.as_db_error().map_or(error.to_string(), |e| e.to_string())],

@@ -39,26 +39,22 @@ impl Cluster {
 
     /// As [`Cluster::start_with`], with something in the server's environment.
     pub fn start_in(of_server: Vec<String>, options: &str) -> Cluster {
-        static NUMBER: AtomicUsize = AtomicUsize::new(1);
-        let name = format!("suite-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut cluster = Cluster { name, environment: Vec::new(), of_server };
-        cluster.run(options);
+        let mut cluster = Cluster::new(of_server);
+        cluster.run("start", options);
         cluster
     }
 
     /// A streaming standby of the server of the tests, which must be on this machine. It replays whatever happens there.
     pub fn standby() -> Cluster {
-        let mut cluster = Cluster::start();
-        cluster.tool(&["stop"], "");
-        let data = PathBuf::from(cluster.variable("MPS_DATA"));
-        std::fs::remove_dir_all(&data).expect("the data of an empty cluster goes");
-        let path = data.to_str().expect("a path");
-        program("pg_basebackup", &["-D", path, "-R", "-X", "stream", "-c", "fast"]).expect("copies the server");
-        // Whoever runs the tests copied it, whoever owns the directory around it runs it.
-        let around = format!("--reference={}", data.parent().unwrap_or(Path::new("/")).display());
-        program("chown", &["-R", &around, path]).expect("hands the copy over");
-        cluster.run("");
+        let mut cluster = Cluster::new(Vec::new());
+        cluster.run("standby", "");
         cluster
+    }
+
+    fn new(of_server: Vec<String>) -> Cluster {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("suite-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        Cluster { name, environment: Vec::new(), of_server }
     }
 
     /// What pg_upgrade makes of this cluster: the same data under the directory of a new one.
@@ -82,12 +78,12 @@ impl Cluster {
         command.args(["-p", self.variable("PGPORT"), "-P", new.variable("PGPORT"), "-s"]).arg(around);
         let out = command.current_dir(around).output().expect("pg_upgrade runs");
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
-        new.run("");
+        new.run("start", "");
         new
     }
 
-    fn run(&mut self, options: &str) {
-        let text = self.tool(&["start"], options);
+    fn run(&mut self, verb: &str, options: &str) {
+        let text = self.tool(&[verb], options);
         let words = text.trim().trim_start_matches("export ").split(' ').filter_map(|w| w.split_once('='));
         self.environment = words.filter(|(k, _)| *k != "PATH").map(|(k, v)| (k.into(), v.into())).collect();
     }
