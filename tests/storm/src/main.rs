@@ -9,6 +9,7 @@ mod db;
 mod model;
 mod ops;
 mod physical;
+mod records;
 mod request;
 mod verify;
 mod world;
@@ -25,7 +26,8 @@ const USAGE: &str =
     "mps-storm [--seconds N] [--clients N] [--seed N] [--kill-server-every SECONDS] [--kill-backends] [--witness]
     --witness    a standby follows, and compares each page that it replays with the primary's
 mps-storm --short [--seed N]    a calm storm, one with crashes, one with a witness; about two minutes
-mps-storm --seen [--seed N]     only the last of these";
+mps-storm --seen [--seed N]     only the last of these
+mps-storm --records [PART] [--seed N]    a crash after every record of a scripted day, or after one of PART";
 /// How long those that are not done in time are still killed.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -40,15 +42,28 @@ struct Storm {
     witness: bool,
 }
 
+/// Recoveries to the ends of records.
+struct Records {
+    /// One of how many.
+    part: u64,
+    seed: u64,
+}
+
 fn main() -> ExitCode {
-    let storms = match arguments(std::env::args().skip(1)) {
-        Ok(storms) => storms,
+    let (storms, records) = match arguments(std::env::args().skip(1)) {
+        Ok(found) => found,
         Err(why) => {
             eprintln!("{why}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
     let mut report = Report::default();
+    if let Some(Records { part, seed }) = records
+        && let Err(why) = records::run(part, seed, &mut report)
+    {
+        report.failed += 1;
+        println!("  FAILED  the recoveries themselves: {why}");
+    }
     for storm in &storms {
         if let Err(why) = run(storm, &mut report) {
             report.failed += 1;
@@ -59,11 +74,12 @@ fn main() -> ExitCode {
     if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn arguments(mut args: impl Iterator<Item = String>) -> Result<Vec<Storm>, String> {
+fn arguments(args: impl Iterator<Item = String>) -> Result<(Vec<Storm>, Option<Records>), String> {
+    let mut args = args.peekable();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut storm =
         Storm { seconds: 60, clients: 8, seed: clock, kill_server_every: None, kill_backends: false, witness: false };
-    let (mut short, mut seen) = (false, false);
+    let (mut short, mut seen, mut part) = (false, false, None);
     while let Some(arg) = args.next() {
         let mut number = || {
             let value = args.next().ok_or_else(|| format!("{arg} takes a number"))?;
@@ -78,6 +94,13 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Vec<Storm>, Strin
             "--witness" => storm.witness = true,
             "--short" => short = true,
             "--seen" => seen = true,
+            "--records" => {
+                let given = args.peek().and_then(|next| next.parse().ok());
+                part = Some(given.unwrap_or(1).max(1));
+                if given.is_some() {
+                    args.next();
+                }
+            }
             _ => return Err(format!("what is {arg}?")),
         }
     }
@@ -85,11 +108,14 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Vec<Storm>, Strin
     let crash = Storm { seconds: 30, kill_server_every: Some(Duration::from_secs(7)), kill_backends: true, ..calm };
     // Every record carries its pages: some hundred times as much log.
     let watched = Storm { seconds: 8, witness: true, ..calm };
-    Ok(match (short, seen) {
+    let records = part.map(|part| Records { part, seed: storm.seed });
+    let storms = match (short, seen) {
         (true, _) => vec![calm, crash, watched],
         (false, true) => vec![watched],
+        (false, false) if records.is_some() => vec![],
         (false, false) => vec![storm],
-    })
+    };
+    Ok((storms, records))
 }
 
 fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {

@@ -18,10 +18,22 @@ const SHOWN: usize = 20;
 pub struct Report {
     pub passed: usize,
     pub failed: usize,
+    /// What was offending, where nothing is printed.
+    pub found: Vec<String>,
+    quiet: bool,
 }
 
 impl Report {
+    /// One that only collects.
+    pub fn quiet() -> Report {
+        Report { quiet: true, ..Report::default() }
+    }
+
     pub fn check(&mut self, name: &str, offending: Vec<String>) {
+        if self.quiet {
+            self.found.extend(offending.into_iter().map(|row| format!("{name}: {row}")));
+            return;
+        }
         if offending.is_empty() {
             self.passed += 1;
             println!("  ok      {name}");

@@ -1,0 +1,377 @@
+//! A crash after every record of the log: a scripted day is written down once, and the server is recovered to the end of each of its
+//! records. There the books hold, every index has its rows, what was under way is there whole or not at all, and the request that was in
+//! flight, sent once more with its key, has exactly one effect.
+
+use crate::chaos::{exported, tool};
+use crate::db::{Address, Server};
+use crate::physical::check_pages;
+use crate::verify::{Report, offending};
+use postgres::{Client, SimpleQueryMessage};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Recoveries at a time: they wait for the disk as much as for the processor.
+const AT_A_TIME: usize = 3;
+const PROGRESS_EVERY: usize = 25;
+/// So little log is replayed in a second or two.
+const RECOVERS: Duration = Duration::from_secs(60);
+const DATABASE: &str = "mps_records";
+
+/// What is asked, with what earlier answers gave in braces; each answer's first row is remembered under the step's name.
+struct Step {
+    name: &'static str,
+    sql: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Asked again, it is there once: by its key, or because it says how things are to be.
+    Once,
+    /// As [`Kind::Once`], but it commits more than once: what is there after a crash may be a part of it.
+    InParts,
+    /// Asked again, it is done again, and moves no money: a new code, a card without anything on it.
+    Anew,
+}
+
+const fn once(name: &'static str, sql: &'static str) -> Step {
+    Step { name, sql, kind: Kind::Once }
+}
+
+const fn in_parts(name: &'static str, sql: &'static str) -> Step {
+    Step { name, sql, kind: Kind::InParts }
+}
+
+const fn anew(name: &'static str, sql: &'static str) -> Step {
+    Step { name, sql, kind: Kind::Anew }
+}
+
+/// A day of everything that moves money or changes who may.
+const DAY: &[Step] = &[
+    once("shop", "SELECT * FROM app.create_merchant('cafe', 'Cafe')"),
+    once("lin", "SELECT * FROM app.register_member('Lin', p_user_id => '00000000-0000-4000-8000-000000000001')"),
+    once("bo", "SELECT * FROM app.register_member('Bo', p_user_id => '00000000-0000-4000-8000-000000000002')"),
+    once(
+        "asked",
+        "SELECT * FROM app.user_recharge_personal_card('{lin.card_id}', 500, 'wechat', p_idempotency_key => 'a')",
+    ),
+    once(
+        "paid_in",
+        "SELECT * FROM app.user_recharge_personal_card('{bo.card_id}', 80, 'cash', p_idempotency_key => 'b')",
+    ),
+    anew("code", "SELECT * FROM app.rotate_card_qr('{lin.card_id}')"),
+    once(
+        "latte",
+        "SELECT * FROM app.merchant_charge_by_qr('cafe', '{code.qr_plain}', 52, 'latte', \
+            p_idempotency_key => 'c', p_external_order_id => 'o-1')",
+    ),
+    once("back", "SELECT * FROM app.merchant_refund_tx('cafe', '{latte.tx_no}', 20, p_idempotency_key => 'd')"),
+    once("rest", "SELECT * FROM app.merchant_refund_tx('cafe', '{latte.tx_no}', 32, p_idempotency_key => 'e')"),
+    anew("again", "SELECT * FROM app.rotate_card_qr('{bo.card_id}')"),
+    once("tea", "SELECT * FROM app.merchant_charge_by_qr('cafe', '{again.qr_plain}', 7.5, p_idempotency_key => 'f')"),
+    once("points", "SELECT * FROM app.adjust_points('{bo.card_id}', 6000, 'a gift', 'g')"),
+    once("right", "SELECT * FROM app.compensate_tx('{tea.tx_no}', -1.25, 'too little', 'h')"),
+    anew("third", "SELECT * FROM app.rotate_card_qr('{bo.card_id}')"),
+    once("silver", "SELECT * FROM app.merchant_charge_by_qr('cafe', '{third.qr_plain}', 10, p_idempotency_key => 'i')"),
+    anew("company", "SELECT * FROM app.create_enterprise_card('Works', 0.88, '{bo.member_id}')"),
+    once("bound", "SELECT app.enterprise_add_member('{company.card_no}', '{lin.member_id}')"),
+    once(
+        "budget",
+        "SELECT * FROM app.user_recharge_enterprise_card_admin('{company.card_id}', 300, 'cash', p_idempotency_key => 'j')",
+    ),
+    anew("ours", "SELECT * FROM app.rotate_card_qr('{company.card_id}', 'enterprise', '{lin.member_id}')"),
+    once("lunch", "SELECT * FROM app.merchant_charge_by_qr('cafe', '{ours.qr_plain}', 100, p_idempotency_key => 'k')"),
+    once("left", "SELECT app.enterprise_remove_member('{company.card_no}', '{lin.member_id}')"),
+    once("lost", "SELECT app.set_card_status('{bo.card_id}', 'personal', 'lost', 'on the bus')"),
+    once("new", "SELECT * FROM app.replace_card('{bo.card_id}', 'lost')"),
+    anew("settings", "SELECT app.update_settings('{\"qr_ttl_seconds\": 600}')"),
+    in_parts("months", "CALL app.maintain_partitions(5)"),
+    once("old_month", "SELECT sec.make_month('2020-01-01')"),
+    in_parts("sealed", "CALL audit.seal()"),
+    in_parts("archived", "CALL app.archive_partitions('2020-02-01')"),
+    in_parts("levels", "CALL app.recompute_levels()"),
+    anew("last_code", "SELECT * FROM app.rotate_card_qr('{new.card_id}')"),
+    once(
+        "last",
+        "SELECT * FROM app.merchant_charge_by_qr('cafe', '{last_code.qr_plain}', 3.33, p_idempotency_key => 'l')",
+    ),
+    in_parts("keys", "CALL app.expire_keys()"),
+];
+
+/// What is there, without what differs each time: numbers (sequences skip after a crash), ids, times, hashes. Codes are there or not.
+const STATE: &str = "\
+    WITH cards AS ( \
+        SELECT c.id, m.name || ' ' || row_number() OVER (PARTITION BY m.name ORDER BY c.created_at) AS card, \
+               concat_ws(' ', c.status, c.balance, c.points, c.level, c.point_seq, c.card_seq, c.qr_hash IS NOT NULL) AS is \
+        FROM app.personal_cards c JOIN app.member_profiles m ON m.id = c.member_id \
+        UNION ALL \
+        SELECT e.id, e.company_name, concat_ws(' ', e.status, e.balance, e.fixed_discount, e.card_seq) FROM app.enterprise_cards e) \
+    SELECT coalesce(string_agg(x.line, E'\\n' ORDER BY x.line), '') FROM ( \
+        SELECT concat_ws(' ', 'card', c.card, c.is) AS line FROM cards c \
+        UNION ALL \
+        SELECT concat_ws(' ', 'tx', t.tx_type, t.status, c.card, t.raw_amount, t.final_amount, t.balance_after, t.card_seq, \
+                         t.points_earned, t.refunded_amount, t.idempotency_key, t.external_order_id, t.reason) \
+        FROM app.transactions t JOIN cards c ON c.id = t.card_id \
+        UNION ALL \
+        SELECT concat_ws(' ', 'points', c.card, p.point_seq, p.change, p.balance_after, p.level, p.reason) \
+        FROM app.point_ledger p JOIN cards c ON c.id = p.card_id \
+        UNION ALL SELECT concat_ws(' ', 'member', m.name, m.status) FROM app.member_profiles m \
+        UNION ALL SELECT concat_ws(' ', 'merchant', m.code, m.active) FROM app.merchants m \
+        UNION ALL \
+        SELECT concat_ws(' ', 'binding', e.card, m.name, b.role, b.qr_hash IS NOT NULL) \
+        FROM app.enterprise_card_bindings b JOIN cards e ON e.id = b.enterprise_card_id JOIN app.member_profiles m ON m.id = b.member_id \
+        UNION ALL SELECT concat_ws(' ', 'keys', k.operation, count(*)) FROM app.idempotency_keys k GROUP BY k.operation \
+        UNION ALL SELECT concat_ws(' ', 'orders', o.scope, count(*)) FROM app.external_orders o GROUP BY o.scope \
+        UNION ALL SELECT concat_ws(' ', 'settings', s.qr_ttl_seconds) FROM app.settings s \
+        UNION ALL SELECT concat_ws(' ', 'event', e.action, count(*)) FROM audit.event_log e GROUP BY e.action \
+        UNION ALL SELECT concat_ws(' ', 'sealed', sum(s.events)) FROM audit.seals s \
+        UNION ALL SELECT concat_ws(' ', 'month', c.oid::regclass) FROM pg_class c WHERE c.relname ~ '_20[0-9]{4}$' AND c.relkind = 'r' \
+        ) x";
+
+/// A day as it was written down.
+struct Written {
+    /// Where the server's data was before it, and every segment of the log since.
+    base: PathBuf,
+    log: PathBuf,
+    /// By step: up to where the log went, what was there then, and what was answered up to then.
+    ends: Vec<(u64, String)>,
+    begins: u64,
+    state_before: String,
+    answers: HashMap<String, String>,
+}
+
+/// Recovers to the end of one of `part` records, or to that of each; prints what was found.
+pub fn run(part: u64, seed: u64, report: &mut Report) -> Result<(), String> {
+    println!("\na crash after every record: one of {part}, --seed {seed}");
+    let began = Instant::now();
+    let place = std::env::temp_dir().join(format!("mps-records-{}", std::process::id()));
+    let outcome = written(&place).and_then(|day| {
+        let all = boundaries(&day)?;
+        let mut chance = StdRng::seed_from_u64(seed);
+        let chosen: Vec<u64> = all.iter().copied().filter(|_| chance.gen_range(0..part) == 0).collect();
+        println!("  {} records in {} steps; recovering to the end of {}", all.len(), DAY.len(), chosen.len());
+        recover_to_each(&day, &chosen, began, report);
+        Ok(())
+    });
+    let _ = std::fs::remove_dir_all(&place);
+    outcome
+}
+
+/// Writes the day down.
+fn written(place: &Path) -> Result<Written, String> {
+    let text =
+        |e: postgres::Error| e.as_db_error().map_or(e.to_string(), |d| format!("{d} ({})", d.detail().unwrap_or("")));
+    let name = format!("records-{}", std::process::id());
+    let shown = started(&["start", &name], "-c wal_keep_size=4GB -c autovacuum_naptime=1 -c max_wal_size=4GB")?;
+    let server = Server::for_checks(Address::printed(&shown)?, DATABASE);
+    let written = (|| {
+        let mut admin = server.connect("postgres", "mps-storm records").map_err(text)?;
+        admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).map_err(text)?;
+        let mut db = server.connect(DATABASE, "mps-storm records").map_err(text)?;
+        db.batch_execute("CREATE EXTENSION mps; CREATE EXTENSION IF NOT EXISTS amcheck").map_err(text)?;
+        let base = place.join("base");
+        let address = server.address.read().expect("not poisoned").clone();
+        program(
+            "pg_basebackup",
+            &[
+                "-D",
+                &shown_path(&base),
+                "-X",
+                "none",
+                "-c",
+                "fast",
+                "-h",
+                &address.host,
+                "-p",
+                &address.port.to_string(),
+                "-U",
+                &address.user,
+            ],
+        )?;
+        let mut answers = HashMap::new();
+        let begins = lsn(&mut db).map_err(text)?;
+        let state_before = state(&mut db).map_err(text)?;
+        let mut ends = Vec::new();
+        for step in DAY {
+            ask(&mut db, step, &mut answers).map_err(|e| format!("{}: {}", step.name, text(e)))?;
+            ends.push((lsn(&mut db).map_err(text)?, state(&mut db).map_err(text)?));
+        }
+        db.batch_execute("SELECT pg_switch_wal()").map_err(text)?;
+        drop((db, admin));
+        tool(&["stop", &name])?;
+        let log = place.join("log");
+        let data = exported(&shown, "MPS_DATA").ok_or("tools/cluster names no MPS_DATA")?;
+        program("cp", &["-r", &format!("{data}/pg_wal"), &shown_path(&log)])?;
+        program("chmod", &["-R", "a+rX", &shown_path(place)])?;
+        let more = format!(
+            "restore_command = 'cp \"{}/%f\" \"%p\"'\nrecovery_target_action = 'promote'\nhot_standby = off\n",
+            log.display()
+        );
+        let conf = base.join("postgresql.auto.conf");
+        let conf_text = std::fs::read_to_string(&conf).map_err(|e| e.to_string())? + &more;
+        std::fs::write(&conf, conf_text).map_err(|e| e.to_string())?;
+        std::fs::write(base.join("recovery.signal"), "").map_err(|e| e.to_string())?;
+        Ok(Written { base, log, ends, begins, state_before, answers })
+    })();
+    let _ = tool(&["destroy", &name]);
+    written
+}
+
+fn text(error: postgres::Error) -> String {
+    error.as_db_error().map_or(error.to_string(), |d| format!("{d} {}", d.detail().unwrap_or_default()))
+}
+
+/// Where each record of the day begins; recovery to there stops when it is replayed.
+fn boundaries(day: &Written) -> Result<Vec<u64>, String> {
+    let last = day.ends.last().expect("a day has steps").0;
+    let (from, to) = (shown_lsn(day.begins), shown_lsn(last));
+    let told = program("pg_waldump", &["-p", &shown_path(&day.log), "-s", &from, "-e", &to])?;
+    let found = told.lines().filter_map(|line| line.split("lsn: ").nth(1)?.split(',').next().and_then(read_lsn));
+    let found: Vec<u64> = found.collect();
+    if found.len() < DAY.len() { Err(format!("the log has {} records only", found.len())) } else { Ok(found) }
+}
+
+fn recover_to_each(day: &Written, chosen: &[u64], began: Instant, report: &mut Report) {
+    let next = AtomicUsize::new(0);
+    let bad = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                while let Some(at) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let done = next.load(Ordering::Relaxed);
+                    if done.is_multiple_of(PROGRESS_EVERY) {
+                        println!("  {done} of {} after {} s", chosen.len(), began.elapsed().as_secs());
+                    }
+                    let found = recovered(day, *at).unwrap_or_else(|why| vec![why]);
+                    bad.lock()
+                        .expect("not poisoned")
+                        .extend(found.into_iter().map(|f| format!("{}: {f}", shown_lsn(*at))));
+                }
+            });
+        }
+    });
+    let bad = bad.into_inner().expect("not poisoned");
+    report.check(&format!("after each of {} records: whole, sound, and once more is once", chosen.len()), bad);
+}
+
+/// What is wrong after recovery to the end of the record that begins there.
+fn recovered(day: &Written, at: u64) -> Result<Vec<String>, String> {
+    let name = format!("records-{}-{at:x}", std::process::id());
+    let shown =
+        started(&["restore", &name, &shown_path(&day.base)], &format!("-c recovery_target_lsn={}", shown_lsn(at)));
+    let outcome = shown.and_then(|shown| {
+        let server = Server::for_checks(Address::printed(&shown)?, DATABASE);
+        let mut db = when_recovered(&server)?;
+        looked_at(&mut db, day, at).map_err(text)
+    });
+    let _ = tool(&["destroy", &name]);
+    outcome
+}
+
+/// A connection once it has recovered: until then it takes none.
+fn when_recovered(server: &Server) -> Result<Client, String> {
+    let began = Instant::now();
+    loop {
+        match server.connect(DATABASE, "mps-storm records") {
+            Ok(db) => return Ok(db),
+            Err(error) if began.elapsed() > RECOVERS => return Err(text(error)),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+fn looked_at(db: &mut Client, day: &Written, at: u64) -> Result<Vec<String>, postgres::Error> {
+    // The step whose answer may not have come, and what was there before it.
+    let n = day.ends.iter().position(|(end, _)| at < *end).unwrap_or(DAY.len() - 1);
+    let (step, after) = (&DAY[n], &day.ends[n].1);
+    let before = if n == 0 { &day.state_before } else { &day.ends[n - 1].1 };
+    let mut bad = Vec::new();
+    let found = state(db)?;
+    if step.kind != Kind::InParts && found != *before && found != *after {
+        bad.push(format!("{}: half done: {}", step.name, differences(after, &found)));
+    }
+    let wrong = "SELECT concat_ws(': ', check_name, detail) FROM app.verify_books() WHERE ok IS NOT TRUE";
+    bad.extend(offending(db, wrong));
+    let mut pages = Report::quiet();
+    check_pages(db, "recovered", &mut pages)?;
+    bad.extend(pages.found);
+    if step.kind == Kind::Anew && found == *after {
+        return Ok(bad);
+    }
+    if let Err(error) = ask(db, step, &mut day.answers.clone()) {
+        bad.push(format!("{} once more: {}", step.name, text(error)));
+    }
+    let found = state(db)?;
+    if found != *after {
+        bad.push(format!("{} once more: {}", step.name, differences(after, &found)));
+    }
+    bad.extend(offending(db, wrong));
+    Ok(bad)
+}
+
+/// Lines that only one of two states has.
+fn differences(expected: &str, found: &str) -> String {
+    let only = |one: &str, other: &str, sign: char| -> Vec<String> {
+        one.lines().filter(|line| !other.lines().any(|l| l == *line)).map(|line| format!("{sign}{line}")).collect()
+    };
+    [only(expected, found, '-'), only(found, expected, '+')].concat().join("; ")
+}
+
+/// Asks one step; its first row is remembered, by name and column.
+fn ask(db: &mut Client, step: &Step, answers: &mut HashMap<String, String>) -> Result<(), postgres::Error> {
+    let sql = answers.iter().fold(step.sql.to_owned(), |sql, (name, value)| sql.replace(&format!("{{{name}}}"), value));
+    for message in db.simple_query(&sql)? {
+        if let SimpleQueryMessage::Row(row) = message {
+            for (n, column) in row.columns().iter().enumerate() {
+                answers.insert(format!("{}.{}", step.name, column.name()), row.get(n).unwrap_or_default().to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn state(db: &mut Client) -> Result<String, postgres::Error> {
+    Ok(db.query_one(STATE, &[])?.get(0))
+}
+
+fn lsn(db: &mut Client) -> Result<u64, postgres::Error> {
+    let shown: String = db.query_one("SELECT pg_current_wal_insert_lsn()::text", &[])?.get(0);
+    Ok(read_lsn(&shown).expect("the server's own"))
+}
+
+fn read_lsn(shown: &str) -> Option<u64> {
+    let (high, low) = shown.trim().split_once('/')?;
+    Some(u64::from_str_radix(high, 16).ok()? << 32 | u64::from_str_radix(low, 16).ok()?)
+}
+
+fn shown_lsn(lsn: u64) -> String {
+    format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
+}
+
+fn shown_path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// `tools/cluster` with options of the server.
+fn started(arguments: &[&str], options: &str) -> Result<String, String> {
+    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/cluster");
+    let output = Command::new(tool).args(arguments).env("PG_OPTIONS", options).output().map_err(|e| e.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!("tools/cluster {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+fn program(name: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(name).args(arguments).output().map_err(|e| format!("{name}: {e}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
