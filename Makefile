@@ -6,7 +6,7 @@ PG_CONFIG := $(shell tools/postgres $(PG))
 endif
 export PG PG_CONFIG
 
-.PHONY: help setup install demo test psql api api-stop storm bench check clean
+.PHONY: help setup install demo test psql api api-stop storm prove bench check clean
 
 help:
 	@echo "make demo      set up what is missing, build, and play one day of a shop"
@@ -16,6 +16,7 @@ help:
 	@echo "make api-stop  end that"
 	@echo "make install PG_CONFIG=/path/to/pg_config    build in release and install into that Postgres"
 	@echo "make storm SECONDS=600 [CLIENTS=8] [SEED=1]  the long storm"
+	@echo "make prove     the long proofs (docs/proofs.md): a crash after every record of the log, a storm that a standby follows"
 	@echo "make bench [QUICK=1]                         the benchmark; writes bench/RESULTS.md"
 	@echo "make check     format, lint, misspelt words, licences of what is built in, unit tests, and whether the house is tidy"
 	@echo "make clean     remove the kept cluster"
@@ -54,6 +55,11 @@ storm: setup install
 	@bash -c 'set -e; eval "$$(tools/cluster start storm)"; \
 	  MPS_CLUSTER=storm tools/cargo run --quiet -p mps-storm -- --seconds $(SECONDS) --clients $(CLIENTS) --seed $(SEED)'
 
+prove: setup install
+	@bash -c 'eval "$$(tools/cluster start prove)"; prove() { tools/cargo run --quiet -p mps-storm -- "$$@" || bad=1; }; \
+	  prove --witness --seconds 60 --seed $(SEED); prove --records --seed $(SEED); \
+	  tools/cluster destroy prove; exit $${bad:-0}'
+
 bench: setup install
 	@tools/bench
 
@@ -61,4 +67,4 @@ check:
 	@MPS_TEST_ONLY="format lint typos deny unit tidy api" tools/test
 
 clean: api-stop
-	@tools/cluster destroy kept; tools/cluster destroy storm; tools/cluster destroy test
+	@for name in kept storm prove test; do tools/cluster destroy $$name; done
