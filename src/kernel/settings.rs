@@ -94,11 +94,7 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
     if version != SCHEMA_VERSION {
         return Err(outdated(format!("the tables have schema version {version}, the library {SCHEMA_VERSION}")));
     }
-    let levels = db.rows("SELECT l.level, l.min_points, l.discount FROM app.membership_levels l", &[], |r| Level {
-        level: r.get(1),
-        min_points: r.get(2),
-        discount: r.get::<Discount>(3),
-    });
+    let levels = levels(db);
     let config = db.row(
         columns!(
             "SELECT ",
@@ -118,6 +114,14 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
         KEPT.with(|kept| kept.keep(read_at, config.clone()));
     }
     Ok(config)
+}
+
+/// The levels as they are now, whatever the snapshot: a change of theirs takes effect at the next charge, and changes no row of
+/// the settings that a transaction with an older view would stumble over.
+fn levels(db: &Db) -> Vec<Level> {
+    let sql = "SELECT l.level, l.min_points, l.discount FROM app.membership_levels l";
+    let read = |r: &Row| Level { level: r.get(1), min_points: r.get(2), discount: r.get::<Discount>(3) };
+    if server::statements_see_commits() { db.rows(sql, &[], read) } else { db.rows_of_now(sql, &[], read) }
 }
 
 /// The moment at which a business day is over.

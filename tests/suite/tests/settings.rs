@@ -182,3 +182,35 @@ fn expire_cards_expires_what_is_due_and_says_so() {
 fn a_fresh_database_has_books_that_hold() {
     assert_eq!(Db::new().problems(), [] as [String; 0]);
 }
+
+/// Nor does a transaction with an older view charge by levels of before: they may have been written anew, which leaves that view
+/// with none at all.
+#[test]
+fn levels_are_those_of_now_whatever_a_transaction_saw_before() {
+    let shop = Shop::open();
+    shop.backend.run(r#"select app.update_settings('{"qr_single_use": false}')"#);
+    let ming = shop.member("1000.00");
+    let charge = Shop::charge_sql(&shop.code(&ming), "10.00", "");
+    let changes = [
+        ("update app.membership_levels set discount = 0.5 where level = 0", "0.500"),
+        (
+            "begin; create temporary table kept on commit drop as select * from app.membership_levels; \
+             truncate app.membership_levels; insert into app.membership_levels select * from kept; \
+             update app.membership_levels set discount = 0.4 where level = 0; commit",
+            "0.400",
+        ),
+        ("insert into app.membership_levels (level, name, min_points, discount) values (9, 'Zero', 1, 0.3)", "0.300"),
+        ("delete from app.membership_levels where level = 9", "0.400"),
+        ("update app.membership_levels set discount = 1 where level = 0", "1.000"),
+    ];
+    let stored = format!("select discount from app.personal_cards where id = '{}'", ming.card);
+    for level in ["repeatable read", "serializable"] {
+        for (change, discount) in changes {
+            shop.cashier.run(&format!("begin isolation level {level}; select count(*) from app.error_codes"));
+            shop.superuser.run(change);
+            assert_eq!(&shop.cashier.row(&charge)["discount"], discount, "{level}: {change}");
+            shop.cashier.run("commit");
+            assert_eq!(shop.superuser.value(&stored), discount, "{level}: {change}");
+        }
+    }
+}
