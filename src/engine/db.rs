@@ -237,7 +237,10 @@ impl Db {
         let found = match server::statements_see_commits() {
             true => direct::find(path, month, key, Access::Lock, &read),
             // Only the statement compares with the transaction's snapshot.
-            false => Found::ByStatement,
+            false => {
+                month.into_iter().for_each(|month| direct::refuse_detached(path.table, month));
+                Found::ByStatement
+            }
         };
         match found {
             Found::Row(row) => Some(row),

@@ -45,12 +45,16 @@ impl Call<'_> {
     }
 
     /// What may have changed while the call waited for somebody: settings and membership levels are those of now from here on,
-    /// and who has lost a level meanwhile is refused. After the last lock, before anything is decided; what else an RPC asked
-    /// before its locks it asks again itself, where it [has waited](Call::has_waited).
+    /// who has lost a level meanwhile is refused, and so is a month that was detached. After the last lock, before anything is
+    /// decided; what else an RPC asked before its locks it asks again itself, where it [has waited](Call::has_waited).
     pub fn after_waiting(&self) -> Result<()> {
         server::accept_invalidations();
         self.config.replace(settings::config(self.db)?);
-        if self.has_waited() { self.caller.ensure_keeps_level() } else { Ok(()) }
+        if !self.has_waited() {
+            return Ok(());
+        }
+        months::ensure_attached(self.db, self.month)?;
+        self.caller.ensure_keeps_level()
     }
 
     /// Makes sure that the month can be written to. After the locks on keys and orders, before every row lock.
@@ -112,13 +116,13 @@ pub fn write<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
             caller.refuse_in_maintenance()?;
             Ok(caller)
         },
-        |caller| shadows::write(|db| work(&call(db, caller)?)),
+        |caller| shadows::write(|db| answer(db, caller, work)),
     )
 }
 
 /// Runs an RPC that only reads.
 pub fn read<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
-    enter(Ok, |caller| Db::read(|db| work(&call(db, caller)?)))
+    enter(Ok, |caller| Db::read(|db| answer(db, caller, work)))
 }
 
 /// Runs maintenance: as an RPC that writes, for operators.
@@ -128,7 +132,7 @@ pub fn maintain<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
             caller::require_operator(&caller::whole_extension()?)?;
             Ok(caller)
         },
-        |caller| shadows::write(|db| work(&call(db, caller)?)),
+        |caller| shadows::write(|db| answer(db, caller, work)),
     )
 }
 
@@ -138,6 +142,15 @@ fn enter<T>(admit: impl FnOnce(Caller) -> Result<Caller>, work: impl FnOnce(Call
     let caller = finish(admit(Caller::identify(&levels)));
     let may_see_rows = caller.is_superuser();
     server::as_role(levels.owner, || withheld::from(may_see_rows, || finish(work(caller))))
+}
+
+fn answer<T>(db: &Db, caller: Caller, work: impl FnOnce(&Call) -> Result<T>) -> Result<T> {
+    let call = call(db, caller)?;
+    work(&call).map_err(|refused| {
+        // What was not found may only have been hidden meanwhile: then that is the answer.
+        server::accept_invalidations();
+        soundness::ensure(db).err().unwrap_or(refused)
+    })
 }
 
 fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {

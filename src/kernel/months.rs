@@ -2,6 +2,7 @@
 
 use crate::engine::cache;
 use crate::engine::db::Db;
+use crate::engine::direct::detached;
 use crate::engine::param::p;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::month::Month;
@@ -89,7 +90,7 @@ pub fn ensure(db: &Db, month: Month) -> Result<Open<'_>> {
     match presence(db, month) {
         Presence::Present => Ok(Open(db)),
         Presence::Archived => Err(Error::new(Token::Archived, "this month is archived")),
-        Presence::Detached(table) => Err(is_detached(&table)),
+        Presence::Detached(table) => Err(detached(&table)),
         Presence::Never => {
             // Not remembered here: the making may yet be rolled back.
             db.run("SELECT sec.make_month($1::text::date)", &[p(month.first_day())]);
@@ -98,21 +99,20 @@ pub fn ensure(db: &Db, month: Month) -> Result<Open<'_>> {
     }
 }
 
+/// Refuses a month that somebody has detached, or is about to.
+pub fn ensure_attached(db: &Db, month: Month) -> Result<()> {
+    match presence(db, month) {
+        Presence::Detached(table) => Err(detached(&table)),
+        Presence::Present | Presence::Archived | Presence::Never => Ok(()),
+    }
+}
+
 /// Makes sure that a month can be read; `Ok(false)` where it never existed.
 pub fn readable(db: &Db, month: Month) -> Result<bool> {
     match presence(db, month) {
         Presence::Present => Ok(true),
         Presence::Archived => Err(Token::Archived.into()),
-        Presence::Detached(table) => Err(is_detached(&table)),
+        Presence::Detached(table) => Err(detached(&table)),
         Presence::Never => Ok(false),
     }
-}
-
-/// What is written to it would be in no statement and in no book.
-fn is_detached(table: &str) -> Error {
-    let parent = table.rsplit_once('_').map_or(table, |(parent, _)| parent);
-    Error::new(Token::StatusConflict, format!("{table} is no partition of {parent} any more: somebody detached it"))
-        .with_hint(format!(
-            "A database administrator attaches it again (ALTER TABLE {parent} ATTACH PARTITION), or renames it."
-        ))
 }

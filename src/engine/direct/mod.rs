@@ -18,5 +18,5 @@ mod update;
 pub use find::{Access, Found, Path, Taken, find};
 pub use insert::{Inserted, Unique, insert};
 pub use range::{Series, Span, newest};
-pub use table::{Change, PLACEHOLDER, Table};
+pub use table::{Change, PLACEHOLDER, Table, detached, refuse_detached};
 pub use update::{Updated, update};

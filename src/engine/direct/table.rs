@@ -2,7 +2,8 @@
 
 use crate::engine::cache::{self, Kept};
 use crate::engine::param::Param;
-use crate::engine::server;
+use crate::engine::server::{self, Raise};
+use mps_domain::error::{Error, Token};
 use mps_domain::month::Month;
 use pgrx::PgTupleDesc;
 use pgrx::pg_sys::{self, Oid, Relation};
@@ -28,6 +29,10 @@ pub struct Table {
 impl Table {
     pub(super) fn qualified(&self) -> String {
         format!("{}.{}", self.schema.to_str().expect("our names are ASCII"), self.name)
+    }
+
+    fn qualified_in(&self, month: Option<Month>) -> String {
+        month.map_or_else(|| self.qualified(), |month| self.qualified().replace(PLACEHOLDER, &month.suffix()))
     }
 
     /// The statement that inserts one row of parameters in these columns.
@@ -88,6 +93,10 @@ pub(super) unsafe fn open(table: &Table, month: Option<Month>, lock: u32, rights
         if relation.is_null() {
             return None;
         }
+        // Under the lock, for which the call may have waited until somebody had detached it.
+        if month.is_some() && is_named(relation, table, &name) && !(*(*relation).rd_rel).relispartition {
+            detached(&table.qualified_in(month)).raise();
+        }
         if is_ours(relation, table, &name) && has_rights(oid, rights) {
             return Some(relation);
         }
@@ -103,6 +112,25 @@ unsafe fn has_rights(oid: Oid, rights: u32) -> bool {
     unsafe { pg_sys::pg_class_aclmask(oid, pg_sys::GetUserId(), rights, pg_sys::AclMaskHow::ACLMASK_ALL) == rights }
 }
 
+/// A table of a month that is no partition any more: what is written to it would be in no statement and in no book.
+pub fn detached(table: &str) -> Error {
+    let parent = table.rsplit_once('_').map_or(table, |(parent, _)| parent);
+    Error::new(Token::StatusConflict, format!("{table} is no partition of {parent} any more: somebody detached it"))
+        .with_hint(format!(
+            "A database administrator attaches it again (ALTER TABLE {parent} ATTACH PARTITION), or renames it."
+        ))
+}
+
+/// As opening a table for a statement of ours that locks rows of it: what it refuses.
+pub fn refuse_detached(table: &Table, month: Month) {
+    // SAFETY: closed at once, with the lock kept; or an ERROR, whose clean-up the server does.
+    unsafe {
+        if let Some(relation) = open(table, Some(month), pg_sys::RowShareLock, pg_sys::ACL_SELECT) {
+            close(relation);
+        }
+    }
+}
+
 pub(super) unsafe fn close(relation: Relation) {
     unsafe { pg_sys::table_close(relation, pg_sys::NoLock as i32) };
 }
@@ -112,12 +140,19 @@ pub(super) unsafe fn close_released(relation: Relation, lock: u32) {
     unsafe { pg_sys::table_close(relation, lock as i32) };
 }
 
+/// It could have been renamed or moved between the look at its name and the lock.
+unsafe fn is_named(relation: Relation, table: &Table, name: &CStr) -> bool {
+    unsafe {
+        let class = &*(*relation).rd_rel;
+        CStr::from_ptr(class.relname.data.as_ptr()) == name
+            && class.relnamespace == pg_sys::get_namespace_oid(table.schema.as_ptr(), true)
+    }
+}
+
 unsafe fn is_ours(relation: Relation, table: &Table, name: &CStr) -> bool {
     unsafe {
         let class = &*(*relation).rd_rel;
-        // It could have been renamed or moved between the look at its name and the lock.
-        CStr::from_ptr(class.relname.data.as_ptr()) == name
-            && class.relnamespace == pg_sys::get_namespace_oid(table.schema.as_ptr(), true)
+        is_named(relation, table, name)
             && class.relkind as u8 == pg_sys::RELKIND_RELATION
             // A statement would look into tables that inherit from it.
             && !class.relhassubclass
