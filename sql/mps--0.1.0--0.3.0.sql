@@ -29,7 +29,7 @@ CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
            ('signup', 'app.enable_supabase_signup()')
 $$;
 COMMENT ON FUNCTION sec.level_markers() IS
-    'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too.';
+    'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too. Internal.';
 CREATE FUNCTION sec.owner() RETURNS regrole
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT p.proowner::regrole FROM pg_proc p WHERE p.oid = 'sec.level_client()'::regprocedure
@@ -647,12 +647,12 @@ CREATE OR REPLACE FUNCTION sec.api_columns() RETURNS TABLE (tab text, cols text)
 $$;
 COMMENT ON FUNCTION sec.api_columns() IS
     'What client and backend level may SELECT, under row-level security: by column (never a hash, never another''s key), or a '
-    'whole view (NULL).';
+    'whole view (NULL). Internal.';
 CREATE FUNCTION sec.backend_columns() RETURNS TABLE (tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT c.tab, c.cols FROM sec.columns_by_level() c WHERE c.level = 'backend'
 $$;
-COMMENT ON FUNCTION sec.backend_columns() IS 'As sec.api_columns(): what backend level alone may SELECT.';
+COMMENT ON FUNCTION sec.backend_columns() IS 'As sec.api_columns(): what backend level alone may SELECT. Internal.';
 CREATE FUNCTION sec.levels_held() RETURNS TABLE (role regrole, level text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT a.grantee::regrole, t.attname::text

@@ -12,7 +12,6 @@ import releases  # tools/releases.py
 from declarations import functions, literal, result  # tools/declarations.py
 
 FILE = "sql/kernel/gathered.sql"
-LEVELS = ("client", "backend", "operator", "signup")
 # The function that asks all families, its volatility and the like, what it is, and who may call it.
 KINDS = {
     "jobs": ("jobs", "IMMUTABLE SECURITY DEFINER", "The procedures that are to run by themselves, and how often. "
@@ -43,17 +42,23 @@ def families():
 
 def levels_of(declared):
     """Name of a function to its levels, from the line of its comment."""
+    known = re.findall(r"\('(\w+)', ", declared["FUNCTION", "sec.level_markers"])
     found = {}
     for (kind, name), statement in declared.items():
         if not kind.startswith("COMMENT"):
             continue
-        lines = literal(statement.split(" IS", 1)[1]).split("\n")
+        text = statement.split(" IS", 1)[1]
+        if re.sub(r"E?'(?:[^']|'')*'|\s+", "", text):
+            sys.exit(f"{name}: its comment has a form that is not read")
+        lines = literal(text).split("\n")
         said = [line for line in lines if line.startswith("Level: ")]
         if said:
             names = said[0][len("Level: "):].rstrip(".").split(", ")
-            if len(said) > 1 or not said[0].endswith(".") or [n for n in names if n not in LEVELS]:
+            if len(said) > 1 or not said[0].endswith(".") or set(names) - set(known) or len(set(names)) < len(names):
                 sys.exit(f"{name}: its comment's line `Level:` names no level: {' '.join(said)}")
             found[name.split("(")[0]] = names
+        elif not re.search(r"\bInternal\b|\bFor a superuser\.", literal(text)):
+            sys.exit(f"{name}: its comment says neither who may call it (Level: ...) nor that it is internal or for a superuser")
     return found
 
 

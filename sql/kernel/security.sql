@@ -34,7 +34,7 @@ CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
            ('signup', 'app.enable_supabase_signup()')
 $$;
 COMMENT ON FUNCTION sec.level_markers() IS
-    'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too.';
+    'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too. Internal.';
 
 CREATE FUNCTION sec.owner() RETURNS regrole
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -178,6 +178,80 @@ fn a_release_is_refused_where_something_is_in_the_way() {
 }
 
 #[test]
+fn what_cannot_be_finished_leaves_the_tree_as_it_was() {
+    let tree = Tree::repository("release-undone");
+    let [_, next, _] = following(NOW);
+    let rust = tree.run("grep", &["-rl", "SCHEMA_VERSION: i32 = ", "src"]).expect("is there");
+    let other = format!("[workspace.metadata.other]\nversion = \"{NOW}\"\n\n[workspace]");
+    for (file, was, is, why) in [
+        (&*rust, "pub const SCHEMA_", "// SCHEMA_VERSION: i32 = 3;\npub const SCHEMA_", "times, not 1"),
+        (&*rust, "SCHEMA_VERSION: i32 = ", "SCHEMA_VERSION: i32 = 0x", "not found in"),
+        ("Cargo.toml", "[workspace]", &*other, "times, not 1"),
+        ("mps.control", "module_pathname", "# module_pathname", "not found in mps.control"),
+        ("src/domain/error.rs", "\"CARD_NOT_EMPTY\"", "\"CARD_NOT_BARE\"", "CARD_NOT_EMPTY is no error"),
+    ] {
+        let text = tree.read(file);
+        assert!(text.contains(was), "{file} does not say {was}");
+        tree.write(file, &text.replacen(was, is, 1));
+        tree.commit();
+        let says = tree.release(&next).expect_err(why);
+        assert!(
+            says.contains(why) && says.contains("the tree is as it was") && !says.contains("Traceback"),
+            "{why}: {says}"
+        );
+        assert_eq!(tree.git(&["status", "--porcelain", "--untracked-files=all"]), "", "{why}");
+        tree.write(file, &text);
+        tree.commit();
+    }
+}
+
+#[test]
+fn upgrade_scripts_are_written_all_or_none_and_only_when_that_was_asked_for() {
+    let copy = Tree::copy("upgrade-script-all");
+    let rpcs = copy.sql_with("COMMENT ON FUNCTION app.get_settings IS");
+    let text = copy.read(&rpcs);
+    let scripts = || released().iter().map(|old| copy.upgrade(old, NOW)).collect::<Vec<_>>();
+    let before = scripts();
+    copy.write(&rpcs, &text.replace("The settings, as one object", "All settings, as one object"));
+    for arguments in [&["--chek"][..], &["--check", "x"], &["x"]] {
+        copy.upgrade_script(arguments).expect_err("there is no such argument");
+        assert!(scripts() == before, "{arguments:?}: something was written");
+    }
+    let name = format!("mps--{}--{NOW}.sql", newest());
+    let last = [copy.frozen(&name), copy.path("sql").join(&name)].into_iter().find(|f| f.exists()).expect("a script");
+    let script = fs::read_to_string(&last).expect("a script");
+    fs::write(&last, script.replace("-- End of the functions --", "")).expect("writes");
+    let before = scripts();
+    let says = copy.upgrade_script(&[]).expect_err("no marker");
+    assert!(says.contains(&name) && !says.contains("Traceback") && scripts() == before, "{says}");
+}
+
+#[test]
+fn the_description_of_the_api_leaves_out_nothing_in_silence() {
+    const LEVEL: &str = "'Level: backend.\\n'\n    'Results: merchant_id";
+    let copy = Tree::copy("api");
+    let written = || ["docs/api.json", "sql/kernel/gathered.sql", "docs/rpc/merchants.md"].map(|file| copy.read(file));
+    let before = written();
+    for (was, is, why) in [
+        (LEVEL, "'Level: cleint.\\n'\n    'Results: merchant_id", "names no level"),
+        (LEVEL, "'Level: backend\\n'\n    'Results: merchant_id", "names no level"),
+        (LEVEL, "'Level: backend, backend.\\n'\n    'Results: merchant_id", "names no level"),
+        (LEVEL, "'Results: merchant_id", "neither who may call it"),
+        ("CREATE FUNCTION app.create_merchant(", "CREATE FUNCTION app.make_merchant(", "is not declared"),
+        ("E'Creates a merchant.\\n'", "-- it's new\n    E'Creates a merchant.\\n'", "a form that is not read"),
+        ("E'Creates a merchant.\\n'", "$c$Creates a merchant.\n$c$", "a form that is not read"),
+    ] {
+        let file = copy.sql_with("CREATE FUNCTION app.create_merchant(");
+        let text = copy.read(&file);
+        assert_eq!(text.matches(was).count(), 1, "{was}");
+        copy.write(&file, &text.replacen(was, is, 1));
+        let says = copy.run("tools/api", &[]).expect_err(why);
+        assert!(says.contains(why) && written() == before, "{is}: {says}");
+        copy.write(&file, &text);
+    }
+}
+
+#[test]
 fn a_release_is_one_command() {
     let tree = Tree::repository("release");
     let [_, next, _] = following(NOW);
