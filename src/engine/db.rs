@@ -1,5 +1,5 @@
-//! Statements, each prepared once per backend and kept. A statement's text is a constant of the module that uses it; its
-//! parameter types are those of its first use, and result columns are checked against the Rust type when read.
+//! Statements, each prepared once per backend and kept. A statement's text is a constant of the module that uses it; it is prepared for
+//! the types of its parameters, and result columns are checked against the Rust type when read.
 
 use crate::engine::direct::{self, Access, Change, Found, Inserted, Path, Series, Span, Table, Taken, Unique, Updated};
 use crate::engine::param::Param;
@@ -18,10 +18,16 @@ use std::panic::AssertUnwindSafe;
 /// Which statement a kept plan is of: the address of its text, the columns that it changes, the month of its partition.
 type PlanKey = (usize, u64, Option<Month>);
 
+/// A plan, and the types of the parameters that it takes. It would take any others for these.
+struct Prepared {
+    types: Box<[Oid]>,
+    plan: pg_sys::SPIPlanPtr,
+}
+
 thread_local! {
-    /// Kept plans by the address of their text and, for statements on one partition, its month. Bounded by the number of
-    /// statements in this library times the months that this backend has touched.
-    static PLANS: RefCell<HashMap<PlanKey, pg_sys::SPIPlanPtr>> = RefCell::new(HashMap::new());
+    /// Kept plans by the address of their text and, for statements on one partition, its month; nearly always one. Bounded by the number
+    /// of statements in this library times the months that this backend has touched.
+    static PLANS: RefCell<HashMap<PlanKey, Vec<Prepared>>> = RefCell::new(HashMap::new());
 }
 
 /// What to run.
@@ -116,7 +122,8 @@ struct Open;
 impl Drop for Open {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: paired with the SPI_connect of Db::open.
+            // SAFETY: paired with the SPI_connect of Db::open. Connections that were opened since have been closed: each by its own Open.
+            // Nothing of this one is used any more, as `work` has ended and what it returns is Rust's.
             unsafe { pg_sys::SPI_finish() };
         }
     }
@@ -134,7 +141,7 @@ impl Db {
     }
 
     fn open<T>(read_only: bool, work: impl FnOnce(&Db) -> T) -> T {
-        // SAFETY: called inside a function call of the executor; Open pairs it with SPI_finish.
+        // SAFETY: called inside a function call of the executor; Open pairs it with SPI_finish, or an ERROR leaves that to the server.
         let code = unsafe { pg_sys::SPI_connect() };
         assert_eq!(code, pg_sys::SPI_OK_CONNECT as i32, "SPI_connect");
         let _open = Open;
@@ -343,8 +350,8 @@ impl Db {
                 None => nulls[i] = b'n' as std::ffi::c_char,
             }
         }
-        // SAFETY: the plan is kept for ever, the arrays are as long as it has parameters, and the tuple table is read
-        // and freed before anything else runs in this connection.
+        // SAFETY: the plan is kept for ever, and made for as many parameters as there are values, of their types. The values outlive the
+        // statement. Nobody else has the tuple table, whatever `read` runs, and it is freed after its rows were read.
         unsafe {
             pg_sys::SPI_tuptable = std::ptr::null_mut();
             let mut execute = || {
@@ -398,7 +405,8 @@ pub fn forget_plans() {
 
 fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
     let key = (sql.address(), sql.columns(), month);
-    if let Some(kept) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {
+    let is_for = |kept: &&Prepared| kept.types.iter().copied().eq(args.iter().map(Param::oid));
+    if let Some(kept) = PLANS.with_borrow(|plans| plans.get(&key)?.iter().find(is_for).map(|kept| kept.plan)) {
         return kept;
     }
     let mut text = sql.text();
@@ -406,8 +414,8 @@ fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
         text = text.replace(direct::PLACEHOLDER, &month.suffix());
     }
     let text = CString::new(text).expect("no NUL in our statements");
-    let mut types: Vec<Oid> = args.iter().map(|a| a.oid()).collect();
-    // SAFETY: text and types outlive the call; a kept plan lives in its own memory context until the backend ends.
+    let mut types: Box<[Oid]> = args.iter().map(Param::oid).collect();
+    // SAFETY: the server copies text and types. A kept plan lives in its own memory context until the backend ends.
     let plan = unsafe {
         let plan = pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr());
         let code = pg_sys::SPI_result;
@@ -416,6 +424,6 @@ fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
         assert_eq!(code, 0, "SPI_keepplan");
         plan
     };
-    PLANS.with_borrow_mut(|plans| plans.insert(key, plan));
+    PLANS.with_borrow_mut(|plans| plans.entry(key).or_default().push(Prepared { types, plan }));
     plan
 }

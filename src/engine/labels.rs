@@ -3,12 +3,8 @@
 
 use crate::engine::cache::{self, Kept};
 use crate::engine::db::Db;
-use crate::engine::param::p;
-use pgrx::pg_sys::Oid;
+use crate::engine::param::{Oids, p};
 use std::rc::Rc;
-
-/// Type and label.
-pub type Oids = (Oid, Oid);
 
 /// An enumeration, one of its labels, and both their oids.
 type Known = (&'static str, &'static str, Oids);
@@ -28,7 +24,7 @@ pub fn oids(db: &Db, of: &'static str, label: &'static str) -> Oids {
             "SELECT e.enumtypid, e.oid FROM pg_catalog.pg_enum e \
              WHERE e.enumtypid = $1::text::pg_catalog.regtype AND e.enumlabel = $2::text",
             &[p(of), p(label)],
-            |r| (r.get(1), r.get(2)),
+            |r| Oids { of: r.get(1), label: r.get(2) },
         )
         .expect("the enumerations have our labels");
     Rc::make_mut(&mut known).push((of, label, found));
