@@ -20,6 +20,9 @@ pub fn init() {
     server::on_function_change(function_changed);
 }
 
+/// # Safety
+/// Only for the server to call. A panic would unwind frames of C: there is none, as nobody calls the server while WATCHED is borrowed,
+/// and the server's last call is before the thread's variables go.
 #[allow(unsafe_code)] // the signature of the server's callback
 unsafe extern "C-unwind" fn relation_changed(_: Datum, relation: Oid) {
     RELATIONS.set(RELATIONS.get().wrapping_add(1));
@@ -31,6 +34,8 @@ unsafe extern "C-unwind" fn relation_changed(_: Datum, relation: Oid) {
     });
 }
 
+/// # Safety
+/// As [`relation_changed`].
 #[allow(unsafe_code)] // the signature of the server's callback
 unsafe extern "C-unwind" fn function_changed(_: Datum, _: i32, _: u32) {
     FUNCTIONS.set(FUNCTIONS.get().wrapping_add(1));

@@ -49,7 +49,11 @@ pub fn run(statements: &str) {
 }
 
 /// What the server asks before it runs such a statement.
+///
+/// # Safety
+/// The statement is a whole parse tree.
 unsafe fn refuse_where_nothing_may_be_written(statement: *mut Node) {
+    // SAFETY: the tag is read off the tree, as the caller promises; its name is a constant of the server's.
     unsafe {
         let name = pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(statement));
         pg_sys::PreventCommandIfReadOnly(name);
@@ -58,7 +62,12 @@ unsafe fn refuse_where_nothing_may_be_written(statement: *mut Node) {
     }
 }
 
+/// # Safety
+/// The statement is a whole parse tree that nothing else uses any more (what runs it may change it), in memory that lives as long
+/// as this call; of this text, or of what the server made of it.
 unsafe fn execute(statement: *mut Node, text: &CStr) {
+    // SAFETY: each kind is taken for the struct that its tag stands for. What is NULL is an answer that nobody wants. The name of a
+    // tag is a constant of the server's.
     unsafe {
         match (*statement).type_ {
             NodeTag::T_CreateStmt => create_table(statement.cast(), text),
@@ -82,16 +91,30 @@ unsafe fn execute(statement: *mut Node, text: &CStr) {
 }
 
 /// Not CONCURRENTLY, which would commit.
+///
+/// # Safety
+/// It is a DropStmt.
 unsafe fn is_drop_index(statement: *const pg_sys::DropStmt) -> bool {
+    // SAFETY: two fields of the struct that the caller promises.
     unsafe { (*statement).removeType == pg_sys::ObjectType::OBJECT_INDEX && !(*statement).concurrent }
 }
 
+/// The nodes of a list, which stay where they are.
+///
+/// # Safety
+/// It is NIL or a list of nodes.
 unsafe fn nodes(list: *mut pg_sys::List) -> VecDeque<*mut Node> {
+    // SAFETY: the pointers are copied out of the list at once, and nothing frees it: PgList does not own what it is given.
     unsafe { PgList::<Node>::from_pg(list) }.iter_ptr().collect()
 }
 
 /// CREATE TABLE, with what LIKE brings.
+///
+/// # Safety
+/// As [`execute`], of a CreateStmt.
 unsafe fn create_table(statement: *mut pg_sys::CreateStmt, text: &CStr) {
+    // SAFETY: what the transformation makes are parse trees in the current memory context, each used once. A LIKE always comes
+    // behind its CREATE TABLE in its list, so that `table` is no longer NULL.
     unsafe {
         let mut todo = nodes(pg_sys::transformCreateStmt(statement, text.as_ptr()));
         // The table as the transformation names it: what LIKE asks for goes there.
@@ -115,7 +138,11 @@ unsafe fn create_table(statement: *mut pg_sys::CreateStmt, text: &CStr) {
     }
 }
 
+/// # Safety
+/// As [`execute`], of a CreateStmt that has been transformed.
 unsafe fn define_table(create: *mut pg_sys::CreateStmt, text: &CStr) {
+    // SAFETY: the server takes NULL where nobody wants the type's address. `known` ends with a NULL, as it must, is only read, and
+    // outlives the call; the options are NULL or an array in the current memory context.
     unsafe {
         let table = pg_sys::DefineRelation(
             create,
@@ -142,7 +169,12 @@ unsafe fn define_table(create: *mut pg_sys::CreateStmt, text: &CStr) {
 }
 
 /// ALTER TABLE.
+///
+/// # Safety
+/// As [`execute`], of an AlterTableStmt.
 unsafe fn alter_table(statement: *mut pg_sys::AlterTableStmt, text: &CStr) {
+    // SAFETY: the parser makes `cmds` of nothing but AlterTableCmds, and gives every DETACH its PartitionCmd. The lock on the table is
+    // taken before it is altered, and kept. Zeroes are a valid PlannedStmt; it and the context outlive the call, which keeps neither.
     unsafe {
         for command in PgList::<pg_sys::AlterTableCmd>::from_pg((*statement).cmds).iter_ptr() {
             if (*command).subtype == pg_sys::AlterTableType::AT_DetachPartition
@@ -175,8 +207,12 @@ unsafe fn alter_table(statement: *mut pg_sys::AlterTableStmt, text: &CStr) {
 }
 
 /// CREATE TRIGGER.
+///
+/// # Safety
+/// As [`execute`], of a CreateTrigStmt.
 unsafe fn create_trigger(statement: *mut pg_sys::CreateTrigStmt, text: &CStr) {
     let none = pg_sys::Oid::INVALID;
+    // SAFETY: without oids the server looks up what the statement names, and without a condition it takes the statement's.
     unsafe {
         pg_sys::CreateTrigger(
             statement,
@@ -200,7 +236,8 @@ unsafe fn create_trigger(statement: *mut pg_sys::CreateTrigStmt, text: &CStr) {
 struct Uncollected;
 
 impl Uncollected {
-    unsafe fn begin() -> Uncollected {
+    fn begin() -> Uncollected {
+        // SAFETY: sets a field of the statement around, if there is one.
         unsafe { pg_sys::EventTriggerInhibitCommandCollection() };
         Uncollected
     }
@@ -208,23 +245,28 @@ impl Uncollected {
 
 impl Drop for Uncollected {
     fn drop(&mut self) {
-        // SAFETY: sets a field, if there is a statement around.
+        // SAFETY: as in `begin`. The statement around is there still: it ends only after this frame, also where an ERROR ends both.
         unsafe { pg_sys::EventTriggerUndoInhibitCommandCollection() };
     }
 }
 
 /// As long as it lives, an error says in which statement it happened, as those of EXECUTE do.
-struct Context(Box<pg_sys::ErrorContextCallback>);
+///
+/// A pointer, not the box: the server reads the entry by another way as long as it is on its stack.
+struct Context(*mut pg_sys::ErrorContextCallback);
 
 impl Context {
+    /// # Safety
+    /// The text outlives the guard, and the guards of a thread end in the reverse order of their beginnings.
     unsafe fn push(text: &CStr) -> Context {
+        // SAFETY: the entry stays in its place until the guard ends, which takes it off the stack before it frees it.
         unsafe {
-            let mut entry = Box::new(pg_sys::ErrorContextCallback {
+            let entry = Box::into_raw(Box::new(pg_sys::ErrorContextCallback {
                 previous: pg_sys::error_context_stack,
                 callback: Some(add_context),
                 arg: text.as_ptr().cast_mut().cast(),
-            });
-            pg_sys::error_context_stack = &raw mut *entry;
+            }));
+            pg_sys::error_context_stack = entry;
             Context(entry)
         }
     }
@@ -232,14 +274,23 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: the entry below outlives this one.
-        unsafe { pg_sys::error_context_stack = self.0.previous };
+        // SAFETY: made by `push`, and freed nowhere else. After an ERROR, too, this is the top of the stack: pgrx puts back the stack of
+        // before the call that raised it. The entry below belongs to a frame around this one.
+        unsafe {
+            let entry = Box::from_raw(self.0);
+            pg_sys::error_context_stack = entry.previous;
+        }
     }
 }
 
 /// Called by the server while it makes an error.
+///
+/// # Safety
+/// Only as the callback of a [`Context`], with its text.
 unsafe extern "C-unwind" fn add_context(text: *mut c_void) {
     let text = text.cast_const().cast::<c_char>();
+    // SAFETY: the text of the Context lives, and an error is being made, which is what these functions ask for; they copy. Another
+    // ERROR in one of them jumps over this frame, which has nothing with a destructor.
     unsafe {
         // A position in our text is none in the client's.
         let position = geterrposition();

@@ -27,6 +27,8 @@ impl Row {
     /// # Safety
     /// The slot holds a row of a table, and lives and keeps it as long as the row.
     pub(in crate::engine) unsafe fn of_slot(slot: *mut TupleTableSlot) -> Row {
+        // SAFETY: the caller promises a slot with a row in it. Its arrays are filled here, for all columns of its descriptor, which it
+        // holds a reference to.
         unsafe {
             pg_sys::slot_getallattrs(slot);
             Row { desc: (*slot).tts_tupleDescriptor, source: Source::Slot(slot) }
@@ -41,7 +43,7 @@ impl Row {
     /// Column `n`.
     pub fn opt<T: FromColumn>(&self, n: i32) -> Option<T> {
         assert_eq!(self.type_of(n), T::oid(), "type of column {n}");
-        // SAFETY: the datum is of the type that was just compared, and lives as long as the row.
+        // SAFETY: the datum is not NULL, of the type that was just compared, and lives as long as the row.
         self.datum(n).map(|datum| unsafe { T::from_column(datum) })
     }
 
@@ -61,7 +63,7 @@ impl Row {
 
     /// Which version this is. Of a statement's row: what its last two columns, ctid and xmin, say.
     pub fn version(&self) -> RowVersion {
-        // SAFETY: the slot holds a row of a table, which has an xmin.
+        // SAFETY: the row lives, and so does its description; a slot's row is one of a table, which has an xmin.
         unsafe {
             match self.source {
                 Source::Tuple(_) => {
@@ -96,8 +98,11 @@ impl Row {
     }
 }
 
+/// # Safety
+/// The slot holds a row of a table.
 unsafe fn xmin(slot: *mut TupleTableSlot) -> u32 {
     let mut is_null = false;
+    // SAFETY: the caller's promise; every row of a table has an xmin, which is passed by value.
     let datum = unsafe { pg_sys::slot_getsysattr(slot, pg_sys::MinTransactionIdAttributeNumber, &mut is_null) };
     datum.value() as u32
 }
@@ -116,6 +121,7 @@ impl RowVersion {
     /// # Safety
     /// The slot holds a row that was written to a table by this (sub)transaction.
     pub(in crate::engine) unsafe fn just_written(slot: *mut TupleTableSlot) -> RowVersion {
+        // SAFETY: the caller's promise; who writes a row from a slot leaves its place there, and its xmin is the id of now.
         unsafe {
             RowVersion { xmin: pg_sys::GetCurrentTransactionId().into_inner(), place: Place::of((*slot).tts_tid) }
         }
@@ -126,6 +132,7 @@ impl RowVersion {
     /// # Safety
     /// The slot holds a row of a table.
     pub(in crate::engine) unsafe fn is_of(self, slot: *mut TupleTableSlot) -> bool {
+        // SAFETY: the caller's promise; who fills a slot from a table leaves the row's place there.
         unsafe { xmin(slot) == self.xmin && Place::of((*slot).tts_tid) == self.place }
     }
 
@@ -152,7 +159,8 @@ impl Place {
     }
 }
 
-impl ToColumn for Place {
+// SAFETY: a tid is passed by reference.
+unsafe impl ToColumn for Place {
     fn oid() -> Oid {
         pg_sys::TIDOID
     }
@@ -173,14 +181,15 @@ impl FromColumn for Place {
     }
 
     unsafe fn from_column(datum: Datum) -> Self {
-        // SAFETY: a tid is passed by reference.
+        // SAFETY: the caller promises a tid, which is passed by reference, aligned to two bytes as the struct is.
         Place::of(unsafe { *datum.cast_mut_ptr::<pg_sys::ItemPointerData>() })
     }
 }
 
 struct Xid(u32);
 
-impl ToColumn for Xid {
+// SAFETY: an xid is passed by value, as 32 bits without a sign.
+unsafe impl ToColumn for Xid {
     fn oid() -> Oid {
         pg_sys::XIDOID
     }

@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 
 /// The server's clock, now (not the start of the transaction).
 pub fn now() -> Timestamp {
-    // SAFETY: reads the clock.
+    // SAFETY: takes nothing, and asks nothing of its caller.
     Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
 }
 
@@ -25,7 +25,7 @@ pub fn statement_began() -> Timestamp {
 /// not exist is read by the offset before the turn, one that exists twice by the one after it. An unknown zone is an error.
 pub fn moment_of(zone: &str, local: i64) -> Timestamp {
     let arguments = [zone.into_datum(), Some(pg_sys::Datum::from(local))];
-    // SAFETY: the arguments are those of timezone(text, timestamp).
+    // SAFETY: the arguments are those of timezone(text, timestamp), the first a copy in the call's memory; the result is by value.
     let moment = unsafe { pgrx::direct_function_call::<i64>(pg_sys::timestamp_zone, &arguments) };
     Timestamp(moment.expect("of what is not NULL"))
 }
@@ -33,7 +33,7 @@ pub fn moment_of(zone: &str, local: i64) -> Timestamp {
 /// Bytes from the server's strong source of randomness.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0u8; N];
-    // SAFETY: writes N bytes into an array of N bytes.
+    // SAFETY: the array has room for the N bytes that are written, and nobody else sees it meanwhile.
     let filled = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) };
     assert!(filled, "the server has no strong random numbers");
     bytes
@@ -80,7 +80,8 @@ pub fn in_restricted_operation() -> bool {
 /// library has seen who calls. An ERROR leaves the putting back to the abort of the (sub)transaction, as theirs does.
 pub fn as_role<T>(role: Oid, work: impl FnOnce() -> T) -> T {
     let mut before = (Oid::INVALID, 0);
-    // SAFETY: what is put back is what was there.
+    // SAFETY: the names are constants, and the server copies values. What is put back below is what was there; an ERROR in between
+    // leaves that to the abort, which knows both levels.
     let nest = unsafe {
         pg_sys::GetUserIdAndSecContext(&mut before.0, &mut before.1);
         let nest = pg_sys::NewGUCNestLevel();
@@ -115,13 +116,13 @@ pub fn role_name(role: Oid) -> String {
 }
 
 pub fn is_superuser(role: Oid) -> bool {
-    // SAFETY: asks the catalog about a role.
+    // SAFETY: only a number goes in, and a role that is gone has no such right.
     unsafe { pg_sys::superuser_arg(role) }
 }
 
 /// Whether a role sees every row, whatever binds others (BYPASSRLS).
 pub fn bypasses_row_security(role: Oid) -> bool {
-    // SAFETY: asks the catalog about a role.
+    // SAFETY: only a number goes in, and a role that is gone has no such right.
     unsafe { pg_sys::has_bypassrls_privilege(role) }
 }
 
@@ -169,13 +170,13 @@ fn acl_execute() -> pg_sys::AclMode {
 
 #[cfg(feature = "pg15")]
 pub fn may_execute(function: Oid, role: Oid) -> bool {
-    // SAFETY: asks the catalog about a function and a role.
+    // SAFETY: only numbers go in, and a function that is gone is an ERROR.
     unsafe { pg_sys::pg_proc_aclcheck(function, role, acl_execute()) == pg_sys::AclResult::ACLCHECK_OK }
 }
 
 #[cfg(not(feature = "pg15"))]
 pub fn may_execute(function: Oid, role: Oid) -> bool {
-    // SAFETY: asks the catalog about a function and a role.
+    // SAFETY: only numbers go in, and a function that is gone is an ERROR.
     unsafe {
         pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, role, acl_execute())
             == pg_sys::AclResult::ACLCHECK_OK
@@ -205,7 +206,7 @@ pub fn no_backtraces() {
 
 /// The next value of a sequence.
 pub fn next_value(sequence: Oid) -> i64 {
-    // SAFETY: raises for anything that is not a sequence.
+    // SAFETY: only a number goes in, and what is no sequence is an ERROR.
     unsafe { pg_sys::nextval_internal(sequence, false) }
 }
 
@@ -226,7 +227,7 @@ pub fn takes_in_store(sequence: Oid) -> bool {
 
 /// Gives up what this backend has taken from sequences and not used: as DISCARD SEQUENCES.
 pub fn forget_store() {
-    // SAFETY: frees what belongs to the backend.
+    // SAFETY: nobody keeps a pointer to what is freed: the server looks it up for every value.
     unsafe { pg_sys::ResetSequenceCaches() };
 }
 
@@ -257,19 +258,19 @@ pub fn shares_its_snapshot() -> bool {
 
 /// Tells every backend, once this transaction commits, that what it remembers of a table is old.
 pub fn announce_change(relation: Oid) {
-    // SAFETY: queues an invalidation message for an existing relation.
+    // SAFETY: only a number goes in, and a relation that is gone is an ERROR.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
 }
 
 /// Has `forget` called whenever anything about any relation changes.
 pub fn on_relation_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, Oid)) {
-    // SAFETY: called once, from _PG_init; the callback only sets thread-locals.
+    // SAFETY: called once, from _PG_init. The server keeps the callback for ever, as it keeps the library; it only sets thread-locals.
     unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(forget), pg_sys::Datum::from(0usize)) };
 }
 
 /// Has `forget` called whenever anything about any function or schema changes.
 pub fn on_function_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, c_int, u32)) {
-    // SAFETY: called once, from _PG_init; the callback only sets thread-locals.
+    // SAFETY: as `on_relation_change`.
     unsafe {
         for cache in [pg_sys::SysCacheIdentifier::PROCOID, pg_sys::SysCacheIdentifier::NAMESPACEOID] {
             pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(forget), pg_sys::Datum::from(0usize));
@@ -352,7 +353,7 @@ struct Pstr(*const c_char);
 
 impl Pstr {
     fn new(text: &CStr) -> Pstr {
-        // SAFETY: copies a NUL-terminated string.
+        // SAFETY: a CStr ends with a NUL and lives until it has been copied.
         Pstr(unsafe { pg_sys::pstrdup(text.as_ptr()) })
     }
 }

@@ -102,8 +102,15 @@ impl IntoDatum for NumericArg {
 
 impl_sql_translatable!(NumericArg, "numeric");
 
+// Eight bytes by value, as the conversions below have it.
+const _: () = assert!(size_of::<Datum>() == 8);
+
 /// A value that a statement takes as a parameter.
-pub trait ToColumn {
+///
+/// # Safety
+/// What `into_column` makes is a value of the type `oid()`, as the server has it; in the current memory context, where it is passed
+/// by reference. The server takes it for that.
+pub unsafe trait ToColumn {
     /// The type modifier of columns that every value fits into as it is; -1 says that they have none.
     const MODIFIER: i32 = -1;
 
@@ -122,7 +129,9 @@ pub trait FromColumn: Sized {
 
 macro_rules! to_columns {
     ($($ty:ty),*) => {$(
-        impl ToColumn for $ty {
+        // SAFETY: type and value are from one implementation of IntoDatum: pgrx's, or that of this file, which says the type that the
+        // server has for its bytes.
+        unsafe impl ToColumn for $ty {
             fn oid() -> Oid {
                 <$ty as IntoDatum>::type_oid()
             }
@@ -152,7 +161,8 @@ macro_rules! from_columns {
 to_columns!(bool, i16, i32, i64, &str, String, &[u8], Uuid, Timestamp, Day, RawJsonb);
 from_columns!(bool, i16, i32, i64, Oid, String, Vec<u8>, Uuid, Timestamp, Day, NumericArg, RawJsonb);
 
-impl ToColumn for &RawJsonb {
+// SAFETY: the bytes are those of a jsonb.
+unsafe impl ToColumn for &RawJsonb {
     fn oid() -> Oid {
         pg_sys::JSONBOID
     }
@@ -162,7 +172,8 @@ impl ToColumn for &RawJsonb {
     }
 }
 
-impl<T: ToColumn> ToColumn for Option<T> {
+// SAFETY: a value is one of T's, and NULL one of every type.
+unsafe impl<T: ToColumn> ToColumn for Option<T> {
     const MODIFIER: i32 = T::MODIFIER;
 
     fn oid() -> Oid {
@@ -179,7 +190,8 @@ const fn numeric_modifier(precision: i32, scale: u32) -> i32 {
     ((precision << 16) | scale as i32) + pg_sys::VARHDRSZ as i32
 }
 
-impl ToColumn for Money {
+// SAFETY: `scaled` makes numerics.
+unsafe impl ToColumn for Money {
     const MODIFIER: i32 = numeric_modifier(14, MONEY_SCALE);
 
     fn oid() -> Oid {
@@ -203,7 +215,8 @@ impl FromColumn for Money {
     }
 }
 
-impl ToColumn for Discount {
+// SAFETY: `scaled` makes numerics.
+unsafe impl ToColumn for Discount {
     const MODIFIER: i32 = numeric_modifier(4, DISCOUNT_SCALE);
 
     fn oid() -> Oid {
@@ -275,7 +288,7 @@ impl RawJsonb {
     /// A value from its text, which must be JSON.
     pub fn parse(text: &str) -> RawJsonb {
         let text = std::ffi::CString::new(text).expect("JSON has no NUL");
-        // SAFETY: jsonb_in reads a NUL-terminated string.
+        // SAFETY: jsonb_in takes a cstring, which it reads only during the call; it wants to know nothing else of its caller.
         unsafe { pgrx::direct_function_call(pg_sys::jsonb_in, &[Some(Datum::from(text.as_ptr()))]) }
             .expect("jsonb_in returns a value or raises")
     }
@@ -292,7 +305,7 @@ impl RawJsonb {
     /// The value as text. How long that becomes is asked before.
     pub fn to_text(&self) -> String {
         let datum = varlena(&self.0);
-        // SAFETY: the datum is a jsonb made from bytes that came out of one, or of `empty`.
+        // SAFETY: the datum is a jsonb made from bytes that came out of one, or of `empty`, and aligned as one. The text is copied at once.
         unsafe { pgrx::direct_function_call::<&std::ffi::CStr>(pg_sys::jsonb_out, &[Some(datum)]) }
             .map(|c| c.to_string_lossy().into_owned())
             .unwrap_or_default()
@@ -337,7 +350,8 @@ impl FromDatum for Text<'_> {
         if is_null {
             return None;
         }
-        // SAFETY: the SQL signature says text.
+        // SAFETY: the SQL signature says text. What it lies in, or is detoasted into, lives until the function that has this argument
+        // returns. That it is UTF-8, a server of that encoding has made sure, and for another pgrx does.
         unsafe {
             let fits = content_bytes(datum) <= limits::ANY_TEXT_BYTES;
             if fits {
@@ -368,7 +382,7 @@ impl FromDatum for JsonbArg {
         if is_null {
             return None;
         }
-        // SAFETY: the SQL signature says jsonb.
+        // SAFETY: the SQL signature says jsonb, and the bytes are copied.
         unsafe {
             let value = (content_bytes(datum) <= limits::TAG_STORED_BYTES)
                 .then(|| RawJsonb::from_polymorphic_datum(datum, false, oid));
@@ -381,13 +395,16 @@ impl_sql_translatable!(JsonbArg, "jsonb");
 
 macro_rules! arguments {
     ($($ty:ty),*) => {$(
-        // SAFETY: by way of FromDatum, which copies; the SQL signatures are written to match.
+        // SAFETY: by way of FromDatum, which copies or, where it borrows, does so for the length of the call; NULL is asked about. The
+        // SQL signatures are written to match.
         unsafe impl<'fcx> ArgAbi<'fcx> for $ty {
             unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: the caller promises the type of the SQL signature, which is what FromDatum reads.
                 unsafe { arg.unbox_arg_using_from_datum().expect("required arguments are declared as Option") }
             }
 
             unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+                // SAFETY: as above.
                 unsafe { arg.unbox_arg_using_from_datum().into() }
             }
         }
@@ -399,6 +416,8 @@ macro_rules! results {
         // SAFETY: by way of IntoDatum, whose type_oid the SQL signatures are written to match.
         unsafe impl BoxRet for $ty {
             unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> BorrowedDatum<'fcx> {
+                // SAFETY: the datum is by value, or allocated after the connection to SPI has ended: in the memory of who called the
+                // function, where results belong.
                 unsafe { fcinfo.return_optional_datum(self.into_datum()) }
             }
         }
@@ -413,6 +432,7 @@ results!(Timestamp, Day, NumericOut, RawJsonb);
 /// # Safety
 /// The datum must be a live varlena.
 unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
+    // SAFETY: detoasted, it lies here as a whole: where it was, or in the current memory context. It is copied at once.
     unsafe {
         let packed = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
         pgrx::varlena_to_byte_slice(packed).to_vec()
@@ -424,6 +444,8 @@ unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
 /// # Safety
 /// The datum must be a live varlena.
 unsafe fn content_bytes(datum: Datum) -> usize {
+    // SAFETY: the first byte of a live varlena tells its kind, and nothing is read behind the header of that. What is elsewhere or
+    // compressed is the server's to measure.
     unsafe {
         let value = datum.cast_mut_ptr();
         // Nearly every one lies here as it is.
@@ -437,7 +459,8 @@ unsafe fn content_bytes(datum: Datum) -> usize {
 
 /// A varlena of these bytes, in the current memory context.
 fn varlena(bytes: &[u8]) -> Datum {
-    // SAFETY: palloc returns room for header and content, which is written in full before anybody reads it.
+    // SAFETY: palloc returns aligned room for header and content, and refuses what has no room in a header's length. Both are written
+    // in full before anybody reads them.
     unsafe {
         let size = bytes.len() + pg_sys::VARHDRSZ;
         let out = pg_sys::palloc(size).cast::<pg_sys::varlena>();

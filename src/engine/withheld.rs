@@ -21,8 +21,9 @@ pub fn from<T>(may_see_rows: bool, work: impl FnOnce() -> T) -> T {
         resume_unwind(thrown);
     }
     drop(thrown);
-    // SAFETY: pgrx leaves the error that it caught on the server's stack; it is thrown anew from a copy. Nothing here asks a
-    // catalog: whoever failed may hold locks until the transaction ends.
+    // SAFETY: pgrx leaves the error that it caught on the server's stack. Its copy is in the memory context of the call that failed,
+    // not in that of errors, so it outlives the flush; nobody else has it, and it is thrown anew. Nothing here asks a catalog:
+    // whoever failed may hold locks until the transaction ends.
     unsafe {
         let error = pg_sys::CopyErrorData();
         pg_sys::FlushErrorState();
@@ -45,7 +46,11 @@ const ABOUT_THE_SERVER: [&str; 6] = ["25", "40", "42", "53", "55", "57"];
 const DATA_EXCEPTION: &str = "22";
 
 /// Moves what tells of rows to the log. Message, SQLSTATE and the names of constraint, table and column stay.
+///
+/// # Safety
+/// The error is the server's: its texts are NULL or end with a NUL. So it is for all that follow.
 unsafe fn withhold(error: &mut ErrorData) {
+    // SAFETY: texts are read only out of the error, which the caller promises; those that are put in are copies in the server's memory.
     unsafe {
         let is_said = is_said_by_us_or_the_shop(error);
         let mut log = Vec::new();
@@ -76,27 +81,33 @@ unsafe fn withhold(error: &mut ErrorData) {
 }
 
 /// The server does not say who is meant by a right that is missing, and a caller would take it to be itself.
-unsafe fn name_who_lacks_the_right(error: &mut ErrorData) {
-    unsafe {
-        if error.detail.is_null() {
-            error.detail = copy(
-                "MPS, and what others have put on its tables, works as the owner of these tables. It is that role that lacks \
-                 the right, not the caller.",
-            );
-        }
-        if error.hint.is_null() {
-            error.hint =
-                copy("A database administrator looks at what was revoked: app.health() and sec.security_check() tell.");
-        }
+fn name_who_lacks_the_right(error: &mut ErrorData) {
+    if error.detail.is_null() {
+        error.detail = copy(
+            "MPS, and what others have put on its tables, works as the owner of these tables. It is that role that lacks \
+             the right, not the caller.",
+        );
+    }
+    if error.hint.is_null() {
+        error.hint =
+            copy("A database administrator looks at what was revoked: app.health() and sec.security_check() tell.");
     }
 }
 
 /// A text of our own errors, or of a RAISE of the shop's, is as it was meant.
+///
+/// # Safety
+/// As [`withhold`].
 unsafe fn is_said_by_us_or_the_shop(error: &ErrorData) -> bool {
+    // SAFETY: the name of a function is a constant of a library, which is never unloaded, or was said by a parallel worker and is kept
+    // until more is heard of one.
     unsafe { is_ours(error) || text(error.funcname).as_deref() == Some("exec_stmt_raise") }
 }
 
+/// # Safety
+/// As [`withhold`].
 unsafe fn is_ours(error: &ErrorData) -> bool {
+    // SAFETY: the name of a file lives as that of a function does.
     unsafe { !error.filename.is_null() && CStr::from_ptr(error.filename) == crate::engine::server::SOURCE }
 }
 
@@ -134,17 +145,24 @@ fn without_quotes(message: &str) -> String {
     shown
 }
 
+/// # Safety
+/// NULL, or a text that ends with a NUL.
 unsafe fn text(pointer: *const c_char) -> Option<String> {
+    // SAFETY: where it is not NULL, the caller promises a text; it is copied before anything else runs.
     unsafe { (!pointer.is_null()).then(|| CStr::from_ptr(pointer).to_string_lossy().into_owned()) }
 }
 
+/// # Safety
+/// As [`text`].
 unsafe fn take(pointer: &mut *mut c_char) -> Option<String> {
     let taken = std::mem::replace(pointer, std::ptr::null_mut());
+    // SAFETY: what the caller promises. It is not freed: the error's memory goes as a whole.
     unsafe { text(taken) }
 }
 
 /// A text in the server's memory, which goes with the transaction.
-unsafe fn copy(text: &str) -> *mut c_char {
+fn copy(text: &str) -> *mut c_char {
     let text = CString::new(text.replace('\0', "")).expect("NULs were removed");
+    // SAFETY: a CString ends with a NUL, and lives until it has been copied.
     unsafe { pg_sys::pstrdup(text.as_ptr()) }
 }

@@ -94,8 +94,8 @@ pub fn find<T>(
     read: impl FnOnce(&Row) -> T,
 ) -> Found<T> {
     assert!(key.len() == path.key.len() && key.len() <= MAX_KEY);
-    // SAFETY: relations, snapshot and scan are used only between here and their closing. An ERROR inside leaves the clean-up
-    // to the server, and unwinds through plain values only; `read` gets a row that lives as long as its call.
+    // SAFETY: relations, snapshot and scan are used only between here and their closing, and so are the keys, whose values are the
+    // caller's and outlive the call. An ERROR inside leaves the clean-up to the server, and unwinds through plain values only.
     unsafe {
         let (mode, rights) = match access {
             Access::Lock => {
@@ -134,12 +134,17 @@ pub fn find<T>(
 type ScanKeys = [pg_sys::ScanKeyData; MAX_KEY];
 
 /// The index, locked like the table, and what to look for in it.
+///
+/// # Safety
+/// The relation is open. The index is closed before it, and the keys are used only while the index is open.
 unsafe fn open_index(
     path: &Path,
     month: Option<Month>,
     relation: Relation,
     key: &[Param],
 ) -> Option<(Relation, ScanKeys)> {
+    // SAFETY: the name outlives the look for it. What is opened is an index, as the server itself makes sure; that it is one of this
+    // table is asked before it is used as such. Where nobody gets it, it is closed.
     unsafe {
         // After the table's lock, which keeps what has this name now in existence (REINDEX CONCURRENTLY and a new name leave it).
         let name = name_in(month, path.index);
@@ -158,7 +163,12 @@ unsafe fn open_index(
 }
 
 /// What to look for in an index; `None` where the planner would not have it for these conditions.
+///
+/// # Safety
+/// As [`open_index`], with the index open.
 unsafe fn scan_keys(path: &Path, relation: Relation, index: Relation, key: &[Param]) -> Option<ScanKeys> {
+    // SAFETY: every index has an `rd_index`, and nothing looks into a catalog while `about` refers to it. Entries count up to the
+    // columns of the key, which are those of the index: compared just above them.
     unsafe {
         let about = &*(*index).rd_index;
         let usable = about.indrelid == (*relation).rd_id
@@ -193,15 +203,21 @@ pub(super) struct Entry {
 
 impl Entry {
     /// `None` where the planner would not have the index for this.
+    ///
+    /// # Safety
+    /// The relation and its index are open, and the index has a column `at` that is of its key. The key that comes out holds the value's
+    /// datum as it is: it is used while that lives.
     pub(super) unsafe fn key(&self, value: &Param) -> Option<pg_sys::ScanKeyData> {
         let Entry { relation, index, at, position, strategy } = *self;
+        // SAFETY: `rd_opcintype`, `rd_indcollation` and `rd_opfamily` of an open index stay, and have an entry for each column of its
+        // key. The attribute is read before anything looks into a catalog. A type's cached entry is never freed. The operator is one of
+        // the family for this type, so that its function takes the datum, whose type is the same.
         unsafe {
             let columns = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
             let attribute = columns.get(position)?;
             let operator_type = *(*index).rd_opcintype.add(at);
             let collation = *(*index).rd_indcollation.add(at);
-            let number = i32::from(*(*(*index).rd_index).indkey.values.as_ptr().add(at));
-            if number != position as i32 + 1
+            if i32::from(column_of(index, at)) != position as i32 + 1
                 || attribute.atttypid != value.oid()
                 || operator_type != value.oid()
                 || collation != attribute.attcollation
@@ -238,12 +254,27 @@ impl Entry {
     }
 }
 
+/// The number of the table's column that is the index's column `at`; 0 for an expression.
+///
+/// # Safety
+/// The index is open and has such a column.
+pub(super) unsafe fn column_of(index: Relation, at: usize) -> i16 {
+    // SAFETY: as many numbers as the index has columns lie behind the head of the vector. It is reached from the pointer to the whole:
+    // a reference to `values` would be one to nothing.
+    unsafe { *(&raw const (*(*index).rd_index).indkey.values).cast::<i16>().add(at) }
+}
+
+/// # Safety
+/// The index is open.
 pub(super) unsafe fn has_no_predicate(index: Relation) -> bool {
+    // SAFETY: every index has its row of pg_index in `rd_indextuple`; the server's own way to ask, which takes no description.
     unsafe {
         pg_sys::heap_attisnull((*index).rd_indextuple, pg_sys::Anum_pg_index_indpred as i32, std::ptr::null_mut())
     }
 }
 
+/// # Safety
+/// Table and index are open, the keys are of this index, and a snapshot is active, which stays so.
 unsafe fn scan<T>(
     relation: Relation,
     index: Relation,
@@ -251,6 +282,8 @@ unsafe fn scan<T>(
     access: Access,
     read: impl FnOnce(&Row) -> T,
 ) -> Found<T> {
+    // SAFETY: the slot is of the table's kind, and pins the page of the row that it holds until it is dropped; `read` cannot keep the row
+    // beyond its call. The scan copies the keys, and ends before what it reads is closed.
     unsafe {
         let slot = pg_sys::table_slot_create(relation, std::ptr::null_mut());
         let (snapshot, nkeys) = (pg_sys::GetActiveSnapshot(), keys.len() as i32);
@@ -273,7 +306,12 @@ unsafe fn scan<T>(
 }
 
 /// Locks the row that a slot holds.
+///
+/// # Safety
+/// As [`scan`]; the slot holds a row of the table.
 unsafe fn lock<T>(relation: Relation, seen: *mut TupleTableSlot, read: impl FnOnce(&Row) -> T) -> Found<T> {
+    // SAFETY: the place is a copy, which the server moves along. Where it says that the lock was got, it has left the locked version in
+    // our slot, which pins it for `read`; in all other cases the slot is only dropped.
     unsafe {
         let slot = pg_sys::table_slot_create(relation, std::ptr::null_mut());
         let mut place = (*seen).tts_tid;

@@ -30,8 +30,8 @@ pub enum Unique {
 
 /// Inserts one row.
 pub fn insert(table: &Table, month: Option<Month>, values: &[Param], unique: Unique) -> Inserted {
-    // SAFETY: the relation is used only between its opening and its closing. An ERROR inside leaves the clean-up to the
-    // server, and unwinds through plain values only.
+    // SAFETY: the relation is used only between its opening and its closing, with the lock of an INSERT, and the values are the caller's
+    // and outlive the call. An ERROR inside leaves the clean-up to the server, and unwinds through plain values only.
     unsafe {
         pg_sys::PreventCommandIfReadOnly(c"INSERT".as_ptr());
         // ON CONFLICT reads the key.
@@ -46,8 +46,13 @@ pub fn insert(table: &Table, month: Option<Month>, values: &[Param], unique: Uni
 }
 
 /// Whether there is nothing else to do about a row that is inserted.
+///
+/// # Safety
+/// The relation is open.
 unsafe fn is_plain(relation: Relation, values: &[Param]) -> bool {
     let ours = ForOlderReleases::known();
+    // SAFETY: nothing below looks into a catalog, so that what triggers and columns are described in stays; `ours` has looked before.
+    // `trigdesc` and `constr` are NULL where there are none, and `numtriggers` counts the triggers.
     unsafe {
         if let Some(t) = (*relation).trigdesc.as_ref()
             && (t.trig_insert_before_row
@@ -75,8 +80,12 @@ unsafe fn is_plain(relation: Relation, values: &[Param]) -> bool {
     }
 }
 
+/// # Safety
+/// The relation is open with the lock of an INSERT, and [`is_plain`] for these values.
 unsafe fn put(relation: Relation, values: &[Param], unique: Unique) -> Inserted {
     let or_nothing = unique == Unique::OrNothing;
+    // SAFETY: a plain table has as many columns as there are values, all of their types, so that the slot's arrays are filled in full and
+    // not beyond. The row is formed from them before the values can go. Slot, indexes and executor state end before the relation.
     unsafe {
         let arbiters = if or_nothing {
             let key = primary_key(relation);
@@ -116,6 +125,10 @@ unsafe fn put(relation: Relation, values: &[Param], unique: Unique) -> Inserted 
 /// Inserts the row unless an arbiter has its key: speculatively, as the executor does. Nobody is waited for with the row in
 /// place, and one that lost to somebody's is gone at once for everybody: whoever met it waits for its token, not for this
 /// transaction.
+///
+/// # Safety
+/// The target is of the relation, with its indexes open for ON CONFLICT; the slot holds a row for it; the arbiters are oids of its
+/// indexes. All of them outlive the call.
 unsafe fn put_or_nothing(
     relation: Relation,
     target: *mut pg_sys::ResultRelInfo,
@@ -123,6 +136,8 @@ unsafe fn put_or_nothing(
     estate: *mut pg_sys::EState,
     arbiters: *mut pg_sys::List,
 ) -> Inserted {
+    // SAFETY: what the caller promises, in the executor's order: the token is held from before the row is in place until it is confirmed
+    // or taken back. Where the row is, the server notes in the slot.
     unsafe {
         while no_conflict(target, slot, estate, arbiters) {
             let transaction = pg_sys::GetCurrentTransactionId();
@@ -142,6 +157,9 @@ unsafe fn put_or_nothing(
 }
 
 /// Whether no arbiter has a live entry with the row's key; waits for those in flight.
+///
+/// # Safety
+/// As [`put_or_nothing`].
 unsafe fn no_conflict(
     target: *mut pg_sys::ResultRelInfo,
     slot: *mut pg_sys::TupleTableSlot,
@@ -149,16 +167,22 @@ unsafe fn no_conflict(
     arbiters: *mut pg_sys::List,
 ) -> bool {
     let mut found = pg_sys::ItemPointerData::default();
+    // SAFETY: what the caller promises. `found` is only written to. The slot's own place, which PostgreSQL 18 leaves out of account, is
+    // none, or that of a row that we took back.
     unsafe {
         #[cfg(not(feature = "pg18"))]
         return pg_sys::ExecCheckIndexConstraints(target, slot, estate, &mut found, arbiters);
         #[cfg(feature = "pg18")]
-        return pg_sys::ExecCheckIndexConstraints(target, slot, estate, &mut found, &mut (*slot).tts_tid, arbiters);
+        return pg_sys::ExecCheckIndexConstraints(target, slot, estate, &mut found, &raw mut (*slot).tts_tid, arbiters);
     }
 }
 
 /// Makes the row's index entries. Returns whether an arbiter has another row with its key; in any other unique index that is
 /// an error.
+///
+/// # Safety
+/// As [`put_or_nothing`], after the row was written, so that the slot has its place; no arbiters, if the indexes were not opened for
+/// ON CONFLICT.
 unsafe fn insert_index_entries(
     target: *mut pg_sys::ResultRelInfo,
     slot: *mut pg_sys::TupleTableSlot,
@@ -169,6 +193,8 @@ unsafe fn insert_index_entries(
     let or_nothing = !arbiters.is_null();
     let mut conflict = false;
     let told = if or_nothing { &raw mut conflict } else { std::ptr::null_mut() };
+    // SAFETY: what the caller promises. The server writes to `told` during the call, and only where it was asked for conflicts, which is
+    // where that is not NULL.
     unsafe {
         #[cfg(feature = "pg15")]
         pg_sys::ExecInsertIndexTuples(target, slot, estate, false, or_nothing, told, arbiters);

@@ -2,7 +2,7 @@
 //! module asks: a whole index that begins with the two columns. The locks are given back at the end, as the server does after
 //! reading a catalog: a page that looks into many months holds none of them.
 
-use super::find::{Entry, has_no_predicate};
+use super::find::{Entry, column_of, has_no_predicate};
 use super::table::{Table, close_released, open};
 use crate::engine::param::{Param, p};
 use crate::engine::row::Row;
@@ -28,8 +28,8 @@ pub enum Span {
 
 /// Gives rows to `take` until it wants no more. `false`: nothing was done, only a statement does this right.
 pub fn newest(series: &Series, month: Month, of: Param, span: Span, mut take: impl FnMut(&Row) -> bool) -> bool {
-    // SAFETY: relations and scan are used only between here and their closing. An ERROR inside leaves the clean-up to the
-    // server, and unwinds through plain values only; `take` gets a row that lives as long as its call.
+    // SAFETY: relations and scan are used only between here and their closing, and so are the keys, whose values outlive this call.
+    // An ERROR inside leaves the clean-up to the server, and unwinds through plain values only.
     unsafe {
         let (lock, rights) = (pg_sys::AccessShareLock, pg_sys::ACL_SELECT);
         let Some(relation) = open(series.table, Some(month), lock, rights) else { return false };
@@ -48,7 +48,12 @@ const MAX_KEYS: usize = 3;
 type Keys = [pg_sys::ScanKeyData; MAX_KEYS];
 
 /// The first index that serves, whatever its name, and what to look for in it.
+///
+/// # Safety
+/// The relation is open. The index is closed before it, and the keys are used only while the index is open.
 unsafe fn open_index(series: &Series, relation: Relation, of: &Param, span: Span) -> Option<(Relation, Keys, usize)> {
+    // SAFETY: the list is our copy, NIL or of oids. While our lock is on the table, nobody drops an index of it; each that nobody gets is
+    // closed.
     unsafe {
         let list = pg_sys::RelationGetIndexList(relation);
         let count = if list.is_null() { 0 } else { (*list).length };
@@ -63,7 +68,11 @@ unsafe fn open_index(series: &Series, relation: Relation, of: &Param, span: Span
     }
 }
 
+/// # Safety
+/// As [`open_index`], with an index of the relation open.
 unsafe fn keys(series: &Series, relation: Relation, index: Relation, of: &Param, span: Span) -> Option<(Keys, usize)> {
+    // SAFETY: every index has an `rd_index`, and nothing looks into a catalog while `about` refers to it. Two columns are known to be
+    // there before `rd_indoption`, which has an entry for each, and the entries are asked about them.
     unsafe {
         let about = &*(*index).rd_index;
         let usable = (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
@@ -106,7 +115,12 @@ unsafe fn keys(series: &Series, relation: Relation, index: Relation, of: &Param,
 }
 
 /// Whether an index has every row, or all but those where its first column is NULL, which nobody asks for.
+///
+/// # Safety
+/// The index is open.
 unsafe fn is_whole_but_for_null(index: Relation) -> bool {
+    // SAFETY: the predicate is our copy, a list of nodes. Each is taken for what its tag says that it is, and nothing but the tag, with
+    // which every node begins, is read before. An index has a first column.
     unsafe {
         if has_no_predicate(index) {
             return true;
@@ -123,17 +137,20 @@ unsafe fn is_whole_but_for_null(index: Relation) -> bool {
             return false;
         }
         let column = (*test).arg.cast::<pg_sys::Var>();
-        (*column).xpr.type_ == pg_sys::NodeTag::T_Var
-            && (*column).varattno == *(*(*index).rd_index).indkey.values.as_ptr()
+        (*column).xpr.type_ == pg_sys::NodeTag::T_Var && (*column).varattno == column_of(index, 0)
     }
 }
 
+/// # Safety
+/// Table and index are open, the keys are of this index, and a snapshot is active, which stays so.
 unsafe fn scan(
     relation: Relation,
     index: Relation,
     keys: &mut [pg_sys::ScanKeyData],
     take: &mut impl FnMut(&Row) -> bool,
 ) {
+    // SAFETY: the slot is of the table's kind, and pins the page of the row that it holds until it gets the next one or is dropped; `take`
+    // cannot keep the row beyond its call. The scan copies the keys, and ends before what it reads is closed.
     unsafe {
         let slot = pg_sys::table_slot_create(relation, std::ptr::null_mut());
         let (snapshot, nkeys) = (pg_sys::GetActiveSnapshot(), keys.len() as i32);

@@ -84,10 +84,13 @@ pub(super) fn name_in(month: Option<Month>, name: &str) -> CString {
 /// not what the direct path is for, or the rights that the statement needs (`ACL_*`) are missing.
 ///
 /// # Safety
-/// The relation is closed by `table_close(_, NoLock)` unless an ERROR comes first, whose clean-up the server does.
+/// The relation is closed by [`close`] or [`close_released`], and not used after that, unless an ERROR comes first, whose clean-up the
+/// server does.
 pub(super) unsafe fn open(table: &Table, month: Option<Month>, lock: u32, rights: u32) -> Option<Relation> {
     let name = name_in(month, table.name);
     let oid = server::relation(table.schema, &name)?;
+    // SAFETY: a table that was dropped since is NULL, and what is no table an ERROR. Whoever gets the relation closes it; here it is
+    // closed where nobody does.
     unsafe {
         let relation = pg_sys::try_table_open(oid, lock as i32);
         if relation.is_null() {
@@ -106,9 +109,10 @@ pub(super) unsafe fn open(table: &Table, month: Option<Month>, lock: u32, rights
 }
 
 /// Whether we have all these rights. An owner can be without some: somebody wants the table left alone.
-unsafe fn has_rights(oid: Oid, rights: u32) -> bool {
+fn has_rights(oid: Oid, rights: u32) -> bool {
     #[allow(clippy::useless_conversion)] // wider in some versions of the server
     let rights = pg_sys::AclMode::from(rights);
+    // SAFETY: only numbers go in and out; what has no such oid is an ERROR.
     unsafe { pg_sys::pg_class_aclmask(oid, pg_sys::GetUserId(), rights, pg_sys::AclMaskHow::ACLMASK_ALL) == rights }
 }
 
@@ -131,39 +135,59 @@ pub fn refuse_detached(table: &Table, month: Month) {
     }
 }
 
+/// Closes a table, and keeps its lock.
+///
+/// # Safety
+/// The relation is of [`open`], and nothing uses it after this: no slot, no scan, no row of it.
 pub(super) unsafe fn close(relation: Relation) {
+    // SAFETY: one reference was taken by `open`, and is given back once, as the caller promises.
     unsafe { pg_sys::table_close(relation, pg_sys::NoLock as i32) };
 }
 
 /// As [`close`], giving the lock back.
+///
+/// # Safety
+/// As [`close`]; the lock is the one that it was opened with.
 pub(super) unsafe fn close_released(relation: Relation, lock: u32) {
+    // SAFETY: as in `close`.
     unsafe { pg_sys::table_close(relation, lock as i32) };
 }
 
 /// It could have been renamed or moved between the look at its name and the lock.
+///
+/// # Safety
+/// The relation is open.
 unsafe fn is_named(relation: Relation, table: &Table, name: &CStr) -> bool {
+    // SAFETY: as of `is_ours`.
     unsafe {
-        let class = &*(*relation).rd_rel;
-        CStr::from_ptr(class.relname.data.as_ptr()) == name
-            && class.relnamespace == pg_sys::get_namespace_oid(table.schema.as_ptr(), true)
+        let class = (*relation).rd_rel;
+        CStr::from_ptr((&raw const (*class).relname.data).cast()) == name
+            && (*class).relnamespace == pg_sys::get_namespace_oid(table.schema.as_ptr(), true)
     }
 }
 
+/// # Safety
+/// The relation is open.
 unsafe fn is_ours(relation: Relation, table: &Table, name: &CStr) -> bool {
+    // SAFETY: `rd_rel` stays in its place while the relation is open. It is no reference, because the look for the schema can have the
+    // server write it anew. A name ends with a NUL.
     unsafe {
-        let class = &*(*relation).rd_rel;
+        let class = (*relation).rd_rel;
         is_named(relation, table, name)
-            && class.relkind as u8 == pg_sys::RELKIND_RELATION
+            && (*class).relkind as u8 == pg_sys::RELKIND_RELATION
             // A statement would look into tables that inherit from it.
-            && !class.relhassubclass
-            && !class.relhasrules
-            && class.relowner == pg_sys::GetUserId()
-            && !class.relforcerowsecurity
+            && !(*class).relhassubclass
+            && !(*class).relhasrules
+            && (*class).relowner == pg_sys::GetUserId()
+            && !(*class).relforcerowsecurity
             && has_columns(relation, table)
     }
 }
 
+/// # Safety
+/// The relation is open.
 unsafe fn has_columns(relation: Relation, table: &Table) -> bool {
+    // SAFETY: an open relation has its columns' description, and nothing below looks into a catalog.
     let columns = unsafe { PgTupleDesc::from_pg_unchecked((*relation).rd_att) };
     columns.len() >= table.columns.len()
         && columns.iter().zip(table.columns).all(|(attribute, column)| {
@@ -200,7 +224,11 @@ impl ForOlderReleases {
 }
 
 /// Whether rows are computed in part (generated columns).
+///
+/// # Safety
+/// The relation is open.
 pub(super) unsafe fn computes_columns(relation: Relation) -> bool {
+    // SAFETY: an open relation has its columns' description; `constr` is NULL or part of that.
     let Some(c) = (unsafe { (*(*relation).rd_att).constr.as_ref() }) else { return false };
     #[cfg(not(feature = "pg18"))]
     return c.has_generated_stored;
@@ -208,7 +236,10 @@ pub(super) unsafe fn computes_columns(relation: Relation) -> bool {
     return c.has_generated_stored || c.has_generated_virtual;
 }
 
+/// # Safety
+/// The relation is open. The server may read its description anew.
 pub(super) unsafe fn primary_key(relation: Relation) -> Oid {
+    // SAFETY: the caller's promise; what comes out is a number.
     unsafe {
         #[cfg(not(feature = "pg18"))]
         return pg_sys::RelationGetPrimaryKeyIndex(relation);
@@ -217,8 +248,13 @@ pub(super) unsafe fn primary_key(relation: Relation) -> Oid {
     }
 }
 
-/// What the executor keeps of a table that it writes to, with its indexes open.
+/// What the executor keeps of a table that it writes to, with its indexes open. It lives in the current memory context.
+///
+/// # Safety
+/// The relation is open, under the lock of a statement that writes, and stays so until `ExecCloseIndices` of the target.
 pub(super) unsafe fn open_target(relation: Relation, or_nothing: bool) -> *mut pg_sys::ResultRelInfo {
+    // SAFETY: zeroes with a tag are what makeNode makes, and InitResultRelInfo fills in the rest. Number 0 says that the table is in no
+    // range table, so that nothing is looked up in one.
     unsafe {
         let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
         (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;

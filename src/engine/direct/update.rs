@@ -31,8 +31,9 @@ pub fn update(
     is_locked: bool,
     changes: &[Change],
 ) -> Updated {
-    // SAFETY: the relation is used only between its opening and its closing. An ERROR inside leaves the clean-up to the
-    // server, and unwinds through plain values only.
+    // SAFETY: relation, snapshot and slots are used only between their opening and their closing, with the lock of an UPDATE, and the
+    // values are the caller's and outlive the call. An ERROR inside leaves the clean-up to the server, and unwinds through plain
+    // values only.
     unsafe {
         pg_sys::PreventCommandIfReadOnly(c"UPDATE".as_ptr());
         let Some(relation) = open(table, month, pg_sys::RowExclusiveLock, pg_sys::ACL_SELECT | pg_sys::ACL_UPDATE)
@@ -57,12 +58,19 @@ pub fn update(
     }
 }
 
+/// # Safety
+/// The relation is open, and the slot is dropped before it is closed.
 unsafe fn new_slot(relation: Relation) -> *mut TupleTableSlot {
+    // SAFETY: the slot holds a reference to the columns' description. It is in no list, so that whoever has it drops it.
     unsafe { pg_sys::table_slot_create(relation, std::ptr::null_mut()) }
 }
 
 /// Whether there is nothing else to do about a row that is updated, but to look at foreign keys ([`moves_no_key`]).
+///
+/// # Safety
+/// The relation is open.
 unsafe fn is_plain(relation: Relation, table: &Table, changes: &[Change]) -> bool {
+    // SAFETY: `trigdesc` is NULL or there; it and the columns are done with before anything looks into a catalog, which only the CHECKs do.
     unsafe {
         if computes_columns(relation) {
             return false;
@@ -91,7 +99,12 @@ thread_local! {
 }
 
 /// Whether every CHECK is one of those that the caller has asserted, and holds for the rows that were there before it.
+///
+/// # Safety
+/// The relation is open.
 unsafe fn checks_are_asserted(relation: Relation, table: &Table) -> bool {
+    // SAFETY: `constr` is NULL or part of `rd_att`, and has `num_check` CHECKs, whose texts end with a NUL. To write one out is to look
+    // into catalogs: if the description is read anew there, this one is kept until the transaction ends.
     unsafe {
         let Some(constraints) = (*(*relation).rd_att).constr.as_ref() else { return true };
         (0..usize::from(constraints.num_check)).all(|i| {
@@ -112,7 +125,9 @@ unsafe fn checks_are_asserted(relation: Relation, table: &Table) -> bool {
 }
 
 /// A stored condition as the server writes it.
-unsafe fn written(stored: &CStr, relation: Oid) -> String {
+fn written(stored: &CStr, relation: Oid) -> String {
+    // SAFETY: the arguments are those of pg_get_expr(pg_node_tree, oid), the first of which is stored like a text; both end with the call's
+    // memory. What is no condition, or of no table, is an ERROR or NULL.
     unsafe {
         let tree = pg_sys::cstring_to_text(stored.as_ptr());
         pgrx::direct_function_call::<String>(
@@ -124,6 +139,10 @@ unsafe fn written(stored: &CStr, relation: Oid) -> String {
 }
 
 /// The update proper, of a relation that is plain.
+///
+/// # Safety
+/// The relation is open with the lock of an UPDATE, and [`is_plain`] for these changes; a snapshot is active; `old` and `new` are empty
+/// slots of the relation, and `old` is cleared after `new`.
 unsafe fn put(
     relation: Relation,
     table: &Table,
@@ -133,6 +152,8 @@ unsafe fn put(
     old: *mut TupleTableSlot,
     new: *mut TupleTableSlot,
 ) -> Updated {
+    // SAFETY: the slots' arrays are as long as the table has columns, which stay as many under its lock; every position is among them.
+    // What `new` takes from `old` lies in the page that `old` pins as long as `new` has it; what changes is of the columns' types.
     unsafe {
         let (snapshot, mut place) = (pg_sys::GetActiveSnapshot(), version.place.pointer());
         // Whoever has changed it and committed has left another version to be seen.
@@ -164,9 +185,8 @@ unsafe fn put(
             return Updated::ByStatement;
         }
 
-        let mut failure = pg_sys::TM_FailureData::default();
+        let (mut failure, mut indexes) = (pg_sys::TM_FailureData::default(), Default::default());
         let mut lock_mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
-        let mut indexes = Default::default();
         let result = pg_sys::table_tuple_update(
             relation,
             &mut place,
@@ -210,8 +230,13 @@ fn needs_index_entries(indexes: Indexes) -> bool {
 }
 
 /// Makes the index entries of a version that did not stay on its page, or whose indexed columns (a user's index) changed.
+///
+/// # Safety
+/// The relation is open with the lock of an UPDATE; the slot holds a row that was just written to it, with its place.
 unsafe fn insert_index_entries(relation: Relation, slot: *mut TupleTableSlot, indexes: Indexes) {
     let (no_flag, no_arbiters) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: state and open indexes are made here and end here, before the relation is closed. The flag may be NULL where nobody asks for
+    // conflicts.
     unsafe {
         let estate = pg_sys::CreateExecutorState();
         let target = open_target(relation, false);
@@ -232,8 +257,14 @@ unsafe fn insert_index_entries(relation: Relation, slot: *mut TupleTableSlot, in
 
 /// Whether the triggers that run after the update of a row are those for older releases and of foreign keys, and none of them
 /// has anything to do.
+///
+/// # Safety
+/// The relation is open with the lock of an UPDATE, under which no trigger comes or goes. `old` holds a row of it as it is in its page,
+/// and `new` what that is to become.
 unsafe fn moves_no_key(relation: Relation, old: *mut TupleTableSlot, new: *mut TupleTableSlot) -> bool {
     let ours = ForOlderReleases::known();
+    // SAFETY: `trigdesc` is NULL or has `numtriggers` triggers, and no reference into it is held while a key is looked at. The server gets
+    // a copy of one, of which it reads numbers and, in one message, the name.
     unsafe {
         let count = match (*relation).trigdesc.as_ref() {
             Some(t) if t.trig_update_after_row => t.numtriggers as usize,
@@ -246,6 +277,8 @@ unsafe fn moves_no_key(relation: Relation, old: *mut TupleTableSlot, new: *mut T
             if trigger.tgtype as u32 & pg_sys::TRIGGER_TYPE_UPDATE == 0 {
                 return true;
             }
+            // What it points to can go with the description that it was copied from.
+            trigger.tgname = c"of a foreign key".as_ptr().cast_mut();
             match pg_sys::RI_FKey_trigger_type(trigger.tgfoid) as u32 {
                 pg_sys::RI_TRIGGER_PK => !pg_sys::RI_FKey_pk_upd_check_required(&mut trigger, relation, old, new),
                 pg_sys::RI_TRIGGER_FK => !pg_sys::RI_FKey_fk_upd_check_required(&mut trigger, relation, old, new),
