@@ -35,10 +35,12 @@ BEGIN
         FROM careless c JOIN pg_operator o ON o.oprcode = c.oid
         JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
     ),
-    -- Domains that call one, and what is made of them.
+    -- Domains that call one, in a CHECK or by default, and what is made of them.
     types (func, classid, objid, typ) AS (
         SELECT u.func, u.classid, u.objid, k.contypid
         FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid WHERE k.contypid <> 0
+        UNION
+        SELECT u.func, u.classid, u.objid, u.objid FROM users u WHERE u.classid = 'pg_type'::regclass
         UNION
         SELECT t.func, t.classid, t.objid, x.oid
         FROM types t CROSS JOIN LATERAL (

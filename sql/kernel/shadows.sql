@@ -1,7 +1,8 @@
 -- The sessions in which code of others on the tables of mps is not safe.
 
 CREATE FUNCTION sec.refuse_shadows() RETURNS boolean
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    -- STABLE, so that whoever asks says as of when.
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_what text;
 BEGIN

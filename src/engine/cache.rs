@@ -11,6 +11,7 @@ thread_local! {
     /// Count the announcements.
     static RELATIONS: Cell<u64> = const { Cell::new(0) };
     static FUNCTIONS: Cell<u64> = const { Cell::new(0) };
+    static TYPES: Cell<u64> = const { Cell::new(0) };
     /// Relations of which a change is of interest, in order; none: not known.
     static WATCHED: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
@@ -18,6 +19,7 @@ thread_local! {
 pub fn init() {
     server::on_relation_change(relation_changed);
     server::on_function_change(function_changed);
+    server::on_type_change(type_changed);
 }
 
 /// # Safety
@@ -42,6 +44,13 @@ unsafe extern "C-unwind" fn function_changed(_: Datum, _: i32, _: u32) {
     WATCHED.with_borrow_mut(Vec::clear);
 }
 
+/// # Safety
+/// As [`relation_changed`].
+#[allow(unsafe_code)] // the signature of the server's callback
+unsafe extern "C-unwind" fn type_changed(_: Datum, _: i32, _: u32) {
+    TYPES.set(TYPES.get().wrapping_add(1));
+}
+
 /// How many changes of relations have been announced.
 pub fn relations() -> u64 {
     RELATIONS.get()
@@ -55,6 +64,12 @@ pub fn functions() -> u64 {
 /// How many changes of either.
 pub fn changes() -> u64 {
     relations().wrapping_add(functions())
+}
+
+/// How many changes of anything that can have a table run code: those of relations and functions, and of types (a domain's CHECK
+/// and default) and operator classes, which are announced as no change of the tables that use them.
+pub fn changes_of_code() -> u64 {
+    changes().wrapping_add(TYPES.get())
 }
 
 /// Something that was read, and after how many changes.

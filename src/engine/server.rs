@@ -278,6 +278,17 @@ pub fn on_function_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, c_i
     }
 }
 
+/// Has `forget` called whenever anything about any type, constraint or operator class changes.
+pub fn on_type_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, c_int, u32)) {
+    use pg_sys::SysCacheIdentifier::{AMOPOPID, AMPROCNUM, CONSTROID, TYPEOID};
+    // SAFETY: as `on_relation_change`.
+    unsafe {
+        for cache in [TYPEOID, CONSTROID, AMPROCNUM, AMOPOPID] {
+            pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(forget), pg_sys::Datum::from(0usize));
+        }
+    }
+}
+
 /// Whether this session has ever made a temporary object.
 pub fn has_temporary_schema() -> bool {
     let (mut schema, mut toast) = (Oid::INVALID, Oid::INVALID);

@@ -45,8 +45,9 @@ impl Call<'_> {
     }
 
     /// What may have changed while the call waited for somebody: settings and membership levels are those of now from here on,
-    /// who has lost a level meanwhile is refused, and so is a month that was detached. After the last lock, before anything is
-    /// decided; what else an RPC asked before its locks it asks again itself, where it [has waited](Call::has_waited).
+    /// who has lost a level meanwhile is refused, and so are a month that was detached and code that could be misled (`shadows`).
+    /// After the last lock, before anything is decided; what else an RPC asked before its locks it asks again itself, where it
+    /// [has waited](Call::has_waited).
     pub fn after_waiting(&self) -> Result<()> {
         server::accept_invalidations();
         self.config.replace(settings::config(self.db)?);
@@ -54,6 +55,9 @@ impl Call<'_> {
             return Ok(());
         }
         months::ensure_attached(self.db, self.month)?;
+        if !self.db.is_read_only() {
+            shadows::refuse(self.db);
+        }
         self.caller.ensure_keeps_level()
     }
 

@@ -1,6 +1,6 @@
 //! What strangers found when they were let loose on every RPC, level and path; each of its kind.
 
-use mps_tests::{Db, SHOP, Session, Shop, claims, nobody, q};
+use mps_tests::{Db, Member, SHOP, Session, Shop, Waiting, claims, nobody, q};
 
 /// A session of a client that has SQL of its own and may make temporary objects.
 fn client(shop: &Shop) -> Session {
@@ -66,6 +66,8 @@ fn careless_code_hides_nowhere() {
         "alter table app.member_profiles add column x dba.dd",
         "alter table app.member_profiles add column x dba.d[]",
         "alter table app.member_profiles add column x dba.c",
+        "create function dba.filled() returns text language plpgsql as 'begin return 1; end'; \
+             create domain dba.e as text default dba.filled(); alter table app.member_profiles add column x dba.e",
         "create operator class dba.o for type integer using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >, \
              function 1 dba.compared(integer, integer); \
          create index on app.merchants (id dba.o)",
@@ -75,6 +77,92 @@ fn careless_code_hides_nowhere() {
         assert_eq!(s.value(found), "1", "{careless}");
         s.run("rollback");
     }
+}
+
+/// A shop whose DBA is about to put code on the tables that looks a name up where the caller's temporary tables are found first.
+fn careless_shop() -> (Shop, Member) {
+    let shop = Shop::open();
+    shop.backend.run(r#"select app.update_settings('{"qr_single_use": false}')"#);
+    shop.superuser.run(
+        "create schema dba; grant usage on schema dba to public;
+         create table public.noted (x integer); grant insert on public.noted to public;
+         create function dba.note() returns trigger language plpgsql as 'begin insert into noted values (1); return new; end';
+         create function dba.checked(integer) returns boolean language plpgsql as 'begin insert into noted values (1); return true; end';
+         create function dba.filled() returns integer language plpgsql as 'begin insert into noted values (1); return 1; end';
+         create domain dba.number as integer; alter table app.transactions add column shops dba.number",
+    );
+    let ming = shop.member("1000.00");
+    (shop, ming)
+}
+
+/// A client's session with a table of that name, that has charged already. What its trigger is allowed to, it does.
+fn lurking(shop: &Shop, charge: &str) -> Session {
+    let till = shop.db.user(shop.cashier_id);
+    till.run(
+        "create temporary table noted (x integer);
+         create function pg_temp.richer() returns trigger language plpgsql as $$
+         begin update app.personal_cards set balance = balance + 100000; return new;
+         exception when insufficient_privilege then return new; end $$;
+         create trigger richer before insert on noted for each row execute function pg_temp.richer();
+         grant all on noted to public",
+    );
+    till.run(charge);
+    till
+}
+
+const NOTE: &str = "create trigger note before insert on app.transactions for each row execute function dba.note()";
+
+/// Nobody who has called before is led astray by what a domain does since: the server announces that as no change of the table.
+#[test]
+fn what_a_domain_does_since_is_noticed() {
+    for change in
+        ["alter domain dba.number add check (dba.checked(value))", "alter domain dba.number set default dba.filled()"]
+    {
+        let (shop, ming) = careless_shop();
+        let charge = Shop::charge_sql(&shop.code(&ming), "1.00", "");
+        let till = lurking(&shop, &charge);
+        shop.superuser.run(change);
+        till.refused("STATUS_CONFLICT", &charge);
+        assert_eq!(shop.balance(&ming.card), "999.00", "{change}");
+    }
+}
+
+/// Nor does it help to have begun before: to wait for one's own card, for the table that is changed, or with an older view.
+#[test]
+fn code_that_is_put_on_a_table_meanwhile_is_not_led_astray() {
+    let (shop, ming) = careless_shop();
+    let charge = Shop::charge_sql(&shop.code(&ming), "1.00", "");
+    let holder = shop.db.superuser();
+    let remove = "drop trigger note on app.transactions";
+
+    let till = lurking(&shop, &charge);
+    holder.run(&format!("begin; select from app.personal_cards where id = '{}' for update", ming.card));
+    let waiting = Waiting::start(till, &shop.superuser, charge.clone());
+    shop.superuser.run(NOTE);
+    holder.run("commit");
+    waiting.end().expect_err("of the card").must_be("STATUS_CONFLICT", &charge);
+    shop.superuser.run(remove);
+
+    let till = lurking(&shop, &charge);
+    holder.run("begin");
+    holder.run(NOTE);
+    let waiting = Waiting::start(till, &shop.superuser, charge.clone());
+    holder.run("commit");
+    waiting.end().expect_err("of the table").must_be("STATUS_CONFLICT", &charge);
+    shop.superuser.run(remove);
+
+    for level in ["repeatable read", "serializable"] {
+        let till = lurking(&shop, &charge);
+        till.run(&format!("begin isolation level {level}; select count(*) from app.error_codes"));
+        shop.superuser.run(NOTE);
+        till.refused("STATUS_CONFLICT", &charge);
+        till.run("rollback");
+        // And is not remembered to be none.
+        till.refused("STATUS_CONFLICT", &charge);
+        shop.superuser.run(remove);
+    }
+    assert_eq!(shop.balance(&ming.card), "996.00");
+    assert_eq!(shop.superuser.value("select count(*) from public.noted"), "0");
 }
 
 /// Who goes by an older snapshot does not go on as what it no longer is.
