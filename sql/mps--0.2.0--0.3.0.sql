@@ -1006,10 +1006,12 @@ BEGIN
         FROM careless c JOIN pg_operator o ON o.oprcode = c.oid
         JOIN pg_depend d ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
     ),
-    -- Domains that call one, and what is made of them.
+    -- Domains that call one, in a CHECK or by default, and what is made of them.
     types (func, classid, objid, typ) AS (
         SELECT u.func, u.classid, u.objid, k.contypid
         FROM users u JOIN pg_constraint k ON u.classid = 'pg_constraint'::regclass AND k.oid = u.objid WHERE k.contypid <> 0
+        UNION
+        SELECT u.func, u.classid, u.objid, u.objid FROM users u WHERE u.classid = 'pg_type'::regclass
         UNION
         SELECT t.func, t.classid, t.objid, x.oid
         FROM types t CROSS JOIN LATERAL (
@@ -1067,7 +1069,8 @@ COMMENT ON FUNCTION sec.careless_code() IS
     'What others put on the tables of mps (triggers, checks, defaults, indexes, rules, domains) that runs a function without a '
     'search_path of its own which ends in pg_temp. Internal.';
 CREATE FUNCTION sec.refuse_shadows() RETURNS boolean
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+    -- STABLE, so that whoever asks says as of when.
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_what text;
 BEGIN
