@@ -33,6 +33,8 @@ BEGIN
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
     END;
+    -- Once more: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     -- A month is archived only if all older ones are: else the books would have holes, and statements would end before them.
     SELECT min(i.inhrelid::regclass::text) INTO v_older
     FROM pg_inherits i, sec.partition_bounds(i.inhrelid) b

@@ -52,8 +52,9 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
-    PERFORM sec.refuse_shadows();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     SELECT c.noted_through, c.through IS DISTINCT FROM c.noted_through
                AND sec.cut_is_of_here(c.xid) IS NOT TRUE AS unmarked INTO v
     FROM app.closed_months c;
@@ -79,9 +80,10 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
-    PERFORM sec.refuse_shadows();
     -- So that the cut marks no note that came after it.
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     -- Who has inserted a row looks then whether its month is noted, and has a transaction id by that time. So whoever looked
     -- before the note was there has one below this.
     v_cut := sec.cut('months are marked first thing in a transaction: CALL app.maintain_partitions()');
@@ -117,8 +119,9 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
-    PERFORM sec.refuse_shadows();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     v_ready := sec.closing_is_ready();
     SELECT c.noted_through, coalesce(c.through, '-infinity') AS through INTO v FROM app.closed_months c;
     IF NOT FOUND THEN

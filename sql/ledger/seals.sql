@@ -29,9 +29,10 @@ DECLARE
     v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
-    PERFORM sec.refuse_shadows();
     -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     IF EXISTS (SELECT FROM audit.seal_cut c WHERE sec.cut_is_of_here(c.xid)) THEN
         RETURN false;
     END IF;
@@ -72,8 +73,9 @@ DECLARE
     v_sealed_at timestamptz := clock_timestamp();
 BEGIN
     PERFORM sec.require_operator();
-    PERFORM sec.refuse_shadows();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE sec.cut_has_passed(c.xid);
     IF NOT FOUND THEN
         RETURN 0;

@@ -95,17 +95,17 @@ fn careless_shop() -> (Shop, Member) {
     (shop, ming)
 }
 
+const LED_ASTRAY: &str = "create temporary table noted (x integer);
+     create function pg_temp.richer() returns trigger language plpgsql as $$
+     begin update app.personal_cards set balance = balance + 100000; return new;
+     exception when insufficient_privilege then return new; end $$;
+     create trigger richer before insert on noted for each row execute function pg_temp.richer();
+     grant all on noted to public";
+
 /// A client's session with a table of that name, that has charged already. What its trigger is allowed to, it does.
 fn lurking(shop: &Shop, charge: &str) -> Session {
     let till = shop.db.user(shop.cashier_id);
-    till.run(
-        "create temporary table noted (x integer);
-         create function pg_temp.richer() returns trigger language plpgsql as $$
-         begin update app.personal_cards set balance = balance + 100000; return new;
-         exception when insufficient_privilege then return new; end $$;
-         create trigger richer before insert on noted for each row execute function pg_temp.richer();
-         grant all on noted to public",
-    );
+    till.run(LED_ASTRAY);
     till.run(charge);
     till
 }
@@ -163,6 +163,32 @@ fn code_that_is_put_on_a_table_meanwhile_is_not_led_astray() {
     }
     assert_eq!(shop.balance(&ming.card), "996.00");
     assert_eq!(shop.superuser.value("select count(*) from public.noted"), "0");
+}
+
+/// As for charges, so for an operator whose batch waits: for another one that has the cut, as long as that likes.
+#[test]
+fn a_batch_that_waited_is_not_led_astray() {
+    let (shop, ming) = careless_shop();
+    shop.superuser.run("select sec.grant_api('stranger', 'operator')");
+    for (hold, batch) in [
+        ("audit.seal_cut", "select audit.seal_note()"),
+        ("audit.seal_cut", "select audit.seal_batch()"),
+        ("app.closed_months", "select app.close_months_note_batch()"),
+        ("app.closed_months", "select app.close_months_mark_batch()"),
+        ("app.closed_months", "select app.close_month_batch(null)"),
+    ] {
+        let operator = shop.db.login("stranger");
+        operator.run(LED_ASTRAY);
+        let holder = shop.db.superuser();
+        holder.run(&format!("begin; lock table {hold} in share row exclusive mode"));
+        let waiting = Waiting::start(operator, &shop.superuser, batch.to_owned());
+        shop.superuser
+            .run("create trigger note before insert on app.pending_recharges for each row execute function dba.note()");
+        holder.run("commit");
+        waiting.end().expect_err(batch).must_be("STATUS_CONFLICT", batch);
+        shop.superuser.run("drop trigger note on app.pending_recharges");
+    }
+    assert_eq!(shop.balance(&ming.card), "1000.00");
 }
 
 /// Who goes by an older snapshot does not go on as what it no longer is.
