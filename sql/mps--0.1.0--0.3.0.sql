@@ -3092,8 +3092,9 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
-    PERFORM sec.refuse_shadows();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     SELECT c.noted_through, c.through IS DISTINCT FROM c.noted_through
                AND sec.cut_is_of_here(c.xid) IS NOT TRUE AS unmarked INTO v
     FROM app.closed_months c;
@@ -3118,9 +3119,10 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
-    PERFORM sec.refuse_shadows();
     -- So that the cut marks no note that came after it.
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     -- Who has inserted a row looks then whether its month is noted, and has a transaction id by that time. So whoever looked
     -- before the note was there has one below this.
     v_cut := sec.cut('months are marked first thing in a transaction: CALL app.maintain_partitions()');
@@ -3154,8 +3156,9 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
-    PERFORM sec.refuse_shadows();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     v_ready := sec.closing_is_ready();
     SELECT c.noted_through, coalesce(c.through, '-infinity') AS through INTO v FROM app.closed_months c;
     IF NOT FOUND THEN
@@ -3367,6 +3370,8 @@ BEGIN
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
     END;
+    -- Once more: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     -- A month is archived only if all older ones are: else the books would have holes, and statements would end before them.
     SELECT min(i.inhrelid::regclass::text) INTO v_older
     FROM pg_inherits i, sec.partition_bounds(i.inhrelid) b
@@ -4286,9 +4291,10 @@ DECLARE
     v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
-    PERFORM sec.refuse_shadows();
     -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     IF EXISTS (SELECT FROM audit.seal_cut c WHERE sec.cut_is_of_here(c.xid)) THEN
         RETURN false;
     END IF;
@@ -4327,8 +4333,9 @@ DECLARE
     v_sealed_at timestamptz := clock_timestamp();
 BEGIN
     PERFORM sec.require_operator();
-    PERFORM sec.refuse_shadows();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
     SELECT c.up_to INTO v_up_to FROM audit.seal_cut c WHERE sec.cut_has_passed(c.xid);
     IF NOT FOUND THEN
         RETURN 0;
