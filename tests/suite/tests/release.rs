@@ -233,7 +233,7 @@ fn the_description_of_the_api_leaves_out_nothing_in_silence() {
     let written = || ["docs/api.json", "sql/kernel/gathered.sql", "docs/rpc/merchants.md"].map(|file| copy.read(file));
     let before = written();
     for (was, is, why) in [
-        (LEVEL, "'Level: cleint.\\n'\n    'Results: merchant_id", "names no level"),
+        (LEVEL, "'Level: clients.\\n'\n    'Results: merchant_id", "names no level"),
         (LEVEL, "'Level: backend\\n'\n    'Results: merchant_id", "names no level"),
         (LEVEL, "'Level: backend, backend.\\n'\n    'Results: merchant_id", "names no level"),
         (LEVEL, "'Results: merchant_id", "neither who may call it"),
