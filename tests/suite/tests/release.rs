@@ -213,7 +213,7 @@ fn upgrade_scripts_are_written_all_or_none_and_only_when_that_was_asked_for() {
     let scripts = || released().iter().map(|old| copy.upgrade(old, NOW)).collect::<Vec<_>>();
     let before = scripts();
     copy.write(&rpcs, &text.replace("The settings, as one object", "All settings, as one object"));
-    for arguments in [&["--chek"][..], &["--check", "x"], &["x"]] {
+    for arguments in [&["--checked"][..], &["--check", "x"], &["x"]] {
         copy.upgrade_script(arguments).expect_err("there is no such argument");
         assert!(scripts() == before, "{arguments:?}: something was written");
     }
