@@ -72,6 +72,17 @@ pub fn changes_of_code() -> u64 {
     changes().wrapping_add(TYPES.get())
 }
 
+/// What a look finds that nothing has changed meanwhile, and after how many changes: a look can itself be told of some.
+pub fn settled<T>(changes: impl Fn() -> u64, look: impl Fn() -> T) -> (u64, T) {
+    loop {
+        let read_at = changes();
+        let found = look();
+        if changes() == read_at {
+            return (read_at, found);
+        }
+    }
+}
+
 /// Something that was read, and after how many changes.
 pub struct Kept<T>(RefCell<Option<(u64, T)>>);
 

@@ -27,14 +27,15 @@ struct Drawn {
 pub fn next(sequence: Sequence) -> i64 {
     let drawn = DRAWN.with(|drawn| {
         drawn[sequence as usize].get(cache::relations()).unwrap_or_else(|| {
-            let found = match sequence {
-                Sequence::TxNo => server::relation(c"app", c"tx_no_seq"),
-                Sequence::EventId => server::relation(c"audit", c"event_id_seq"),
-            };
-            let oid = found.expect("the sequences of mps exist where its tables do");
-            let found = Drawn { oid, in_store: server::takes_in_store(oid) };
-            // After the look: it may have made the backend forget.
-            drawn[sequence as usize].keep(cache::relations(), found);
+            let (read_at, found) = cache::settled(cache::relations, || {
+                let found = match sequence {
+                    Sequence::TxNo => server::relation(c"app", c"tx_no_seq"),
+                    Sequence::EventId => server::relation(c"audit", c"event_id_seq"),
+                };
+                let oid = found.expect("the sequences of mps exist where its tables do");
+                Drawn { oid, in_store: server::takes_in_store(oid) }
+            });
+            drawn[sequence as usize].keep(read_at, found);
             found
         })
     });

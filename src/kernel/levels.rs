@@ -25,18 +25,20 @@ pub fn levels() -> Option<Levels> {
     if let Some(known) = LEVELS.with(|kept| kept.get(cache::functions())) {
         return Some(known);
     }
-    let backend = server::marker(c"level_backend")?;
-    let found = Levels {
-        client: server::marker(c"level_client")?,
-        backend,
-        operator: server::marker(c"level_operator")?,
-        owner: server::function_owner(backend)?,
-    };
-    if MARKER.replace(Some(backend)).is_some_and(|before| before != backend) {
+    let (read_at, found) = cache::settled(cache::functions, || {
+        let backend = server::marker(c"level_backend")?;
+        Some(Levels {
+            client: server::marker(c"level_client")?,
+            backend,
+            operator: server::marker(c"level_operator")?,
+            owner: server::function_owner(backend)?,
+        })
+    });
+    let found = found?;
+    if MARKER.replace(Some(found.backend)).is_some_and(|before| before != found.backend) {
         // Tables and types may be others by now; kept plans know them by their oids.
         db::forget_plans();
     }
-    // After the look, which may have been told of changes: what it found is of now.
-    LEVELS.with(|kept| kept.keep(cache::functions(), found));
+    LEVELS.with(|kept| kept.keep(read_at, found));
     Some(found)
 }
