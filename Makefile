@@ -15,7 +15,7 @@ help:
 	@echo "make api       serve the kept cluster to supabase-js; prints URL, keys and a snippet (PORT=3333, PGRST_JWT_SECRET=...)"
 	@echo "make api-stop  end that"
 	@echo "make install PG_CONFIG=/path/to/pg_config    build in release and install into that Postgres"
-	@echo "make storm SECONDS=600 [CLIENTS=8] [SEED=1]  the long storm"
+	@echo "make storm SECONDS=600 [CLIENTS=8] [SEED=1] [KILLS=1]  the long storm; with KILLS=1 the server is killed, too"
 	@echo "make prove     the long proofs (docs/proofs.md): a crash after every record of the log, a storm that a standby follows"
 	@echo "make bench [QUICK=1]                         the benchmark; writes bench/RESULTS.md"
 	@echo "make check     format, lint, misspelt words, licences of what is built in, unit tests, and whether the house is tidy"
@@ -51,9 +51,11 @@ api-stop:
 SECONDS ?= 600
 CLIENTS ?= 8
 SEED ?= 1
+KILLS ?=
 storm: setup install
 	@bash -c 'set -e; eval "$$(tools/cluster start storm)"; \
-	  MPS_CLUSTER=storm tools/cargo run --quiet -p mps-storm -- --seconds $(SECONDS) --clients $(CLIENTS) --seed $(SEED)'
+	  MPS_CLUSTER=storm tools/cargo run --quiet -p mps-storm -- --seconds $(SECONDS) --clients $(CLIENTS) --seed $(SEED) \
+    $(if $(KILLS),--kill-server-every 20 --kill-backends)'
 
 prove: setup install
 	@bash -c 'eval "$$(tools/cluster start prove)"; prove() { tools/cargo run --quiet -p mps-storm -- "$$@" || bad=1; }; \

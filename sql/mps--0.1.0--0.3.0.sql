@@ -2209,7 +2209,7 @@ CREATE FUNCTION sec.settings_of_ledger()
            (8, 'key_retention_days', 'whole', '90', '90', '3650', NULL,
             'How long idempotency keys and payment order ids are remembered, at least.', '幂等键和支付订单号至少保留的天数。'),
            (11, 'business_time_zone', 'time_zone', '''UTC''', NULL, NULL, NULL,
-            'By whose clocks a business day begins: a name of pg_timezone_names.', '营业日所用的时区。'),
+            'By whose clocks a business day begins.', '营业日所用的时区。'),
            (12, 'business_day_starts_at', 'minute_of_day', '''00:00:00''', NULL, NULL, NULL,
             'When a business day begins. A change of either counts from the next day that begins by it.',
             '营业日开始的时间；两项修改后，从按新设置开始的下一个营业日起生效。')
@@ -4645,7 +4645,7 @@ CREATE FUNCTION sec.settings_of_members()
     RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES (10, 'signup_anonymous', 'switch', 'false', NULL, NULL, NULL::text[],
-            'Whether users who are signed in anonymously become members. If not, they do when they get an identity.',
+            'Whether users who are signed in anonymously become members at once; if not, once they have an identity.',
             '匿名登录的用户是否立即成为会员；否则在绑定邮箱、手机等身份后自动成为会员。')
 $$;
 COMMENT ON FUNCTION sec.settings_of_members() IS 'The settings of members. Internal: sec.settings().';

@@ -7,6 +7,7 @@ tables of settings are written whole, of errors what is not said in words.
 import glob
 import os
 import re
+import sys
 import textwrap
 
 import releases  # tools/releases.py
@@ -14,7 +15,9 @@ from declarations import functions, literal, pieces  # tools/declarations.py
 
 WIDTH = 140
 LISTS = {"en": "docs/rpc/README.md", "zh": "docs/rpc/README.zh-CN.md"}
-WHO = {"en": {"client": "Whoever has a level.", "backend": "A backend."}, "zh": {"client": "所有人。", "backend": "后台。"}}
+WHO = {"en": {"client": "Whoever has a level.", "backend": "A backend."}, "zh": {"client": "任何有级别的角色。", "backend": "后台。"}}
+# What docs/rpc/conventions.md says once for all.
+COMMON = ("INVALID_ARGUMENT", "SCHEMA_OUTDATED", "NOT_AUTHENTICATED")
 NONE = {"en": "none", "zh": "无"}
 SUFFIX = {"en": "", "zh": ".zh-CN"}
 
@@ -58,7 +61,8 @@ def said(text):
 def section(rpc):
     """What a new RPC has to begin with."""
     name = rpc["name"].split(".")[1]
-    errors = [f"Errors: {', '.join(f'`{e}`' for e in rpc['errors'])}."] if rpc["errors"] else []
+    own = [f"`{e}`" for e in rpc["errors"] if e not in COMMON]
+    errors = [f"Errors: {', '.join(own)}."] if own else []
     says = [said(rpc[key]) for key in ("summary", "description", "results") if key in rpc]
     parts = [f"## {name}", f"`{signature(rpc)}`", f"Returns `{returned(rpc)}`.", f"Who: {who(rpc, 'en').lower()}", *errors, " ".join(says)]
     return "\n\n".join([parts[0], *(wrapped(part) for part in parts[1:])]) + "\n"
@@ -136,18 +140,46 @@ def bounds(kind, lowest, highest, choices, language):
 
 def settings(declared):
     """The settings as their families declare them, by place."""
+    kinds = re.findall(r"\('(\w+)', '", declared["FUNCTION", "sec.setting_kinds"])
+    text = lambda sql: None if sql == "NULL" else literal(sql)
     found = []
     for (_, name), statement in declared.items():
         if not name.startswith("sec.settings_of_") or not statement.startswith("CREATE"):
             continue
-        body = re.search(r"VALUES (.*)\n\$\$", statement, re.S).group(1)
-        for row in pieces(body):
+        for row in pieces(re.search(r"VALUES (.*)\n\$\$", statement, re.S).group(1)):
             place, setting, kind, default, lowest, highest, choices, en, zh = pieces(row[1:-1])
-            number = lambda text: None if text == "NULL" else literal(text)
             found.append({"place": int(place), "name": literal(setting), "kind": literal(kind), "default": literal(default),
-                          "lowest": number(lowest), "highest": number(highest), "choices": re.findall(r"'(\w+)'", choices),
+                          "lowest": text(lowest), "highest": text(highest), "choices": re.findall(r"'([^']+)'", choices),
                           "en": literal(en), "zh": literal(zh)})
-    return sorted(found, key=lambda setting: setting["place"])
+    for setting in found:
+        wrong = odd(setting, kinds)
+        if wrong:
+            sys.exit(f"setting {setting['name']}: {wrong}")
+    found.sort(key=lambda setting: setting["place"])
+    places = [setting["place"] for setting in found]
+    if places != list(range(1, len(found) + 1)):
+        sys.exit(f"the places of the settings are {', '.join(map(str, places))}: each is given once, the last is {len(found)}")
+    return found
+
+
+def odd(setting, kinds):
+    """What is wrong with a setting, if anything is."""
+    default, quoted = setting["default"].strip("'"), setting["default"].startswith("'")
+    numeric = setting["kind"] in ("whole", "money", "rate")
+    if setting["kind"] not in kinds:
+        return f"{setting['kind']} is no kind of sec.setting_kinds()"
+    if quoted != (setting["kind"] in ("choice", "time_zone", "minute_of_day")):
+        return f"its default {setting['default']} is SQL: a text is quoted in it, nothing else is"
+    if setting["kind"] == "choice" and default not in setting["choices"]:
+        return f"its default {default} is none of its choices"
+    if setting["kind"] == "switch" and default not in ("true", "false"):
+        return f"its default {default} is neither true nor false"
+    lowest, highest = setting["lowest"] or "nan", setting["highest"] or "nan"
+    if numeric and not float(lowest) <= float(default) <= float(highest):
+        return f"its default {default} is not within its bounds"
+    if not re.search(r"[\u4e00-\u9fff]", setting["zh"]) or not setting["en"].endswith("."):
+        return "a sentence in English and one in Chinese say what it is"
+    return None
 
 
 def with_settings(text, declared, language):

@@ -28,7 +28,7 @@ CREATE FUNCTION sec.settings_of_members()
     RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES (10, 'signup_anonymous', 'switch', 'false', NULL, NULL, NULL::text[],
-            'Whether users who are signed in anonymously become members. If not, they do when they get an identity.',
+            'Whether users who are signed in anonymously become members at once; if not, once they have an identity.',
             '匿名登录的用户是否立即成为会员；否则在绑定邮箱、手机等身份后自动成为会员。')
 $$;
 COMMENT ON FUNCTION sec.settings_of_members() IS 'The settings of members. Internal: sec.settings().';

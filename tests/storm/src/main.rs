@@ -25,8 +25,8 @@ use world::World;
 const USAGE: &str =
     "mps-storm [--seconds N] [--clients N] [--seed N] [--kill-server-every SECONDS] [--kill-backends] [--witness]
     --witness    a standby follows, and compares each page that it replays with the primary's
-mps-storm --short [--seed N]    a calm storm, one with crashes, one with a witness; about two minutes
-mps-storm --seen [--seed N]     only the last of these
+mps-storm --short [--seed N]    a calm storm, one with a witness, one with crashes; about two minutes
+mps-storm --seen [--seed N]     only the one with a witness
 mps-storm --records [PART] [--seed N]    a crash after every record of a scripted day, or after one of PART";
 /// How long those that are not done in time are still killed.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
@@ -110,7 +110,8 @@ fn arguments(args: impl Iterator<Item = String>) -> Result<(Vec<Storm>, Option<R
     let watched = Storm { seconds: 8, witness: true, ..calm };
     let records = part.map(|part| Records { part, seed: storm.seed });
     let storms = match (short, seen) {
-        (true, _) => vec![calm, crash, watched],
+        // The one that kills comes last: the server is on another port then.
+        (true, _) => vec![calm, watched, crash],
         (false, true) => vec![watched],
         (false, false) if records.is_some() => vec![],
         (false, false) => vec![storm],

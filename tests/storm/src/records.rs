@@ -126,6 +126,8 @@ const STATE: &str = "\
         UNION ALL \
         SELECT concat_ws(' ', 'binding', e.card, m.name, b.role, b.qr_hash IS NOT NULL) \
         FROM app.enterprise_card_bindings b JOIN cards e ON e.id = b.enterprise_card_id JOIN app.member_profiles m ON m.id = b.member_id \
+        UNION ALL SELECT concat_ws(' ', 'suspense', s.gateway_trade_no, s.amount, s.status, s.note) FROM app.suspense_payments s \
+        UNION ALL SELECT concat_ws(' ', 'pending', count(*)) FROM app.pending_recharges \
         UNION ALL SELECT concat_ws(' ', 'keys', k.operation, count(*)) FROM app.idempotency_keys k GROUP BY k.operation \
         UNION ALL SELECT concat_ws(' ', 'orders', o.scope, count(*)) FROM app.external_orders o GROUP BY o.scope \
         UNION ALL SELECT concat_ws(' ', 'settings', s.qr_ttl_seconds) FROM app.settings s \
@@ -174,7 +176,11 @@ fn written(place: &Path) -> Result<Written, String> {
         let mut admin = server.connect("postgres", "mps-storm records").map_err(text)?;
         admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).map_err(text)?;
         let mut db = server.connect(DATABASE, "mps-storm records").map_err(text)?;
-        db.batch_execute("CREATE EXTENSION mps; CREATE EXTENSION IF NOT EXISTS amcheck").map_err(text)?;
+        db.batch_execute(
+            "CREATE EXTENSION mps; CREATE EXTENSION IF NOT EXISTS amcheck; CREATE ROLE mps_records_client; \
+             SELECT sec.grant_api('mps_records_client', 'client')",
+        )
+        .map_err(text)?;
         let base = place.join("base");
         let address = server.address.read().expect("not poisoned").clone();
         program(

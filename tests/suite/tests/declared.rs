@@ -64,7 +64,7 @@ fn an_rpc_is_said_in_three_places_and_written_everywhere() {
         ),
         (
             "docs/rpc/README.zh-CN.md",
-            "\n- [`card_color`](cards.md#card_color)：`p_card_id, p_shade = 'light'`。所有人。\n",
+            "\n- [`card_color`](cards.md#card_color)：`p_card_id, p_shade = 'light'`。任何有级别的角色。\n",
         ),
         ("docs/api.json", "\"name\": \"app.card_color\""),
     ] {
@@ -118,7 +118,7 @@ fn a_setting_is_a_row_of_its_family() {
     let tree = Tree::repository("a-setting");
     let declared = "sql/cards/declared.sql";
     let row = "(1, 'qr_ttl_seconds',";
-    let new = "(99, 'gift_limit', 'money', '20.00', '0.01', '5000000', NULL, 'The most that a gift_card may cost.', \
+    let new = "(13, 'gift_limit', 'money', '20.00', '0.01', '5000000', NULL, 'The most that a gift_card may cost.', \
                '礼品卡最高面额。'),\n           ";
     tree.edit(declared, row, &format!("{new}{row}"));
     tree.write_what_follows().expect("writes");
@@ -127,6 +127,24 @@ fn a_setting_is_a_row_of_its_family() {
         ("docs/settings.zh-CN.md", "| `gift_limit` | 20.00 | 0.01～5,000,000 | 礼品卡最高面额。 |\n"),
     ] {
         assert!(tree.read(file).contains(line), "{file}: {line}");
+    }
+    for (there, instead, why) in [
+        ("(13, ", "(12, ", "each is given once, the last is 13"),
+        ("(13, ", "(14, ", "each is given once, the last is 13"),
+        ("'money'", "'coins'", "coins is no kind"),
+        ("'20.00'", "'0.001'", "is not within its bounds"),
+        ("'20.00'", "'''20.00'''", "a text is quoted in it, nothing else is"),
+        ("'money', '20.00'", "'choice', '''red'''", "is none of its choices"),
+        ("'money', '20.00'", "'switch', '1'", "neither true nor false"),
+        ("'礼品卡最高面额。'", "'The same.'", "one in Chinese"),
+    ] {
+        let good = tree.read(declared);
+        let other = new.replacen(there, instead, 1);
+        assert_ne!(other, new, "{there}");
+        tree.edit(declared, new, &other);
+        let refusal = tree.run("tools/api", &["--check"]).expect_err(instead);
+        assert!(refusal.contains(why), "{instead}: {refusal}");
+        tree.write(declared, &good);
     }
     tree.edit(declared, new, "");
     tree.write_what_follows().expect("writes");
@@ -175,7 +193,7 @@ COMMENT ON FUNCTION sec.monthly_tables_of_gifts() IS 'The monthly tables of gift
 CREATE FUNCTION sec.settings_of_gifts()
     RETURNS TABLE (place integer, setting text, kind text, fallback text, lowest text, highest text, choices text[], en text, zh text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (99, 'gift_limit', 'money', '20.00', '0.01', '500', NULL::text[], 'The most that a gift may cost.', '礼品最高金额。')
+    VALUES (13, 'gift_limit', 'money', '20.00', '0.01', '500', NULL::text[], 'The most that a gift may cost.', '礼品最高金额。')
 $$;
 COMMENT ON FUNCTION sec.settings_of_gifts() IS 'The settings of gifts. Internal.';
 

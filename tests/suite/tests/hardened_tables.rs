@@ -106,7 +106,7 @@ fn every_function_of_the_api_is_called_here() {
         shop.superuser.column(&format!("select func from sec.api_functions() where func !~ '{NOT_CALLED}'"));
     let missing: Vec<&String> =
         functions.iter().filter(|f| !CALLS.iter().any(|c| c.contains(&format!("{f}(")))).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    assert!(missing.is_empty(), "not called here, see CALLS: {missing:?}");
 }
 
 /// All our tables, and the partitions of this month, with whether calls read or write them.
