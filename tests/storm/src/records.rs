@@ -62,6 +62,19 @@ const DAY: &[Step] = &[
         "SELECT * FROM app.user_recharge_personal_card('{lin.card_id}', 500, 'wechat', p_idempotency_key => 'a')",
     ),
     once(
+        "waits",
+        "SELECT set_config('role', 'mps_records_client', true), \
+                set_config('request.jwt.claims', '{\"sub\": \"00000000-0000-4000-8000-000000000001\"}', true); \
+         SELECT * FROM app.user_recharge_personal_card('{lin.card_id}', 60, 'wechat', p_idempotency_key => 'm')",
+    ),
+    once("confirmed", "SELECT * FROM app.confirm_recharge('{waits.tx_no}', 60, 'GW-1')"),
+    once("twice", "SELECT * FROM app.confirm_recharge('{waits.tx_no}', 60, 'GW-2')"),
+    once(
+        "resolved",
+        "SELECT * FROM app.resolve_suspense((SELECT s.id FROM app.suspense_payments s), 'credited', 'paid twice', \
+            '{bo.card_id}', 'n')",
+    ),
+    once(
         "paid_in",
         "SELECT * FROM app.user_recharge_personal_card('{bo.card_id}', 80, 'cash', p_idempotency_key => 'b')",
     ),
