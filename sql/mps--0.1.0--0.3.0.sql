@@ -172,6 +172,7 @@ BEGIN
     PERFORM sec.own_tables();
     PERFORM sec.install_attachments();
     PERFORM sec.describe_columns();
+    PERFORM sec.complete_months();
 
     -- What is granted to who has a level, on what is new as well. What else was granted by hand stays as it is.
     PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h ORDER BY h.level, h.role;
@@ -1533,11 +1534,9 @@ BEGIN
     -- First the locks that reading takes, on every table that is looked at below, and all their months; they are kept until the
     -- transaction ends. So nothing is archived, truncated or rewritten from here on, and what was is found. In the order of
     -- app.archive_month_batch().
-    FOR v IN SELECT x.name FROM (SELECT format('%I.%I', t.nsp, t.tab) AS name, false AS one FROM sec.monthly_tables() t
-                                 UNION ALL
-                                 (SELECT t.tab, true FROM sec.tables() t
-                                  WHERE t.tab NOT IN (SELECT format('%I.%I', m.nsp, m.tab) FROM sec.monthly_tables() m)
-                                  ORDER BY t.tab)) x
+    FOR v IN SELECT t.tab AS name FROM sec.tables() t
+             LEFT JOIN sec.monthly_tables() WITH ORDINALITY m (nsp, tab, pk, is_append_only, nth) ON t.tab = format('%I.%I', m.nsp, m.tab)
+             ORDER BY m.nth NULLS LAST, t.tab
     LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', v.name);
     END LOOP;
@@ -1726,6 +1725,8 @@ BEGIN
     LOCK TABLE app.external_orders IN SHARE ROW EXCLUSIVE MODE;
     -- There can be millions: charges without an order id go on meanwhile.
     PERFORM sec.mend_trade_numbers();
+    -- As whoever makes a month: months may have to be completed (sec.complete_months()).
+    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
     LOCK TABLE app.transactions IN SHARE ROW EXCLUSIVE MODE;
 END
 $$;
@@ -2510,6 +2511,27 @@ $month$;
 COMMENT ON FUNCTION sec.make_month_tables(date) IS
     'Makes the missing tables of the month that begins on the day, as the present month has them; returns whether it made any. '
     'Internal: sec.make_month() and the rehearsal call it.';
+CREATE FUNCTION sec.complete_months() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_month date;
+BEGIN
+    -- A month of which a table is there and detached is somebody's work: app.health() names it.
+    FOR v_month IN
+        SELECT m.day FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid AND c.relname ~ '_20[0-9]{4}$',
+               LATERAL (SELECT to_date(right(c.relname, 6), 'YYYYMM') AS day) m
+        WHERE i.inhparent = 'app.transactions'::regclass
+          AND (SELECT bool_and(to_regclass(format('%I.%I', t.nsp, t.tab || to_char(m.day::timestamp, '_YYYYMM'))) IS NULL)
+               FROM sec.missing_tables(m.day) t)
+        ORDER BY m.day
+    LOOP
+        PERFORM sec.make_month_tables(v_month);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.complete_months() IS
+    'Gives the months that are here the tables that they lack, because a family that keeps one by month has joined since. Internal: '
+    'sec.install() calls it.';
 CREATE OR REPLACE FUNCTION sec.make_month(p_month date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET default_tablespace = '' SET default_table_access_method = 'heap' AS $month$

@@ -42,6 +42,7 @@ BEGIN
     PERFORM sec.own_tables();
     PERFORM sec.install_attachments();
     PERFORM sec.describe_columns();
+    PERFORM sec.complete_months();
 
     -- What is granted to who has a level, on what is new as well. What else was granted by hand stays as it is.
     PERFORM sec.apply_level(h.role, h.level, true) FROM sec.levels_held() h ORDER BY h.level, h.role;

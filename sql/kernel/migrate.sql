@@ -81,6 +81,8 @@ BEGIN
     LOCK TABLE app.external_orders IN SHARE ROW EXCLUSIVE MODE;
     -- There can be millions: charges without an order id go on meanwhile.
     PERFORM sec.mend_trade_numbers();
+    -- As whoever makes a month: months may have to be completed (sec.complete_months()).
+    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
     LOCK TABLE app.transactions IN SHARE ROW EXCLUSIVE MODE;
 END
 $$;

@@ -11,11 +11,9 @@ BEGIN
     -- First the locks that reading takes, on every table that is looked at below, and all their months; they are kept until the
     -- transaction ends. So nothing is archived, truncated or rewritten from here on, and what was is found. In the order of
     -- app.archive_month_batch().
-    FOR v IN SELECT x.name FROM (SELECT format('%I.%I', t.nsp, t.tab) AS name, false AS one FROM sec.monthly_tables() t
-                                 UNION ALL
-                                 (SELECT t.tab, true FROM sec.tables() t
-                                  WHERE t.tab NOT IN (SELECT format('%I.%I', m.nsp, m.tab) FROM sec.monthly_tables() m)
-                                  ORDER BY t.tab)) x
+    FOR v IN SELECT t.tab AS name FROM sec.tables() t
+             LEFT JOIN sec.monthly_tables() WITH ORDINALITY m (nsp, tab, pk, is_append_only, nth) ON t.tab = format('%I.%I', m.nsp, m.tab)
+             ORDER BY m.nth NULLS LAST, t.tab
     LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', v.name);
     END LOOP;

@@ -105,6 +105,28 @@ COMMENT ON FUNCTION sec.make_month_tables(date) IS
     'Makes the missing tables of the month that begins on the day, as the present month has them; returns whether it made any. '
     'Internal: sec.make_month() and the rehearsal call it.';
 
+CREATE FUNCTION sec.complete_months() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_month date;
+BEGIN
+    -- A month of which a table is there and detached is somebody's work: app.health() names it.
+    FOR v_month IN
+        SELECT m.day FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid AND c.relname ~ '_20[0-9]{4}$',
+               LATERAL (SELECT to_date(right(c.relname, 6), 'YYYYMM') AS day) m
+        WHERE i.inhparent = 'app.transactions'::regclass
+          AND (SELECT bool_and(to_regclass(format('%I.%I', t.nsp, t.tab || to_char(m.day::timestamp, '_YYYYMM'))) IS NULL)
+               FROM sec.missing_tables(m.day) t)
+        ORDER BY m.day
+    LOOP
+        PERFORM sec.make_month_tables(v_month);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.complete_months() IS
+    'Gives the months that are here the tables that they lack, because a family that keeps one by month has joined since. Internal: '
+    'sec.install() calls it.';
+
 -- The caller's own defaults for new tables have no say.
 CREATE FUNCTION sec.make_month(p_month date) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

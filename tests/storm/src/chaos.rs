@@ -180,8 +180,17 @@ impl Cluster {
 
 /// What `tools/cluster` prints.
 pub fn tool(arguments: &[&str]) -> Result<String, String> {
+    tool_with("", arguments)
+}
+
+/// As [`tool`], with options of the server; without any, those of the environment.
+pub fn tool_with(options: &str, arguments: &[&str]) -> Result<String, String> {
     let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/cluster");
-    let output = Command::new(tool).args(arguments).output().map_err(|e| format!("tools/cluster: {e}"))?;
+    let output = Command::new(tool)
+        .args(arguments)
+        .envs((!options.is_empty()).then_some(("PG_OPTIONS", options)))
+        .output()
+        .map_err(|e| format!("tools/cluster: {e}"))?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(format!("tools/cluster {}: {} {why}", arguments.join(" "), output.status));

@@ -2,7 +2,7 @@
 //! records. There the books hold, every index has its rows, what was under way is there whole or not at all, and the request that was in
 //! flight, sent once more with its key, has exactly one effect.
 
-use crate::chaos::{exported, tool};
+use crate::chaos::{exported, tool, tool_with};
 use crate::db::{Address, Server};
 use crate::physical::check_pages;
 use crate::verify::{Report, offending};
@@ -183,7 +183,7 @@ fn written(place: &Path) -> Result<Written, String> {
     let text =
         |e: postgres::Error| e.as_db_error().map_or(e.to_string(), |d| format!("{d} ({})", d.detail().unwrap_or("")));
     let name = format!("records-{}", std::process::id());
-    let shown = started(&["start", &name], "-c wal_keep_size=4GB -c autovacuum_naptime=1 -c max_wal_size=4GB")?;
+    let shown = tool_with("-c wal_keep_size=4GB -c autovacuum_naptime=1 -c max_wal_size=4GB", &["start", &name])?;
     let server = Server::for_checks(Address::printed(&shown)?, DATABASE);
     let written = (|| {
         let mut admin = server.connect("postgres", "mps-storm records").map_err(text)?;
@@ -283,7 +283,7 @@ fn recover_to_each(day: &Written, chosen: &[u64], began: Instant, report: &mut R
 fn recovered(day: &Written, at: u64) -> Result<Vec<String>, String> {
     let name = format!("records-{}-{at:x}", std::process::id());
     let shown =
-        started(&["restore", &name, &shown_path(&day.base)], &format!("-c recovery_target_lsn={}", shown_lsn(at)));
+        tool_with(&format!("-c recovery_target_lsn={}", shown_lsn(at)), &["restore", &name, &shown_path(&day.base)]);
     let outcome = shown.and_then(|shown| {
         let server = Server::for_checks(Address::printed(&shown)?, DATABASE);
         let mut db = when_recovered(&server)?;
@@ -375,16 +375,6 @@ fn shown_lsn(lsn: u64) -> String {
 
 fn shown_path(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// `tools/cluster` with options of the server.
-fn started(arguments: &[&str], options: &str) -> Result<String, String> {
-    let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/cluster");
-    let output = Command::new(tool).args(arguments).env("PG_OPTIONS", options).output().map_err(|e| e.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(format!("tools/cluster {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 fn program(name: &str, arguments: &[&str]) -> Result<String, String> {
