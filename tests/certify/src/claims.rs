@@ -1,0 +1,259 @@
+//! Answers against the books: what was answered is there, once, as it was said; what is there was asked for, and not refused.
+
+use crate::order::{NONE, Order};
+use crate::{Anomaly, Because, Books, Certificate, Did, History, How, Moment, NEVER, Span, What};
+
+/// What the operations of one request came to.
+#[derive(Clone, Copy)]
+struct Request {
+    /// The first that may have done it, though its answer does not say so, or never came.
+    perhaps: Moment,
+    /// The first answer that says that it was done, and the name it gave.
+    done: Moment,
+    name: u32,
+    named_by: u32,
+    refused_by: u32,
+}
+
+const NOTHING: Request = Request { perhaps: NEVER, done: NEVER, name: NONE, named_by: NONE, refused_by: NONE };
+
+/// What the operations that named something came to.
+#[derive(Clone, Copy)]
+struct Named {
+    fresh: u32,
+    letters: Option<u64>,
+    said_by: u32,
+}
+
+struct Claims<'a> {
+    order: &'a mut Order,
+    certificate: &'a mut Certificate,
+    requests: Vec<Request>,
+    names: Vec<Named>,
+    /// By node, until when somebody was told of it as not done yet.
+    absent: Vec<Moment>,
+    /// Whether that somebody was told of something as not done yet says that it was not.
+    trusts_absence: bool,
+}
+
+/// Matches both, and tells each transaction when it can have happened.
+///
+/// `trusts_absence` is whether the order that is looked for is the one in which readers saw transactions appear: a transaction's commit
+/// may be in the log before those who read on the same server see it.
+pub fn settle(
+    books: &Books,
+    history: &History,
+    order: &mut Order,
+    trusts_absence: bool,
+    certificate: &mut Certificate,
+) {
+    let names = order.moved.len();
+    let nodes = order.asked.len();
+    let mut claims = Claims {
+        order,
+        certificate,
+        requests: vec![],
+        names: vec![Named { fresh: NONE, letters: None, said_by: NONE }; names],
+        absent: vec![0; nodes],
+        trusts_absence,
+    };
+    books.asked_by.iter().for_each(|(request, _)| _ = claims.request(*request));
+    for (i, operation) in history.operations.iter().enumerate() {
+        claims.take(i, operation.span, &operation.what);
+    }
+    claims.everything_was_asked_for(books);
+}
+
+impl Claims<'_> {
+    fn request(&mut self, request: u32) -> &mut Request {
+        let at = request as usize;
+        if self.requests.len() <= at {
+            self.requests.resize((at + 1).max(2 * self.requests.len()), NOTHING);
+        }
+        &mut self.requests[at]
+    }
+
+    fn take(&mut self, i: usize, span: Span, what: &What) {
+        match what {
+            What::Did(did) => self.done(i, span, did),
+            What::Lost(asked) => {
+                for request in asked.request.into_iter().chain(asked.order) {
+                    let known = self.request(request);
+                    known.perhaps = known.perhaps.min(span.asked);
+                }
+            }
+            What::Refused(asked, because) => {
+                if let Some(request) = asked.request {
+                    self.request(request).refused_by = i as u32;
+                }
+                self.evidence(i, span, because);
+            }
+            What::Saw(_) | What::NewCode { .. } | What::DeadCodes { .. } | What::Switched { .. } => {}
+        }
+    }
+
+    /// What a refusal says of when something was done.
+    fn evidence(&mut self, i: usize, span: Span, because: &Because) {
+        match because {
+            Because::Done { name } => match self.order.node(*name) {
+                Some(node) => self.there_by(node, span.answered),
+                None => {
+                    self.certificate.find(Anomaly::Unjustified, &[i], &[*name], "refused as done, and never was".into())
+                }
+            },
+            Because::NotDone { name } => {
+                if let Some(node) = self.order.node(*name) {
+                    self.absent_at(node, span.asked);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn there_by(&mut self, node: u32, moment: Moment) {
+        let answered = &mut self.order.answered[node as usize];
+        *answered = (*answered).min(moment);
+    }
+
+    fn not_before(&mut self, node: u32, moment: Moment) {
+        let asked = &mut self.order.asked[node as usize];
+        *asked = (*asked).max(moment);
+    }
+
+    fn absent_at(&mut self, node: u32, moment: Moment) {
+        let absent = &mut self.absent[node as usize];
+        *absent = (*absent).max(moment);
+    }
+
+    fn done(&mut self, i: usize, span: Span, did: &Did) {
+        if let Some(request) = did.asked.request {
+            let known = self.request(request);
+            if did.how != How::Waits {
+                known.done = known.done.min(span.answered);
+            }
+            if did.how == How::Unsaid {
+                known.perhaps = known.perhaps.min(span.asked);
+            }
+            let before = (known.name, known.named_by);
+            if let Some(name) = did.name {
+                (known.name, known.named_by) = (name, i as u32);
+                if before.0 != NONE && before.0 != name {
+                    let text = "one request, and two things done".to_owned();
+                    self.certificate.find(Anomaly::OtherReplay, &[before.1 as usize, i], &[before.0, name], text);
+                }
+            }
+        }
+        let Some(name) = did.name else { return };
+        let node = self.order.node(name);
+        if did.how == How::Waits {
+            if let Some(node) = node {
+                self.absent_at(node, span.asked);
+            }
+            return;
+        }
+        let Some(node) = node else {
+            self.certificate.find(Anomaly::Missing, &[i], &[name], "answered as done, and not in the books".into());
+            return;
+        };
+        self.there_by(node, span.answered);
+        if did.how == How::Fresh {
+            match self.names[name as usize].fresh {
+                NONE => {
+                    self.not_before(node, span.asked);
+                    self.names[name as usize].fresh = i as u32;
+                }
+                first => {
+                    let text = "answered twice as done just now".to_owned();
+                    self.certificate.find(Anomaly::DoneTwice, &[first as usize, i], &[name], text);
+                }
+            }
+        }
+        self.compare(i, did, name);
+    }
+
+    /// What the answer says against the books, and against other answers.
+    fn compare(&mut self, i: usize, did: &Did, name: u32) {
+        let order = &*self.order;
+        let of = |spots: &[Option<crate::order::Spot>]| {
+            spots[name as usize].map(|spot| *order.version(spot.object, spot.place))
+        };
+        let (moved, pointed, gave_back) = (of(&order.moved), of(&order.pointed), of(&order.gave_back));
+        let pairs = [
+            ("change", did.said.change, moved.map(|v| v.change)),
+            ("balance", did.said.after, moved.map(|v| v.after)),
+            ("points", did.said.points, Some(pointed.map_or(0, |v| v.change))),
+            ("points after it", did.said.points_after, pointed.map(|v| v.after)),
+            ("left to refund", did.said.left, gave_back.map(|v| v.after)),
+        ];
+        let anomaly = if did.how == How::Fresh { Anomaly::OtherValues } else { Anomaly::OtherReplay };
+        for (what, said, is) in pairs {
+            if said.is_some() && said != is {
+                let text = format!("answered {what} {said:?}, in the books {is:?}");
+                self.certificate.find(anomaly, &[i], &[name], text);
+            }
+        }
+        let named = &mut self.names[name as usize];
+        match (named.letters, did.said.letters) {
+            (Some(known), Some(said)) if known != said => {
+                let text = "two answers to one thing are not the same to the letter".to_owned();
+                self.certificate.find(Anomaly::OtherReplay, &[named.said_by as usize, i], &[name], text);
+            }
+            (None, Some(said)) => (named.letters, named.said_by) = (Some(said), i as u32),
+            _ => {}
+        }
+    }
+
+    fn everything_was_asked_for(&mut self, books: &Books) {
+        // The requests of each name: a chain through the list.
+        let mut newest = vec![NONE; self.names.len()];
+        let mut next = vec![NONE; books.asked_by.len()];
+        for (i, (_, name)) in books.asked_by.iter().enumerate() {
+            next[i] = std::mem::replace(&mut newest[*name as usize], i as u32);
+        }
+        let mut at_first = vec![NEVER; self.order.asked.len()];
+        for name in 0..self.names.len() {
+            let Some(node) = self.order.node(name as u32) else { continue };
+            let (mut perhaps, mut refused) = (NEVER, NONE);
+            let mut at = newest[name];
+            while at != NONE {
+                let request = self.requests[books.asked_by[at as usize].0 as usize];
+                (perhaps, refused) = (perhaps.min(request.perhaps), refused.min(request.refused_by));
+                self.there_by(node, request.done);
+                at = next[at as usize];
+            }
+            if self.names[name].fresh != NONE {
+                continue;
+            }
+            match (perhaps, refused) {
+                (NEVER, NONE) => {
+                    self.certificate.find(Anomaly::Unasked, &[], &[name as u32], "nobody asked for it".into());
+                }
+                (NEVER, by) => {
+                    let text = "it was refused each time".to_owned();
+                    self.certificate.find(Anomaly::RefusedPresent, &[by as usize], &[name as u32], text);
+                }
+                _ => at_first[node as usize] = at_first[node as usize].min(perhaps),
+            }
+        }
+        for (node, perhaps) in at_first.into_iter().enumerate().filter(|(_, perhaps)| *perhaps != NEVER) {
+            self.not_before(node as u32, perhaps);
+        }
+        for node in 0..self.absent.len() {
+            let (asked, answered, absent) = (self.order.asked[node], self.order.answered[node], self.absent[node]);
+            let wrong = match () {
+                () if answered < asked => Some((Anomaly::FutureRead, "there before whoever did it had asked")),
+                () if answered < absent => Some((Anomaly::StaleRead, "not done yet after it was answered as there")),
+                () => None,
+            };
+            if let Some((anomaly, how)) = wrong {
+                let names = (0..self.names.len() as u32).filter(|name| self.order.node(*name) == Some(node as u32));
+                let names: Vec<u32> = names.collect();
+                self.certificate.find(anomaly, &[], &names, format!("answered as {how}"));
+                // That is said; what else it would contradict is no news.
+                self.order.answered[node] = NEVER;
+            } else if self.trusts_absence {
+                self.not_before(node as u32, absent);
+            }
+        }
+    }
+}
