@@ -10,12 +10,14 @@ struct Request {
     perhaps: Moment,
     /// The first answer that says that it was done, and the name it gave.
     done: Moment,
+    done_by: u32,
     name: u32,
     named_by: u32,
     refused_by: u32,
 }
 
-const NOTHING: Request = Request { perhaps: NEVER, done: NEVER, name: NONE, named_by: NONE, refused_by: NONE };
+const NOTHING: Request =
+    Request { perhaps: NEVER, done: NEVER, done_by: NONE, name: NONE, named_by: NONE, refused_by: NONE };
 
 /// What the operations that named something came to.
 #[derive(Clone, Copy)]
@@ -32,6 +34,8 @@ struct Claims<'a> {
     names: Vec<Named>,
     /// By node, until when somebody was told of it as not done yet.
     absent: Vec<Moment>,
+    /// By node, the operations that say since when and until when it can have happened, and that it had not yet.
+    evidence: Vec<[u32; 3]>,
     /// Whether that somebody was told of something as not done yet says that it was not.
     trusts_absence: bool,
 }
@@ -55,6 +59,7 @@ pub fn settle(
         requests: vec![],
         names: vec![Named { fresh: NONE, letters: None, said_by: NONE }; names],
         absent: vec![0; nodes],
+        evidence: vec![[NONE; 3]; nodes],
         trusts_absence,
     };
     books.asked_by.iter().for_each(|(request, _)| _ = claims.request(*request));
@@ -96,40 +101,49 @@ impl Claims<'_> {
     fn evidence(&mut self, i: usize, span: Span, because: &Because) {
         match because {
             Because::Done { name } => match self.order.node(*name) {
-                Some(node) => self.there_by(node, span.answered),
+                Some(node) => self.there_by(node, span.answered, i as u32),
                 None => {
                     self.certificate.find(Anomaly::Unjustified, &[i], &[*name], "refused as done, and never was".into())
                 }
             },
             Because::NotDone { name } => {
                 if let Some(node) = self.order.node(*name) {
-                    self.absent_at(node, span.asked);
+                    self.absent_at(node, span.asked, i);
                 }
             }
             _ => {}
         }
     }
 
-    fn there_by(&mut self, node: u32, moment: Moment) {
+    fn there_by(&mut self, node: u32, moment: Moment, by: u32) {
         let answered = &mut self.order.answered[node as usize];
-        *answered = (*answered).min(moment);
+        if moment < *answered {
+            *answered = moment;
+            self.evidence[node as usize][1] = by;
+        }
     }
 
-    fn not_before(&mut self, node: u32, moment: Moment) {
+    fn not_before(&mut self, node: u32, moment: Moment, by: u32) {
         let asked = &mut self.order.asked[node as usize];
-        *asked = (*asked).max(moment);
+        if moment > *asked {
+            *asked = moment;
+            self.evidence[node as usize][0] = by;
+        }
     }
 
-    fn absent_at(&mut self, node: u32, moment: Moment) {
+    fn absent_at(&mut self, node: u32, moment: Moment, by: usize) {
         let absent = &mut self.absent[node as usize];
-        *absent = (*absent).max(moment);
+        if moment > *absent {
+            *absent = moment;
+            self.evidence[node as usize][2] = by as u32;
+        }
     }
 
     fn done(&mut self, i: usize, span: Span, did: &Did) {
         if let Some(request) = did.asked.request {
             let known = self.request(request);
-            if did.how != How::Waits {
-                known.done = known.done.min(span.answered);
+            if did.how != How::Waits && span.answered < known.done {
+                (known.done, known.done_by) = (span.answered, i as u32);
             }
             if did.how == How::Unsaid {
                 known.perhaps = known.perhaps.min(span.asked);
@@ -147,7 +161,7 @@ impl Claims<'_> {
         let node = self.order.node(name);
         if did.how == How::Waits {
             if let Some(node) = node {
-                self.absent_at(node, span.asked);
+                self.absent_at(node, span.asked, i);
             }
             return;
         }
@@ -155,11 +169,11 @@ impl Claims<'_> {
             self.certificate.find(Anomaly::Missing, &[i], &[name], "answered as done, and not in the books".into());
             return;
         };
-        self.there_by(node, span.answered);
+        self.there_by(node, span.answered, i as u32);
         if did.how == How::Fresh {
             match self.names[name as usize].fresh {
                 NONE => {
-                    self.not_before(node, span.asked);
+                    self.not_before(node, span.asked, i as u32);
                     self.names[name as usize].fresh = i as u32;
                 }
                 first => {
@@ -218,7 +232,7 @@ impl Claims<'_> {
             while at != NONE {
                 let request = self.requests[books.asked_by[at as usize].0 as usize];
                 (perhaps, refused) = (perhaps.min(request.perhaps), refused.min(request.refused_by));
-                self.there_by(node, request.done);
+                self.there_by(node, request.done, request.done_by);
                 at = next[at as usize];
             }
             if self.names[name].fresh != NONE {
@@ -236,7 +250,7 @@ impl Claims<'_> {
             }
         }
         for (node, perhaps) in at_first.into_iter().enumerate().filter(|(_, perhaps)| *perhaps != NEVER) {
-            self.not_before(node as u32, perhaps);
+            self.not_before(node as u32, perhaps, NONE);
         }
         for node in 0..self.absent.len() {
             let (asked, answered, absent) = (self.order.asked[node], self.order.answered[node], self.absent[node]);
@@ -248,11 +262,12 @@ impl Claims<'_> {
             if let Some((anomaly, how)) = wrong {
                 let names = (0..self.names.len() as u32).filter(|name| self.order.node(*name) == Some(node as u32));
                 let names: Vec<u32> = names.collect();
-                self.certificate.find(anomaly, &[], &names, format!("answered as {how}"));
+                let by = self.evidence[node].iter().filter(|by| **by != NONE).map(|by| *by as usize);
+                self.certificate.find(anomaly, &by.collect::<Vec<_>>(), &names, format!("answered as {how}"));
                 // That is said; what else it would contradict is no news.
                 self.order.answered[node] = NEVER;
             } else if self.trusts_absence {
-                self.not_before(node as u32, absent);
+                self.not_before(node as u32, absent, NONE);
             }
         }
     }

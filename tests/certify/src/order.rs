@@ -246,8 +246,8 @@ impl Order {
 
     pub fn object(&self, object: Object) -> Option<u32> {
         match object {
-            Object::Balance(card) => Some(card),
-            Object::Points(card) => Some(self.cards + card),
+            Object::Balance(card) => Some(card).filter(|card| *card < self.cards),
+            Object::Points(card) => Some(self.cards + card).filter(|_| card < self.cards),
             Object::Refunds(payment) => self.refunds_of.get(payment as usize).copied().filter(|object| *object != NONE),
         }
     }

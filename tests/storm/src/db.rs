@@ -2,11 +2,13 @@
 //! a lost connection is neither, so the same request is sent again on a new one.
 
 use crate::chaos::exported;
+use crate::history::{Note, Noted, now};
+use mps_certify::Span;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Row, Statement};
 use std::collections::HashMap;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -55,6 +57,8 @@ pub struct Server {
     pub lost: AtomicU64,
     /// Requests that were told to ask again (40001).
     pub not_serializable: AtomicU64,
+    /// What was asked of it and answered, once the connections are done.
+    pub history: Mutex<Vec<Noted>>,
 }
 
 /// The name that client connections carry in `pg_stat_activity`.
@@ -72,7 +76,23 @@ impl Server {
             gone: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             not_serializable: AtomicU64::new(0),
+            history: Mutex::default(),
         }
+    }
+
+    /// The same database and roles, on a standby, where connections may be lost for what it replays.
+    pub fn on_standby(&self, address: Address) -> Server {
+        Server {
+            client_role: self.client_role.clone(),
+            backend_role: self.backend_role.clone(),
+            rough: true,
+            ..Server::for_checks(address, &self.database)
+        }
+    }
+
+    /// What was asked and answered by connections that are done.
+    pub fn take_history(&self) -> Vec<Noted> {
+        std::mem::take(&mut *self.history.lock().expect("not poisoned"))
     }
 
     /// A connection as superuser.
@@ -104,7 +124,14 @@ pub struct Asked<T> {
     pub result: Result<T, Refusal>,
     /// The connection was lost on the way, so that an earlier sending may have been done without being answered.
     pub lost: bool,
+    /// From just before the last sending to just after its answer.
+    pub span: Span,
+    /// When it was sent without being answered.
+    pub unanswered: Vec<u64>,
 }
+
+/// A statement with its parameters.
+pub type Step<'a> = (&'static str, Vec<&'a (dyn ToSql + Sync)>);
 
 enum Failure {
     Refused(Refusal),
@@ -138,11 +165,33 @@ pub struct Link<'s> {
     client: Option<Client>,
     who: Option<Who>,
     statements: HashMap<&'static str, Statement>,
+    /// The client, and in which of its steps it is.
+    pub by: (usize, u64),
+    notes: Vec<Noted>,
+    /// The step of the last transaction that was asked last: what was refused, if it was refused.
+    pub reached: usize,
+}
+
+impl Drop for Link<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut history) = self.server.history.lock() {
+            history.append(&mut self.notes);
+        }
+    }
 }
 
 impl<'s> Link<'s> {
     pub fn new(server: &'s Server, isolation: Isolation) -> Link<'s> {
-        Link { server, isolation, client: None, who: None, statements: HashMap::new() }
+        Link {
+            server,
+            isolation,
+            client: None,
+            who: None,
+            statements: HashMap::new(),
+            by: (usize::MAX, 0),
+            notes: vec![],
+            reached: 0,
+        }
     }
 
     /// Asks until answered. `read` gets all rows.
@@ -153,32 +202,82 @@ impl<'s> Link<'s> {
         params: &[&(dyn ToSql + Sync)],
         read: impl Fn(&[Row]) -> T,
     ) -> Asked<T> {
+        let strict = self.isolation != Isolation::ReadCommitted;
+        self.until_answered(strict, |link| link.ask_once(who, sql, params).map(|rows| read(&rows)))
+    }
+
+    /// As [`Link::ask`], with the rows as they are, in a list of one.
+    pub fn ask_rows(&mut self, who: Who, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Asked<Vec<Vec<Row>>> {
+        let strict = self.isolation != Isolation::ReadCommitted;
+        self.until_answered(strict, |link| link.ask_once(who, sql, params).map(|rows| vec![rows]))
+    }
+
+    /// Asks several things in one transaction, until all of them are answered; the rows of each.
+    pub fn ask_together(&mut self, who: Who, begin: &'static str, steps: &[Step]) -> Asked<Vec<Vec<Row>>> {
+        let strict = self.isolation != Isolation::ReadCommitted || begin.contains("REPEATABLE READ");
+        self.until_answered(strict, |link| {
+            link.become_(who).map_err(classify)?;
+            link.run(begin)?;
+            let mut all = vec![];
+            for (i, (sql, params)) in steps.iter().enumerate() {
+                link.reached = i;
+                match link.ask_once(who, sql, params) {
+                    Ok(rows) => all.push(rows),
+                    Err(Failure::Lost(text)) => return Err(Failure::Lost(text)),
+                    Err(failure) => {
+                        link.run("ROLLBACK")?;
+                        return Err(failure);
+                    }
+                }
+            }
+            link.run("COMMIT")?;
+            Ok(all)
+        })
+    }
+
+    fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        self.client.as_mut().expect("connected").batch_execute(sql).map_err(classify)
+    }
+
+    /// `strict` is whether it may be told that it is not serializable.
+    fn until_answered<T>(&mut self, strict: bool, mut once: impl FnMut(&mut Self) -> Result<T, Failure>) -> Asked<T> {
         let started = Instant::now();
-        let mut lost = false;
+        let mut unanswered = vec![];
         loop {
-            match self.ask_once(who, sql, params) {
-                Ok(rows) => return Asked { result: Ok(read(&rows)), lost },
+            let asked = now();
+            let came = once(self);
+            let span = Span { asked, answered: now() };
+            let result = match came {
+                Ok(answer) => Ok(answer),
                 // Only the stricter ones may be told this; and not for ever.
                 Err(Failure::NotSerializable) => {
                     self.server.not_serializable.fetch_add(1, Ordering::Relaxed);
-                    if self.isolation == Isolation::ReadCommitted || started.elapsed() > PATIENCE {
-                        let text = format!("40001: not serializable at {}", self.isolation.label());
-                        return Asked { result: Err(Refusal { token: "SQLSTATE 40001".into(), text }), lost };
+                    if strict && started.elapsed() <= PATIENCE {
+                        continue;
                     }
+                    let text = format!("40001: not serializable at {}", self.isolation.label());
+                    Err(Refusal { token: "SQLSTATE 40001".into(), text })
                 }
-                Err(Failure::Refused(refusal)) => return Asked { result: Err(refusal), lost },
+                Err(Failure::Refused(refusal)) => Err(refusal),
                 Err(Failure::Lost(text)) => {
                     self.client = None;
                     self.server.lost.fetch_add(1, Ordering::Relaxed);
+                    unanswered.push(asked);
                     let patient = self.server.rough && !self.server.gone.load(Ordering::Relaxed);
-                    if !patient || started.elapsed() > PATIENCE {
-                        return Asked { result: Err(Refusal { token: GAVE_UP.into(), text }), lost: true };
+                    if patient && started.elapsed() <= PATIENCE {
+                        std::thread::sleep(RETRY_PAUSE);
+                        continue;
                     }
-                    lost = true;
-                    std::thread::sleep(RETRY_PAUSE);
+                    Err(Refusal { token: GAVE_UP.into(), text })
                 }
-            }
+            };
+            return Asked { result, lost: !unanswered.is_empty(), span, unanswered };
         }
+    }
+
+    /// Writes something down for the certificate.
+    pub fn write_down(&mut self, span: Span, note: Note) {
+        self.notes.push(Noted { span, by: self.by, note });
     }
 
     fn ask_once(&mut self, who: Who, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {

@@ -4,17 +4,22 @@
 //! Needs a cluster of `tools/cluster` in the environment (PGHOST, PGPORT, PGUSER; MPS_LOG for reading its log). Killing the
 //! server needs MPS_DATA and the cluster's name in MPS_CLUSTER as well.
 
+mod certificate;
 mod chaos;
 mod db;
+mod history;
 mod model;
 mod ops;
 mod physical;
+mod reads;
 mod records;
 mod request;
 mod verify;
 mod world;
 
+use certificate::Case;
 use chaos::{Chaos, ServerLog};
+use db::Server;
 use physical::Witness;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -23,13 +28,18 @@ use verify::Report;
 use world::World;
 
 const USAGE: &str =
-    "mps-storm [--seconds N] [--clients N] [--seed N] [--kill-server-every SECONDS] [--kill-backends] [--witness]
-    --witness    a standby follows, and compares each page that it replays with the primary's
+    "mps-storm [--seconds N] [--clients N] [--seed N] [--kill-server-every SECONDS] [--kill-backends] [--witness] [--lies N]
+    --witness    a standby follows, and compares each page that it replays with the primary's; readers there are certified, too
+    --lies       how often the recorded history is made wrong in one place, which must be found
 mps-storm --short [--seed N]    a calm storm, one with a witness, one with crashes; about two minutes
 mps-storm --seen [--seed N]     only the one with a witness
 mps-storm --records [PART] [--seed N]    a crash after every record of a scripted day, or after one of PART";
 /// How long those that are not done in time are still killed.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
+/// In the short form, for a certificate that could not be refused would say nothing.
+const LIES: usize = 100;
+/// Readers of the standby.
+const READERS: usize = 2;
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// One storm to run.
@@ -40,6 +50,7 @@ struct Storm {
     kill_server_every: Option<Duration>,
     kill_backends: bool,
     witness: bool,
+    lies: usize,
 }
 
 /// Recoveries to the ends of records.
@@ -77,8 +88,15 @@ fn main() -> ExitCode {
 fn arguments(args: impl Iterator<Item = String>) -> Result<(Vec<Storm>, Option<Records>), String> {
     let mut args = args.peekable();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut storm =
-        Storm { seconds: 60, clients: 8, seed: clock, kill_server_every: None, kill_backends: false, witness: false };
+    let mut storm = Storm {
+        seconds: 60,
+        clients: 8,
+        seed: clock,
+        kill_server_every: None,
+        kill_backends: false,
+        witness: false,
+        lies: 0,
+    };
     let (mut short, mut seen, mut part) = (false, false, None);
     while let Some(arg) = args.next() {
         let mut number = || {
@@ -92,6 +110,7 @@ fn arguments(args: impl Iterator<Item = String>) -> Result<(Vec<Storm>, Option<R
             "--kill-server-every" => storm.kill_server_every = Some(Duration::from_secs(number()?.max(1))),
             "--kill-backends" => storm.kill_backends = true,
             "--witness" => storm.witness = true,
+            "--lies" => storm.lies = number()? as usize,
             "--short" => short = true,
             "--seen" => seen = true,
             "--records" => {
@@ -104,10 +123,11 @@ fn arguments(args: impl Iterator<Item = String>) -> Result<(Vec<Storm>, Option<R
             _ => return Err(format!("what is {arg}?")),
         }
     }
-    let calm = Storm { seconds: 20, clients: 8, ..storm };
-    let crash = Storm { seconds: 30, kill_server_every: Some(Duration::from_secs(7)), kill_backends: true, ..calm };
+    let calm = Storm { seconds: 20, clients: 8, lies: LIES, ..storm };
+    let kill_server_every = Some(Duration::from_secs(7));
+    let crash = Storm { seconds: 30, kill_server_every, kill_backends: true, lies: 0, ..calm };
     // Every record carries its pages: some hundred times as much log.
-    let watched = Storm { seconds: 8, witness: true, ..calm };
+    let watched = Storm { seconds: 8, witness: true, lies: 0, ..calm };
     let records = part.map(|part| Records { part, seed: storm.seed });
     let storms = match (short, seen) {
         // The one that kills comes last: the server is on another port then.
@@ -127,11 +147,18 @@ fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {
     let mut witness = if storm.witness { Some(Witness::new()?) } else { None };
     let world = World::set_up(storm.seed, storm.clients, chaos.is_rough())?;
     let failed_before = report.failed;
+    let standby = witness.as_ref().map(|witness| witness.reading(&world.server)).transpose()?;
 
     let began = Instant::now();
-    blow(&world, &chaos, storm);
+    blow(&world, &chaos, storm, standby.as_ref());
     summary(&world, &chaos, began.elapsed());
     verify::verify(&world, &log, report).map_err(|e| format!("verification: {e}"))?;
+    let mut case = Case::of(&world).map_err(|e| format!("certificate: {e}"))?;
+    case.judge(report);
+    case.lie(storm.lies, storm.seed, report);
+    if let Some(standby) = &standby {
+        case.judge_replica(standby.take_history(), report);
+    }
     if let Some(witness) = &mut witness {
         witness.check(&world.server, report).map_err(|e| format!("witness: {e}"))?;
     }
@@ -144,12 +171,15 @@ fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {
 }
 
 /// Lets the clients loose until the time is over, and the chaos until the last of them is done, or a little longer than the time.
-fn blow(world: &World, chaos: &Chaos, storm: &Storm) {
+fn blow(world: &World, chaos: &Chaos, storm: &Storm, standby: Option<&Server>) {
     let end = Instant::now() + Duration::from_secs(storm.seconds);
     std::thread::scope(|scope| {
         let clients: Vec<_> =
             (0..storm.clients).map(|no| scope.spawn(move || ops::Client::new(world, no).run())).collect();
         scope.spawn(|| chaos.run(world));
+        for (standby, no) in standby.into_iter().flat_map(|standby| (0..READERS).map(move |no| (standby, no))) {
+            scope.spawn(move || reads::on_standby(world, standby, no));
+        }
         let mut next = Instant::now() + PROGRESS_EVERY;
         while Instant::now() < end && !clients.iter().all(|c| c.is_finished()) {
             std::thread::sleep(Duration::from_millis(100));

@@ -86,6 +86,17 @@ impl Witness {
         Ok(Witness { name, server: Server::for_checks(address, "postgres"), log, of })
     }
 
+    /// For readers of a storm on the primary, once the standby has what was there at its beginning.
+    pub fn reading(&self, primary: &Server) -> Result<Server, String> {
+        let text = |e: postgres::Error| e.to_string();
+        let mut there = primary.connect(&primary.database, "mps-storm witness").map_err(text)?;
+        let done: String = there.query_one("SELECT pg_current_wal_flush_lsn()::text", &[]).map_err(text)?.get(0);
+        match self.replays(&done).first() {
+            Some(why) => Err(format!("the standby stopped before the storm: {why}")),
+            None => Ok(primary.on_standby(self.server.address.read().expect("not poisoned").clone())),
+        }
+    }
+
     /// After a storm: it has replayed all of it without a page that differs, its books hold, and it has the same rows.
     pub fn check(&mut self, primary: &Server, report: &mut Report) -> Result<(), String> {
         let now = primary.address.read().expect("not poisoned").clone();

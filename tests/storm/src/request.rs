@@ -1,15 +1,30 @@
 //! The requests that move money or points, as data: so that they can be sent again, by anybody, with the same or with
 //! changed arguments.
 
-use crate::db::{Asked, Link, Who};
+use crate::db::{Asked, Link, Step, Who};
 use crate::model::{CardKind, Cents, Fact, Kind, Numbered, cents, money, thousandths};
 use crate::world::World;
+use postgres::types::ToSql;
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
+/// A pay code, and what it pays from.
+#[derive(Clone, Debug)]
+pub struct Code {
+    pub plain: String,
+    pub card: Uuid,
+    pub member: Uuid,
+}
+
+impl Code {
+    pub fn purse(&self) -> (Uuid, Uuid) {
+        (self.card, self.member)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum What {
-    Charge { merchant: usize, code: String },
+    Charge { merchant: usize, code: Code },
     Refund { merchant: usize, original: String },
     Recharge { card: Uuid, method: &'static str, merchant: Option<usize> },
     Compensate { original: String },
@@ -45,6 +60,24 @@ pub struct Answer {
     pub said: String,
     /// See [`Fact::levels`].
     pub levels: (usize, usize),
+}
+
+impl Answer {
+    fn read(rows: &[postgres::Row], began: usize) -> Answer {
+        let row = rows.first().expect("one row");
+        Answer {
+            id: row.get(0),
+            status: row.get(1),
+            raw: cents(row.get(2)),
+            discount: thousandths(row.get(3)),
+            paid: cents(row.get(4)),
+            points: row.get(5),
+            created_at: row.get(6),
+            replayed: row.get(7),
+            said: row.get(8),
+            levels: (began, 0),
+        }
+    }
 }
 
 // The same columns from each: id, status, raw, discount, paid, points, created_at, replayed, everything that stays the same.
@@ -85,24 +118,10 @@ impl Request {
         let amount = money(self.amount);
         let (key, order) = (&self.key, &self.order);
         let code_of = |m: &usize| world.merchants[*m].code.clone();
-        let read = |rows: &[postgres::Row]| {
-            let row = rows.first().expect("one row");
-            Answer {
-                id: row.get(0),
-                status: row.get(1),
-                raw: cents(row.get(2)),
-                discount: thousandths(row.get(3)),
-                paid: cents(row.get(4)),
-                points: row.get(5),
-                created_at: row.get(6),
-                replayed: row.get(7),
-                said: row.get(8),
-                levels: (began, 0),
-            }
-        };
+        let read = |rows: &[postgres::Row]| Answer::read(rows, began);
         let mut asked = match &self.what {
             What::Charge { merchant, code } => {
-                link.ask(self.who, CHARGE, &[&code_of(merchant), code, &amount, key, order], read)
+                link.ask(self.who, CHARGE, &[&code_of(merchant), &code.plain, &amount, key, order], read)
             }
             What::Refund { merchant, original } => {
                 link.ask(self.who, REFUND, &[&code_of(merchant), original, &amount, key], read)
@@ -120,7 +139,36 @@ impl Request {
         if let Ok(answer) = &mut asked.result {
             answer.levels.1 = world.levels.begun.load(Ordering::SeqCst);
         }
+        self.note(world, link, &asked);
         asked
+    }
+
+    /// Sends recharges of company cards in one transaction: all of them are done, or none.
+    pub fn send_together(requests: &[Request], world: &World, link: &mut Link) -> Asked<Vec<Answer>> {
+        let steps: Vec<_> = requests.iter().map(|request| (request, money(request.amount))).collect();
+        let steps: Vec<Step> = steps
+            .iter()
+            .map(|(request, amount)| {
+                let What::Recharge { card, method, .. } = &request.what else { panic!("{request} is no recharge") };
+                let params: Vec<&(dyn ToSql + Sync)> =
+                    vec![card, amount, method, &request.order, &request.key, &None::<String>];
+                (RECHARGE_ENTERPRISE, params)
+            })
+            .collect();
+        let asked = link.ask_together(Who::Backend, "BEGIN", &steps);
+        let result = asked.result.map(|all| all.iter().map(|rows| Answer::read(rows, 0)).collect::<Vec<_>>());
+        for (i, request) in requests.iter().enumerate() {
+            let mut result = result.as_ref().map(|answers| answers[i].clone()).map_err(Clone::clone);
+            if let Err(refusal) = &mut result
+                && i != link.reached
+            {
+                // Undone, or not come to.
+                refusal.token = "NOT_ALONE".to_owned();
+            }
+            let one = Asked { result, lost: asked.lost, span: asked.span, unanswered: asked.unanswered.clone() };
+            request.note(world, link, &one);
+        }
+        Asked { result, lost: asked.lost, span: asked.span, unanswered: asked.unanswered }
     }
 
     /// What an answer to it tells the model.

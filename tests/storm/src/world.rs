@@ -18,7 +18,7 @@ const COLD_ENTERPRISE: usize = 8;
 const ENTERPRISE_MEMBERS: usize = 8;
 const MERCHANTS: usize = 4;
 /// Low, so that the limit is met; in currency units.
-const MAX_BALANCE: i64 = 20_000;
+pub const MAX_BALANCE: i64 = 20_000;
 /// What every card starts with, in currency units.
 const STARTING_BALANCE: i64 = 2_000;
 /// Requests kept for being sent again, payments for being refunded, recharges for being settled.
@@ -88,6 +88,7 @@ impl World {
             gone: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             not_serializable: AtomicU64::new(0),
+            history: Mutex::default(),
         };
         let mut admin = server.connect("postgres", "mps-storm set-up").map_err(|e| format!("no server: {e}"))?;
         let sql = |text: &str, client: &mut Client| client.batch_execute(text).map_err(|e| format!("{text}: {e}"));

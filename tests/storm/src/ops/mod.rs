@@ -2,13 +2,14 @@
 //! operation): with the same seed a client plans the same operations with the same numbers, whatever became of the ones
 //! before. How the clients interleave is the machine's.
 
+mod look;
 mod money;
 mod races;
 mod state;
 
 use crate::db::{Asked, Isolation, Link, Refusal, Who};
 use crate::model::{Account, CardKind, Numbered};
-use crate::request::{Answer, Request, What};
+use crate::request::{Answer, Code, Request, What};
 use crate::world::{Own, Payment, Waiting, World, pool};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -45,7 +46,8 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (3, state::jobs),
     (3, state::settings),
     (5, state::merchant_pause),
-    (25, state::read),
+    (20, money::recharge_together),
+    (90, look::read),
 ];
 
 /// Names of operations in the summary.
@@ -99,6 +101,7 @@ impl<'w> Client<'w> {
         while !self.world.stop.load(Ordering::Relaxed) {
             self.step += 1;
             self.keys = 0;
+            (self.a.by, self.b.by) = ((self.no, self.step), (self.no, self.step));
             // splitmix64's constant spreads neighbouring numbers.
             let stream = self.world.seed ^ ((self.no as u64) << 48) ^ self.step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             self.rng = StdRng::seed_from_u64(stream);
@@ -175,12 +178,14 @@ impl<'w> Client<'w> {
     }
 
     /// A new pay code of a card.
-    fn rotate(&mut self, account: &Account, member: Uuid, allowed: &[&str]) -> Option<String> {
+    fn rotate(&mut self, account: &Account, member: Uuid, allowed: &[&str]) -> Option<Code> {
         const ROTATE: &str = "SELECT qr_plain FROM app.rotate_card_qr($1, $2, $3)";
         let who = if self.chance(50) { Who::User(member) } else { Who::Backend };
         let named = (who == Who::Backend && account.kind == CardKind::Enterprise).then_some(member);
-        let asked = self.a.ask(who, ROTATE, &[&account.card(), &account.kind.label(), &named], |r| r[0].get(0));
-        self.expect("rotate", asked, allowed).map(|(code, _)| code)
+        let card = account.card();
+        let asked = self.a.ask(who, ROTATE, &[&card, &account.kind.label(), &named], |r| r[0].get(0));
+        self.a.note_code(&asked, account.kind, (card, member));
+        self.expect("rotate", asked, allowed).map(|(plain, _)| Code { plain, card, member })
     }
 
     /// Counts an answer of something that moves no money; `None` where it was refused.

@@ -1,7 +1,7 @@
 //! Operations that move money, one request at a time.
 
 use super::{CHARGE, COMPENSATE, Client, POINTS, RECHARGE, REFUND, enter};
-use crate::db::Who;
+use crate::db::{Asked, Who};
 use crate::model::{CardKind, Numbered};
 use crate::request::{Answer, Request, What};
 use crate::world::pool;
@@ -65,6 +65,40 @@ pub fn plan_recharge(client: &mut Client) -> Request {
         what: What::Recharge { card: account.1.card(), method, merchant },
         by: client.by(),
         account,
+    }
+}
+
+/// Two company cards are filled in one transaction, lower id first, as all locks of cards are taken.
+pub fn recharge_together(client: &mut Client) {
+    let mut requests = vec![];
+    for n in [client.below(1_000), client.below(1_000)] {
+        let account = if n % 3 == 0 { client.world.hot_enterprise(n) } else { client.world.cold_enterprise(n) };
+        requests.push(Request {
+            who: Who::Backend,
+            amount: 100 + client.below(20_000) as i64,
+            key: Some(client.name("together")),
+            order: None,
+            what: What::Recharge { card: account.1.card(), method: "cash", merchant: None },
+            by: client.by(),
+            account,
+        });
+    }
+    requests.sort_by_key(|request| request.account.1.card());
+    if requests[0].account.0 == requests[1].account.0 {
+        requests.pop();
+    }
+    let world = client.world;
+    let asked = Request::send_together(&requests, world, &mut client.a);
+    let allowed = ["CARD_NOT_ACTIVE", "BALANCE_LIMIT"];
+    match asked.result {
+        Ok(answers) => {
+            for (request, answer) in requests.iter().zip(answers) {
+                let unanswered = asked.unanswered.clone();
+                let one = Asked { result: Ok(answer), lost: asked.lost, span: asked.span, unanswered };
+                enter(world, "recharge together", request, one, &allowed);
+            }
+        }
+        Err(refusal) => world.refused("recharge together", &client.by(), &refusal, &allowed),
     }
 }
 

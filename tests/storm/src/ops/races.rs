@@ -3,9 +3,11 @@
 use super::money::ASK_REFUSALS;
 use super::{CHARGE, COMPENSATE, Client, RECHARGE, REFUND, at_once, enter, money};
 use crate::db::{Asked, Link, Who};
+use crate::history::{Done, Known, Note, Why, by_suspense, card_switch};
 use crate::model::{Account, CardKind, Cents, Fact, Kind, Numbered, Suspense, cents};
-use crate::request::{Request, What};
+use crate::request::{Code, Request, What};
 use crate::world::Waiting;
+use mps_certify::{How, Said};
 use std::sync::RwLock;
 use uuid::Uuid;
 
@@ -14,11 +16,15 @@ const FAIL: &str = "SELECT status FROM app.fail_recharge($1, 'declined')";
 
 fn confirm(link: &mut Link, tx_no: &str, amount: Cents, trade: &str) -> Asked<(String, bool)> {
     let amount = crate::model::money(amount);
-    link.ask(Who::Backend, CONFIRM, &[&tx_no, &amount, &trade], |rows| (rows[0].get(1), rows[0].get(2)))
+    let asked = link.ask(Who::Backend, CONFIRM, &[&tx_no, &amount, &trade], |rows| (rows[0].get(1), rows[0].get(2)));
+    link.note_confirmation(&asked, tx_no);
+    asked
 }
 
 fn fail(link: &mut Link, tx_no: &str) -> Asked<String> {
-    link.ask(Who::Backend, FAIL, &[&tx_no], |rows| rows[0].get(0))
+    let asked = link.ask(Who::Backend, FAIL, &[&tx_no], |rows| rows[0].get(0));
+    link.note_failure(&asked, tx_no);
+    asked
 }
 
 /// Enters an answer to a confirmation; whether it was a yes.
@@ -106,6 +112,23 @@ fn pay_once_more(client: &mut Client, tx_no: &str, amount: Cents) {
 
 const RESOLVE: &str = "SELECT status, tx_no, amount::text, replayed FROM app.resolve_suspense($1, $2, 'storm', $3)";
 
+/// What became of it, and by which answer: (status, number, amount, whether replayed).
+fn note_resolution(link: &mut Link, asked: &Asked<(String, Option<String>, Cents, bool)>, id: i64) {
+    let known = Known::by(by_suspense(id));
+    let note = match &asked.result {
+        Ok((_, Some(tx_no), amount, replayed)) => Some(Note::Did(Box::new(Done {
+            known: known.clone(),
+            name: Some(tx_no.clone()),
+            how: if *replayed { How::Replayed } else { How::Fresh },
+            said: Said { change: Some(*amount), ..Said::default() },
+            needs: vec![],
+        }))),
+        Ok(_) => None,
+        Err(_) => Some(Note::Refused(known.clone(), Why::Else)),
+    };
+    link.note(asked, || Note::Lost(known.clone()), note);
+}
+
 /// Two say at once what becomes of money in suspense, perhaps not the same.
 pub fn resolve_suspense(client: &mut Client) {
     let pick = client.below(1_000_000);
@@ -125,10 +148,12 @@ pub fn resolve_suspense(client: &mut Client) {
     };
     let say = |link: &mut Link, i: usize| {
         let (resolution, card) = word(i);
-        link.ask(Who::Backend, RESOLVE, &[&kept.id, &resolution, &card], |rows| {
+        let asked = link.ask(Who::Backend, RESOLVE, &[&kept.id, &resolution, &card], |rows| {
             let row = &rows[0];
             (row.get::<_, String>(0), row.get::<_, Option<String>>(1), cents(row.get(2)), row.get::<_, bool>(3))
-        })
+        });
+        note_resolution(link, &asked, kept.id);
+        asked
     };
     let (one, two) = at_once(&mut client.a, &mut client.b, |a| say(a, 0), |b| say(b, 1));
     for (i, asked) in [one, two].into_iter().enumerate() {
@@ -244,7 +269,7 @@ pub fn one_code_twice(client: &mut Client) {
 }
 
 /// A live code of the client's own card, which has money.
-pub fn own_code(client: &mut Client) -> Option<String> {
+pub fn own_code(client: &mut Client) -> Option<Code> {
     /// More than the charges of one operation take.
     const ENOUGH: i64 = 10_000;
     let account = client.own.account.clone();
@@ -271,7 +296,7 @@ pub fn own_code(client: &mut Client) -> Option<String> {
 }
 
 /// A charge of the client's own card, at a merchant that is always open.
-pub fn own_charge(client: &mut Client, code: &str) -> Request {
+pub fn own_charge(client: &mut Client, code: &Code) -> Request {
     let amount = 100 + client.below(1_000) as i64;
     client.own_funds -= amount;
     Request {
@@ -280,7 +305,7 @@ pub fn own_charge(client: &mut Client, code: &str) -> Request {
         amount,
         key: Some(client.name("own")),
         order: None,
-        what: What::Charge { merchant: 0, code: code.to_owned() },
+        what: What::Charge { merchant: 0, code: code.clone() },
         by: client.by(),
     }
 }
@@ -339,7 +364,11 @@ pub fn close_against_recharge(client: &mut Client) {
         &mut client.a,
         &mut client.b,
         |a| request.send(world, a),
-        |b| b.ask(Who::Backend, CLOSE, &[&card], |rows| rows[0].get::<_, bool>(0)),
+        |b| {
+            let asked = b.ask(Who::Backend, CLOSE, &[&card], |rows| rows[0].get::<_, bool>(0));
+            b.note_switch(&asked, &card_switch(card), false);
+            asked
+        },
     );
     let asked_for = enter(world, "ask recharge", &request, recharge, &["CARD_NOT_ACTIVE"]);
     let closed = client.expect("close", close, &["CARD_NOT_EMPTY"]).is_some();

@@ -1,10 +1,11 @@
-//! Operations that change who may pay: statuses, replacements, bindings, levels, settings, months; and readers.
+//! Operations that change who may pay: statuses, replacements, bindings, levels, settings, months.
 
 use super::races::{own_charge, own_code};
 use super::{CHARGE, Client};
 use crate::db::{Asked, Link, Who};
-use crate::model::{Account, CardKind, cents};
-use crate::request::{Request, What};
+use crate::history::{card_switch, member_switch, merchant_switch};
+use crate::model::{Account, CardKind};
+use crate::request::{Code, Request, What};
 use crate::world::{SET_LEVELS, level_columns};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +17,9 @@ const ADD_MEMBER: &str = "SELECT app.enterprise_add_member($1, $2, $3)";
 const REMOVE_MEMBER: &str = "SELECT app.enterprise_remove_member($1, $2)";
 
 fn set_card_status(link: &mut Link, who: Who, card: Uuid, kind: CardKind, status: &str) -> Asked<bool> {
-    link.ask(who, SET_CARD_STATUS, &[&card, &kind.label(), &status], |rows| rows[0].get(0))
+    let asked = link.ask(who, SET_CARD_STATUS, &[&card, &kind.label(), &status], |rows| rows[0].get(0));
+    link.note_switch(&asked, &card_switch(card), status == "active");
+    asked
 }
 
 /// Freezes a card under everybody's hands, and thaws it.
@@ -70,6 +73,7 @@ pub fn replace_card(client: &mut Client, account: &Account) {
     let asked = set_card_status(&mut client.a, who, old, CardKind::Personal, "lost");
     client.expect("lose", asked, &["STATUS_CONFLICT"]);
     let asked = client.a.ask(Who::Backend, REPLACE, &[&old], |rows| (rows[0].get(0), rows[0].get(1)));
+    client.a.note_replacement(&asked, old, account.owner);
     let Some(((new, card_no), _)) = client.expect::<(Uuid, String)>("replace", asked, &["STATUS_CONFLICT"]) else {
         return;
     };
@@ -86,7 +90,7 @@ pub fn replace_card(client: &mut Client, account: &Account) {
 }
 
 /// A charge of the hot enterprise card with a code of the floater.
-fn floater_charge(client: &mut Client, code: &str) -> Request {
+fn floater_charge(client: &mut Client, code: &Code) -> Request {
     let amount = 100 + client.below(1_000) as i64;
     Request {
         who: Who::Backend,
@@ -94,7 +98,7 @@ fn floater_charge(client: &mut Client, code: &str) -> Request {
         amount,
         key: Some(client.name("floater")),
         order: None,
-        what: What::Charge { merchant: 0, code: code.to_owned() },
+        what: What::Charge { merchant: 0, code: code.clone() },
         by: client.by(),
     }
 }
@@ -107,6 +111,7 @@ pub fn rebind(client: &mut Client) {
     let yes = |rows: &[postgres::Row]| rows[0].get::<_, bool>(0);
     let who = [Who::Backend, admin, Who::User(floater)][client.below(3)];
     let asked = client.a.ask(who, REMOVE_MEMBER, &[&card_no, &floater], yes);
+    client.a.note_death(&asked, (account.card(), floater));
     // A member whose removal was done but not answered is a stranger to the card when it asks again.
     match asked.result {
         Err(ref refusal) if asked.lost && refusal.token == "CARD_NOT_FOUND" => client.world.count("unbind", "ok"),
@@ -138,6 +143,7 @@ pub fn suspend(client: &mut Client) {
     let code = client.rotate(&account, floater, &["CARD_NOT_ACTIVE"]);
     let yes = |rows: &[postgres::Row]| rows[0].get::<_, bool>(0);
     let asked = client.a.ask(Who::Backend, SET_MEMBER_STATUS, &[&floater, &"suspended"], yes);
+    client.a.note_switch(&asked, &member_switch(floater), false);
     client.must_change("suspend", asked);
     // The card itself is looked at first; others freeze it.
     let due = ["MEMBER_NOT_ACTIVE", "CARD_NOT_ACTIVE"];
@@ -150,6 +156,7 @@ pub fn suspend(client: &mut Client) {
         }
     }
     let asked = client.a.ask(Who::Backend, SET_MEMBER_STATUS, &[&floater, &"active"], yes);
+    client.a.note_switch(&asked, &member_switch(floater), true);
     client.must_change("restore", asked);
 }
 
@@ -221,44 +228,8 @@ pub fn merchant_pause(client: &mut Client) {
     let merchant = client.world.merchants.iter().find(|m| m.moody).expect("one is");
     for active in [false, true] {
         let asked = client.a.ask(Who::Backend, SET_ACTIVE, &[&merchant.code, &active], |_| ());
+        client.a.note_switch(&asked, &merchant_switch(&merchant.code), active);
         client.expect("merchant", asked, &[]);
         std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// What readers see in the middle of it adds up: a page of a statement, and a payment with its refunds.
-pub fn read(client: &mut Client) {
-    const STATEMENT: &str =
-        "SELECT tx_no, card_seq, change::text, balance_after::text FROM app.card_statement($1, $2, NULL, 20)";
-    const BY_NO: &str = "SELECT tx_type, coalesce(refunded_amount, 0)::text, final_amount::text FROM app.tx_by_no($1)";
-    let account = client.any_account().1;
-    let (card, kind) = (account.card(), account.kind.label());
-    let asked = client.a.ask(Who::Backend, STATEMENT, &[&card, &kind], |rows| {
-        let lines: Vec<(String, i64, i64, i64)> =
-            rows.iter().map(|r| (r.get(0), r.get(1), cents(r.get::<_, &str>(2)), cents(r.get::<_, &str>(3)))).collect();
-        lines
-    });
-    if let Some((lines, _)) = client.expect("statement", asked, &[]) {
-        for pair in lines.windows(2) {
-            let ((_, seq, change, after), (_, seq_before, _, before)) = (&pair[0], &pair[1]);
-            if *seq != seq_before + 1 || after - change != *before {
-                client.world.wrong(format!("{}: a statement of {card} jumps: {pair:?}", client.by()));
-            }
-        }
-    }
-    let Some(payment) = client.any_payment(100) else { return };
-    let asked = client.a.ask(Who::Backend, BY_NO, &[&payment.tx_no], |rows| {
-        let refunded = cents(rows[0].get::<_, &str>(1));
-        let refunds: i64 = rows[1..].iter().map(|r| cents(r.get::<_, &str>(2))).sum();
-        (refunded, refunds)
-    });
-    if let Some(((refunded, refunds), _)) = client.expect("tx_by_no", asked, &[])
-        && refunded != refunds
-    {
-        client.world.wrong(format!(
-            "{}: {} has {refunded} refunded, its refunds are {refunds}",
-            client.by(),
-            payment.tx_no
-        ));
     }
 }
