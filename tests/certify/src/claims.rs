@@ -225,10 +225,10 @@ impl Claims<'_> {
             next[i] = std::mem::replace(&mut newest[*name as usize], i as u32);
         }
         let mut at_first = vec![NEVER; self.order.asked.len()];
-        for name in 0..self.names.len() {
+        for (name, newest) in newest.into_iter().enumerate() {
             let Some(node) = self.order.node(name as u32) else { continue };
             let (mut perhaps, mut refused) = (NEVER, NONE);
-            let mut at = newest[name];
+            let mut at = newest;
             while at != NONE {
                 let request = self.requests[books.asked_by[at as usize].0 as usize];
                 (perhaps, refused) = (perhaps.min(request.perhaps), refused.min(request.refused_by));

@@ -85,6 +85,8 @@ pub struct Books {
     pub points: Vec<PointEntry>,
     /// Which request a movement or an entry belongs to, by key, order or otherwise: request and name.
     pub asked_by: Vec<(u32, u32)>,
+    /// Names of what is one thing: written by one transaction.
+    pub together: Vec<(u32, u32)>,
 }
 
 #[derive(Clone, Debug, Default)]

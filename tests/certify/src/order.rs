@@ -95,6 +95,7 @@ impl Order {
         order.fill(drafts, objects, certificate);
         books.movements.iter().for_each(|m| order.posted[m.name as usize] = m.posted_at);
         order.look(books, &node_of, certificate);
+        order.look_together(books, certificate);
         order.feed(books);
         order
     }
@@ -187,6 +188,17 @@ impl Order {
             if spot.object != p.card || node != node_of[p.transaction as usize] {
                 let text = "its points were written in another transaction, or for another card".to_owned();
                 certificate.find(Anomaly::Torn, &[], &[p.name], text);
+            }
+        }
+    }
+
+    fn look_together(&self, books: &Books, certificate: &mut Certificate) {
+        for (one, other) in &books.together {
+            // What is not there at all is missed elsewhere.
+            let both = self.node(*one).zip(self.node(*other));
+            if both.is_some_and(|(one, other)| one != other) {
+                let text = "two halves of one thing were written by two transactions".to_owned();
+                certificate.find(Anomaly::Torn, &[], &[*one, *other], text);
             }
         }
     }

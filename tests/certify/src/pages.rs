@@ -16,6 +16,8 @@ struct Reader<'a> {
     /// Whether it has to have seen what was answered before.
     is_primary: bool,
     node: u32,
+    /// The places at which this snapshot has seen objects.
+    known: Vec<(u32, u64)>,
     graph: &'a mut Graph,
     certificate: &'a mut Certificate,
 }
@@ -30,16 +32,18 @@ pub fn check(
     certificate: &mut Certificate,
 ) {
     let node = graph.reader(operation, span);
-    let mut reader = Reader { operation, span, order, is_primary, node, graph, certificate };
+    let mut reader = Reader { operation, span, order, is_primary, node, known: vec![], graph, certificate };
     let (mut movements, mut net) = (0, 0);
-    for seen in &saw.seen {
+    saw.pages.iter().for_each(|page| reader.page(page));
+    // Values without a place come last: what else was seen says where they belong.
+    let (placed, values) = (saw.seen.iter(), saw.seen.iter());
+    for seen in placed.filter(|seen| seen.place.is_some()).chain(values.filter(|seen| seen.place.is_none())) {
         if let Some((place, value)) = reader.state(seen)
             && matches!(seen.object, Object::Balance(_))
         {
             (movements, net) = (movements + place, net + value);
         }
     }
-    saw.pages.iter().for_each(|page| reader.page(page));
     saw.feeds.iter().for_each(|feed| reader.feed(feed));
     if let Some(totals) = saw.totals
         && totals != (movements, net)
@@ -90,6 +94,17 @@ impl Reader<'_> {
     /// A value without a place: the state that it fits, or whether there is one.
     fn by_value(&mut self, object: u32, value: i64, sure: u64, possible: u64) -> Option<(u64, i64)> {
         let fits = |place: &u64| self.order.value(object, *place) == value;
+        if let Some((_, place)) = self.known.iter().find(|(known, _)| *known == object) {
+            let (place, kind) = (*place, self.order.kind(object));
+            if !fits(&place) {
+                self.find(
+                    Anomaly::NotOneCut,
+                    &[],
+                    format!("{kind} was not {value} at place {place}, which was seen, too"),
+                );
+            }
+            return Some((place, value));
+        }
         let mut fitting = (sure..=possible).filter(fits);
         match (fitting.next(), fitting.next()) {
             (Some(place), None) => {
@@ -112,6 +127,7 @@ impl Reader<'_> {
 
     /// After what it saw, before what came next.
     fn at(&mut self, object: u32, place: u64) {
+        self.known.push((object, place));
         if let Some(writer) = self.order.writer(object, place) {
             self.graph.edge(writer, self.node);
         }

@@ -236,6 +236,10 @@ fn a_snapshot_of_two_cards() {
     let skew = each().saw((20, 30), &[state(0, 0), state(1, 0)]).saw((20, 30), &[state(0, 0), state(1, 0)]);
     skew.clone().is(&[]);
     skew.saw((40, 50), &[state(0, 1), state(1, 0)]).saw((60, 70), &[state(0, 0), state(1, 1)]).is(&[StaleRead]);
+    // A value beside a place.
+    let value = Seen { object: Object::Balance(0), place: None, value: Some(5) };
+    each().saw((20, 90), &[value, state(0, 1)]).is(&[]);
+    each().saw((20, 90), &[value, state(0, 0)]).is(&[NotOneCut]);
     // Totals beside the cards.
     let totals = |totals| Saw { seen: vec![state(0, 1), state(1, 1)], totals: Some(totals), ..Saw::default() };
     pair().op((200, 210), What::Saw(Box::new(totals((2, 10))))).is(&[]);
@@ -243,13 +247,20 @@ fn a_snapshot_of_two_cards() {
 }
 
 #[test]
-fn the_clock() {
+fn the_clock_and_what_belongs_together() {
     // The books put first what was asked for last.
     made().moved(0, 0, 5).moved(1, 0, 5).did((30, 40), 0).did((10, 20), 1).is(&[Inverted]);
     // Across cards, by what was written together: 1 before 2 on card 1, but 2 was over before 0, and so 1, began.
     let crossed = || made().moved_in(0, 0, 0, 5).moved_in(1, 1, 0, 5).moved_in(1, 2, 1, 5).moved_in(2, 3, 1, 5);
     crossed().did((30, 40), 0).did((35, 60), 1).did((35, 60), 2).did((50, 70), 3).is(&[]);
     crossed().did((30, 40), 0).did((1, 60), 1).did((1, 60), 2).did((10, 20), 3).is(&[Inverted]);
+    // Halves of one thing.
+    let mut halves = made().done((10, 20), 0, 0, -5).done((10, 20), 1, 1, 5);
+    halves.books.together.push((0, 1));
+    halves.is(&[Torn]);
+    let mut one = made().moved_in(0, 0, 0, 5).moved_in(0, 1, 1, 5).did((10, 20), 0).did((10, 20), 1);
+    one.books.together.push((0, 1));
+    one.is(&[]);
     // Two transactions, each before the other.
     let mut circle = made().moved_in(0, 0, 0, 5).moved_in(1, 1, 0, 5).moved_in(1, 2, 1, 5).moved_in(0, 3, 1, 5);
     for name in 0..4 {
@@ -406,7 +417,7 @@ fn a_standby() {
     replica(&each(), made().saw((200, 210), &[state(0, 1), state(1, 1)]), &[StaleRead]);
     // Of what was under way at the same time, readers there may see another one first than readers here.
     let at_once = made().done((10, 100), 0, 0, 5).done((10, 100), 1, 1, 5);
-    let here = at_once.clone().saw((20, 90), &[state(0, 1), state(1, 0)]);
+    let here = at_once.saw((20, 90), &[state(0, 1), state(1, 0)]);
     here.clone().is(&[]);
     let there = made().saw((20, 90), &[state(0, 0), state(1, 1)]);
     replica(&here, there.clone(), &[]);

@@ -7,8 +7,8 @@ use crate::verify::Report;
 use crate::world::{MAX_BALANCE, World};
 use mps_certify::sabotage::Liar;
 use mps_certify::{
-    Asked, Because, Books, Certificate, Did, Feed, History, Line, Movement, Object, Operation, Page, PointEntry, Purse,
-    Refund, Saw, Seen, What, certify, certify_replica,
+    Asked, Because, Books, Certificate, Did, Feed, History, How, Line, Movement, Object, Operation, Page, PointEntry,
+    Purse, Refund, Saw, Seen, What, certify, certify_replica,
 };
 use postgres::Client;
 use std::collections::HashMap;
@@ -30,6 +30,9 @@ const POINTS: &str = "SELECT l.card_id, l.point_seq, l.change, l.balance_after, 
 const CARDS: &str =
     "SELECT id, replaced_by FROM app.personal_cards UNION ALL SELECT id, NULL FROM app.enterprise_cards";
 const SUSPENSE: &str = "SELECT id, credited_tx_no FROM app.suspense_payments WHERE credited_tx_no IS NOT NULL";
+
+/// Characters of an operation in a finding: one that saw every card says more than anybody reads.
+const SHOWN: usize = 500;
 
 /// Gives numbers to what has names.
 struct Numbers<T> {
@@ -84,10 +87,11 @@ impl Case {
             merchants: Numbers::new(),
             transactions: Numbers::new(),
         };
-        let books = numbering.books(&mut db)?;
+        let mut books = numbering.books(&mut db)?;
         let noted = world.server.take_history();
         let by = noted.iter().map(|noted| noted.by).collect();
         let history = numbering.history(noted);
+        books.together.extend(sent_together(&history));
         Ok(Case { numbering, books, history, by })
     }
 
@@ -150,12 +154,25 @@ impl Case {
             let operations: Vec<String> = finding
                 .operations
                 .iter()
-                .map(|i| format!("client {} step {}: {:?}", by[*i].0, by[*i].1, history.operations[*i]))
+                .map(|i| {
+                    let shown: String = format!("{:?}", history.operations[*i]).chars().take(SHOWN).collect();
+                    format!("client {} step {}: {shown}", by[*i].0, by[*i].1)
+                })
                 .collect();
             format!("{:?}: {} ({}) {}", finding.anomaly, finding.text, names.join(", "), operations.join("; "))
         };
         certificate.findings.iter().map(tell).collect()
     }
+}
+
+/// What one transaction did, by its answer: two things of one client, from the same moment to the same moment.
+fn sent_together(history: &History) -> Vec<(u32, u32)> {
+    let done = |operation: &Operation| match &operation.what {
+        What::Did(did) if did.how == How::Fresh => did.name,
+        _ => None,
+    };
+    let pairs = history.operations.windows(2).filter(|pair| pair[0].span == pair[1].span);
+    pairs.filter_map(|pair| done(&pair[0]).zip(done(&pair[1]))).collect()
 }
 
 fn counts(c: &Certificate) -> String {
@@ -228,7 +245,9 @@ impl Numbering {
             }
             // The halves of a replacement name each other.
             let other = original.as_deref().and_then(|original| known.get(original));
-            requests.extend(other.filter(|(_, back)| *back == Some(&tx_no)).and_then(|(other, _)| {
+            let other = other.filter(|(_, back)| *back == Some(&tx_no));
+            books.together.extend(other.map(|_| (name, self.names.of(original.as_ref().expect("names it")))));
+            requests.extend(other.and_then(|(other, _)| {
                 let pair = [(card, *other), (*other, card)];
                 pair.into_iter().find(|(old, new)| replaced.get(new) == Some(old)).map(|(old, _)| by_replacement(old))
             }));

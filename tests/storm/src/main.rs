@@ -36,7 +36,7 @@ mps-storm --seen [--seed N]     only the one with a witness
 mps-storm --records [PART] [--seed N]    a crash after every record of a scripted day, or after one of PART";
 /// How long those that are not done in time are still killed.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
-/// In the short form, for a certificate that could not be refused would say nothing.
+/// In the shortest storm: a certificate that could not be refused would say nothing.
 const LIES: usize = 100;
 /// Readers of the standby.
 const READERS: usize = 2;
@@ -123,11 +123,11 @@ fn arguments(args: impl Iterator<Item = String>) -> Result<(Vec<Storm>, Option<R
             _ => return Err(format!("what is {arg}?")),
         }
     }
-    let calm = Storm { seconds: 20, clients: 8, lies: LIES, ..storm };
+    let calm = Storm { seconds: 20, clients: 8, ..storm };
     let kill_server_every = Some(Duration::from_secs(7));
-    let crash = Storm { seconds: 30, kill_server_every, kill_backends: true, lies: 0, ..calm };
+    let crash = Storm { seconds: 30, kill_server_every, kill_backends: true, ..calm };
     // Every record carries its pages: some hundred times as much log.
-    let watched = Storm { seconds: 8, witness: true, lies: 0, ..calm };
+    let watched = Storm { seconds: 8, witness: true, lies: LIES, ..calm };
     let records = part.map(|part| Records { part, seed: storm.seed });
     let storms = match (short, seen) {
         // The one that kills comes last: the server is on another port then.
