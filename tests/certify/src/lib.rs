@@ -54,7 +54,8 @@ pub struct Movement {
     pub previous: Option<u32>,
     /// The database transaction that wrote it: those with the same one were there at the same moment.
     pub transaction: u32,
-    pub merchant: Option<u32>,
+    /// The lists that it is in, by the moment that it bears: its merchant's, its member's.
+    pub lists: [Option<u32>; 2],
     pub refund: Option<Refund>,
 }
 
@@ -233,10 +234,10 @@ pub struct Line {
     pub after: Option<i64>,
 }
 
-/// The newest movements of a merchant by the moment that they bear, whatever their cards: names and changes.
+/// The newest movements of a list by the moment that they bear, whatever their cards: names and changes.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    pub merchant: u32,
+    pub list: u32,
     pub limit: usize,
     pub lines: Vec<(u32, i64)>,
 }

@@ -42,7 +42,7 @@ pub struct Order {
     /// By node: when its transaction can have become visible.
     pub asked: Vec<Moment>,
     pub answered: Vec<Moment>,
-    /// By merchant: names and the moments that they bear, in their order.
+    /// By list: names and the moments that they bear, in their order.
     pub feeds: Vec<Vec<(i64, u32)>>,
     /// Of each of those and all later ones, the first moment by which one must have been there.
     sure: Vec<Vec<Moment>>,
@@ -205,12 +205,13 @@ impl Order {
 
     fn feed(&mut self, books: &Books) {
         for m in &books.movements {
-            let Some(merchant) = m.merchant else { continue };
-            let merchant = merchant as usize;
-            if self.feeds.len() <= merchant {
-                self.feeds.resize(merchant + 1, vec![]);
+            for list in m.lists.into_iter().flatten() {
+                let list = list as usize;
+                if self.feeds.len() <= list {
+                    self.feeds.resize(list + 1, vec![]);
+                }
+                self.feeds[list].push((m.posted_at, m.name));
             }
-            self.feeds[merchant].push((m.posted_at, m.name));
         }
         self.feeds.iter_mut().for_each(|feed| feed.sort_unstable());
     }
@@ -240,11 +241,11 @@ impl Order {
         sure
     }
 
-    /// A movement of a merchant, from one on by the moments that they bear, that was answered before.
-    pub fn answered_by(&self, merchant: u32, from: usize, moment: Moment) -> Option<u32> {
-        let sure = &self.sure[merchant as usize];
+    /// A movement of a list, from one on by the moments that they bear, that was answered before.
+    pub fn answered_by(&self, list: u32, from: usize, moment: Moment) -> Option<u32> {
+        let sure = &self.sure[list as usize];
         let last = from + sure[from..].partition_point(|first| *first < moment);
-        (last > from).then(|| self.feeds[merchant as usize][last - 1].1)
+        (last > from).then(|| self.feeds[list as usize][last - 1].1)
     }
 
     /// The places that an object can have been at: the last that was surely there at the one moment, and the last that anybody had

@@ -5,7 +5,7 @@ use crate::graph::Graph;
 use crate::order::Order;
 use crate::{Anomaly, Certificate, Feed, Object, Page, Saw, Seen, Span};
 
-/// How many of a merchant's movements that a page does not show yet are named one by one. Those of the same cards follow from them,
+/// How many of a list's movements that a page does not show yet are named one by one. Those of the same cards follow from them,
 /// and what was answered before the page was asked for is looked at in any case.
 const UNSEEN: usize = 64;
 
@@ -192,7 +192,7 @@ impl Reader<'_> {
         for (name, change) in &page.lines {
             let spot = order.moved.get(*name as usize).copied().flatten();
             let Some(version) = spot.map(|s| order.version(s.object, s.place)).filter(|v| v.change == *change) else {
-                self.find(Anomaly::NeverWas, &[*name], "a merchant's page shows what is not in the books".into());
+                self.find(Anomaly::NeverWas, &[*name], "a list shows what is not in the books".into());
                 return;
             };
             if order.asked[version.node as usize] > self.span.answered {
@@ -203,7 +203,7 @@ impl Reader<'_> {
         }
         let moments: Vec<i64> = shown.iter().map(|name| order.posted[*name as usize]).collect();
         if !moments.is_sorted_by(|newer, older| newer >= older) {
-            self.find(Anomaly::NotAPiece, &shown, "a merchant's page is not in order".into());
+            self.find(Anomaly::NotAPiece, &shown, "a list is not in order".into());
             return;
         }
         // One that is not full shows everything.
@@ -211,12 +211,12 @@ impl Reader<'_> {
         let from = if is_full { moments.last().copied().unwrap_or(i64::MIN) } else { i64::MIN };
         let newest = moments.first().copied().unwrap_or(i64::MIN);
         shown.sort_unstable();
-        self.passed_over(page.merchant, from, newest, &shown);
+        self.passed_over(page.list, from, newest, &shown);
     }
 
-    fn passed_over(&mut self, merchant: u32, from: i64, newest: i64, shown: &[u32]) {
+    fn passed_over(&mut self, list: u32, from: i64, newest: i64, shown: &[u32]) {
         let order = self.order;
-        let Some(feed) = order.feeds.get(merchant as usize) else { return };
+        let Some(feed) = order.feeds.get(list as usize) else { return };
         let (mut stale, mut unseen) = (None, 0);
         let begin = feed.partition_point(|(posted, _)| *posted <= from);
         for (i, (posted, name)) in feed.iter().enumerate().skip(begin) {
@@ -226,7 +226,7 @@ impl Reader<'_> {
             if *posted > newest {
                 unseen += 1;
                 if unseen > UNSEEN {
-                    stale = stale.or_else(|| order.answered_by(merchant, i, self.span.asked));
+                    stale = stale.or_else(|| order.answered_by(list, i, self.span.asked));
                     break;
                 }
             }
@@ -237,7 +237,7 @@ impl Reader<'_> {
             self.graph.edge(self.node, node);
         }
         if let Some(name) = stale.filter(|_| self.is_primary) {
-            self.find(Anomaly::StaleRead, &[name], "a merchant's page misses what had been answered".into());
+            self.find(Anomaly::StaleRead, &[name], "a list misses what had been answered".into());
         }
     }
 }

@@ -48,7 +48,7 @@ const WAYS: [Way; 15] = [
     ("there was enough", Liar::enough),
     ("a replay says that it is none", Liar::twice),
     ("who did it says that it is a replay", Liar::never),
-    ("a merchant's page passes over a line", Liar::pass_over),
+    ("a list passes over a line", Liar::pass_over),
     ("two paid with one code", Liar::spend),
 ];
 

@@ -54,7 +54,7 @@ impl Made {
             posted_at: 1_000 + i64::from(name),
             previous: before.map(|m| m.name),
             transaction,
-            merchant: Some(0),
+            lists: [Some(0), None],
             refund: None,
         });
         self.books.asked_by.push((name, name));
@@ -378,9 +378,9 @@ fn codes() {
 }
 
 #[test]
-fn pages_of_a_merchant() {
+fn lists_by_moments() {
     let feed = |made: Made, at, limit, lines: &[(u32, i64)]| {
-        let feed = Feed { merchant: 0, limit, lines: lines.to_vec() };
+        let feed = Feed { list: 0, limit, lines: lines.to_vec() };
         made.op(at, What::Saw(Box::new(Saw { feeds: vec![feed], ..Saw::default() })))
     };
     let three = || two().done((32, 60), 2, 1, 7);

@@ -2,7 +2,9 @@
 //! it can have been so is for `mps-certify`, which knows neither MPS nor the model.
 
 use crate::history::{Done, FeedNote, Known, Look, Note, Noted, Of, PageNote, PurseKey, Why};
-use crate::history::{by_confirmation, by_key, by_order, by_replacement, by_suspense};
+use crate::history::{
+    by_confirmation, by_key, by_order, by_replacement, by_suspense, list_of_member, list_of_merchant,
+};
 use crate::verify::Report;
 use crate::world::{MAX_BALANCE, World};
 use mps_certify::sabotage::Liar;
@@ -22,9 +24,9 @@ const MOVEMENTS: &str = "SELECT t.id, t.tx_no, t.card_id, t.card_seq, \
            ((CASE WHEN t.tx_type = 'payment' THEN -t.final_amount ELSE t.final_amount END) * 100)::bigint, \
            (t.balance_after * 100)::bigint, (extract(epoch FROM t.posted_at) * 1000000)::bigint, t.prev_tx_id, \
            m.code, t.original_tx_no, (t.refundable_left * 100)::bigint, t.idempotency_key, t.external_order_id, \
-           t.tx_type::text, e.xmin::text::bigint \
+           t.tx_type::text, e.xmin::text::bigint, p.member_id \
     FROM app.transactions t JOIN audit.event_log e ON e.object_id = t.tx_no AND e.action = t.tx_type::text \
-    LEFT JOIN app.merchants m ON m.id = t.merchant_id WHERE t.card_seq IS NOT NULL";
+    LEFT JOIN app.merchants m ON m.id = t.merchant_id LEFT JOIN app.personal_cards p ON p.id = t.card_id WHERE t.card_seq IS NOT NULL";
 const POINTS: &str = "SELECT l.card_id, l.point_seq, l.change, l.balance_after, l.tx_no, l.reason, l.xmin::text::bigint \
     FROM app.point_ledger l";
 const CARDS: &str =
@@ -61,7 +63,7 @@ struct Numbering {
     purses: Numbers<PurseKey>,
     codes: Numbers<String>,
     switches: Numbers<String>,
-    merchants: Numbers<String>,
+    lists: Numbers<String>,
     transactions: Numbers<i64>,
 }
 
@@ -84,7 +86,7 @@ impl Case {
             purses: Numbers::new(),
             codes: Numbers::new(),
             switches: Numbers::new(),
-            merchants: Numbers::new(),
+            lists: Numbers::new(),
             transactions: Numbers::new(),
         };
         let mut books = numbering.books(&mut db)?;
@@ -234,7 +236,10 @@ impl Numbering {
                     None => u32::MAX,
                 }),
                 transaction: self.transactions.of(&row.get(14)),
-                merchant: row.get::<_, Option<String>>(8).map(|code| self.merchants.of(&code)),
+                lists: [
+                    row.get::<_, Option<&str>>(8).map(|code| self.lists.of(&list_of_merchant(code))),
+                    row.get::<_, Option<Uuid>>(15).map(|member| self.lists.of(&list_of_member(member))),
+                ],
                 refund,
             });
             let mut requests = vec![];
@@ -395,7 +400,7 @@ impl Numbering {
 
     fn feed(&mut self, feed: &FeedNote) -> Feed {
         Feed {
-            merchant: self.merchants.of(&feed.merchant),
+            list: self.lists.of(&feed.list),
             limit: feed.limit,
             lines: feed.lines.iter().map(|(name, change)| (self.names.of(name), *change)).collect(),
         }

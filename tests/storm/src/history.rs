@@ -91,7 +91,8 @@ pub struct PageNote {
 }
 
 pub struct FeedNote {
-    pub merchant: String,
+    /// [`list_of_merchant`] or [`list_of_member`].
+    pub list: String,
     pub limit: usize,
     pub lines: Vec<(String, i64)>,
 }
@@ -113,6 +114,15 @@ pub fn member_switch(member: Uuid) -> String {
 
 pub fn merchant_switch(code: &str) -> String {
     format!("merchant {code}")
+}
+
+pub fn list_of_merchant(code: &str) -> String {
+    format!("list of merchant {code}")
+}
+
+/// What was done with the personal cards of a member.
+pub fn list_of_member(member: Uuid) -> String {
+    format!("list of member {member}")
 }
 
 /// As what a request is known by its key.

@@ -2,14 +2,15 @@
 //! in one snapshot. What they saw is written down; the certificate says whether it can have been so.
 
 use crate::db::{Asked, Isolation, Link, Refusal, Server, Step, Who};
-use crate::history::{FeedNote, Known, Look, Note, Of, PageNote, Why};
-use crate::model::{Account, cents};
+use crate::history::{FeedNote, Known, Look, Note, Of, PageNote, Why, list_of_member, list_of_merchant};
+use crate::model::{Account, CardKind, cents};
 use crate::world::World;
 use postgres::Row;
 use postgres::types::ToSql;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use uuid::Uuid;
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -21,6 +22,7 @@ const BALANCE: &str = "SELECT s.tx_no, s.card_seq, s.change::text, s.balance_aft
     app.balance_as_of($1, clock_timestamp(), $2)::text FROM app.card_statement($1, $2, NULL, $3) s";
 const PAYMENT: &str = "SELECT tx_no, final_amount::text, coalesce(refunded_amount, 0)::text FROM app.tx_by_no($1)";
 const FEED: &str = "SELECT tx_no, tx_type, final_amount::text FROM app.merchant_statement($1, p_limit => $2)";
+const USAGE: &str = "SELECT tx_no, status, change::text FROM app.usage_page(NULL, $1)";
 const MY_CARDS: &str = "SELECT card_type, card_id, balance::text, points FROM app.v_user_cards";
 const EVERYTHING: &str = "SELECT id, card_seq, balance::text, point_seq, points FROM app.personal_cards \
     UNION ALL SELECT id, card_seq, balance::text, NULL, NULL FROM app.enterprise_cards";
@@ -34,6 +36,7 @@ enum Sight {
     Balance { card: Uuid, kind: &'static str, limit: i32 },
     Payment { tx_no: String },
     Feed { merchant: String, limit: i32 },
+    Usage { member: Uuid, limit: i32 },
     MyCards,
     Everything,
     Days,
@@ -46,6 +49,7 @@ impl Sight {
             Sight::Balance { card, kind, limit } => (BALANCE, vec![card, kind, limit]),
             Sight::Payment { tx_no } => (PAYMENT, vec![tx_no]),
             Sight::Feed { merchant, limit } => (FEED, vec![merchant, limit]),
+            Sight::Usage { limit, .. } => (USAGE, vec![limit]),
             Sight::MyCards => (MY_CARDS, vec![]),
             Sight::Everything => (EVERYTHING, vec![]),
             Sight::Days => (DAYS, vec![]),
@@ -75,11 +79,17 @@ impl Sight {
                     let amount = cents(row.get(2));
                     (row.get(0), if row.get::<_, &str>(1) == "payment" { -amount } else { amount })
                 });
-                look.feeds.push(FeedNote {
-                    merchant: merchant.clone(),
-                    limit: *limit as usize,
-                    lines: lines.collect(),
-                });
+                let (list, limit) = (list_of_merchant(merchant), *limit as usize);
+                look.feeds.push(FeedNote { list, limit, lines: lines.collect() });
+            }
+            Sight::Usage { member, limit } => {
+                // Recharges that wait are between the movements.
+                let moved = rows.iter().filter(|row| row.get::<_, &str>(1) == "completed");
+                let lines: Vec<(String, i64)> = moved.map(|row| (row.get(0), cents(row.get(2)))).collect();
+                let limit = if rows.len() < *limit as usize { usize::MAX } else { lines.len() };
+                if limit > 0 {
+                    look.feeds.push(FeedNote { list: list_of_member(*member), limit, lines });
+                }
             }
             Sight::MyCards => {
                 for row in rows {
@@ -119,21 +129,31 @@ pub fn look(world: &World, link: &mut Link, dice: &mut StdRng) -> (&'static str,
         0..=24 => ("page", shop_or_owner, vec![Sight::Page { card, kind, below: None, limit }]),
         25..=44 => ("balance", shop_or_owner, vec![Sight::Balance { card, kind, limit: 2 }]),
         45..=59 => ("payment", Who::Backend, payment(world, dice).into_iter().collect()),
-        60..=69 => ("merchant", Who::Backend, vec![feed(world, dice)]),
+        60..=64 => {
+            let (who, feed) = feed(world, dice);
+            ("merchant", who, vec![feed])
+        }
+        65..=69 => {
+            let (_, account) = world.hot_personal(dice.gen_range(0..1_000));
+            ("usage", Who::User(account.owner), vec![Sight::Usage { member: account.owner, limit }])
+        }
         70..=84 => {
             let several = others.iter().chain([&one]).map(|account| Sight::Balance {
                 card: account.card(),
                 kind: account.kind.label(),
                 limit: 2,
             });
-            let mut sights: Vec<Sight> = several.chain([feed(world, dice)]).collect();
+            let mut sights: Vec<Sight> = several.chain([feed(world, dice).1]).collect();
             sights.extend(payment(world, dice));
             ("snapshot", Who::Backend, sights)
         }
         85..=89 => ("page after page", shop_or_owner, vec![Sight::Page { card, kind, below: None, limit }]),
         90..=96 => {
-            let own = Sight::Page { card, kind, below: None, limit: 1 };
-            ("own cards", Who::User(one.owner), vec![Sight::MyCards, own])
+            let mut own = vec![Sight::MyCards, Sight::Page { card, kind, below: None, limit: 1 }];
+            if one.kind == CardKind::Personal {
+                own.push(Sight::Usage { member: one.owner, limit });
+            }
+            ("own cards", Who::User(one.owner), own)
         }
         _ => ("everything", Who::Superuser, vec![Sight::Everything, Sight::Days]),
     };
@@ -162,9 +182,11 @@ fn any_account(world: &World, dice: &mut StdRng) -> std::sync::Arc<Account> {
     account.1
 }
 
-fn feed(world: &World, dice: &mut StdRng) -> Sight {
-    let merchant = world.merchants[dice.gen_range(0..world.merchants.len())].code.clone();
-    Sight::Feed { merchant, limit: dice.gen_range(1..=LONGEST) }
+/// A merchant's page, for its operator or the shop.
+fn feed(world: &World, dice: &mut StdRng) -> (Who, Sight) {
+    let merchant = &world.merchants[dice.gen_range(0..world.merchants.len())];
+    let who = if dice.gen_bool(0.5) { Who::User(merchant.operator) } else { Who::Backend };
+    (who, Sight::Feed { merchant: merchant.code.clone(), limit: dice.gen_range(1..=LONGEST) })
 }
 
 fn payment(world: &World, dice: &mut StdRng) -> Option<Sight> {
@@ -201,6 +223,9 @@ fn snapshot(link: &mut Link, who: Who, sights: &[Sight]) -> Result<Look, Refusal
     }
 }
 
+/// Between two looks of a reader there: it is the storm that is to have the machine.
+const PAUSE: Duration = Duration::from_millis(4);
+
 /// Reads on a standby until the storm is over. What is new may not have come to it yet.
 pub fn on_standby(world: &World, standby: &Server, no: usize) {
     // A snapshot that stands in the way of what is replayed is cancelled, and may be asked for again.
@@ -210,6 +235,7 @@ pub fn on_standby(world: &World, standby: &Server, no: usize) {
     while !world.stop.load(Ordering::Relaxed) {
         link.by.1 += 1;
         let (kind, seen) = look(world, &mut link, &mut dice);
+        std::thread::sleep(PAUSE);
         match seen {
             Ok(()) => world.count("read there", kind),
             Err(refusal) => {

@@ -149,7 +149,7 @@ impl Shop {
             posted_at: self.moment as i64,
             previous,
             transaction: self.transactions,
-            merchant,
+            lists: [merchant, None],
             refund,
         });
         if points != 0 {
@@ -302,7 +302,7 @@ impl Shop {
         let merchant = self.dice.below(MERCHANTS) as u32;
         let newest = self.feeds[merchant as usize].iter().rev().take(PAGE);
         let lines = newest.map(|name| (*name, self.books.movements[self.place_of[name]].change));
-        let feed = Feed { merchant, limit: PAGE, lines: lines.collect() };
+        let feed = Feed { list: merchant, limit: PAGE, lines: lines.collect() };
         self.add(span, What::Saw(Box::new(Saw { feeds: vec![feed], ..Saw::default() })));
     }
 

@@ -47,7 +47,7 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (3, state::settings),
     (5, state::merchant_pause),
     (20, money::recharge_together),
-    (90, look::read),
+    (150, look::read),
 ];
 
 /// Names of operations in the summary.
