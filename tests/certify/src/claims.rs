@@ -19,19 +19,14 @@ struct Request {
 const NOTHING: Request =
     Request { perhaps: NEVER, done: NEVER, done_by: NONE, name: NONE, named_by: NONE, refused_by: NONE };
 
-/// What the operations that named something came to.
-#[derive(Clone, Copy)]
-struct Named {
-    fresh: u32,
-    letters: Option<u64>,
-    said_by: u32,
-}
-
 struct Claims<'a> {
     order: &'a mut Order,
     certificate: &'a mut Certificate,
     requests: Vec<Request>,
-    names: Vec<Named>,
+    /// By name, the operation that says that it did it just now.
+    fresh: Vec<u32>,
+    /// By name, also of what never came into the books: what was first said of it, and by which operation.
+    letters: Vec<Option<(u64, u32)>>,
     /// By node, until when somebody was told of it as not done yet.
     absent: Vec<Moment>,
     /// By node, the operations that say since when and until when it can have happened, and that it had not yet.
@@ -57,7 +52,8 @@ pub fn settle(
         order,
         certificate,
         requests: vec![],
-        names: vec![Named { fresh: NONE, letters: None, said_by: NONE }; names],
+        fresh: vec![NONE; names],
+        letters: vec![None; names],
         absent: vec![0; nodes],
         evidence: vec![[NONE; 3]; nodes],
         trusts_absence,
@@ -158,6 +154,7 @@ impl Claims<'_> {
             }
         }
         let Some(name) = did.name else { return };
+        self.letters(i, did, name);
         let node = self.order.node(name);
         if did.how == How::Waits {
             if let Some(node) = node {
@@ -171,10 +168,10 @@ impl Claims<'_> {
         };
         self.there_by(node, span.answered, i as u32);
         if did.how == How::Fresh {
-            match self.names[name as usize].fresh {
+            match self.fresh[name as usize] {
                 NONE => {
                     self.not_before(node, span.asked, i as u32);
-                    self.names[name as usize].fresh = i as u32;
+                    self.fresh[name as usize] = i as u32;
                 }
                 first => {
                     let text = "answered twice as done just now".to_owned();
@@ -206,20 +203,28 @@ impl Claims<'_> {
                 self.certificate.find(anomaly, &[i], &[name], text);
             }
         }
-        let named = &mut self.names[name as usize];
-        match (named.letters, did.said.letters) {
-            (Some(known), Some(said)) if known != said => {
+    }
+
+    /// Each answer repeats the first to the letter, whatever has become of it meanwhile.
+    fn letters(&mut self, i: usize, did: &Did, name: u32) {
+        let Some(said) = did.said.letters else { return };
+        let at = name as usize;
+        if self.letters.len() <= at {
+            self.letters.resize((at + 1).max(2 * self.letters.len()), None);
+        }
+        match self.letters[at] {
+            None => self.letters[at] = Some((said, i as u32)),
+            Some((first, by)) if first != said => {
                 let text = "two answers to one thing are not the same to the letter".to_owned();
-                self.certificate.find(Anomaly::OtherReplay, &[named.said_by as usize, i], &[name], text);
+                self.certificate.find(Anomaly::OtherReplay, &[by as usize, i], &[name], text);
             }
-            (None, Some(said)) => (named.letters, named.said_by) = (Some(said), i as u32),
-            _ => {}
+            Some(_) => {}
         }
     }
 
     fn everything_was_asked_for(&mut self, books: &Books) {
         // The requests of each name: a chain through the list.
-        let mut newest = vec![NONE; self.names.len()];
+        let mut newest = vec![NONE; self.fresh.len()];
         let mut next = vec![NONE; books.asked_by.len()];
         for (i, (_, name)) in books.asked_by.iter().enumerate() {
             next[i] = std::mem::replace(&mut newest[*name as usize], i as u32);
@@ -235,7 +240,7 @@ impl Claims<'_> {
                 self.there_by(node, request.done, request.done_by);
                 at = next[at as usize];
             }
-            if self.names[name].fresh != NONE {
+            if self.fresh[name] != NONE {
                 continue;
             }
             match (perhaps, refused) {
@@ -260,7 +265,7 @@ impl Claims<'_> {
                 () => None,
             };
             if let Some((anomaly, how)) = wrong {
-                let names = (0..self.names.len() as u32).filter(|name| self.order.node(*name) == Some(node as u32));
+                let names = (0..self.fresh.len() as u32).filter(|name| self.order.node(*name) == Some(node as u32));
                 let names: Vec<u32> = names.collect();
                 let by = self.evidence[node].iter().filter(|by| **by != NONE).map(|by| *by as usize);
                 self.certificate.find(anomaly, &by.collect::<Vec<_>>(), &names, format!("answered as {how}"));

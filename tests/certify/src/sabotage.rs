@@ -22,11 +22,15 @@ impl Lie {
 pub struct Liar {
     /// By name, the operation that did it.
     fresh: HashMap<u32, usize>,
+    /// By name, how many answers say what each has to repeat to the letter.
+    spoken: HashMap<u32, usize>,
     /// What somebody else may have done without being told.
     perhaps: HashSet<u32>,
     /// By card and place, and back.
     names: HashMap<(u32, u64), u32>,
     places: HashMap<u32, (u32, u64)>,
+    /// A name that nothing has.
+    nobody: u32,
     dice: u64,
 }
 
@@ -36,7 +40,7 @@ type Way = (&'static str, fn(&mut Liar, &History, usize) -> Told);
 
 const WAYS: [Way; 15] = [
     ("an answer says another amount", Liar::amount),
-    ("a replay says something else", Liar::letters),
+    ("one of two answers says something else", Liar::letters),
     ("an answer was never given", Liar::forget),
     ("an answer names what is not there", Liar::rename),
     ("a yes is a no", Liar::refuse),
@@ -59,13 +63,21 @@ impl Liar {
     pub fn new(books: &Books, history: &History, seed: u64) -> Liar {
         let mut liar = Liar {
             fresh: HashMap::new(),
+            spoken: HashMap::new(),
             perhaps: HashSet::new(),
             names: books.movements.iter().map(|m| ((m.card, m.place), m.name)).collect(),
             places: books.movements.iter().map(|m| (m.name, (m.card, m.place))).collect(),
+            nobody: books.movements.iter().map(|m| m.name).max().map_or(0, |most| most + 1),
             dice: seed,
         };
         let mut unsure: HashSet<u32> = HashSet::new();
         for (i, operation) in history.operations.iter().enumerate() {
+            if let What::Did(did) = &operation.what
+                && let (Some(name), Some(_)) = (did.name, did.said.letters)
+            {
+                *liar.spoken.entry(name).or_default() += 1;
+                liar.nobody = liar.nobody.max(name + 1);
+            }
             match &operation.what {
                 What::Did(did) if did.how == How::Fresh => liar.fresh.extend(did.name.map(|name| (name, i))),
                 What::Did(did) if did.how == How::Unsaid => unsure.extend(did.asked.request),
@@ -126,9 +138,13 @@ impl Liar {
     }
 
     fn letters(&mut self, history: &History, at: usize) -> Told {
-        let mut did = self.replay(history, at)?.clone();
+        let What::Did(did) = &history.operations[at].what else { return None };
+        if self.spoken.get(&did.name?).is_none_or(|spoken| *spoken < 2) {
+            return None;
+        }
+        let mut did = did.clone();
         did.said.letters = Some(did.said.letters? ^ 1);
-        now(history, at, What::Did(Box::new(did)))
+        now(history, at, What::Did(did))
     }
 
     fn forget(&mut self, history: &History, at: usize) -> Told {
@@ -137,7 +153,7 @@ impl Liar {
     }
 
     fn rename(&mut self, history: &History, at: usize) -> Told {
-        let did = Did { name: Some(u32::MAX - 1), ..fresh(history, at)?.clone() };
+        let did = Did { name: Some(self.nobody), ..fresh(history, at)?.clone() };
         now(history, at, What::Did(Box::new(did)))
     }
 

@@ -176,6 +176,15 @@ fn answers_that_say_something_else() {
     let first = || made().moved(0, 0, 10).did_as((10, 20), 0, How::Fresh, letters(1));
     first().did_as((30, 40), 0, How::Replayed, letters(1)).is(&[]);
     first().did_as((30, 40), 0, How::Replayed, letters(2)).is(&[OtherReplay]);
+    // What waits is answered the same as well, and what becomes of it says nothing new.
+    let waits = |at, letters| made().did_as(at, 0, How::Waits, Said { letters: Some(letters), ..Said::default() });
+    waits((10, 20), 1).did_as((30, 40), 0, How::Waits, letters(1)).is(&[]);
+    waits((10, 20), 1).did_as((30, 40), 0, How::Waits, letters(2)).is(&[OtherReplay]);
+    let credited = || waits((10, 20), 1).done((30, 40), 0, 0, 10);
+    credited().did_as((50, 60), 0, How::Replayed, letters(1)).is(&[]);
+    credited().did_as((50, 60), 0, How::Replayed, letters(2)).is(&[OtherReplay]);
+    // And is not told as waiting once it was told as done.
+    credited().did_as((50, 60), 0, How::Waits, letters(1)).is(&[StaleRead]);
     // A replay that names another one.
     let other = Did { asked: request(0), name: Some(1), how: How::Replayed, said: Said::default(), needs: vec![] };
     two().op((50, 60), What::Did(Box::new(other))).is(&[OtherReplay]);

@@ -52,6 +52,8 @@ pub struct Server {
     pub backend_role: String,
     /// Whether connections may be lost: somebody is killing them.
     pub rough: bool,
+    /// Whether it replays what another one does, which may stand in a reader's way.
+    pub is_standby: bool,
     /// The server is down for good: nobody need ask again.
     pub gone: AtomicBool,
     pub lost: AtomicU64,
@@ -73,6 +75,7 @@ impl Server {
             client_role: String::new(),
             backend_role: String::new(),
             rough: false,
+            is_standby: false,
             gone: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             not_serializable: AtomicU64::new(0),
@@ -86,6 +89,7 @@ impl Server {
             client_role: self.client_role.clone(),
             backend_role: self.backend_role.clone(),
             rough: true,
+            is_standby: true,
             ..Server::for_checks(address, &self.database)
         }
     }
@@ -249,6 +253,10 @@ impl<'s> Link<'s> {
             let span = Span { asked, answered: now() };
             let result = match came {
                 Ok(answer) => Ok(answer),
+                // Of a reader with what is replayed.
+                Err(Failure::Refused(refusal)) if self.server.is_standby && refusal.token == "SQLSTATE 40P01" => {
+                    continue;
+                }
                 // Only the stricter ones may be told this; and not for ever.
                 Err(Failure::NotSerializable) => {
                     self.server.not_serializable.fetch_add(1, Ordering::Relaxed);

@@ -85,6 +85,7 @@ impl World {
             backend_role: format!("{database}_shop"),
             database,
             rough,
+            is_standby: false,
             gone: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             not_serializable: AtomicU64::new(0),
