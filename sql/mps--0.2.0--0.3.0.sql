@@ -162,6 +162,7 @@ BEGIN
     PERFORM sec.install_books();
     PERFORM sec.install_days();
     PERFORM sec.install_closing();
+    PERFORM sec.install_receipts();
 
     -- The grants on what was there, also where it was restored without owners, are not ours to take back.
     PERFORM sec.strip_grants(c.oid::regclass)
@@ -488,6 +489,17 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.merchant_charge_by_qr', 'client'),
            ('app.merchant_refund_tx', 'client'),
            ('app.compensate_tx', 'backend'),
+           ('app.tx_proof', 'client'),
+           ('app.liability_proof', 'client'),
+           ('app.head_proof', 'client'),
+           ('audit.receipts_are_on', 'operator'),
+           ('audit.grow_tree', 'operator'),
+           ('audit.sign_head', 'operator'),
+           ('audit.declare_restore', 'operator'),
+           ('audit.note_balances', 'operator'),
+           ('audit.balances_ready', 'operator'),
+           ('audit.publish_balances', 'operator'),
+           ('audit.sign_heads', 'operator'),
            ('app.user_recharge_personal_card', 'client'),
            ('app.user_recharge_enterprise_card_admin', 'client'),
            ('app.confirm_recharge', 'backend'),
@@ -536,8 +548,12 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.transaction_compensations'),
            ('app.transactions'),
            ('audit.event_log'),
+           ('audit.heads'),
            ('audit.seal_cut'),
-           ('audit.seals')
+           ('audit.seals'),
+           ('audit.tree_chunks'),
+           ('audit.tree_nodes'),
+           ('audit.trees')
 $$;
 COMMENT ON FUNCTION sec.tables() IS
     'The tables of mps that calls read and write: all but those of who has which level. Internal.';
@@ -597,6 +613,7 @@ COMMENT ON FUNCTION sec.policies() IS
 CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM sec.standing_triggers_of_ledger()
+    UNION ALL SELECT * FROM sec.standing_triggers_of_receipts()
     UNION ALL SELECT * FROM sec.standing_triggers_of_settings()
 $$;
 COMMENT ON FUNCTION sec.standing_triggers() IS
@@ -620,6 +637,7 @@ CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, de
     SELECT * FROM sec.health_of_ledger()
     UNION ALL SELECT * FROM sec.health_of_members()
     UNION ALL SELECT * FROM sec.health_of_cards()
+    UNION ALL SELECT * FROM sec.health_of_receipts()
     UNION ALL SELECT * FROM sec.health_of_recharges()
 $$;
 COMMENT ON FUNCTION sec.health_rows() IS
@@ -4391,9 +4409,53 @@ COMMENT ON FUNCTION audit.seal_batch() IS
     E'Seals the next 1000 events up to the noted cut, if that is ready; returns how many.\n'
     'One batch of audit.seal().\n'
     'Level: operator.';
+CREATE OR REPLACE PROCEDURE audit.seal()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_first boolean := true;
+    v_events bigint;
+BEGIN
+    IF pg_catalog.pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN;
+    END IF;
+    -- Every batch must see what was committed before it, whatever the session's default is: an older snapshot would read the
+    -- last seal as it was before the wait for it.
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    -- Twice: what an earlier run had to leave, and what has come since.
+    FOR v_round IN 1 .. 2 LOOP
+        PERFORM audit.seal_note();
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        -- At most three seconds for the transactions that were running; what they hold up is left to the next run.
+        FOR v_try IN 1 .. 60 LOOP
+            EXIT WHEN audit.seal_ready();
+            COMMIT;
+            PERFORM pg_catalog.pg_sleep(0.05);
+            COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        END LOOP;
+        LOOP
+            v_events := audit.seal_batch();
+            COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+            EXIT WHEN v_events OPERATOR(pg_catalog.=) 0;
+            PERFORM sec.job_batch('seal', v_events, v_first);
+            COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+            v_first := false;
+        END LOOP;
+    END LOOP;
+    PERFORM sec.job_batch('seal', 0, v_first);
+    COMMIT;
+    CALL audit.sign_heads();
+END
+$$;
 COMMENT ON PROCEDURE audit.seal() IS
     E'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals).\n'
-    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.\n'
+    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run. Where '
+    'mps.seal_key_file is set, receipts come from it: audit.sign_heads().\n'
     'Level: operator.';
 CREATE OR REPLACE FUNCTION audit.head() RETURNS TABLE (seal_no bigint, last_event_id bigint, hash text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -5455,6 +5517,341 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
 $rule$;
 COMMENT ON FUNCTION sec.books_refunds(timestamptz, timestamptz, bigint[]) IS
     'Payments and refunds that do not fit together: sums, points and the chain of refunds. Internal: sec.books_rules().';
+CREATE FUNCTION sec.health_of_receipts() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'heads'::text, (s.sealed_at < now() - interval '1 hour') IS NOT TRUE,
+           CASE WHEN h.head_no IS NULL THEN format('none was signed, and %s seals are waiting', coalesce(s.waiting, 0))
+                ELSE format('head %s of %s, %s seals since', h.head_no, h.signed_at, coalesce(s.waiting, 0)) END
+    FROM audit.trees t
+    LEFT JOIN LATERAL (SELECT x.head_no, x.seal_no, x.signed_at FROM audit.heads x ORDER BY x.head_no DESC LIMIT 1) h ON true
+    LEFT JOIN LATERAL (SELECT count(*) AS waiting, min(x.sealed_at) AS sealed_at FROM audit.seals x
+                       WHERE x.seal_no > coalesce(h.seal_no, 0)) s ON true
+    WHERE t.tree = 0
+$$;
+COMMENT ON FUNCTION sec.health_of_receipts() IS
+    'What app.health() says of receipts: seals for which no head was signed within the hour. No row where there is no tree. '
+    'Internal: sec.health_rows().';
+CREATE FUNCTION sec.standing_triggers_of_receipts() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('audit.heads', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
+$$;
+COMMENT ON FUNCTION sec.standing_triggers_of_receipts() IS 'The standing triggers of receipts. Internal: sec.standing_triggers().';
+CREATE FUNCTION sec.install_receipts() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('audit.trees') IS NULL THEN
+        CREATE TABLE audit.trees (
+            tree          integer     NOT NULL PRIMARY KEY CHECK (tree = 0 OR tree BETWEEN 200001 AND 209912),
+            begun_at      timestamptz NOT NULL,
+            leaves        bigint      NOT NULL DEFAULT 0 CHECK (leaves >= 0),
+            total_cents   bigint      NOT NULL DEFAULT 0,
+            through_event bigint,
+            cut           xid8,
+            root          bytea,
+            head_no       bigint,
+            restore_why   text,
+            secret        bytea       NOT NULL CHECK (length(secret) = 32)
+        );
+        COMMENT ON TABLE audit.trees IS
+            'Merkle trees: one over all movements, in the order of the log, and one for each month over what each card held at its end';
+        COMMENT ON COLUMN audit.trees.tree IS '0: the movements. Else the month, as yyyymm.';
+        COMMENT ON COLUMN audit.trees.total_cents IS 'What the leaves add up to: changes of balances, or balances.';
+        COMMENT ON COLUMN audit.trees.through_event IS 'Of the movements: the event up to which they are in the tree.';
+        COMMENT ON COLUMN audit.trees.cut IS 'Of a month: what must have ended before its balances are certain (sec.cut()).';
+        COMMENT ON COLUMN audit.trees.root IS 'Of a month: the root once it is made. That of the movements is in each head.';
+        COMMENT ON COLUMN audit.trees.head_no IS 'Of a month: the head that published it.';
+        COMMENT ON COLUMN audit.trees.restore_why IS
+            'Of the movements: what audit.declare_restore() was told, until the next head has said it.';
+        COMMENT ON COLUMN audit.trees.secret IS
+            'What blinds the leaves, so that nobody finds out by trying what those beside their own say.';
+    END IF;
+    IF to_regclass('audit.tree_chunks') IS NULL THEN
+        CREATE TABLE audit.tree_chunks (
+            tree       integer NOT NULL,
+            chunk_no   bigint  NOT NULL,
+            posted     tstzrange,
+            first_hash bytea,
+            labels     bytea   NOT NULL,
+            PRIMARY KEY (tree, chunk_no)
+        );
+        -- Hashes do not become shorter.
+        ALTER TABLE audit.tree_chunks ALTER COLUMN labels SET STORAGE EXTERNAL;
+        CREATE INDEX tree_chunks_posted_idx ON audit.tree_chunks USING gist (posted) WHERE tree = 0;
+        CREATE INDEX tree_chunks_first_hash_idx ON audit.tree_chunks (tree, first_hash) WHERE tree > 0;
+        COMMENT ON TABLE audit.tree_chunks IS 'The leaves of the trees, 256 to a row';
+        COMMENT ON COLUMN audit.tree_chunks.posted IS 'Of movements: from when to when they were posted.';
+        COMMENT ON COLUMN audit.tree_chunks.first_hash IS 'Of balances, which are ordered by their hash: that of the first.';
+        COMMENT ON COLUMN audit.tree_chunks.labels IS
+            'One after the other: of a movement its hash; of a balance its cents (8 bytes) and hash.';
+    END IF;
+    IF to_regclass('audit.tree_nodes') IS NULL THEN
+        CREATE TABLE audit.tree_nodes (
+            tree    integer  NOT NULL,
+            level   smallint NOT NULL,
+            node_no bigint   NOT NULL,
+            label   bytea    NOT NULL,
+            PRIMARY KEY (tree, level, node_no)
+        );
+        COMMENT ON TABLE audit.tree_nodes IS 'The full nodes of the trees, from those of a full chunk (level 8) upwards';
+    END IF;
+    IF to_regclass('audit.heads') IS NULL THEN
+        CREATE TABLE audit.heads (
+            head_no    bigint      NOT NULL PRIMARY KEY CHECK (head_no > 0),
+            signed_at  timestamptz NOT NULL,
+            seal_no    bigint      NOT NULL,
+            leaves     bigint      NOT NULL,
+            restores   boolean     NOT NULL,
+            head       text        NOT NULL,
+            signature  bytea       NOT NULL,
+            public_key bytea       NOT NULL
+        );
+        CREATE INDEX heads_restores_idx ON audit.heads (head_no) WHERE restores;
+        COMMENT ON TABLE audit.heads IS
+            'Signed heads: what the log, the movements and the balances of a month were, by a key that is not in the database';
+        COMMENT ON COLUMN audit.heads.head IS 'What is signed, as a JSON array; docs/receipts.md says what stands in it.';
+        COMMENT ON COLUMN audit.heads.leaves IS 'How many movements it stands for.';
+        COMMENT ON COLUMN audit.heads.restores IS 'Whether it says that the database was restored to the head before.';
+        COMMENT ON COLUMN audit.heads.signature IS 'Ed25519 over the bytes of head.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_receipts() IS
+    'Makes the tables of trees and heads, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION app.tx_proof(p_tx_no text)
+    RETURNS jsonb
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'tx_proof_wrapper';
+COMMENT ON FUNCTION app.tx_proof IS
+    E'A receipt for a movement: that it, and the balance after it, stand under a signed head.\n'
+    'By whoever may see the card: its owner, everyone bound to the enterprise card, a backend. Once kept, it needs no server any more: '
+    'docs/receipts.md says how it is verified, and what it proves. Under 2 kB. There is none before the next audit.seal(), where '
+    'mps.seal_key_file is not set, and for movements of before it was set whose month is archived. STABLE.\n'
+    'Level: client.\n'
+    'Results: one JSON object: kind (mps receipt 1), leaf (what it is about, as text), index, path (base64), head (as text), signature '
+    '(base64).\n'
+    'Errors: TX_NOT_FOUND, STATUS_CONFLICT (it moved no money; there is no signed head with it yet), ARCHIVED, INVALID_ARGUMENT, '
+    'NOT_AUTHENTICATED.';
+CREATE FUNCTION app.liability_proof(p_month date, p_card_id uuid DEFAULT NULL, p_card_type text DEFAULT 'personal')
+    RETURNS TABLE (card_no text, month date, balance numeric, proof jsonb)
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'liability_proof_wrapper';
+COMMENT ON FUNCTION app.liability_proof IS
+    E'That what cards held at the end of a month is in the total which a signed head published.\n'
+    'By the signed-in user for all its cards, and the enterprise cards that it is bound to; of one card, p_card_id, by whoever may see '
+    'it. p_month: any day of a month of UTC that is over. p_card_type: personal, enterprise. A card that had not moved by then is in '
+    'no total and has no row. STABLE.\n'
+    'Level: client.\n'
+    'Results: card_no, month (its first day), balance (at its end, in currency units), proof (one JSON object: kind (mps liability '
+    '1), leaf, index, path, head, signature, as in app.tx_proof()).\n'
+    'Errors: CARD_NOT_FOUND, STATUS_CONFLICT (the month is not published yet), ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+CREATE FUNCTION app.head_proof(p_head_no bigint DEFAULT NULL)
+    RETURNS jsonb
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'head_proof_wrapper';
+COMMENT ON FUNCTION app.head_proof IS
+    E'The newest signed head, and that it goes on from an earlier one.\n'
+    'By a signed-in user or a backend. p_head_no: the number of the head in a receipt that was kept. Heads are for everybody: publish '
+    'them where you cannot change them any more. STABLE.\n'
+    'Level: client.\n'
+    'Results: one JSON object: kind (mps heads 1), latest (head, signature), at (the same of p_head_no; null if there is none), path '
+    '(base64; null without at), restores (the newest 20 heads that say the database was restored), key (the public key of latest, '
+    'base64: to be compared with the one that was published).\n'
+    'Errors: STATUS_CONFLICT (there is no head yet), INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+CREATE FUNCTION audit.receipts_are_on() RETURNS boolean
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'receipts_are_on_wrapper';
+COMMENT ON FUNCTION audit.receipts_are_on IS
+    E'Whether mps.seal_key_file is set.\n'
+    'Part of audit.seal().\n'
+    'Level: operator.';
+CREATE FUNCTION audit.grow_tree() RETURNS bigint
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'grow_tree_wrapper';
+COMMENT ON FUNCTION audit.grow_tree IS
+    E'Takes the movements of the next 10,000 sealed events into the tree; returns how many.\n'
+    'Part of audit.seal(). A movement whose month is archived, or whose row is missing, is left out; the latter is said in the log of '
+    'the server.\n'
+    'Level: operator.\n'
+    'Errors: STATUS_CONFLICT, SCHEMA_OUTDATED.';
+CREATE FUNCTION audit.sign_head() RETURNS bigint
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'sign_head_wrapper';
+COMMENT ON FUNCTION audit.sign_head IS
+    E'Signs a head for what is sealed and in the trees, if there is anything new; returns its number, else NULL.\n'
+    'Part of audit.seal(). Not in the transaction that sealed, and only where the commit is waited for (synchronous_commit), so that '
+    'no head is ever seen whose seal could be lost in a crash. Where the server is another one than that of the head before, or on '
+    'another timeline, the head says so: the database was restored.\n'
+    'Level: operator.\n'
+    'Errors: STATUS_CONFLICT (no key, one that cannot be used, commits are not waited for), SCHEMA_OUTDATED.';
+CREATE FUNCTION audit.declare_restore(p_reason text) RETURNS boolean
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'declare_restore_wrapper';
+COMMENT ON FUNCTION audit.declare_restore IS
+    E'Has the next head say that the database was restored to an earlier point, and why; false where that waits to be said already.\n'
+    'To be called before audit.seal() runs again where neither the system identifier nor the timeline shows it: a snapshot of the disk '
+    'was put back. Everywhere else heads say it by themselves. Whoever holds a receipt of what was lost sees what is said here.\n'
+    'Level: operator.\n'
+    'Results: whether it was noted now.\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT (no head was ever signed), SCHEMA_OUTDATED.';
+CREATE FUNCTION sec.finish_tree(p_tree integer) RETURNS bigint
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'finish_tree_wrapper';
+COMMENT ON FUNCTION sec.finish_tree IS
+    'Makes nodes, root and total of a month''s tree from its leaves; returns how many there are. Internal: audit.publish_balances().';
+CREATE FUNCTION audit.note_balances() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    v_month date;
+    v_cut xid8;
+BEGIN
+    PERFORM sec.require_operator();
+    LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
+    -- The months since the first in which movements were taken up, one after the other.
+    SELECT date_trunc('month', m)::date INTO v_month
+    FROM audit.trees b, generate_series(date_trunc('month', b.begun_at), date_trunc('month', now()) - interval '1 month',
+                                        interval '1 month') m
+    WHERE b.tree = 0 AND NOT EXISTS (SELECT FROM audit.trees t WHERE t.tree = to_char(m, 'YYYYMM')::integer AND t.root IS NOT NULL)
+    ORDER BY m LIMIT 1;
+    IF v_month IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF NOT EXISTS (SELECT FROM audit.trees t WHERE t.tree = to_char(v_month, 'YYYYMM')::integer AND sec.cut_is_of_here(t.cut)) THEN
+        v_cut := sec.cut('the cut is noted first thing in a transaction: CALL audit.seal()');
+        INSERT INTO audit.trees AS t (tree, begun_at, cut, secret)
+        VALUES (to_char(v_month, 'YYYYMM')::integer, clock_timestamp(), v_cut, sec.secret())
+        ON CONFLICT (tree) DO UPDATE SET cut = excluded.cut, begun_at = excluded.begun_at;
+    END IF;
+    RETURN to_char(v_month, 'YYYYMM')::integer;
+END
+$$;
+COMMENT ON FUNCTION audit.note_balances() IS
+    E'The month, as yyyymm, whose balances are to be published next, and notes what has to end before that; NULL: none.\n'
+    'Part of audit.seal().\n'
+    'Level: operator.\n'
+    'Errors: STATUS_CONFLICT.';
+CREATE FUNCTION sec.secret() RETURNS bytea
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'secret_wrapper';
+COMMENT ON FUNCTION sec.secret IS 'A secret: 32 random bytes of the server''s strong source. Internal.';
+CREATE FUNCTION audit.balances_ready(p_tree integer) RETURNS boolean
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sec.require_operator();
+    SELECT EXISTS (SELECT FROM audit.trees t WHERE t.tree = p_tree AND sec.cut_has_passed(t.cut))
+$$;
+COMMENT ON FUNCTION audit.balances_ready(integer) IS
+    E'Whether every transaction has ended that could have posted in the month.\n'
+    'Part of audit.seal().\n'
+    'Level: operator.';
+CREATE FUNCTION sec.balances_at(p_end timestamptz) RETURNS TABLE (card_no text, card_seq bigint, balance numeric)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH late AS (
+        -- What was posted since and lies in an earlier month.
+        SELECT t.card_id, t.card_seq, t.balance_after, t.tx_type, t.final_amount
+        FROM app.late_postings l JOIN app.transactions t ON t.id = l.tx_id AND t.created_at = l.created_at
+        WHERE l.posted_at >= p_end AND l.created_at < p_end),
+    since AS (
+        SELECT DISTINCT ON (x.card_id) x.card_id, x.card_seq - 1 AS card_seq,
+               x.balance_after - CASE x.tx_type WHEN 'payment' THEN -x.final_amount ELSE x.final_amount END AS balance
+        FROM (SELECT t.card_id, t.card_seq, t.balance_after, t.tx_type, t.final_amount FROM app.transactions t
+              WHERE t.created_at >= p_end AND t.posted_at >= p_end
+              UNION ALL SELECT l.* FROM late l) x
+        ORDER BY x.card_id, x.card_seq),
+    cards AS (
+        SELECT c.id, c.card_no, c.card_seq, c.balance FROM app.personal_cards c
+        UNION ALL SELECT c.id, c.card_no, c.card_seq, c.balance FROM app.enterprise_cards c)
+    SELECT c.card_no, coalesce(s.card_seq, c.card_seq), coalesce(s.balance, c.balance)
+    FROM cards c LEFT JOIN since s ON s.card_id = c.id
+    WHERE coalesce(s.card_seq, c.card_seq) > 0
+$$;
+COMMENT ON FUNCTION sec.balances_at(timestamptz) IS
+    'What each card that had moved by then held at the end of a month, and how many movements it had. Internal: audit.publish_balances().';
+CREATE FUNCTION audit.publish_balances(p_tree integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET work_mem = '64MB' SET jit = off AS $$
+DECLARE
+    c_chunk constant integer := 256;
+    v_end timestamptz;
+    v_month text;
+    v_secret bytea;
+BEGIN
+    PERFORM sec.require_operator();
+    LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM sec.refuse_shadows();
+    SELECT to_char(m, 'YYYY-MM'), m + interval '1 month', t.secret INTO v_month, v_end, v_secret
+    FROM audit.trees t, LATERAL (SELECT make_timestamptz(t.tree / 100, t.tree % 100, 1, 0, 0, 0, 'UTC') AS m) x
+    WHERE t.tree = p_tree AND t.tree > 0 AND t.root IS NULL AND sec.cut_has_passed(t.cut);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM audit.tree_chunks c WHERE c.tree = p_tree;
+    DELETE FROM audit.tree_nodes n WHERE n.tree = p_tree;
+    -- Ordered by what nobody can foresee: where a card stands says nothing about it.
+    INSERT INTO audit.tree_chunks (tree, chunk_no, first_hash, labels)
+    SELECT p_tree, z.chunk_no, substr(z.labels, 9, 32), z.labels
+    FROM (
+    SELECT x.place / c_chunk AS chunk_no, string_agg(int8send(x.cents) || x.hash, '' ORDER BY x.place) AS labels
+    FROM (SELECT y.cents, y.hash, row_number() OVER (ORDER BY y.hash) - 1 AS place
+          FROM (SELECT (b.balance * 100)::bigint AS cents,
+                       sha256('\x00'::bytea || convert_to(format('["mps balance 1","%s","%s",%s,"%s","%s"]', v_month, b.card_no,
+                                    b.card_seq, b.balance,
+                                    encode(substr(sha256(v_secret || convert_to(b.card_no, 'UTF8')), 1, 16), 'hex')), 'UTF8')) AS hash
+                FROM sec.balances_at(v_end) b) y) x
+    GROUP BY x.place / c_chunk) z;
+    RETURN sec.finish_tree(p_tree);
+END
+$$;
+COMMENT ON FUNCTION audit.publish_balances(integer) IS
+    E'Makes the tree of what every card held at the end of a month; returns of how many cards, NULL where that is done or too early.\n'
+    'Part of audit.seal(): the next head publishes it.\n'
+    'Level: operator.\n'
+    'Errors: STATUS_CONFLICT.';
+CREATE PROCEDURE audit.sign_heads()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_tree integer;
+BEGIN
+    IF NOT audit.receipts_are_on() THEN
+        RETURN;
+    END IF;
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    LOOP
+        EXIT WHEN audit.grow_tree() OPERATOR(pg_catalog.=) 0;
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    END LOOP;
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    v_tree := audit.note_balances();
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    IF v_tree IS NOT NULL THEN
+        -- At most three seconds for the transactions that were running; what they hold up is left to the next run.
+        FOR v_try IN 1 .. 60 LOOP
+            EXIT WHEN audit.balances_ready(v_tree);
+            COMMIT;
+            PERFORM pg_catalog.pg_sleep(0.05);
+            COMMIT;
+            SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+        END LOOP;
+        PERFORM audit.publish_balances(v_tree);
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    END IF;
+    -- Whoever sees a head may rely on it: its commit is waited for, and so is all that came before.
+    IF pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off' THEN
+        SET LOCAL synchronous_commit = on;
+    END IF;
+    PERFORM audit.sign_head();
+    COMMIT;
+END
+$$;
+COMMENT ON PROCEDURE audit.sign_heads() IS
+    E'Takes what is sealed into the trees, publishes the balances of the month that ended, and signs a head.\n'
+    'The last part of audit.seal(); nothing where mps.seal_key_file is not set. Charges neither wait nor pay for it.\n'
+    'Level: operator.\n'
+    'Errors: STATUS_CONFLICT, SCHEMA_OUTDATED.';
 CREATE FUNCTION sec.jobs_of_recharges() RETURNS TABLE (job text, schedule text, command text, every interval)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('expire_recharges', '*/10 * * * *', 'CALL app.expire_recharges()', interval '10 minutes')

@@ -30,4 +30,5 @@ pgrx::pg_module_magic!();
 pub extern "C-unwind" fn _PG_init() {
     engine::server::no_backtraces();
     engine::cache::init();
+    engine::option::init();
 }

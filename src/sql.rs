@@ -91,6 +91,11 @@ in_order! { "preflight"
     "payments_books"             "../sql/payments/books.sql"
     "payments_books_refunds"     "../sql/payments/books_refunds.sql"
 
+    "receipts_declared"          "../sql/receipts/declared.sql"
+    "receipts_tables"            "../sql/receipts/tables.sql"
+    "receipts_rpcs"              "../sql/receipts/rpcs.sql"
+    "receipts_jobs"              "../sql/receipts/jobs.sql"
+
     "recharges_declared"         "../sql/recharges/declared.sql"
     "recharges_tables"           "../sql/recharges/tables.sql"
     "recharges_rpcs"             "../sql/recharges/rpcs.sql"

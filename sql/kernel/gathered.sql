@@ -69,6 +69,17 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('app.merchant_charge_by_qr', 'client'),
            ('app.merchant_refund_tx', 'client'),
            ('app.compensate_tx', 'backend'),
+           ('app.tx_proof', 'client'),
+           ('app.liability_proof', 'client'),
+           ('app.head_proof', 'client'),
+           ('audit.receipts_are_on', 'operator'),
+           ('audit.grow_tree', 'operator'),
+           ('audit.sign_head', 'operator'),
+           ('audit.declare_restore', 'operator'),
+           ('audit.note_balances', 'operator'),
+           ('audit.balances_ready', 'operator'),
+           ('audit.publish_balances', 'operator'),
+           ('audit.sign_heads', 'operator'),
            ('app.user_recharge_personal_card', 'client'),
            ('app.user_recharge_enterprise_card_admin', 'client'),
            ('app.confirm_recharge', 'backend'),
@@ -118,8 +129,12 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.transaction_compensations'),
            ('app.transactions'),
            ('audit.event_log'),
+           ('audit.heads'),
            ('audit.seal_cut'),
-           ('audit.seals')
+           ('audit.seals'),
+           ('audit.tree_chunks'),
+           ('audit.tree_nodes'),
+           ('audit.trees')
 $$;
 COMMENT ON FUNCTION sec.tables() IS
     'The tables of mps that calls read and write: all but those of who has which level. Internal.';
@@ -185,6 +200,7 @@ COMMENT ON FUNCTION sec.policies() IS
 CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM sec.standing_triggers_of_ledger()
+    UNION ALL SELECT * FROM sec.standing_triggers_of_receipts()
     UNION ALL SELECT * FROM sec.standing_triggers_of_settings()
 $$;
 COMMENT ON FUNCTION sec.standing_triggers() IS
@@ -210,6 +226,7 @@ CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, de
     SELECT * FROM sec.health_of_ledger()
     UNION ALL SELECT * FROM sec.health_of_members()
     UNION ALL SELECT * FROM sec.health_of_cards()
+    UNION ALL SELECT * FROM sec.health_of_receipts()
     UNION ALL SELECT * FROM sec.health_of_recharges()
 $$;
 COMMENT ON FUNCTION sec.health_rows() IS

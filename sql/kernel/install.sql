@@ -32,6 +32,7 @@ BEGIN
     PERFORM sec.install_books();
     PERFORM sec.install_days();
     PERFORM sec.install_closing();
+    PERFORM sec.install_receipts();
 
     -- The grants on what was there, also where it was restored without owners, are not ours to take back.
     PERFORM sec.strip_grants(c.oid::regclass)

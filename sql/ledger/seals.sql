@@ -150,11 +150,13 @@ BEGIN
     END LOOP;
     PERFORM sec.job_batch('seal', 0, v_first);
     COMMIT;
+    CALL audit.sign_heads();
 END
 $$;
 COMMENT ON PROCEDURE audit.seal() IS
     E'Seals the audit events of every transaction that has ended: SHA-256, chained in batches of 1000 (audit.seals).\n'
-    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run.\n'
+    'Charges neither wait nor pay for it. Safe beside itself. What a long transaction holds up is left to the next run. Where '
+    'mps.seal_key_file is set, receipts come from it: audit.sign_heads().\n'
     'Level: operator.';
 
 CREATE FUNCTION audit.head() RETURNS TABLE (seal_no bigint, last_event_id bigint, hash text)

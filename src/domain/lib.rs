@@ -19,5 +19,6 @@ pub mod pay_code;
 pub mod quote;
 pub mod refund;
 pub mod tier;
+pub mod tree;
 pub mod tx_no;
 pub mod typed;

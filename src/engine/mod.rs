@@ -24,6 +24,8 @@ pub mod ddl;
 #[allow(unsafe_code)]
 pub mod direct;
 pub mod labels;
+#[allow(unsafe_code)]
+pub mod option;
 pub mod param;
 pub mod record;
 #[allow(unsafe_code)]

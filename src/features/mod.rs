@@ -7,6 +7,7 @@ mod members;
 mod merchants;
 mod operation;
 mod payments;
+mod receipts;
 mod recharges;
 mod settings;
 mod statements;

@@ -58,6 +58,7 @@ pub fn refunds_in(db: &Db, month: Month, payment: &str, limit: i64) -> Vec<Tx> {
 
 /// What finding an old balance needs of a movement.
 pub struct Link {
+    pub card_seq: i64,
     pub posted_at: Timestamp,
     pub balance_after: Money,
     pub prev: Option<TxId>,
@@ -66,6 +67,7 @@ pub struct Link {
 
 pub fn link(db: &Db, id: TxId) -> Option<Link> {
     db.find(&BY_ID, Some(id.month()), &[p(id.raw())], |r| Link {
+        card_seq: column!(r, TABLE.card_seq),
         posted_at: column!(r, TABLE.posted_at),
         balance_after: column!(r, TABLE.balance_after),
         prev: column!(r, TABLE.prev_tx_id),

@@ -10,5 +10,6 @@ pub mod lines;
 pub mod points;
 pub mod posting;
 pub mod replay;
+pub mod standing;
 pub mod transactions;
 pub mod tx;

@@ -10,8 +10,9 @@ import { books, psql, psqlError } from './lib/psql.mjs';
 const clientRpcs = [
   'balance_as_of', 'bucket_of_card', 'bucket_of_code', 'bucket_of_tx', 'business_day', 'business_day_start',
   'card_statement', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
+  'head_proof', 'liability_proof',
   'merchant_charge_by_qr', 'merchant_refund_tx', 'merchant_statement', 'register_member', 'remove_merchant_user',
-  'rotate_card_qr', 'set_card_status', 'set_merchant_user', 'tx_by_no', 'user_recharge_enterprise_card_admin',
+  'rotate_card_qr', 'set_card_status', 'set_merchant_user', 'tx_by_no', 'tx_proof', 'user_recharge_enterprise_card_admin',
   'usage_page', 'user_recharge_personal_card',
 ];
 const backendRpcs = [

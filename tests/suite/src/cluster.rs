@@ -82,6 +82,12 @@ impl Cluster {
         new
     }
 
+    /// The same server, started again after it was killed.
+    pub fn started_again(mut self) -> Cluster {
+        self.run("start", "");
+        self
+    }
+
     fn run(&mut self, verb: &str, options: &str) {
         let text = self.tool(&[verb], options);
         let words = text.trim().trim_start_matches("export ").split(' ').filter_map(|w| w.split_once('='));

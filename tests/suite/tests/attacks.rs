@@ -173,6 +173,11 @@ fn a_batch_that_waited_is_not_led_astray() {
     for (hold, batch) in [
         ("audit.seal_cut", "select audit.seal_note()"),
         ("audit.seal_cut", "select audit.seal_batch()"),
+        ("audit.seal_cut", "select audit.grow_tree()"),
+        ("audit.seal_cut", "select audit.note_balances()"),
+        ("audit.seal_cut", "select audit.publish_balances(202611)"),
+        ("audit.seal_cut", "select audit.sign_head()"),
+        ("audit.seal_cut", "select audit.declare_restore('x')"),
         ("app.closed_months", "select app.close_months_note_batch()"),
         ("app.closed_months", "select app.close_months_mark_batch()"),
         ("app.closed_months", "select app.close_month_batch(null)"),

@@ -72,12 +72,21 @@ const CALLS: &[&str] = &[
     "select app.business_day_start(current_date)",
     "select app.balance_as_of('{card}', now())",
     "select * from app.tx_by_no('{paid}')",
+    "select app.tx_proof('{paid}')",
+    "select * from app.liability_proof(current_date, '{card}')",
+    "select app.head_proof()",
     "select * from app.verify_books()",
     "select * from audit.verify()",
     "select * from audit.head()",
     "select audit.seal_note()",
     "select audit.seal_batch()",
     "select audit.seal_ready()",
+    "select audit.grow_tree()",
+    "select audit.note_balances()",
+    "select audit.balances_ready(202611)",
+    "select audit.publish_balances(202611)",
+    "select audit.sign_head()",
+    "select audit.declare_restore('x')",
     "select app.expire_cards_batch(null)",
     "select app.expire_qrcodes_batch(null)",
     "select app.expire_recharges_batch(null)",
@@ -97,7 +106,7 @@ const CALLS: &[&str] = &[
 /// What asks no table, or is a procedure that only calls the batches above, or has a test of its own below.
 const NOT_CALLED: &str = "^(sec\\.(uid|level_.*|shown_tag|raise|check_months_ahead|security_check|jobs|on_signup|signup_triggers|closing_is_ready)|\
      app\\.(error_list|bucket_of_[a-z]*|health|schedule_jobs|enable_supabase_signup|maintain_partitions|archive_partitions|close_months|expire_[a-z]*|\
-            recompute_levels)|sec\\.months_to_archive|audit\\.seal)$";
+            recompute_levels)|sec\\.months_to_archive|audit\\.(seal|sign_heads|receipts_are_on))$";
 
 #[test]
 fn every_function_of_the_api_is_called_here() {

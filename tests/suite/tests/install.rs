@@ -95,6 +95,9 @@ const RPCS: &[(&str, &str)] = &[
     ("day_totals", "p_from_day? p_to_day?"),
     ("balance_as_of", "p_card_id p_at p_card_type?"),
     ("tx_by_no", "p_tx_no"),
+    ("tx_proof", "p_tx_no"),
+    ("liability_proof", "p_month p_card_id? p_card_type?"),
+    ("head_proof", "p_head_no?"),
 ];
 
 #[test]

@@ -40,6 +40,9 @@ const QUESTIONS: &[&str] = &[
 
 /// What a signed-in member asks.
 const OWN_QUESTIONS: &[&str] = &[
+    "select app.tx_proof('{tx}')",
+    "select * from app.liability_proof(current_date, '{card}')",
+    "select app.head_proof()",
     "select * from app.v_user_cards",
     "select * from app.v_usage_logs order by created_at, tx_id",
     "select * from app.card_statement('{card}')",
