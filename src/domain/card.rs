@@ -1,7 +1,7 @@
 //! Cards: their kinds, their statuses and the moves between them, and their numbers.
 
 /// Which of the two kinds a card is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CardType {
     Personal,
     Enterprise,
@@ -41,7 +41,7 @@ impl CardType {
 }
 
 /// `app.card_status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CardStatus {
     Active,
     Frozen,

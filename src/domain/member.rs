@@ -1,7 +1,7 @@
 //! What a member is.
 
 /// Whether a member may pay: only an active one; a closed one never again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MemberStatus {
     Active,
     Suspended,

@@ -24,7 +24,7 @@ const BUCKET_MARK: i64 = 35;
 const _: () = assert!(ONE_MACHINE <= (BUCKET_MARK + 1) * OF_A_BUCKET);
 
 /// What a transaction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TxType {
     Payment,
     Refund,
@@ -59,7 +59,7 @@ impl TxType {
 }
 
 /// `app.tx_status`: only a completed transaction has moved money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TxStatus {
     Processing,
     Completed,
@@ -85,7 +85,7 @@ impl TxStatus {
 }
 
 /// `app.pay_method`: where the money came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PayMethod {
     Balance,
     Cash,
@@ -111,7 +111,7 @@ impl PayMethod {
 }
 
 /// The id of a transaction's row: month and running number in one integer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TxId(i64);
 
 impl TxId {
