@@ -34,7 +34,6 @@ fn adjust_points(
         let key = args::optional_key(p_idempotency_key, "p_idempotency_key")?;
         let scope = Scope::points(&seen.card_no);
 
-        let open = call.open_month()?;
         // The line of the ledger is not known before the card is locked: the key is taken first and pointed to it later.
         if let Some(key) = key
             && let Claim::Known(known) = keys::claim_key(call.db, scope, key, TxId::floor(call.month))
@@ -44,6 +43,7 @@ fn adjust_points(
             ensure(was == change, Token::IdempotencyKeyReused)?;
             return Ok((points, level));
         }
+        let open = call.open_month()?;
 
         let mut card = cards::lock(open, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;

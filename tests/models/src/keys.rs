@@ -9,8 +9,8 @@
 //! key), stricter isolation levels, under which the later of two fails instead of waiting, and SIGKILL of the server: as if all
 //! backends had been lost at once.
 //!
-//! The bound: two tills, each of which sends its request twice, at any moment, so also while the first is under way (three of them in
-//! the long form, with five in all); one of the backends is lost wherever it is (two in the long form); keys are forgotten once, at any moment.
+//! The bound: two tills, each of which sends its request twice, at any moment, so also while the first is under way (five in all in the
+//! long form); one of the backends is lost wherever it is (two in the long form); keys are forgotten once, at any moment.
 
 use crate::server::{Asked, Table, Who};
 use crate::somebody_goes_on;
@@ -22,8 +22,7 @@ const KEY_ONCE: &str = "no key moved money twice"; // of the storm
 const ORDER_ONCE: &str = "no order of a merchant was paid twice, no order or gateway trade was credited twice"; // of the storm
 const NOTHING_DANGLES: &str = "no key and no order dangles, and none is missing"; // of the storm
 const IN_THE_BOOKS: &str = "every answer that a client got is in the books"; // of the storm
-const FRESH_ONCE: &str =
-    "each was answered as new once (never, only where that answer was lost), and then replayed"; // of the storm
+const FRESH_ONCE: &str = "each was answered as new once (never, only where that answer was lost), and then replayed"; // of the storm
 const SAME_ANSWER: &str = "every answer to a key is that of the first";
 const NOT_BOUND: &str = "a failed attempt does not bind its key";
 const ALL_END: &str = "nobody waits for ever";
@@ -180,9 +179,7 @@ impl Keys {
                         true => Answer::Replayed(tx.id),
                         false => Answer::OrderConflict,
                     });
-                    if let (Answer::Replayed(tx), Some(key), false) =
-                        (answer, backend.asked.key, self.flaw.is_some())
-                    {
+                    if let (Answer::Replayed(tx), Some(key), false) = (answer, backend.asked.key, self.flaw.is_some()) {
                         state.keys.write(who, key.into(), tx);
                     }
                     At::Commit(answer)
@@ -251,7 +248,7 @@ impl Keys {
             _ => return None,
         };
         for at in table.places() {
-            if !table.seen_by_all(at).is_some_and(|id| id.raw() < below) {
+            if table.seen_by_all(at).is_none_or(|id| id.raw() >= below) {
                 continue;
             }
             match table.lock(EXPIRY, at) {
@@ -275,11 +272,9 @@ fn found(state: &State, who: Who, id: TxId, answer: impl Fn(&Tx) -> Answer) -> A
 }
 
 fn end(state: &mut State, who: Who, kept: bool) {
-    if kept {
-        (state.keys.commit(who), state.orders.commit(who), state.txs.commit(who));
-    } else {
-        (state.keys.abort(who), state.orders.abort(who), state.txs.abort(who));
-    }
+    state.keys.end(who, kept);
+    state.orders.end(who, kept);
+    state.txs.end(who, kept);
 }
 
 impl Model for Keys {
@@ -328,12 +323,14 @@ impl Model for Keys {
             Action::Step(who) => self.step(&mut state, who)?,
             Action::Refuse(who) => {
                 end(&mut state, who, false);
-                state.backends[usize::from(who)] = Backend { at: At::Over(Answer::Refused), id: None, ..state.backends[usize::from(who)] };
+                state.backends[usize::from(who)] =
+                    Backend { at: At::Over(Answer::Refused), id: None, ..state.backends[usize::from(who)] };
             }
             Action::Lose(who) => {
                 end(&mut state, who, false);
                 state.losses -= 1;
-                state.backends[usize::from(who)] = Backend { at: At::Over(Answer::Lost), id: None, ..state.backends[usize::from(who)] };
+                state.backends[usize::from(who)] =
+                    Backend { at: At::Over(Answer::Lost), id: None, ..state.backends[usize::from(who)] };
             }
             Action::MonthPasses => state.later = true,
             Action::Expire => self.expire(&mut state)?,
@@ -344,14 +341,17 @@ impl Model for Keys {
     fn properties(&self) -> Vec<Property<Keys>> {
         vec![
             Property::always(KEY_ONCE, |_, state: &State| {
-                [0, 1].iter().all(|key| effects(state, |asked| asked.key == Some(*key)) <= 1 + usize::from(state.forgotten))
+                [0, 1]
+                    .iter()
+                    .all(|key| effects(state, |asked| asked.key == Some(*key)) <= 1 + usize::from(state.forgotten))
             }),
             Property::always(ORDER_ONCE, |_, state: &State| {
                 let forgot = usize::from(state.expiry == 3);
                 [0, 1].iter().all(|order| effects(state, |asked| asked.order == Some(*order)) <= 1 + forgot)
             }),
             Property::always(NOTHING_DANGLES, |_, state: &State| {
-                let held = |table: &Table<TxId>| table.rows().all(|(_, id)| state.txs.seen_by_all(place(*id)).is_some());
+                let held =
+                    |table: &Table<TxId>| table.rows().all(|(_, id)| state.txs.seen_by_all(place(*id)).is_some());
                 held(&state.keys) && held(&state.orders) && nothing_is_missing(state)
             }),
             Property::always(IN_THE_BOOKS, |_, state: &State| {
@@ -369,8 +369,10 @@ impl Model for Keys {
                         tx.asked.amount == asked.amount && (tx.asked.key == asked.key || tx.asked.order == asked.order)
                     }),
                     // Only where somebody else's request has the key.
-                    Answer::KeyReused => effects(state, |by| by.key == asked.key && by != asked) > 0
-                        || effects(state, |by| by.order.is_some() && by.order != asked.order) > 0,
+                    Answer::KeyReused => {
+                        effects(state, |by| by.key == asked.key && by != asked) > 0
+                            || effects(state, |by| by.order.is_some() && by.order != asked.order) > 0
+                    }
                     _ => true,
                 })
             }),
@@ -384,7 +386,9 @@ impl Model for Keys {
             }),
             Property::sometimes(SEEN_REPLAYED, |_, state: &State| {
                 answers(state).any(|(asked, answer)| match answer {
-                    Answer::Replayed(id) => state.txs.seen_by_all(place(id)).is_some_and(|tx| tx.asked.key != asked.key),
+                    Answer::Replayed(id) => {
+                        state.txs.seen_by_all(place(id)).is_some_and(|tx| tx.asked.key != asked.key)
+                    }
                     _ => false,
                 })
             }),
@@ -414,7 +418,8 @@ fn answers(state: &State) -> impl Iterator<Item = (Request, Answer)> {
 fn nothing_is_missing(state: &State) -> bool {
     state.expiry == 3
         || state.txs.rows().all(|(_, tx)| {
-            let has = |table: &Table<TxId>, at: Option<u8>| at.is_none_or(|at| table.seen_by_all(at.into()) == Some(&tx.id));
+            let has =
+                |table: &Table<TxId>, at: Option<u8>| at.is_none_or(|at| table.seen_by_all(at.into()) == Some(&tx.id));
             has(&state.keys, tx.asked.key) && has(&state.orders, tx.asked.order)
         })
 }

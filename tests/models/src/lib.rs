@@ -6,13 +6,15 @@
 //! A protocol that joins is a file here with a `Model`, a test by [`holds`], and for each way in which it could be wrong a test by
 //! [`finds`]: a model that finds nothing may be one that cannot. [`is_long`] is for more of them at once.
 
-// pub mod charge;
-// pub mod closing;
-// pub mod cut;
+pub mod books;
+pub mod charge;
+pub mod closing;
+pub mod cut;
 pub mod keys;
-// pub mod locks;
-// pub mod recharge;
+pub mod locks;
+pub mod recharge;
 pub mod server;
+pub mod sources;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use std::fmt::Debug;

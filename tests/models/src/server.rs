@@ -128,6 +128,10 @@ impl<T: Clone> Table<T> {
         self.0[at].written = Some(None);
     }
 
+    pub fn end(&mut self, who: Who, kept: bool) {
+        if kept { self.commit(who) } else { self.abort(who) }
+    }
+
     pub fn commit(&mut self, who: Who) {
         for slot in self.0.iter_mut().filter(|slot| slot.holder == Some(who)) {
             slot.holder = None;
@@ -174,7 +178,11 @@ mod tests {
         index.commit(0);
         assert_eq!(index.insert(1, 0, 'b'), Asked::Got(false));
         assert_eq!(index.lock(2, 0), Asked::Got(Some('a')));
-        assert_eq!(index.insert(1, 0, 'b'), Asked::Got(false), "a lock alone keeps nobody from seeing that it is taken");
+        assert_eq!(
+            index.insert(1, 0, 'b'),
+            Asked::Got(false),
+            "a lock alone keeps nobody from seeing that it is taken"
+        );
         index.delete(2, 0);
         assert_eq!(index.insert(1, 0, 'b'), Asked::Waits);
         index.commit(2);
