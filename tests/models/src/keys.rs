@@ -10,7 +10,7 @@
 //! backends had been lost at once.
 //!
 //! The bound: two tills, each of which sends its request twice, at any moment, so also while the first is under way (five in all in the
-//! long form); one of the backends is lost wherever it is (two in the long form); keys are forgotten once, at any moment.
+//! long form); one of the backends is lost wherever it is; keys are forgotten once, at any moment.
 
 use crate::server::{Asked, Table, Who};
 use crate::somebody_goes_on;
@@ -139,8 +139,7 @@ impl Keys {
             vec![both, both, other_order, other_order],
         ];
         if self.long {
-            let more = [a, other_key, conflict];
-            sent = sent.into_iter().flat_map(|four| more.map(|fifth| [four.clone(), vec![fifth]].concat())).collect();
+            sent.iter_mut().for_each(|four| four.push(a));
         }
         sent
     }
@@ -291,7 +290,7 @@ impl Model for Keys {
             expiry: 0,
             forgotten: 0,
             later: false,
-            losses: if self.long { 2 } else { 1 },
+            losses: 1,
         };
         self.requests().into_iter().map(begin).collect()
     }
