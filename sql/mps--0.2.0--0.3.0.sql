@@ -156,6 +156,7 @@ BEGIN
     PERFORM sec.install_claims();
     PERFORM sec.install_recharges();
     PERFORM sec.install_jobs();
+    PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();
     PERFORM sec.install_grants();
     PERFORM sec.install_compat();
@@ -344,6 +345,7 @@ CREATE OR REPLACE FUNCTION sec.job_batch(p_job text, p_rows bigint, p_first bool
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_read_only();
     IF p_job IS NULL OR NOT EXISTS (SELECT FROM sec.jobs() j WHERE j.job = p_job) AND p_job <> 'archive_partitions'
        OR p_rows IS NULL OR p_rows < 0 OR p_first IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'no batch of a job of mps');
@@ -432,6 +434,8 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('sec.job_batch', 'operator'),
            ('app.schedule_jobs', 'operator'),
            ('sec.security_check', 'operator'),
+           ('sec.jobs_rest', 'operator'),
+           ('app.set_mode', 'operator'),
            ('app.health', 'operator'),
            ('app.bucket_of_card', 'client'),
            ('app.bucket_of_code', 'client'),
@@ -540,6 +544,7 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.merchant_users'),
            ('app.merchants'),
            ('app.month_rehearsals'),
+           ('app.operating_mode'),
            ('app.pending_recharges'),
            ('app.personal_cards'),
            ('app.point_ledger'),
@@ -612,7 +617,8 @@ COMMENT ON FUNCTION sec.policies() IS
     'brackets. Internal.';
 CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM sec.standing_triggers_of_ledger()
+    SELECT * FROM sec.standing_triggers_of_kernel()
+    UNION ALL SELECT * FROM sec.standing_triggers_of_ledger()
     UNION ALL SELECT * FROM sec.standing_triggers_of_receipts()
     UNION ALL SELECT * FROM sec.standing_triggers_of_settings()
 $$;
@@ -634,7 +640,8 @@ COMMENT ON FUNCTION sec.descriptions() IS
     'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
 CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM sec.health_of_ledger()
+    SELECT * FROM sec.health_of_kernel()
+    UNION ALL SELECT * FROM sec.health_of_ledger()
     UNION ALL SELECT * FROM sec.health_of_members()
     UNION ALL SELECT * FROM sec.health_of_cards()
     UNION ALL SELECT * FROM sec.health_of_receipts()
@@ -1600,6 +1607,163 @@ CREATE FUNCTION sec.outdated_view_row(p_changed text) RETURNS TABLE (check_name 
 $$;
 COMMENT ON FUNCTION sec.outdated_view_row(text) IS
     'The only row of app.verify_books() and audit.verify() where sec.outdated_view() names a table. Internal.';
+CREATE FUNCTION sec.install_mode() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.operating_mode') IS NULL THEN
+        CREATE TABLE app.operating_mode (
+            singleton boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
+            mode      text        NOT NULL CHECK (mode IN ('normal', 'read_only')),
+            since     timestamptz NOT NULL,
+            reason    text        CHECK (length(reason) BETWEEN 1 AND 500),
+            CHECK (mode = 'normal' OR reason IS NOT NULL)
+        );
+        COMMENT ON TABLE app.operating_mode IS
+            'Whether what writes is refused: app.set_mode() changes it. Without a row the mode is normal, and always was';
+        COMMENT ON COLUMN app.operating_mode.since IS 'When this mode began.';
+        COMMENT ON COLUMN app.operating_mode.reason IS 'What whoever is refused is told, word for word.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_mode() IS 'Makes the table of the mode, where it is missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.standing_triggers_of_kernel() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.operating_mode', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+           ('app.operating_mode', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed')
+$$;
+COMMENT ON FUNCTION sec.standing_triggers_of_kernel() IS 'The standing triggers of the kernel. Internal: sec.standing_triggers().';
+CREATE FUNCTION sec.refuse_read_only() RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'refuse_read_only_wrapper';
+COMMENT ON FUNCTION sec.refuse_read_only() IS
+    'Refuses while read_only is on, and has app.set_mode() wait for this transaction: for the SQL parts of mps that write, before they '
+    'do. Internal. Errors: READ_ONLY, SCHEMA_OUTDATED.';
+CREATE FUNCTION sec.announce_mode() RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'announce_mode_wrapper';
+COMMENT ON FUNCTION sec.announce_mode() IS
+    'Has every backend look at the mode again, at once, also where this transaction is rolled back. Internal: sec.change_mode() calls it.';
+CREATE FUNCTION sec.jobs_rest() RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE NOTICE 'standby: nothing to do';
+        RETURN true;
+    ELSIF to_regclass('app.operating_mode') IS NOT NULL THEN
+        SELECT m.since, m.reason INTO v FROM app.operating_mode m WHERE m.mode = 'read_only';
+        IF FOUND THEN
+            RAISE NOTICE 'read_only since %: nothing to do (%)', date_trunc('second', v.since), v.reason;
+            RETURN true;
+        END IF;
+    END IF;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION sec.jobs_rest() IS
+    E'Whether there is nothing to do for a job, on a standby or while read_only is on; says so. Internal.\n'
+    'Level: operator.';
+CREATE FUNCTION sec.who_writes() RETURNS text
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    -- Ours alone: who vacuums or reads is no writer. Who makes a month writes into tables that only itself can see.
+    SELECT string_agg(DISTINCT coalesce('process ' || l.pid, 'prepared transaction ' || x.gid, 'transaction ' || l.virtualtransaction), ', ')
+    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+    LEFT JOIN pg_prepared_xacts x ON l.pid IS NULL AND l.virtualtransaction = '-1/' || x.transaction
+    WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock')
+      AND c.relnamespace::regnamespace::text IN ('app', 'audit') AND c.relkind IN ('r', 'p')
+$$;
+COMMENT ON FUNCTION sec.who_writes() IS
+    'Who holds a writer''s lock on a table of mps at this moment; NULL: nobody. Internal: sec.wait_for_writers() asks it.';
+CREATE FUNCTION sec.wait_for_writers() RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- After how long whoever waits is told for whom.
+    c_silence constant interval := '1 second';
+    v_began constant timestamptz := clock_timestamp();
+    v_patience constant interval := nullif(current_setting('lock_timeout')::interval, '0');
+    v_waited interval;
+    v_for text;
+    v_said text;
+BEGIN
+    LOOP
+        v_for := sec.who_writes();
+        EXIT WHEN v_for IS NULL;
+        v_waited := clock_timestamp() - v_began;
+        IF v_waited > v_patience THEN
+            PERFORM sec.raise('STATUS_CONFLICT', format('writers are still under way after lock_timeout: %s', v_for));
+        ELSIF v_waited > c_silence AND v_for IS DISTINCT FROM v_said THEN
+            RAISE NOTICE 'mps: waits for %', v_for;
+            v_said := v_for;
+        END IF;
+        PERFORM pg_sleep(CASE WHEN v_waited > c_silence THEN 0.1 ELSE 0.005 END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.wait_for_writers() IS
+    'Waits until no other transaction holds a writer''s lock on a table of mps, as long as lock_timeout and statement_timeout allow. '
+    'Holds nobody up. Internal. Errors: STATUS_CONFLICT.';
+CREATE FUNCTION sec.change_mode(p_mode text, p_reason text)
+    RETURNS TABLE (mode text, since timestamptz, reason text, changed boolean)
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    v_was text;
+    v_reason text;
+    v_changed boolean;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: SET TRANSACTION ISOLATION LEVEL READ COMMITTED');
+    ELSIF p_mode = 'read_only' AND pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        -- Somebody could be waiting for what this transaction has written, and this for them.
+        PERFORM sec.raise('STATUS_CONFLICT', 'read_only is turned on first thing in a transaction');
+    END IF;
+    -- One change at a time. Whoever finds the stronger of the two knows that read_only is being turned on.
+    IF p_mode = 'read_only' THEN
+        LOCK TABLE app.operating_mode IN SHARE ROW EXCLUSIVE MODE;
+    ELSE
+        LOCK TABLE app.operating_mode IN SHARE UPDATE EXCLUSIVE MODE;
+    END IF;
+    SELECT m.mode, m.reason INTO v_was, v_reason FROM app.operating_mode m;
+    v_was := coalesce(v_was, 'normal');
+    IF p_mode = 'read_only' AND v_was = 'normal' THEN
+        PERFORM sec.announce_mode();
+        PERFORM sec.wait_for_writers();
+    END IF;
+    v_changed := p_mode <> v_was OR p_mode = 'read_only' AND p_reason <> v_reason;
+    IF v_changed THEN
+        INSERT INTO app.operating_mode AS m (mode, since, reason) VALUES (p_mode, clock_timestamp(), p_reason)
+        ON CONFLICT (singleton) DO UPDATE SET mode = excluded.mode, reason = excluded.reason,
+            since = CASE WHEN m.mode = excluded.mode THEN m.since ELSE excluded.since END;
+    END IF;
+    RETURN QUERY SELECT coalesce(m.mode, 'normal'), m.since, m.reason, v_changed
+                 FROM (SELECT) one LEFT JOIN app.operating_mode m ON true;
+END
+$$;
+COMMENT ON FUNCTION sec.change_mode(text, text) IS
+    'Changes the mode, once no writer is under way any more. Internal: app.set_mode() calls it. Errors: STATUS_CONFLICT.';
+CREATE FUNCTION app.set_mode(p_mode text, p_reason text DEFAULT NULL)
+    RETURNS TABLE (mode text, since timestamptz, reason text, changed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'set_mode_wrapper';
+COMMENT ON FUNCTION app.set_mode(text, text) IS
+    E'Turns read_only on, for maintenance, or off again.\n'
+    'p_mode: read_only refuses whatever writes, with READ_ONLY, while reads go on; normal ends that. p_reason: 1 to 500 characters, '
+    'required for read_only; everybody who is refused is shown it. From the call on what is new is refused; it answers when the '
+    'writers that were under way have ended, prepared transactions included, and after its commit nothing of mps changes until '
+    'normal: no RPC writes, and jobs do nothing. What a superuser does by SQL, with grants, by ALTER EXTENSION UPDATE and '
+    'app.migrate() goes on. Stays on over a restart, in a dump and on a standby that is promoted. Under READ COMMITTED, read_only '
+    'first thing in a transaction. Waits at most lock_timeout, if that is set. Audited.\n'
+    'Level: operator.\n'
+    'Results: mode, since (NULL: it was never another), reason, changed (whether this call changed anything).\n'
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+CREATE FUNCTION sec.health_of_kernel() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'mode', false, format('read_only since %s (%s): what writes is refused until app.set_mode(''normal'')',
+                                 date_trunc('second', m.since), m.reason)
+    FROM app.operating_mode m WHERE m.mode = 'read_only'
+$$;
+COMMENT ON FUNCTION sec.health_of_kernel() IS 'What app.health() says of the mode: only while it is read_only. Internal: sec.health_rows().';
 CREATE FUNCTION sec.patience() RETURNS integer
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS 'SELECT 3';
 COMMENT ON FUNCTION sec.patience() IS
@@ -2425,6 +2589,22 @@ CREATE OR REPLACE FUNCTION app.expire_keys_batch(p_after text) RETURNS text
 COMMENT ON FUNCTION app.expire_keys_batch(text) IS
     E'One batch of app.expire_keys(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
     'Level: operator.';
+CREATE OR REPLACE PROCEDURE app.expire_keys()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    IF sec.jobs_rest() THEN
+        RETURN;
+    END IF;
+    v_after := app.expire_keys_batch(NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_keys_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
 COMMENT ON PROCEDURE app.expire_keys() IS
     E'Forgets idempotency keys and payment order ids of months that ended more than settings.key_retention_days ago.\n'
     'Recharge order ids and gateway trade numbers stay for ever.\n'
@@ -2930,6 +3110,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     PERFORM sec.refuse_shadows();
     v_month := sec.next_missing_month();
     IF v_month IS NULL THEN
@@ -3001,6 +3182,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     PERFORM sec.check_months_ahead(p_ahead);
     v_month := date_trunc('month', (now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date;
     PERFORM sec.refuse_shadows();
@@ -3029,8 +3211,7 @@ DECLARE
     v_any boolean;
     v_done boolean;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     PERFORM sec.check_months_ahead(p_months_ahead);
@@ -3132,6 +3313,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
@@ -3159,6 +3341,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     -- So that the cut marks no note that came after it.
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
@@ -3196,6 +3379,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
@@ -3253,8 +3437,7 @@ CREATE PROCEDURE app.close_months()
 DECLARE
     v_month date;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     COMMIT;
@@ -3339,8 +3522,7 @@ DECLARE
     v_month date;
     v_answer text;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     v_months := ARRAY(SELECT m.month FROM sec.months_to_archive(p_older_than) m);
@@ -3410,6 +3592,8 @@ BEGIN
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
     END;
+    -- Not before: of two that hold a writer's lock here neither would get that of the other's tables.
+    PERFORM sec.refuse_read_only();
     -- Once more: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
     -- A month is archived only if all older ones are: else the books would have holes, and statements would end before them.
@@ -4331,6 +4515,7 @@ DECLARE
     v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_read_only();
     -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
@@ -4373,6 +4558,7 @@ DECLARE
     v_sealed_at timestamptz := clock_timestamp();
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_read_only();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
@@ -4415,8 +4601,7 @@ DECLARE
     v_first boolean := true;
     v_events bigint;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     -- Every batch must see what was committed before it, whatever the session's default is: an older snapshot would read the
@@ -5190,6 +5375,22 @@ CREATE OR REPLACE FUNCTION app.expire_cards_batch(p_after text) RETURNS text
 COMMENT ON FUNCTION app.expire_cards_batch(text) IS
     E'One batch of app.expire_cards(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
     'Level: operator.';
+CREATE OR REPLACE PROCEDURE app.expire_cards()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    IF sec.jobs_rest() THEN
+        RETURN;
+    END IF;
+    v_after := app.expire_cards_batch(NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_cards_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
 COMMENT ON PROCEDURE app.expire_cards() IS
     E'Marks active cards whose expires_at has passed as expired.\n'
     'Level: operator.';
@@ -5198,6 +5399,22 @@ CREATE OR REPLACE FUNCTION app.expire_qrcodes_batch(p_after text) RETURNS text
 COMMENT ON FUNCTION app.expire_qrcodes_batch(text) IS
     E'One batch of app.expire_qrcodes(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
     'Level: operator.';
+CREATE OR REPLACE PROCEDURE app.expire_qrcodes()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    IF sec.jobs_rest() THEN
+        RETURN;
+    END IF;
+    v_after := app.expire_qrcodes_batch(NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_qrcodes_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
 COMMENT ON PROCEDURE app.expire_qrcodes() IS
     E'Forgets the hashes of pay codes that have expired; they are refused from their expiry on in any case.\n'
     'Level: operator.';
@@ -5206,6 +5423,22 @@ CREATE OR REPLACE FUNCTION app.recompute_levels_batch(p_after text) RETURNS text
 COMMENT ON FUNCTION app.recompute_levels_batch(text) IS
     E'One batch of app.recompute_levels(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
     'Level: operator.';
+CREATE OR REPLACE PROCEDURE app.recompute_levels()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    IF sec.jobs_rest() THEN
+        RETURN;
+    END IF;
+    v_after := app.recompute_levels_batch(NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.recompute_levels_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
 COMMENT ON PROCEDURE app.recompute_levels() IS
     E'Applies app.membership_levels to every personal card.\n'
     'Level: operator.';
@@ -6082,6 +6315,22 @@ CREATE OR REPLACE FUNCTION app.expire_recharges_batch(p_after text) RETURNS text
 COMMENT ON FUNCTION app.expire_recharges_batch(text) IS
     E'One batch of app.expire_recharges(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
     'Level: operator.';
+CREATE OR REPLACE PROCEDURE app.expire_recharges()
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    IF sec.jobs_rest() THEN
+        RETURN;
+    END IF;
+    v_after := app.expire_recharges_batch(NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.expire_recharges_batch(v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
 COMMENT ON PROCEDURE app.expire_recharges() IS
     E'Cancels recharges that nobody confirmed within settings.recharge_ttl_minutes; a later confirmation credits them all the same.\n'
     'Level: operator.';

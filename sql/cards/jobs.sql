@@ -11,8 +11,7 @@ CREATE PROCEDURE app.expire_cards()
 DECLARE
     v_after text;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     v_after := app.expire_cards_batch(NULL);
@@ -38,8 +37,7 @@ CREATE PROCEDURE app.expire_qrcodes()
 DECLARE
     v_after text;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     v_after := app.expire_qrcodes_batch(NULL);
@@ -65,8 +63,7 @@ CREATE PROCEDURE app.recompute_levels()
 DECLARE
     v_after text;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     v_after := app.recompute_levels_batch(NULL);

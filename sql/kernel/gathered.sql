@@ -12,6 +12,8 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('sec.job_batch', 'operator'),
            ('app.schedule_jobs', 'operator'),
            ('sec.security_check', 'operator'),
+           ('sec.jobs_rest', 'operator'),
+           ('app.set_mode', 'operator'),
            ('app.health', 'operator'),
            ('app.bucket_of_card', 'client'),
            ('app.bucket_of_code', 'client'),
@@ -121,6 +123,7 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.merchant_users'),
            ('app.merchants'),
            ('app.month_rehearsals'),
+           ('app.operating_mode'),
            ('app.pending_recharges'),
            ('app.personal_cards'),
            ('app.point_ledger'),
@@ -199,7 +202,8 @@ COMMENT ON FUNCTION sec.policies() IS
 
 CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, events text, each text, func text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM sec.standing_triggers_of_ledger()
+    SELECT * FROM sec.standing_triggers_of_kernel()
+    UNION ALL SELECT * FROM sec.standing_triggers_of_ledger()
     UNION ALL SELECT * FROM sec.standing_triggers_of_receipts()
     UNION ALL SELECT * FROM sec.standing_triggers_of_settings()
 $$;
@@ -223,7 +227,8 @@ COMMENT ON FUNCTION sec.descriptions() IS
 
 CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM sec.health_of_ledger()
+    SELECT * FROM sec.health_of_kernel()
+    UNION ALL SELECT * FROM sec.health_of_ledger()
     UNION ALL SELECT * FROM sec.health_of_members()
     UNION ALL SELECT * FROM sec.health_of_cards()
     UNION ALL SELECT * FROM sec.health_of_receipts()

@@ -26,6 +26,7 @@ BEGIN
     PERFORM sec.install_claims();
     PERFORM sec.install_recharges();
     PERFORM sec.install_jobs();
+    PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();
     PERFORM sec.install_grants();
     PERFORM sec.install_compat();

@@ -33,6 +33,8 @@ BEGIN
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN 'busy';
     END;
+    -- Not before: of two that hold a writer's lock here neither would get that of the other's tables.
+    PERFORM sec.refuse_read_only();
     -- Once more: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
     -- A month is archived only if all older ones are: else the books would have holes, and statements would end before them.

@@ -53,8 +53,7 @@ DECLARE
     v_month date;
     v_answer text;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     v_months := ARRAY(SELECT m.month FROM sec.months_to_archive(p_older_than) m);

@@ -52,6 +52,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
@@ -80,6 +81,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     -- So that the cut marks no note that came after it.
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
@@ -119,6 +121,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     LOCK TABLE app.closed_months IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
@@ -177,8 +180,7 @@ CREATE PROCEDURE app.close_months()
 DECLARE
     v_month date;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     COMMIT;

@@ -11,8 +11,7 @@ CREATE PROCEDURE app.expire_keys()
 DECLARE
     v_after text;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     v_after := app.expire_keys_batch(NULL);

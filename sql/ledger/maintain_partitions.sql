@@ -9,6 +9,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     PERFORM sec.check_months_ahead(p_ahead);
     v_month := date_trunc('month', (now() AT TIME ZONE 'UTC')::date + make_interval(months => p_ahead))::date;
     PERFORM sec.refuse_shadows();
@@ -38,8 +39,7 @@ DECLARE
     v_any boolean;
     v_done boolean;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     PERFORM sec.check_months_ahead(p_months_ahead);

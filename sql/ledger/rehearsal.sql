@@ -125,6 +125,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     PERFORM sec.refuse_shadows();
     v_month := sec.next_missing_month();
     IF v_month IS NULL THEN

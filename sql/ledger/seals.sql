@@ -29,6 +29,7 @@ DECLARE
     v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_read_only();
     -- One sealer at a time. A lock on a table of our own, because an advisory lock is anybody's to take.
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
@@ -73,6 +74,7 @@ DECLARE
     v_sealed_at timestamptz := clock_timestamp();
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_read_only();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
@@ -116,8 +118,7 @@ DECLARE
     v_first boolean := true;
     v_events bigint;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     -- Every batch must see what was committed before it, whatever the session's default is: an older snapshot would read the

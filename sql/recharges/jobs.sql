@@ -11,8 +11,7 @@ CREATE PROCEDURE app.expire_recharges()
 DECLARE
     v_after text;
 BEGIN
-    IF pg_catalog.pg_is_in_recovery() THEN
-        RAISE NOTICE 'standby: nothing to do';
+    IF sec.jobs_rest() THEN
         RETURN;
     END IF;
     v_after := app.expire_recharges_batch(NULL);

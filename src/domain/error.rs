@@ -123,6 +123,9 @@ tokens! {
     SchemaOutdated "SCHEMA_OUTDATED" 409
         "The payment system is being updated or restored and takes no requests. Try again in a few minutes; its health report says why."
         "支付系统正在升级或恢复，暂时无法处理请求。请几分钟后重试；系统管理员可在健康检查中查看原因。";
+    ReadOnly "READ_ONLY" 409
+        "The payment system is under maintenance: everything can be read, nothing be changed. Try again later; the detail says why."
+        "系统维护中，目前只能查询，不能变更。请稍后重试；详细信息说明了原因。";
     QrExpiredOrInvalid "QR_EXPIRED_OR_INVALID" 410
         "The pay code is not valid: expired, used up or wrong. Ask the customer for a new one."
         "付款码无效、已使用或已过期。请顾客刷新付款码。";

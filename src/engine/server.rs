@@ -262,6 +262,42 @@ pub fn announce_change(relation: Oid) {
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
 }
 
+/// As [`announce_change`], but at once, whatever becomes of this transaction: for what others see in the locks that it holds.
+pub fn announce_now(relation: Oid) {
+    const CHANGE_OF_A_RELATION: i8 = pg_sys::SHAREDINVALRELCACHE_ID as i8;
+    // SAFETY: the union is plain data, of which the server reads what the id stands for, and copies it.
+    unsafe {
+        let mut message: pg_sys::SharedInvalidationMessage = std::mem::zeroed();
+        message.rc =
+            pg_sys::SharedInvalRelcacheMsg { id: CHANGE_OF_A_RELATION, dbId: pg_sys::MyDatabaseId, relId: relation };
+        pg_sys::SendSharedInvalidMessages(&message, 1);
+    }
+}
+
+/// Locks a relation as who writes into it does, until the transaction ends.
+pub fn lock_to_write(relation: Oid) {
+    // SAFETY: only numbers go in; a relation that is gone is locked to no purpose.
+    unsafe { pg_sys::LockRelationOid(relation, pg_sys::RowExclusiveLock as i32) };
+}
+
+/// Whether that lock could be had at once: nobody has, or waits for, one that keeps writers away. It is not kept.
+pub fn lets_write(relation: Oid) -> bool {
+    // SAFETY: as above; what was locked here is unlocked, and what was locked before stays so.
+    unsafe {
+        let lets = pg_sys::ConditionalLockRelationOid(relation, pg_sys::RowExclusiveLock as i32);
+        if lets {
+            pg_sys::UnlockRelationOid(relation, pg_sys::RowExclusiveLock as i32);
+        }
+        lets
+    }
+}
+
+/// Whether this transaction, or what it is part of, has written anything, or locked a row.
+pub fn has_written() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::TransactionId::INVALID }
+}
+
 /// Has `forget` called whenever anything about any relation changes.
 pub fn on_relation_change(forget: unsafe extern "C-unwind" fn(pg_sys::Datum, Oid)) {
     // SAFETY: called once, from _PG_init. The server keeps the callback for ever, as it keeps the library; it only sets thread-locals.

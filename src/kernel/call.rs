@@ -1,18 +1,20 @@
 //! One call of an RPC: who calls, when, under which settings; what it asks again after it has waited.
 
+use crate::engine::cache;
 use crate::engine::db::Db;
 use crate::engine::server::{self, Raise};
 use crate::engine::types::{RawJsonb, Timestamp};
 use crate::engine::withheld;
 use crate::kernel::audit::{self, Event};
 use crate::kernel::caller::{self, Caller};
+use crate::kernel::mode;
 use crate::kernel::months::{self, Open};
 use crate::kernel::settings::{self, Config};
 use crate::kernel::{shadows, soundness};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::month::Month;
 use serde_json::Value;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,12 @@ pub struct Call<'a> {
     /// When the call began, by a clock that nobody sets.
     began: Instant,
     config: RefCell<Rc<Config>>,
+    /// How many changes had been announced when the settings, and so the mode, were last asked for.
+    asked_at: Cell<u64>,
+    /// Whether the mode can refuse it: whoever writes, but for who changes the mode.
+    obeys_mode: bool,
+    /// Whether it has written an event.
+    has_logged: Cell<bool>,
 }
 
 impl Call<'_> {
@@ -50,7 +58,7 @@ impl Call<'_> {
     /// [has waited](Call::has_waited).
     pub fn after_waiting(&self) -> Result<()> {
         server::accept_invalidations();
-        self.config.replace(settings::config(self.db)?);
+        self.ask_settings()?;
         if !self.has_waited() {
             return Ok(());
         }
@@ -59,6 +67,22 @@ impl Call<'_> {
             shadows::refuse(self.db);
         }
         self.caller.ensure_keeps_level()
+    }
+
+    fn ask_settings(&self) -> Result<()> {
+        self.asked_at.set(cache::relations());
+        let config = settings::config(self.db)?;
+        if self.obeys_mode {
+            config.mode.ensure_writable()?;
+        }
+        self.config.replace(config);
+        Ok(())
+    }
+
+    /// That the mode lets this call write, once it has a lock on the log: who turns read_only on from here on waits for it. Who did
+    /// so before had it announced before the lock was to be had.
+    fn keep_to_mode(&self) -> Result<()> {
+        if cache::relations() == self.asked_at.get() { Ok(()) } else { self.ask_settings() }
     }
 
     /// Makes sure that the month can be written to. After the locks on keys and orders, before every row lock.
@@ -110,6 +134,8 @@ impl Call<'_> {
             },
             payload,
         );
+        self.has_logged.set(true);
+        self.keep_to_mode().unwrap_or_else(|refused| refused.raise());
     }
 }
 
@@ -120,24 +146,28 @@ pub fn write<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
             caller.refuse_in_maintenance()?;
             Ok(caller)
         },
-        |caller| shadows::write(|db| answer(db, caller, work)),
+        |caller| shadows::write(|db| answer(db, caller, true, work)),
     )
 }
 
 /// Runs an RPC that only reads.
 pub fn read<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
-    enter(Ok, |caller| Db::read(|db| answer(db, caller, work)))
+    enter(Ok, |caller| Db::read(|db| answer(db, caller, false, work)))
 }
 
 /// Runs maintenance: as an RPC that writes, for operators.
 pub fn maintain<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
-    enter(
-        |caller| {
-            caller::require_operator(&caller::whole_extension()?)?;
-            Ok(caller)
-        },
-        |caller| shadows::write(|db| answer(db, caller, work)),
-    )
+    enter(admit_operator, |caller| shadows::write(|db| answer(db, caller, true, work)))
+}
+
+/// As [`maintain`], also while read_only is on: what changes the mode.
+pub fn maintain_in_any_mode<T>(work: impl FnOnce(&Call) -> Result<T>) -> T {
+    enter(admit_operator, |caller| shadows::write(|db| answer(db, caller, false, work)))
+}
+
+fn admit_operator(caller: Caller) -> Result<Caller> {
+    caller::require_operator(&caller::whole_extension()?)?;
+    Ok(caller)
 }
 
 /// Sees who calls, and only then becomes the owner of the tables. What errors say about rows goes to the log.
@@ -148,22 +178,41 @@ fn enter<T>(admit: impl FnOnce(Caller) -> Result<Caller>, work: impl FnOnce(Call
     server::as_role(levels.owner, || withheld::from(may_see_rows, || finish(work(caller))))
 }
 
-fn answer<T>(db: &Db, caller: Caller, work: impl FnOnce(&Call) -> Result<T>) -> Result<T> {
-    let call = call(db, caller)?;
-    work(&call).map_err(|refused| {
+fn answer<T>(db: &Db, caller: Caller, obeys_mode: bool, work: impl FnOnce(&Call) -> Result<T>) -> Result<T> {
+    let call = call(db, caller, obeys_mode)?;
+    let done = work(&call).map_err(|refused| {
         // What was not found may only have been hidden meanwhile: then that is the answer.
         server::accept_invalidations();
         soundness::ensure(db).err().unwrap_or(refused)
-    })
+    })?;
+    if obeys_mode && !call.has_logged.get() && server::has_written() {
+        mode::lock_log();
+        call.keep_to_mode()?;
+    }
+    Ok(done)
 }
 
-fn call(db: &Db, caller: Caller) -> Result<Call<'_>> {
+fn call(db: &Db, caller: Caller, obeys_mode: bool) -> Result<Call<'_>> {
     soundness::ensure(db)?;
+    let asked_at = Cell::new(cache::relations());
     let config = settings::config(db)?;
+    if obeys_mode {
+        config.mode.ensure_writable()?;
+    }
     let at = server::now();
     let month =
         Month::of(at.0).ok_or_else(|| Error::new(Token::InvalidArgument, "the clock is outside 2000 to 2099"))?;
-    Ok(Call { db, caller, at, month, began: Instant::now(), config: RefCell::new(config) })
+    Ok(Call {
+        db,
+        caller,
+        at,
+        month,
+        began: Instant::now(),
+        config: RefCell::new(config),
+        asked_at,
+        obeys_mode,
+        has_logged: Cell::new(false),
+    })
 }
 
 fn finish<T>(result: Result<T>) -> T {

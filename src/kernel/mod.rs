@@ -12,6 +12,7 @@ pub mod keys;
 pub mod levels;
 pub mod members;
 pub mod merchants;
+pub mod mode;
 pub mod months;
 pub mod settings;
 pub mod shadows;

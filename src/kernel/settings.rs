@@ -7,6 +7,7 @@ use crate::engine::record::{Column, record};
 use crate::engine::row::Row;
 use crate::engine::server::{self, Raise};
 use crate::engine::types::{Day, NumericArg, RawJsonb, Timestamp};
+use crate::kernel::mode::{self, Mode};
 use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::{Discount, MONEY_SCALE, Money};
@@ -58,6 +59,7 @@ record! {
         /// Who writes into this month or an older one notes it; see `app.closed_months`.
         pub closed_through: Option<Month> = |_| None,
         pub levels: Vec<Level> = |_| Vec::new(),
+        pub mode: Mode = |_| Mode::Normal,
     }
     read by read;
     listed by columns;
@@ -95,6 +97,7 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
         return Err(outdated(format!("the tables have schema version {version}, the library {SCHEMA_VERSION}")));
     }
     let levels = levels(db);
+    let mode = mode::now(db);
     let config = db.row(
         columns!(
             "SELECT ",
@@ -107,10 +110,11 @@ pub fn config(db: &Db) -> Result<Rc<Config>> {
             Config { closed_through, ..Config::read(r) }
         },
     );
-    let config = Config { levels, ..config.expect("app.settings has its one row") };
+    let config = Config { levels, mode, ..config.expect("app.settings has its one row") };
     let config = Rc::new(config);
-    // An older snapshot (a long query, REPEATABLE READ) may show older values: good for this call, not to be kept.
-    if !db.is_read_only() && server::statements_see_commits() {
+    // An older snapshot (a long query, REPEATABLE READ) may show older values: good for this call, not to be kept. Nor is what
+    // ends without an announcement, when whoever turns the mode on gives up.
+    if !db.is_read_only() && server::statements_see_commits() && config.mode != Mode::BeingTurnedOn {
         KEPT.with(|kept| kept.keep(read_at, config.clone()));
     }
     Ok(config)

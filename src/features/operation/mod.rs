@@ -5,4 +5,5 @@ mod expire_keys;
 mod migrate;
 mod next_event_id;
 mod run_ddl;
+mod set_mode;
 mod uid;
