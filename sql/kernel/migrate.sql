@@ -13,6 +13,8 @@ CREATE FUNCTION sec.migrate_tables() RETURNS integer
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $migrate$
 DECLARE
     c_version constant integer := 3;
+    -- The last version whose step changes tables that calls write to. A release that changes none holds nobody up.
+    c_waits_before constant integer := 3;
     v_found integer;
 BEGIN
     IF to_regclass('sec.api_grants') IS NOT NULL THEN
@@ -25,7 +27,7 @@ BEGIN
         PERFORM sec.raise('SCHEMA_OUTDATED',
                           format('the tables have schema version %s, the extension only %s: install a newer one', v_found, c_version));
     END IF;
-    IF v_found < c_version THEN
+    IF v_found < c_waits_before THEN
         PERFORM sec.wait_for_calls();
     ELSIF sec.recharges_are_astray() THEN
         PERFORM sec.wait_for_calls();
@@ -36,12 +38,10 @@ BEGIN
     IF v_found < 2 THEN
         -- 0.2.0: a change of a level leaves an audit event, and what a subscription applies to settings and levels is announced
         -- (both are triggers that were missing, so sec.install() has made them). A page costs the page for heavy users, too.
-        ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 2;
         PERFORM sec.expect_many_rows(i.inhrelid::regclass) FROM pg_inherits i WHERE i.inhparent = 'app.transactions'::regclass;
     END IF;
     IF v_found < 3 THEN
         -- 0.3.0: grants are remembered by role; sec.install() has called sec.migrate_api_grants(), before it granted anything.
-        ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT 3;
         PERFORM sec.migrate_recharges();
         PERFORM sec.migrate_signup();
         PERFORM sec.migrate_days();
@@ -50,7 +50,8 @@ BEGIN
     END IF;
     PERFORM sec.note_late_postings();
     PERFORM sec.drop_replaced_index();
-    UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
+    -- At last: from here to the end of the transaction who does not know the settings yet waits.
+    PERFORM sec.note_version(c_version);
     RETURN c_version;
 END
 $migrate$;
@@ -58,6 +59,22 @@ COMMENT ON FUNCTION sec.migrate_tables() IS
     'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: mends what calls of '
     'an older release left behind, and else changes nothing. Errors: SCHEMA_OUTDATED where they are newer, STATUS_CONFLICT under '
     'another isolation level than READ COMMITTED. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
+
+CREATE FUNCTION sec.note_version(p_version integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+BEGIN
+    IF sec.default_version() <> p_version THEN
+        EXECUTE format('ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT %s', p_version);
+    END IF;
+    UPDATE app.settings SET schema_version = p_version WHERE schema_version <> p_version;
+EXCEPTION WHEN lock_not_available THEN
+    -- Who does not know the settings yet has waited behind this for as long.
+    PERFORM sec.raise('STATUS_CONFLICT', 'somebody has held app.settings for a second (pg_dump does, while it runs): once more, later');
+END
+$$;
+COMMENT ON FUNCTION sec.note_version(integer) IS
+    'Notes which layout the tables have by now; waits at most a second for who holds the settings. Internal: sec.migrate_tables() calls '
+    'it. Errors: STATUS_CONFLICT.';
 
 CREATE FUNCTION sec.default_version() RETURNS integer
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

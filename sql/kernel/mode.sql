@@ -50,7 +50,9 @@ BEGIN
     IF pg_is_in_recovery() THEN
         RAISE NOTICE 'standby: nothing to do';
         RETURN true;
-    ELSIF to_regclass('app.operating_mode') IS NOT NULL THEN
+    END IF;
+    PERFORM sec.require_sound_tables();
+    IF to_regclass('app.operating_mode') IS NOT NULL THEN
         SELECT m.since, m.reason INTO v FROM app.operating_mode m WHERE m.mode = 'read_only';
         IF FOUND THEN
             RAISE NOTICE 'read_only since %: nothing to do (%)', date_trunc('second', v.since), v.reason;
@@ -67,9 +69,8 @@ COMMENT ON FUNCTION sec.jobs_rest() IS
 CREATE FUNCTION sec.who_writes() RETURNS text
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     -- Ours alone: who vacuums or reads is no writer. Who makes a month writes into tables that only itself can see.
-    SELECT string_agg(DISTINCT coalesce('process ' || l.pid, 'prepared transaction ' || x.gid, 'transaction ' || l.virtualtransaction), ', ')
+    SELECT string_agg(DISTINCT coalesce('process ' || l.pid, 'a prepared transaction (pg_prepared_xacts)'), ', ')
     FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-    LEFT JOIN pg_prepared_xacts x ON l.pid IS NULL AND l.virtualtransaction = '-1/' || x.transaction
     WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
       AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock')

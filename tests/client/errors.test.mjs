@@ -15,7 +15,7 @@ const contract = {
   409: [
     'MERCHANT_INACTIVE', 'CARD_NOT_ACTIVE', 'CARD_EXPIRED', 'CARD_NOT_EMPTY', 'MEMBER_NOT_ACTIVE', 'LAST_ADMIN', 'NOT_REFUNDABLE',
     'REFUND_EXCEEDS_REMAINING', 'RECHARGE_NOT_PENDING', 'TOO_MANY_PENDING', 'AMOUNT_MISMATCH', 'EXTERNAL_ORDER_CONFLICT', 'BALANCE_LIMIT',
-    'STATUS_CONFLICT', 'ARCHIVED', 'SCHEMA_OUTDATED',
+    'STATUS_CONFLICT', 'ARCHIVED', 'SCHEMA_OUTDATED', 'READ_ONLY',
   ],
   410: ['QR_EXPIRED_OR_INVALID'],
   422: ['IDEMPOTENCY_KEY_REUSED'],
@@ -123,6 +123,10 @@ const provoke = {
     psql('UPDATE app.settings SET schema_version = schema_version + 1');
     return () => shop.charge(code, 1);
   },
+  READ_ONLY: ({ shop, code }) => {
+    psql(`SELECT app.set_mode('read_only', 'moving house')`);
+    return () => shop.charge(code, 1);
+  },
   QR_EXPIRED_OR_INVALID: async ({ member, shop, code }) => {
     await payCode(member);
     return () => shop.charge(code, 1);
@@ -159,7 +163,7 @@ for (const [token, status] of Object.entries(statusOf)) {
     try {
       await refusedAndStill(request, status, token);
     } finally {
-      psql('UPDATE app.settings SET schema_version = :version', { version });
+      psql(`UPDATE app.settings SET schema_version = :version; SELECT app.set_mode('normal')`, { version });
     }
   });
 }

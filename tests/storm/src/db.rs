@@ -15,6 +15,7 @@ use uuid::Uuid;
 /// A server that does not answer for this long will not.
 const PATIENCE: Duration = Duration::from_secs(120);
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+const READ_ONLY_PAUSE: Duration = Duration::from_millis(5);
 /// Nothing here takes this long unless it hangs; a statement cancelled for it fails the run.
 const STATEMENT_TIMEOUT: &str = "30s";
 /// Token of a request that was never answered.
@@ -61,6 +62,10 @@ pub struct Server {
     pub not_serializable: AtomicU64,
     /// What was asked of it and answered, once the connections are done.
     pub history: Mutex<Vec<Noted>>,
+    /// Requests that were told to come back when read_only is off.
+    pub read_only: AtomicU64,
+    /// Held by who turns it on and off.
+    pub mode: Mutex<()>,
 }
 
 /// The name that client connections carry in `pg_stat_activity`.
@@ -80,6 +85,8 @@ impl Server {
             lost: AtomicU64::new(0),
             not_serializable: AtomicU64::new(0),
             history: Mutex::default(),
+            read_only: AtomicU64::new(0),
+            mode: Mutex::default(),
         }
     }
 
@@ -142,6 +149,8 @@ enum Failure {
     Lost(String),
     /// 40001: nothing was done, and the caller is to ask again.
     NotSerializable,
+    /// Nothing was done, and the caller is to ask later.
+    ReadOnly(Refusal),
 }
 
 /// Under which isolation a connection asks.
@@ -196,6 +205,11 @@ impl<'s> Link<'s> {
             notes: vec![],
             reached: 0,
         }
+    }
+
+    /// Whether each statement sees what was committed before it.
+    pub fn sees_commits(&self) -> bool {
+        self.isolation == Isolation::ReadCommitted
     }
 
     /// Asks until answered. `read` gets all rows.
@@ -265,6 +279,14 @@ impl<'s> Link<'s> {
                     }
                     let text = format!("40001: not serializable at {}", self.isolation.label());
                     Err(Refusal { token: "SQLSTATE 40001".into(), text })
+                }
+                Err(Failure::ReadOnly(refusal)) => {
+                    self.server.read_only.fetch_add(1, Ordering::Relaxed);
+                    if started.elapsed() <= PATIENCE {
+                        std::thread::sleep(READ_ONLY_PAUSE);
+                        continue;
+                    }
+                    Err(refusal)
                 }
                 Err(Failure::Refused(refusal)) => Err(refusal),
                 Err(Failure::Lost(text)) => {
@@ -341,7 +363,11 @@ fn classify(error: postgres::Error) -> Failure {
             let code = e.code().code();
             let token = if code.starts_with("PT") { e.message().to_owned() } else { format!("SQLSTATE {code}") };
             let text = format!("{}: {} ({})", code, e.message(), e.detail().unwrap_or("no detail"));
-            Failure::Refused(Refusal { token, text })
+            if token == "READ_ONLY" {
+                Failure::ReadOnly(Refusal { token, text })
+            } else {
+                Failure::Refused(Refusal { token, text })
+            }
         }
         // Never reached the server, or was cut off. An argument that the client library refuses would land here as well
         // and be repeated until the patience ends, which fails the run.

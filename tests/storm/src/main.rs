@@ -225,11 +225,12 @@ fn summary(world: &World, chaos: &Chaos, took: Duration) {
     }
     let answers = world.operations.load(Ordering::Relaxed);
     println!(
-        "  {answers} answers in {:.1} s ({:.0}/s); {} serialization failures repeated; \
+        "  {answers} answers in {:.1} s ({:.0}/s); {} serialization failures repeated, {} told to wait; \
          {} server kills, {} backend kills, {} connections lost\n",
         took.as_secs_f64(),
         answers as f64 / took.as_secs_f64(),
         world.server.not_serializable.load(Ordering::Relaxed),
+        world.server.read_only.load(Ordering::Relaxed),
         chaos.server_kills.load(Ordering::Relaxed),
         chaos.backend_kills.load(Ordering::Relaxed),
         world.server.lost.load(Ordering::Relaxed),

@@ -60,6 +60,8 @@ pub struct World {
     pub seed: u64,
     /// Whether this release seals its log.
     pub has_seals: bool,
+    /// Whether it can be made read only.
+    pub has_modes: bool,
     pub merchants: Vec<Merchant>,
     pub accounts: RwLock<Vec<Arc<Account>>>,
     pub own: Vec<Own>,
@@ -90,6 +92,8 @@ impl World {
             lost: AtomicU64::new(0),
             not_serializable: AtomicU64::new(0),
             history: Mutex::default(),
+            read_only: AtomicU64::new(0),
+            mode: Mutex::default(),
         };
         let mut admin = server.connect("postgres", "mps-storm set-up").map_err(|e| format!("no server: {e}"))?;
         let sql = |text: &str, client: &mut Client| client.batch_execute(text).map_err(|e| format!("{text}: {e}"));
@@ -105,10 +109,13 @@ impl World {
 
         let has_seals =
             db.query_one("SELECT to_regproc('audit.seal') IS NOT NULL", &[]).map_err(|e| e.to_string())?.get(0);
+        let has_modes =
+            db.query_one("SELECT to_regproc('app.set_mode') IS NOT NULL", &[]).map_err(|e| e.to_string())?.get(0);
         let mut world = World {
             server,
             seed,
             has_seals,
+            has_modes,
             merchants: vec![],
             accounts: RwLock::new(vec![]),
             own: vec![],

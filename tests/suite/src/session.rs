@@ -42,6 +42,7 @@ pub const TOKENS: &[(&str, u16)] = &[
     ("STATUS_CONFLICT", 409),
     ("ARCHIVED", 409),
     ("SCHEMA_OUTDATED", 409),
+    ("READ_ONLY", 409),
     ("QR_EXPIRED_OR_INVALID", 410),
     ("IDEMPOTENCY_KEY_REUSED", 422),
 ];

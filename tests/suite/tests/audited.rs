@@ -175,6 +175,8 @@ fn batches(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
         ("app.recompute_levels_batch", "levels.recomputed", "select app.recompute_levels_batch(null)".into()),
         ("audit.declare_restore", "restore.declared", "select audit.declare_restore('x')".into()),
         ("app.archive_month_batch", "month.archived", format!("select app.archive_month_batch({month})")),
+        // At last: from then on the others are refused.
+        ("app.set_mode", "mode.set", "select app.set_mode('read_only', 'x')".into()),
     ]
 }
 

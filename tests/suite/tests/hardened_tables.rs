@@ -99,6 +99,8 @@ const CALLS: &[&str] = &[
     "select app.close_months_mark_batch()",
     "select app.close_month_batch(null)",
     "select sec.job_batch('seal', 1, true)",
+    "select sec.jobs_rest()",
+    "select * from app.set_mode('normal', 'x')",
     "select * from sec.admin_card_ids()",
     "select * from sec.merchant_ids()",
 ];

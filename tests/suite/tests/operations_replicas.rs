@@ -77,6 +77,7 @@ const CHANGES: &[&str] = &[
     "app.adjust_points('{card}', 1, 'x')",
     "app.compensate_tx('{tx}', 1.00, 'x')",
     "app.update_settings('{\"qr_ttl_seconds\": 60}')",
+    "app.set_mode('read_only', 'x')",
     "app.migrate()",
     "sec.grant_api('stranger', 'client')",
     "sec.revoke_api('app_role', 'client')",

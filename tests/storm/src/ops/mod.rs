@@ -46,6 +46,7 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (3, state::jobs),
     (3, state::settings),
     (5, state::merchant_pause),
+    (2, state::read_only),
     (20, money::recharge_together),
     (150, look::read),
 ];

@@ -214,6 +214,31 @@ pub fn jobs(client: &mut Client) {
     client.expect("jobs", asked, &[]);
 }
 
+/// For a moment nobody may write: nothing moves while it lasts, whatever was under way. Everybody else asks again when it is over.
+pub fn read_only(client: &mut Client) {
+    const ON: &str = "SELECT mode FROM app.set_mode('read_only', 'storm')";
+    const OFF: &str = "SELECT mode FROM app.set_mode('normal')";
+    const MOVED: &str = "SELECT (SELECT count(*) || ' ' || sum(t.refunded_amount) FROM app.transactions t) || ' ' || \
+        (SELECT sum(c.balance) || ' ' || sum(c.points) || ' ' || sum(c.card_seq) FROM app.personal_cards c) || ' ' || \
+        (SELECT sum(c.balance) || ' ' || sum(c.card_seq) FROM app.enterprise_cards c)";
+    let server = &client.world.server;
+    let Ok(_only) = server.mode.try_lock() else { return };
+    if !client.world.has_modes || !client.a.sees_commits() {
+        return;
+    }
+    let asked = client.a.ask(Who::Superuser, ON, &[], |_| ());
+    client.expect("read_only", asked, &[]);
+    let mut moved = || client.a.ask(Who::Superuser, MOVED, &[], |rows| rows[0].get::<_, Option<String>>(0)).result.ok();
+    let before = moved();
+    std::thread::sleep(Duration::from_millis(5));
+    let after = moved();
+    if before != after {
+        client.world.wrong(format!("{}: while read_only was on, {before:?} became {after:?}", client.by()));
+    }
+    let asked = client.a.ask(Who::Superuser, OFF, &[], |_| ());
+    client.expect("normal", asked, &[]);
+}
+
 /// Settings change under everybody's hands, without consequence for the books.
 pub fn settings(client: &mut Client) {
     const UPDATE: &str = "SELECT app.update_settings(jsonb_build_object('qr_ttl_seconds', $1::integer))";
