@@ -1879,8 +1879,9 @@ BEGIN
     END IF;
     PERFORM sec.note_late_postings();
     PERFORM sec.drop_replaced_index();
+    UPDATE app.settings SET schema_version = c_version WHERE schema_version <> c_version;
     -- At last: from here to the end of the transaction who does not know the settings yet waits.
-    PERFORM sec.note_version(c_version);
+    PERFORM sec.note_default_version();
     RETURN c_version;
 END
 $migrate$;
@@ -1888,21 +1889,24 @@ COMMENT ON FUNCTION sec.migrate_tables() IS
     'Brings the tables of an older release to this one, whichever it was; returns the schema version. Again: mends what calls of '
     'an older release left behind, and else changes nothing. Errors: SCHEMA_OUTDATED where they are newer, STATUS_CONFLICT under '
     'another isolation level than READ COMMITTED. Internal: app.migrate() and ALTER EXTENSION UPDATE call it.';
-CREATE FUNCTION sec.note_version(p_version integer) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+CREATE FUNCTION sec.note_default_version() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_version integer := (SELECT s.schema_version FROM app.settings s);
 BEGIN
-    IF sec.default_version() <> p_version THEN
-        EXECUTE format('ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT %s', p_version);
+    IF v_version <> sec.default_version() THEN
+        -- Without waiting: behind this would wait who does not know the settings yet, for as long as somebody reads them (pg_dump).
+        LOCK TABLE app.settings IN ACCESS EXCLUSIVE MODE NOWAIT;
+        PERFORM sec.run_ddl(format('ALTER TABLE app.settings ALTER COLUMN schema_version SET DEFAULT %s', v_version));
     END IF;
-    UPDATE app.settings SET schema_version = p_version WHERE schema_version <> p_version;
 EXCEPTION WHEN lock_not_available THEN
-    -- Who does not know the settings yet has waited behind this for as long.
-    PERFORM sec.raise('STATUS_CONFLICT', 'somebody has held app.settings for a second (pg_dump does, while it runs): once more, later');
+    -- Another time: only a dump of the schema alone goes by it.
+    NULL;
 END
 $$;
-COMMENT ON FUNCTION sec.note_version(integer) IS
-    'Notes which layout the tables have by now; waits at most a second for who holds the settings. Internal: sec.migrate_tables() calls '
-    'it. Errors: STATUS_CONFLICT.';
+COMMENT ON FUNCTION sec.note_default_version() IS
+    'Has a dump of the schema alone say which layout the tables have, if nobody is in the way; else the next app.maintain_partitions() '
+    'does. Internal.';
 CREATE FUNCTION sec.default_version() RETURNS integer
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT pg_get_expr(d.adbin, d.adrelid)::integer
@@ -3211,6 +3215,7 @@ BEGIN
         END IF;
         PERFORM sec.dress_made_month(v_month);
         PERFORM sec.drop_replaced_index();
+        PERFORM sec.note_default_version();
     EXCEPTION WHEN lock_not_available THEN
         RETURN NULL;
     END;

@@ -21,6 +21,7 @@ BEGIN
         END IF;
         PERFORM sec.dress_made_month(v_month);
         PERFORM sec.drop_replaced_index();
+        PERFORM sec.note_default_version();
     EXCEPTION WHEN lock_not_available THEN
         RETURN NULL;
     END;
