@@ -404,7 +404,7 @@ fn work(till: &Session, load: &Load, n: usize, ming: &Member, code: &str) {
     let ways = [
         charge.clone(),
         points.clone(),
-        format!("begin; {charge}; {points}; commit"),
+        format!("begin; {charge}; {points}; select pg_sleep(0.02); commit"),
         format!("begin isolation level repeatable read; {points}; commit"),
     ];
     while !load.stop.load(Ordering::Relaxed) {
