@@ -1764,7 +1764,8 @@ CREATE FUNCTION sec.health_of_kernel() RETURNS TABLE (check_name text, ok boolea
                                  date_trunc('second', m.since), m.reason)
     FROM app.operating_mode m WHERE m.mode = 'read_only'
 $$;
-COMMENT ON FUNCTION sec.health_of_kernel() IS 'What app.health() says of the mode: only while it is read_only. Internal: sec.health_rows().';
+COMMENT ON FUNCTION sec.health_of_kernel() IS
+    'What app.health() says of the mode: only while it is read_only. Internal: sec.health_rows().';
 CREATE FUNCTION sec.patience() RETURNS integer
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS 'SELECT 3';
 COMMENT ON FUNCTION sec.patience() IS

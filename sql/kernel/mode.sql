@@ -170,4 +170,5 @@ CREATE FUNCTION sec.health_of_kernel() RETURNS TABLE (check_name text, ok boolea
                                  date_trunc('second', m.since), m.reason)
     FROM app.operating_mode m WHERE m.mode = 'read_only'
 $$;
-COMMENT ON FUNCTION sec.health_of_kernel() IS 'What app.health() says of the mode: only while it is read_only. Internal: sec.health_rows().';
+COMMENT ON FUNCTION sec.health_of_kernel() IS
+    'What app.health() says of the mode: only while it is read_only. Internal: sec.health_rows().';

@@ -1,10 +1,9 @@
 //! `app.set_mode`: turns read_only on and off; and what the SQL parts ask of the mode.
 
-use crate::engine::db::Db;
 use crate::engine::server::{self, Raise};
 use crate::engine::types::{Text, Timestamp};
 use crate::kernel::call::maintain_in_any_mode;
-use crate::kernel::{args, mode, settings};
+use crate::kernel::{args, mode, settings, shadows};
 use mps_domain::error::{Error, Token};
 use pgrx::prelude::*;
 use serde_json::json;
@@ -40,7 +39,7 @@ fn set_mode(
 fn refuse_read_only() {
     mode::lock_log();
     server::accept_invalidations();
-    Db::write(|db| settings::config(db)?.mode.ensure_writable()).unwrap_or_else(|refused| refused.raise());
+    shadows::write(|db| settings::config(db)?.mode.ensure_writable()).unwrap_or_else(|refused| refused.raise());
 }
 
 #[pg_extern(sql = false)]
