@@ -5981,6 +5981,7 @@ BEGIN
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
+    PERFORM sec.refuse_read_only();
     -- The months since the first in which movements were taken up, one after the other.
     SELECT date_trunc('month', m)::date INTO v_month
     FROM audit.trees b, generate_series(date_trunc('month', b.begun_at), date_trunc('month', now()) - interval '1 month',
@@ -6051,6 +6052,7 @@ BEGIN
     PERFORM sec.require_operator();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     PERFORM sec.refuse_shadows();
+    PERFORM sec.refuse_read_only();
     SELECT to_char(m, 'YYYY-MM'), m + interval '1 month', t.secret INTO v_month, v_end, v_secret
     FROM audit.trees t, LATERAL (SELECT make_timestamptz(t.tree / 100, t.tree % 100, 1, 0, 0, 0, 'UTC') AS m) x
     WHERE t.tree = p_tree AND t.tree > 0 AND t.root IS NULL AND sec.cut_has_passed(t.cut);
@@ -6084,6 +6086,9 @@ CREATE PROCEDURE audit.sign_heads()
 DECLARE
     v_tree integer;
 BEGIN
+    IF sec.jobs_rest() THEN
+        RETURN;
+    END IF;
     IF NOT audit.receipts_are_on() THEN
         RETURN;
     END IF;

@@ -30,6 +30,8 @@ pub enum Kind {
     Lines,
     ClosedMonths,
     SealCut,
+    /// The mode of operation: only who changes it.
+    Mode,
     JobRun,
 }
 
@@ -97,6 +99,7 @@ const LEAVES: &[(&str, Takes)] = &[
     ("features::cards::expire_qrcodes::forget_binding_codes", Many(Kind::FreeCards)),
     ("features::cards::recompute_levels::lock_levels", Many(Kind::Card)),
     ("features::cards::recompute_levels::set_level", Nothing("locked")),
+    ("features::receipts::alone", One(Kind::SealCut)),
 ];
 
 /// What of the engine locks or writes.
@@ -539,6 +542,7 @@ pub fn waiting_leaves() -> BTreeSet<String> {
 const OF_TEXTS: &[(&str, Lock)] = &[
     ("LOCK TABLE app.archived_months", Lock { kind: Kind::Month, many: false }),
     ("LOCK TABLE app.closed_months", Lock { kind: Kind::ClosedMonths, many: false }),
+    ("LOCK TABLE app.operating_mode", Lock { kind: Kind::Mode, many: false }),
     ("LOCK TABLE audit.seal_cut", Lock { kind: Kind::SealCut, many: false }),
     ("INTO app.merchant_months", Lock { kind: Kind::Lines, many: true }),
     ("INTO app.member_months", Lock { kind: Kind::Lines, many: true }),
