@@ -23,6 +23,8 @@ const NULL: u32 = 0x4000_0000;
 const CONTAINER: u32 = 0x5000_0000;
 
 const WORD: usize = 4;
+/// Every so many elements (32 in the server) one says where it ends from the first element on, and keys and values are counted together.
+const MAX_MEMBERS: usize = 15;
 
 /// The bytes of a jsonb's text; `None` where it has more than `most`, and for what is no jsonb. `jsonb` is what follows the
 /// value's length word. Takes time and memory by what is stored or by `most`, whichever is less, and no depth of nesting
@@ -91,6 +93,24 @@ fn count_container<'a>(container: &'a [u8], text: &mut Text, waiting: &mut Vec<&
         begin = end;
     }
     Some(())
+}
+
+/// An object of texts as it is stored, byte for byte as the server makes it of the same text of JSON: keys by length, then by their
+/// bytes. No key twice, and fewer members than would need another offset.
+pub fn object_of_texts(members: &mut [(&str, &str)]) -> Vec<u8> {
+    assert!(members.len() <= MAX_MEMBERS);
+    members.sort_unstable_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+    assert!(members.is_sorted_by(|(a, _), (b, _)| a != b));
+    let parts = || members.iter().map(|(key, _)| *key).chain(members.iter().map(|(_, text)| *text));
+    let size = WORD * (1 + 2 * members.len()) + parts().map(str::len).sum::<usize>();
+    let mut out = Vec::with_capacity(size);
+    out.extend((members.len() as u32 | IS_OBJECT).to_ne_bytes());
+    for (index, part) in parts().enumerate() {
+        let offset = if index == 0 { ENTRY_HAS_OFFSET } else { 0 };
+        out.extend((part.len() as u32 & ENTRY_EXTENT | STRING | offset).to_ne_bytes());
+    }
+    parts().for_each(|part| out.extend(part.as_bytes()));
+    out
 }
 
 fn word(bytes: &[u8], index: usize) -> Option<u32> {
@@ -243,6 +263,29 @@ mod tests {
         let digits: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
         let number = long_header(&digits);
         [&0x4000_0001u32.to_ne_bytes()[..], &(NUMERIC | number.len() as u32).to_ne_bytes(), &number].concat()
+    }
+
+    #[test]
+    fn an_object_of_texts_is_laid_out_as_the_server_does() {
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+        let stored = object_of_texts(&mut [("bb", ""), ("b", "yes"), ("a", "x")]);
+        // The number of members; keys, the shorter ones first, of which the first says where it ends; values in the order of keys.
+        let head = words(&[IS_OBJECT | 3, ENTRY_HAS_OFFSET | 1, 1, 2, 1, 3, 0]);
+        assert_eq!(stored, [&head[..], b"abbbxyes"].concat());
+        assert_eq!(text_bytes(&stored, 1000), Some(r#"{"a": "x", "b": "yes", "bb": ""}"#.len()));
+        assert_eq!(object_of_texts(&mut []), words(&[IS_OBJECT]));
+    }
+
+    #[test]
+    fn as_many_members_as_need_no_offset() {
+        let keys: Vec<String> = (0..=MAX_MEMBERS).map(|n| format!("{n:02}")).collect();
+        let mut members: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "")).collect();
+        assert!(std::panic::catch_unwind(|| object_of_texts(&mut members.clone())).is_err());
+        members.pop();
+        // Keys and values are numbered from 0, and number 32 would be the next to say where it ends from the first on.
+        assert!(2 * members.len() < 32);
+        assert_eq!(object_of_texts(&mut members).len(), WORD * (1 + 2 * MAX_MEMBERS) + 2 * MAX_MEMBERS);
+        assert!(std::panic::catch_unwind(|| object_of_texts(&mut [("a", "1"), ("a", "2")])).is_err());
     }
 
     #[test]

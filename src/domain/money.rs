@@ -77,6 +77,12 @@ impl Discount {
     }
 }
 
+impl std::fmt::Display for Discount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
 /// What a customer pays: `raw x discount`, rounded half away from zero to the cent.
 pub fn price(raw: Money, discount: Discount) -> Money {
     let product = i128::from(raw.0) * i128::from(discount.0);

@@ -10,6 +10,17 @@ pub struct Level {
     pub discount: Discount,
 }
 
+/// A level with its discount, as the audit log has them: `1/0.950`.
+pub fn noted(level: i16, discount: Discount) -> String {
+    format!("{level}/{discount}")
+}
+
+impl Level {
+    pub fn noted(self) -> String {
+        noted(self.level, self.discount)
+    }
+}
+
 /// The level a card without any level table has.
 const BASE: Level = Level { level: 0, min_points: 0, discount: Discount::NONE };
 
@@ -44,6 +55,13 @@ mod tests {
             assert_eq!(level_for(&levels, points).level, level, "{points} points");
         }
         assert_eq!(level_for(&[], 10), BASE);
+    }
+
+    #[test]
+    fn the_log_has_a_level_with_its_discount() {
+        assert_eq!(defaults()[1].noted(), "1/0.950");
+        assert_eq!(BASE.noted(), "0/1.000");
+        assert_eq!(noted(7, Discount::from_thousandths(5).unwrap()), "7/0.005");
     }
 
     proptest! {

@@ -285,6 +285,11 @@ impl RawJsonb {
         RawJsonb(JSONB_IS_OBJECT.to_ne_bytes().to_vec())
     }
 
+    /// An object whose values are texts, made without the server's parser.
+    pub fn object_of_texts(members: &mut [(&str, &str)]) -> RawJsonb {
+        RawJsonb(jsonb::object_of_texts(members))
+    }
+
     /// A value from its text, which must be JSON.
     pub fn parse(text: &str) -> RawJsonb {
         let text = std::ffi::CString::new(text).expect("JSON has no NUL");

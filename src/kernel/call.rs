@@ -104,6 +104,20 @@ impl Call<'_> {
         self.record(action, object_type, object_id, context, None);
     }
 
+    /// As [`Call::audit`], of a context of few members that are all texts: what every movement has, so it is made cheaply.
+    pub fn audit_texts<'a>(
+        &'a self,
+        action: &str,
+        object_type: &str,
+        object_id: &str,
+        mut context: Vec<(&'a str, &'a str)>,
+    ) {
+        if let Some(other) = &self.caller.other_role {
+            context.push(("other_role", other));
+        }
+        self.write_event(action, object_type, object_id, RawJsonb::object_of_texts(&mut context), None);
+    }
+
     /// As [`Call::audit`], with what a gateway sent.
     pub fn audit_with_payload(
         &self,
@@ -120,6 +134,17 @@ impl Call<'_> {
         if let (Some(other), Some(context)) = (&self.caller.other_role, context.as_object_mut()) {
             context.insert("other_role".into(), other.as_str().into());
         }
+        self.write_event(action, object_type, object_id, RawJsonb::parse(&context.to_string()), payload);
+    }
+
+    fn write_event(
+        &self,
+        action: &str,
+        object_type: &str,
+        object_id: &str,
+        context: RawJsonb,
+        payload: Option<RawJsonb>,
+    ) {
         audit::record(
             self.db,
             self.month,
@@ -130,7 +155,7 @@ impl Call<'_> {
                 action,
                 object_type,
                 object_id,
-                context: RawJsonb::parse(&context.to_string()),
+                context,
             },
             payload,
         );

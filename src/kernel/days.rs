@@ -4,7 +4,7 @@ use crate::engine::cache;
 use crate::engine::db::Db;
 use crate::engine::param::p;
 use crate::engine::server::{self, Raise};
-use crate::engine::types::{Day, Timestamp};
+use crate::engine::types::{Day, RawJsonb, Timestamp};
 use mps_domain::day::{Rule, Rules, Zone};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::month::DAY_MICROS;
@@ -144,6 +144,17 @@ pub fn is_time_zone(db: &Db, name: &str) -> bool {
         &[p(name)],
         |r| r.get(1),
     ) == Some(true)
+}
+
+/// What counted when, for the audit log.
+pub fn rules_as_json(db: &Db) -> RawJsonb {
+    db.row(
+        "SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('from_at', r.from_at, 'from_day', r.from_day, \
+                'time_zone', r.time_zone, 'starts_at', r.starts_at) ORDER BY r.from_at), '[]') FROM app.business_day_rules r",
+        &[],
+        |r| r.get(1),
+    )
+    .expect("one row")
 }
 
 /// Makes the settings the rule for the days from the next one on, if they are not already.

@@ -14,7 +14,7 @@ use mps_domain::card::{CardStatus, CardType};
 use mps_domain::error::{Result, Token, ensure};
 use mps_domain::member::MemberStatus;
 use mps_domain::money::{Discount, Money};
-use mps_domain::tier::Level;
+use mps_domain::tier::{Level, noted};
 use mps_domain::tx_no::TxId;
 
 record! {
@@ -105,6 +105,11 @@ impl Card {
     /// The pay code of a personal card.
     pub fn code(&self) -> CodeState<'_> {
         CodeState { hash: self.qr_hash.as_deref(), expires_at: self.qr_expires_at }
+    }
+
+    /// Level and discount, as the audit log has them.
+    pub fn noted_level(&self) -> String {
+        noted(self.level, self.discount)
     }
 
     fn forget_code(&mut self) {

@@ -15,7 +15,6 @@ use mps_domain::money::{Discount, Money};
 use mps_domain::quote::{Reduction, Terms};
 use mps_domain::tier::level_for;
 use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
-use serde_json::json;
 
 /// Every so many movements one links back to the one that many before it; see `transactions.skip_tx_id`.
 pub const SKIP_DISTANCE: i64 = 64;
@@ -95,7 +94,7 @@ pub fn try_post(
     if tx.points_earned != 0 {
         move_points(card, tx.points_earned)?;
     }
-    settle_level(call, card);
+    let level = settle_level(call, card);
     if !cards::save(call.db, card, spend_code)? {
         return Ok(Outcome::CardChanged);
     }
@@ -103,7 +102,7 @@ pub fn try_post(
     if tx.points_earned != 0 {
         record_points(call, card, tx.points_earned, Some(&tx.tx_no()), tx.reason.as_deref());
     }
-    audit_movement(call, tx);
+    audit_movement(call, card, tx, level);
     beside(tx)?;
     Ok(Outcome::Posted)
 }
@@ -112,20 +111,27 @@ pub fn try_post(
 pub fn post_waiting(call: &Call, card: &mut Card, tx: &mut Tx) -> Result<()> {
     tx.card_id = card.id;
     move_balance(card, tx)?;
-    settle_level(call, card);
+    let level = settle_level(call, card);
     save_locked(call, card)?;
     transactions::complete(call.db, tx)?;
-    audit_movement(call, tx);
+    audit_movement(call, card, tx, level);
     Ok(())
 }
 
-/// Changes the points of a locked card by themselves and writes card and ledger.
-pub fn post_points(call: &Call, card: &mut Card, change: i64, tx_no: Option<&str>, reason: Option<&str>) -> Result<()> {
+/// Changes the points of a locked card by themselves and writes card and ledger. Returns the level, where that changed, as the audit
+/// log has it.
+pub fn post_points(
+    call: &Call,
+    card: &mut Card,
+    change: i64,
+    tx_no: Option<&str>,
+    reason: Option<&str>,
+) -> Result<Option<String>> {
     move_points(card, change)?;
-    settle_level(call, card);
+    let level = settle_level(call, card);
     save_locked(call, card)?;
     record_points(call, card, change, tx_no, reason);
-    Ok(())
+    Ok(level)
 }
 
 fn save_locked(call: &Call, card: &mut Card) -> Result<()> {
@@ -189,15 +195,18 @@ fn record_points(call: &Call, card: &Card, change: i64, tx_no: Option<&str>, rea
     );
 }
 
-/// Level and discount of a personal card are always those of its points, under the levels of now.
-fn settle_level(call: &Call, card: &mut Card) {
-    if card.card_type == CardType::Personal {
-        // Those of when the card was locked. One that was read without a lock is written only if nobody,
-        // app.recompute_levels() included, has written it meanwhile, and nobody is waited for.
-        let level = level_for(&call.config().levels, card.points);
-        card.level = level.level;
-        card.discount = level.discount;
+/// Level and discount of a personal card are always those of its points, under the levels of now. Returns them, as the audit log
+/// has them, where they changed.
+fn settle_level(call: &Call, card: &mut Card) -> Option<String> {
+    if card.card_type == CardType::Enterprise {
+        return None;
     }
+    // Those of when the card was locked. One that was read without a lock is written only if nobody,
+    // app.recompute_levels() included, has written it meanwhile, and nobody is waited for.
+    let level = level_for(&call.config().levels, card.points);
+    let changes = (level.level, level.discount) != (card.level, card.discount);
+    (card.level, card.discount) = (level.level, level.discount);
+    changes.then(|| card.noted_level())
 }
 
 /// What a charge is priced by: the level of the points before it, or the fixed discount. Company cards earn no points.
@@ -214,10 +223,27 @@ pub fn terms(call: &Call, card: &Card, raw_amount: Money) -> Terms {
     }
 }
 
-/// Short, because every movement has one; what else there is to know stands in the transaction. With the amount in it, a
-/// sealed log also seals the balances: they are the sums of what moved.
-fn audit_movement(call: &Call, tx: &Tx) {
-    call.audit(tx.tx_type.label(), "transaction", &tx.tx_no(), json!({ "change": tx.change().to_string() }));
+/// Short, because every movement has one, and yet enough to write the books anew from the log alone (`app.rebuild_from_log()`): the
+/// card with its number of the movement, and of the rest what does not follow from that. With the amounts in it, a sealed log also
+/// seals the balances: they are the sums of what moved.
+fn audit_movement(call: &Call, card: &Card, tx: &Tx, level: Option<String>) {
+    let when = |holds: bool, text: &dyn Fn() -> String| holds.then(text);
+    let change = tx.change().to_string();
+    let numbered = format!("{}/{}", card.card_no, card.card_seq);
+    let rest = [
+        ("at", tx.merchant_id.map(|id| id.to_string())),
+        ("points", when(tx.points_earned != 0, &|| tx.points_earned.to_string())),
+        ("original", tx.original_tx_no.clone()),
+        ("member", tx.member_id.filter(|_| tx.member_id != card.member_id).map(|id| id.to_string())),
+        ("method", when(tx.payment_method != PayMethod::Balance, &|| tx.payment_method.label().to_owned())),
+        ("discount", when(tx.discount != Discount::NONE, &|| tx.discount.to_string())),
+        ("raw", when(tx.raw_amount != tx.final_amount, &|| tx.raw_amount.to_string())),
+        ("level", level),
+    ];
+    let mut context = Vec::with_capacity(rest.len() + 3);
+    context.extend([("card", numbered.as_str()), ("change", change.as_str())]);
+    context.extend(rest.iter().filter_map(|(key, text)| Some((*key, text.as_deref()?))));
+    call.audit_texts(tx.tx_type.label(), "transaction", &tx.tx_no(), context);
 }
 
 /// Refuses a card that may not pay now.

@@ -48,18 +48,18 @@ fn adjust_points(
         let mut card = cards::lock(open, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         call.after_waiting()?;
         ensure(card.status != CardStatus::Closed, Token::CardNotActive)?;
-        post_points(call, &mut card, change, None, Some(reason))?;
+        let level = post_points(call, &mut card, change, None, Some(reason))?;
         if let Some(key) = key {
             let entry = TxId::new(call.month, card.point_seq)
                 .ok_or_else(|| Error::new(Token::StatusConflict, "the card has too many changes of points"))?;
             keys::repoint_key(call.db, scope, key, entry.raw());
         }
-        call.audit(
-            "points.adjusted",
-            "card",
-            &card.card_no,
-            json!({ "change": change, "points": card.points, "point_seq": card.point_seq, "reason": reason }),
-        );
+        let mut context =
+            json!({ "change": change, "points": card.points, "point_seq": card.point_seq, "reason": reason });
+        if let Some(level) = level {
+            context["level"] = level.into();
+        }
+        call.audit("points.adjusted", "card", &card.card_no, context);
         Ok((card.points, card.level))
     });
     TableIterator::once((after.0, i32::from(after.1)))

@@ -50,6 +50,7 @@ fn create_enterprise_card(
             "card",
             &card_no,
             json!({
+                "card_id": id.to_string(),
                 "company": company,
                 "discount_thousandths": discount.thousandths(),
                 "admin": p_admin_member_id.map(|m| m.to_string()),

@@ -10,7 +10,7 @@ use mps_domain::error::{Error, Token};
 use mps_domain::money::Discount;
 use mps_domain::tier::{Level, level_for};
 use pgrx::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 #[pg_extern(sql = false)]
 fn recompute_levels_batch(p_after: Option<&str>) -> Option<String> {
@@ -22,17 +22,18 @@ fn recompute_levels_batch(p_after: Option<&str>) -> Option<String> {
         };
         let page = lock_levels(open, from, BATCH_ROWS);
         call.after_waiting()?;
-        let mut changed = 0;
+        let mut changed = Map::new();
         for card in &page {
             let level = level_for(&call.config().levels, card.points);
             if (level.level, level.discount) != (card.level, card.discount) && set_level(call.db, card, level) {
-                changed += 1;
+                changed.insert(card.card_no.clone(), level.noted().into());
             }
         }
-        if changed > 0 {
-            call.audit("levels.recomputed", "levels", "levels", json!({ "cards": changed }));
+        let count = changed.len() as i64;
+        if count > 0 {
+            call.audit("levels.recomputed", "levels", "levels", json!({ "cards": count, "levels": changed }));
         }
-        Ok((page.last().map(|c| c.id.to_string()), changed))
+        Ok((page.last().map(|c| c.id.to_string()), count))
     })
 }
 
@@ -42,14 +43,16 @@ struct LeveledCard {
     points: i64,
     level: i16,
     discount: Discount,
+    card_no: String,
 }
 
 /// Locks the next cards after `from`, by id.
 fn lock_levels(open: Open, from: Uuid, limit: i64) -> Vec<LeveledCard> {
     open.rows(
-        "SELECT c.id, c.points, c.level, c.discount FROM app.personal_cards c WHERE c.id > $1 ORDER BY c.id LIMIT $2 FOR NO KEY UPDATE",
+        "SELECT c.id, c.points, c.level, c.discount, c.card_no FROM app.personal_cards c \
+         WHERE c.id > $1 ORDER BY c.id LIMIT $2 FOR NO KEY UPDATE",
         &[p(from), p(limit)],
-        |r| LeveledCard { id: r.get(1), points: r.get(2), level: r.get(3), discount: r.get(4) },
+        |r| LeveledCard { id: r.get(1), points: r.get(2), level: r.get(3), discount: r.get(4), card_no: r.text(5) },
     )
 }
 

@@ -11,6 +11,7 @@ use mps_domain::bucket;
 use mps_domain::bucket::Bucket;
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::error::{Error, Result, Token};
+use mps_domain::month;
 use mps_domain::tier::level_for;
 use mps_domain::tx_no::TxType;
 use pgrx::prelude::*;
@@ -60,12 +61,18 @@ fn replace_card(
         let mut old = cards::lock(open, CardType::Personal, id).ok_or(Token::CardNotFound)?;
         cards::set_replaced(call.db, &mut old, new_id)?;
         let (balance, points) = (old.balance, old.points);
-        take_over(call, open, &mut old, new_id, reason)?;
+        let (out_no, into_no) = take_over(call, open, &mut old, new_id, reason)?;
+        let new = cards::find(call.db, CardType::Personal, new_id).ok_or(Token::CardNotFound)?;
         call.audit(
             "card.replaced",
             "card",
             &old.card_no,
-            json!({ "by": new_no, "balance": balance.to_string(), "points": points, "reason": reason }),
+            json!({
+                "by": new_no, "card_id": new_id.to_string(), "member_id": member.to_string(),
+                "expires_at": old.expires_at.map(|t| month::iso(t.0)),
+                "balance": balance.to_string(), "points": points, "out": out_no, "into": into_no,
+                "level": new.noted_level(), "old_level": old.noted_level(), "reason": reason,
+            }),
         );
         Ok((new_id, new_no))
     });
@@ -74,7 +81,14 @@ fn replace_card(
 
 /// The linked pair of adjustments, and the points with them. Nothing moves on the old card from now on but this; the new one
 /// takes what was sent after the old one, by triggers too, and is read anew each time.
-fn take_over(call: &Call, open: Open, from: &mut Card, new_id: Uuid, reason: &str) -> Result<()> {
+/// Returns the numbers of the pair.
+fn take_over(
+    call: &Call,
+    open: Open,
+    from: &mut Card,
+    new_id: Uuid,
+    reason: &str,
+) -> Result<(Option<String>, Option<String>)> {
     let new_card = || cards::lock(open, CardType::Personal, new_id).ok_or(Token::CardNotFound);
     let (balance, points) = (from.balance, from.points);
     let (mut out_no, mut into_no) = (None, None);
@@ -92,5 +106,5 @@ fn take_over(call: &Call, open: Open, from: &mut Card, new_id: Uuid, reason: &st
         posting::post_points(call, from, -points, out_no.as_deref(), Some(reason))?;
         posting::post_points(call, &mut new_card()?, points, into_no.as_deref(), Some(reason))?;
     }
-    Ok(())
+    Ok((out_no, into_no))
 }

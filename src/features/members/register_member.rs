@@ -13,7 +13,7 @@ use mps_domain::card::CardStatus;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::limits;
 use mps_domain::member::MemberStatus;
-use mps_domain::tier::level_for;
+use mps_domain::tier::{Level, level_for};
 use pgrx::prelude::*;
 use serde_json::json;
 
@@ -75,12 +75,14 @@ fn register<'a>(
     let created = members::create(call.db, call.at, &member);
     call.after_waiting()?;
     if let Some(member_no) = created {
-        let (card_id, card_no) = issue_card(call, id);
+        let (card_id, card_no, level) = issue_card(call, id);
         call.audit(
             "member.registered",
             "member",
             &member_no,
-            json!({ "member_id": id.to_string(), "card_no": card_no }),
+            json!({
+                "member_id": id.to_string(), "card_no": card_no, "card_id": card_id.to_string(), "level": level.noted(),
+            }),
         );
         return Ok((id, member_no, card_id, card_no));
     }
@@ -94,8 +96,9 @@ fn register<'a>(
     }
     // Its card was closed: an active member who registers again gets a new one.
     if known.status == MemberStatus::Active {
-        let (card_id, card_no) = issue_card(call, id);
-        call.audit("card.issued", "card", &card_no, json!({ "member_id": id.to_string() }));
+        let (card_id, card_no, level) = issue_card(call, id);
+        let context = json!({ "member_id": id.to_string(), "card_id": card_id.to_string(), "level": level.noted() });
+        call.audit("card.issued", "card", &card_no, context);
         return Ok((id, member_no, card_id, card_no));
     }
     let card = card.ok_or_else(|| Error::new(Token::CardNotFound, "the member has no personal card"))?;
@@ -113,8 +116,9 @@ fn ensure_may_register(call: &Call, user: Uuid) -> Result<()> {
     ))
 }
 
-fn issue_card(call: &Call, member: Uuid) -> (Uuid, String) {
+fn issue_card(call: &Call, member: Uuid) -> (Uuid, String, Level) {
     let id = server::new_card_id(call.at, Bucket::of_member(member.as_bytes()));
-    let card_no = cards::create_personal(call.db, call.at, id, member, None, level_for(&call.config().levels, 0));
-    (id, card_no)
+    let level = level_for(&call.config().levels, 0);
+    let card_no = cards::create_personal(call.db, call.at, id, member, None, level);
+    (id, card_no, level)
 }

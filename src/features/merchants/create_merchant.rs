@@ -21,7 +21,7 @@ fn create_merchant(
         let created = merchants::create(call.db, call.at, code, name);
         call.after_waiting()?;
         if let Some(id) = created {
-            call.audit("merchant.created", "merchant", code, json!({ "name": name }));
+            call.audit("merchant.created", "merchant", code, json!({ "merchant_id": id, "name": name }));
             return Ok((id, code.to_owned()));
         }
         match merchants::find(call.db, code, None) {

@@ -29,12 +29,11 @@ fn update_settings(p_settings: Option<JsonbArg>) -> RawJsonb {
         settings::update(call.db, &changes);
         let after = settings::as_json(call.db);
         let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-        call.audit(
-            "settings.updated",
-            "settings",
-            "settings",
-            json!({ "was": parsed(&before), "now": parsed(&after.to_text()) }),
-        );
+        let mut context = json!({ "was": parsed(&before), "now": parsed(&after.to_text()) });
+        if changes.keys().any(|name| name.starts_with("business_")) {
+            context["business_days"] = parsed(&days::rules_as_json(call.db).to_text());
+        }
+        call.audit("settings.updated", "settings", "settings", context);
         Ok(after)
     })
 }

@@ -257,14 +257,16 @@ begin
     -- What waits has been counted anew where it was moved to.
     delete from app.pending_recharges r where not exists (select from app.transactions t where t.id = r.tx_id);
     update app.late_postings set tx_id = tx_id - v_ids, created_at = created_at - v_shift, posted_at = posted_at - v_shift;
-    update app.suspense_payments set tx_no = regexp_replace(tx_no, v_no, v_new), credited_tx_no = regexp_replace(credited_tx_no, v_no, v_new);
-    update app.transaction_compensations set compensation_tx_no = regexp_replace(compensation_tx_no, v_no, v_new),
+    update app.suspense_payments set created_at = created_at - v_shift, resolved_at = resolved_at - v_shift,
+        tx_no = regexp_replace(tx_no, v_no, v_new), credited_tx_no = regexp_replace(credited_tx_no, v_no, v_new);
+    update app.transaction_compensations set created_at = created_at - v_shift, compensation_tx_no = regexp_replace(compensation_tx_no, v_no, v_new),
         tx_no = regexp_replace(tx_no, v_no, v_new);
     execute format('alter table audit.event_log_%s disable trigger append_only', to_char(v_today, 'YYYYMM'));
     execute format('alter table audit.event_log disable trigger append_only');
     create temp table moved_events on commit drop as select * from audit.event_log;
     delete from audit.event_log;
-    update moved_events set happened_at = happened_at - v_shift, object_id = regexp_replace(object_id, v_no, v_new);
+    update moved_events set happened_at = happened_at - v_shift, object_id = regexp_replace(object_id, v_no, v_new),
+        context = regexp_replace(context::text, '"(ZF|TK|CZ|TZ)' || v_now, '"\1' || v_then, 'g')::jsonb;
     insert into audit.event_log select * from moved_events;
     execute format('alter table audit.event_log enable always trigger append_only');
     execute format('alter table audit.event_log_%s enable always trigger append_only', to_char(v_today, 'YYYYMM'));

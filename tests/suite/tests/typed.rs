@@ -163,7 +163,8 @@ impl World {
              from app.transactions t where t.id % 100000000000 > {tx}"
         )));
         outcome.extend(s.column(&format!(
-            "select action || (context - 'card_no' - 'by' - 'member_id')::text from audit.event_log where id > {event}"
+            "select action || (context - '{{card_no,card,card_id,by,member_id,merchant_id,out,into}}'::text[])::text \
+             from audit.event_log where id > {event}"
         )));
         outcome.extend(s.column(
             "select format('%s %s %s', name, phone, email) from app.member_profiles order by created_at desc limit 1",
