@@ -440,6 +440,7 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.bucket_of_card', 'client'),
            ('app.bucket_of_code', 'client'),
            ('app.bucket_of_tx', 'client'),
+           ('app.rebuild_from_log', 'operator'),
            ('app.expire_keys_batch', 'operator'),
            ('app.expire_keys', 'operator'),
            ('app.rehearse_month_batch', 'operator'),
@@ -659,6 +660,31 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
     'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
+CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.logged_of_kernel()
+    UNION ALL SELECT * FROM sec.logged_of_ledger()
+    UNION ALL SELECT * FROM sec.logged_of_members()
+    UNION ALL SELECT * FROM sec.logged_of_cards()
+    UNION ALL SELECT * FROM sec.logged_of_merchants()
+    UNION ALL SELECT * FROM sec.logged_of_recharges()
+    UNION ALL SELECT * FROM sec.logged_of_settings()
+$$;
+COMMENT ON FUNCTION sec.logged_actions() IS
+    'Every kind of event that this release writes, and what its context must have for the books to be written anew from the log. '
+    'Internal.';
+CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.rebuilds_of_ledger()
+    UNION ALL SELECT * FROM sec.rebuilds_of_members()
+    UNION ALL SELECT * FROM sec.rebuilds_of_cards()
+    UNION ALL SELECT * FROM sec.rebuilds_of_merchants()
+    UNION ALL SELECT * FROM sec.rebuilds_of_payments()
+    UNION ALL SELECT * FROM sec.rebuilds_of_recharges()
+    UNION ALL SELECT * FROM sec.rebuilds_of_settings()
+$$;
+COMMENT ON FUNCTION sec.rebuild_steps() IS
+    'The steps of app.rebuild_from_log(): functions in sec, by their place. Internal.';
 CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM sec.rules_of_ledger()
@@ -2333,6 +2359,114 @@ END
 $$;
 COMMENT ON FUNCTION sec.what_there_is() IS
     'In words, what sec.destroy_everything() would destroy at this moment, archived months included. Internal.';
+CREATE FUNCTION sec.logged_of_kernel() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('level.granted', '{}'::text[]), ('level.revoked', '{}'), ('books.rebuilt', '{}')
+$$;
+COMMENT ON FUNCTION sec.logged_of_kernel() IS 'The events of the kernel. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.refuse_log(p_event bigint, p_why text) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM sec.raise('STATUS_CONFLICT', format('event %s of the log: %s. Nothing was rebuilt', p_event, p_why));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION sec.refuse_log(bigint, text) IS
+    'Refuses to rebuild from a log that has this event; in the place of what could not be found. Internal. Errors: STATUS_CONFLICT.';
+CREATE FUNCTION sec.require_empty_books() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- What a database has before anybody uses it, and the log itself.
+    c_there constant text[] := ARRAY['app.settings', 'app.membership_levels', 'app.business_day_rules', 'app.job_runs',
+                                     'app.month_rehearsals', 'app.closed_months', 'audit.event_log', 'audit.seals', 'audit.seal_cut'];
+    v_table text;
+    v_has_rows boolean;
+BEGIN
+    -- Who registers or charges waits, and finds the books as they are then.
+    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
+    FOR v_table IN SELECT t.tab FROM sec.tables() t ORDER BY t.tab LOOP
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', v_table);
+        CONTINUE WHEN v_table = ANY (c_there);
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', v_table) INTO v_has_rows;
+        IF v_has_rows THEN
+            PERFORM sec.raise('STATUS_CONFLICT',
+                              format('only where there is nothing but the log: %s has rows. Nothing was rebuilt', v_table));
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.require_empty_books() IS
+    'Locks every table against others'' writing, and refuses where one has rows that the log is to bring. Internal. Errors: '
+    'STATUS_CONFLICT.';
+CREATE FUNCTION sec.require_whole_events() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    SELECT e.id, e.action, e.object_id, e.happened_at, a.action IS NULL AS is_unknown,
+           (SELECT string_agg(n.name, ', ') FROM unnest(a.needs) n (name) WHERE NOT e.context ? n.name) AS lacks
+    INTO v
+    FROM audit.event_log e LEFT JOIN sec.logged_actions() a ON a.action = e.action
+    WHERE (e.context ?& a.needs) IS NOT TRUE ORDER BY e.id LIMIT 1;
+    IF v.is_unknown THEN
+        PERFORM sec.refuse_log(v.id, format('nothing of this release writes %s of %s', v.action, v.object_id));
+    ELSIF FOUND THEN
+        PERFORM sec.refuse_log(v.id, format('%s of %s, %s, does not say: %s, as those of 0.3.0 and later do',
+                                            v.action, v.object_id, v.happened_at, v.lacks));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.require_whole_events() IS
+    'Refuses a log in which an event is unknown, or lacks what the books need of it, and names the first. Internal. Errors: '
+    'STATUS_CONFLICT.';
+CREATE FUNCTION sec.move_sequences() RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT setval(s.seq, s.used) FROM sec.sequence_states() s WHERE s.used > s.given
+$$;
+COMMENT ON FUNCTION sec.move_sequences() IS 'Has every sequence go on after the greatest number that is used. Internal.';
+CREATE FUNCTION app.rebuild_from_log() RETURNS TABLE (what text, n bigint)
+    -- Without statistics of what has just been loaded the planner takes millions of events for a few.
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+    SET quote_all_identifiers = off SET timezone = 'UTC' SET datestyle = 'ISO' SET work_mem = '256MB' SET jit = off
+    SET enable_nestloop = off SET enable_mergejoin = off AS $rebuild$
+DECLARE
+    v record;
+    v_done jsonb := '{}';
+BEGIN
+    PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would not show what was there before the locks');
+    END IF;
+    PERFORM sec.require_empty_books();
+    -- Not before the wait: somebody may have put code on the tables meanwhile.
+    PERFORM sec.refuse_shadows();
+    PERFORM sec.require_whole_events();
+    -- At once, so that events of what follows come after all others.
+    PERFORM sec.move_sequences();
+    FOR v IN SELECT DISTINCT date_trunc('month', e.happened_at)::date AS month FROM audit.event_log e ORDER BY 1 LOOP
+        PERFORM sec.make_month(v.month);
+    END LOOP;
+    FOR v IN SELECT s.step FROM sec.rebuild_steps() s ORDER BY s.place LOOP
+        FOR what, n IN EXECUTE format('SELECT x.what, x.n FROM sec.%I() x', v.step) LOOP
+            v_done := v_done || jsonb_build_object(what, n);
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+    PERFORM sec.move_sequences();
+    PERFORM sec.record_event('books.rebuilt', 'books', 'books', v_done);
+END
+$rebuild$;
+COMMENT ON FUNCTION app.rebuild_from_log() IS
+    E'Writes the books anew from the audit log alone, into a database that has nothing else.\n'
+    'Members, cards, bindings, merchants and their operators, settings, levels, every movement with its number and the balance after it, '
+    'points, refunds, recharges that wait, money in suspense: balances, points, levels and refunds to the last digit. What the log does '
+    'not have is lost: names of members, phones and e-mails, pay codes, idempotency keys and order ids, reasons and tags of payments. '
+    'First of all audit.verify() tells whether the log is whole. Under READ COMMITTED only; all or nothing. Audited.\n'
+    'Level: operator.\n'
+    'Results: what, n (how many of it were written).\n'
+    'Errors: STATUS_CONFLICT where something is there already, or an event of the log is not enough, which the detail names; '
+    'NOT_ALLOWED, SCHEMA_OUTDATED.';
 CREATE FUNCTION sec.jobs_of_ledger() RETURNS TABLE (job text, schedule text, command text, every interval)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('maintain_partitions', '10 2 * * *', 'CALL app.maintain_partitions()', interval '1 day'),
@@ -4895,6 +5029,216 @@ CREATE FUNCTION sec.sequences_of_ledger() RETURNS TABLE (seq text, given bigint,
 $$;
 COMMENT ON FUNCTION sec.sequences_of_ledger() IS
     'The sequences of the ledger: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.logged_of_ledger() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('payment', ARRAY['card', 'change', 'at']), ('refund', ARRAY['card', 'change', 'at', 'original']),
+           ('recharge', ARRAY['card', 'change', 'method']), ('adjustment', ARRAY['card', 'change', 'original']),
+           ('month.archived', '{}')
+$$;
+COMMENT ON FUNCTION sec.logged_of_ledger() IS 'The events of the ledger. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_ledger() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (100, 'rebuild_movements'), (110, 'rebuild_points'), (120, 'rebuild_balances')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_ledger() IS 'The steps of the ledger. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.id_of_number(p_tx_no text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $rule$
+    SELECT substr(p_tx_no, 3, 4)::bigint * 100000000000 + substr(p_tx_no, 7)::bigint
+$rule$;
+COMMENT ON FUNCTION sec.id_of_number(text) IS 'The id of the transaction that has a number. Internal.';
+CREATE FUNCTION sec.logged_movements()
+    RETURNS TABLE (event_id bigint, happened_at timestamptz, actor_user_id uuid, actor_role text, tx_no text, id bigint, tx_type text,
+        card_no text, seq bigint, change numeric, points bigint, merchant_id integer, member_id uuid, original_tx_no text, method text,
+        raw numeric, discount numeric, level text)
+    LANGUAGE sql STABLE AS $rule$
+    SELECT e.id, e.happened_at, e.actor_user_id, e.actor_role, e.object_id, sec.id_of_number(e.object_id), e.action,
+           split_part(e.context ->> 'card', '/', 1), split_part(e.context ->> 'card', '/', 2)::bigint,
+           (e.context ->> 'change')::numeric, (e.context ->> 'points')::bigint, (e.context ->> 'at')::integer,
+           (e.context ->> 'member')::uuid, e.context ->> 'original', e.context ->> 'method', (e.context ->> 'raw')::numeric,
+           (e.context ->> 'discount')::numeric, e.context ->> 'level'
+    FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment')
+$rule$;
+COMMENT ON FUNCTION sec.logged_movements() IS
+    'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '
+    '(no points, the card''s own member, no discount, the level as before). Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.logged_cards() RETURNS TABLE (id uuid, card_no text, member_id uuid, card_type text)
+    LANGUAGE sql STABLE AS $rule$
+    SELECT c.id, c.card_no, c.member_id, 'personal' FROM app.personal_cards c
+    UNION ALL SELECT c.id, c.card_no, NULL, 'enterprise' FROM app.enterprise_cards c
+$rule$;
+COMMENT ON FUNCTION sec.logged_cards() IS 'The cards by number, as far as rebuilding has come. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rebuild_balances() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE app.personal_cards c
+    SET balance = coalesce(m.balance, 0), card_seq = coalesce(m.card_seq, 0), last_tx_id = m.last_tx_id, skip_tx_id = m.skip_tx_id,
+        last_posted_at = m.last_posted_at, points = coalesce(p.points, 0), point_seq = coalesce(p.point_seq, 0),
+        level = split_part(l.level, '/', 1)::smallint, discount = split_part(l.level, '/', 2)::numeric
+    FROM app.personal_cards b
+    LEFT JOIN sec.last_movements() m ON m.card_id = b.id
+    LEFT JOIN (SELECT x.card_id, sum(x.change) AS points, max(x.point_seq) AS point_seq FROM app.point_ledger x GROUP BY x.card_id) p
+        ON p.card_id = b.id
+    JOIN (SELECT DISTINCT ON (x.card_no) x.card_no, x.level FROM sec.logged_points() x WHERE x.level IS NOT NULL
+          ORDER BY x.card_no, x.event_id DESC, x.part DESC) l ON l.card_no = b.card_no
+    WHERE c.id = b.id;
+    UPDATE app.enterprise_cards c
+    SET balance = m.balance, card_seq = m.card_seq, last_tx_id = m.last_tx_id, skip_tx_id = m.skip_tx_id, last_posted_at = m.last_posted_at
+    FROM sec.last_movements() m WHERE m.card_id = c.id;
+    PERFORM sec.note_late_postings();
+    RETURN;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_balances() IS
+    'What its last movement, its last change of points and the last change of its level left on each card. Internal: '
+    'app.rebuild_from_log().';
+CREATE FUNCTION sec.last_movements()
+    RETURNS TABLE (card_id uuid, balance numeric, card_seq bigint, last_tx_id bigint, skip_tx_id bigint, last_posted_at timestamptz)
+    LANGUAGE sql STABLE AS $rule$
+    SELECT x.card_id, t.balance_after, t.card_seq, t.id, k.id, t.posted_at
+    FROM (SELECT m.card_id, max(m.card_seq) AS top FROM app.transactions m WHERE m.card_seq IS NOT NULL GROUP BY m.card_id) x
+    JOIN app.transactions t ON t.card_id = x.card_id AND t.card_seq = x.top
+    -- The head of the chain of every 64th.
+    LEFT JOIN (SELECT s.card_id, s.card_seq, s.id FROM app.transactions s WHERE s.card_seq % 64 = 0) k
+        ON k.card_id = x.card_id AND k.card_seq = x.top / 64 * 64
+$rule$;
+COMMENT ON FUNCTION sec.last_movements() IS
+    'The last movement of each card that has one, and its last of which the number is a multiple of 64. Internal: sec.rebuild_balances().';
+CREATE FUNCTION sec.logged_refunds()
+    RETURNS TABLE (event_id bigint, id bigint, payment_id bigint, paid numeric, so_far numeric, before_id bigint, is_last boolean)
+    LANGUAGE sql STABLE AS $rule$
+    -- A payment is locked by its refund: the events of its refunds are in their order.
+    SELECT r.event_id, r.id, p.id, -p.change, sum(r.change) OVER w, lag(r.id) OVER w, lead(r.id) OVER w IS NULL
+    FROM (SELECT m.event_id, m.id, m.change, m.original_tx_no FROM sec.logged_movements() m WHERE m.tx_type = 'refund') r
+    LEFT JOIN (SELECT m.tx_no, m.id, m.change FROM sec.logged_movements() m WHERE m.tx_type = 'payment') p ON p.tx_no = r.original_tx_no
+    WINDOW w AS (PARTITION BY r.original_tx_no COLLATE "C" ORDER BY r.event_id ROWS UNBOUNDED PRECEDING)
+$rule$;
+COMMENT ON FUNCTION sec.logged_refunds() IS
+    'Every refund with its payment, what that had paid and what was refunded of it by then. Internal: sec.rebuild_movements().';
+CREATE FUNCTION sec.chained_movements()
+    RETURNS TABLE (event_id bigint, id bigint, created_at timestamptz, posted_at timestamptz, seq bigint, nth bigint, prev_tx_id bigint,
+        far_tx_id bigint, points bigint, merchant_id integer, tx_type text, card_type text, method text, card_no text, card_id uuid,
+        member_id uuid, processed_by uuid, discount numeric, raw numeric, final numeric, balance_after numeric, tx_no text,
+        original_tx_no text)
+    LANGUAGE sql STABLE AS $rule$
+    -- Without the moment of posting in the log, it is that of the event, a microsecond or more after the movement before.
+    SELECT m.event_id, m.id, m.created_at,
+           max(greatest(m.happened_at, m.created_at) - m.seq * interval '1 microsecond') OVER w + m.seq * interval '1 microsecond',
+           m.seq, row_number() OVER w, lag(m.id) OVER w, lag(m.id, 64) OVER w, m.points, m.merchant_id, m.tx_type, m.card_type, m.method,
+           m.card_no, m.card_id, m.member_id, m.processed_by, m.discount, m.raw,
+           CASE m.tx_type WHEN 'payment' THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no, m.original_tx_no
+    FROM (SELECT l.event_id, l.id, l.happened_at, l.seq, l.points, l.merchant_id, l.tx_type, l.method, l.card_no, l.discount, l.raw,
+                 l.change, l.tx_no, l.original_tx_no, c.id AS card_id, c.card_type, coalesce(l.member_id, c.member_id) AS member_id,
+                 coalesce(a.happened_at, l.happened_at) AS created_at,
+                 CASE WHEN a.object_id IS NULL THEN l.actor_user_id ELSE a.actor_user_id END AS processed_by
+          FROM sec.logged_movements() l
+          LEFT JOIN sec.logged_cards() c ON c.card_no = l.card_no
+          -- A recharge that waited is of when it was asked for.
+          LEFT JOIN audit.event_log a ON a.object_id = l.tx_no AND a.action = 'recharge.requested') m
+    WINDOW w AS (PARTITION BY m.card_no COLLATE "C" ORDER BY m.seq ROWS UNBOUNDED PRECEDING)
+$rule$;
+COMMENT ON FUNCTION sec.chained_movements() IS
+    'Every movement with the one before it on its card, and the balance after it. Internal: sec.rebuild_movements().';
+CREATE FUNCTION sec.rebuild_movements() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.transactions (
+        id, created_at, posted_at, card_seq, prev_tx_id, skip_tx_id, refund_chain_id, points_earned, merchant_id, tx_type, status,
+        card_type, payment_method, card_id, member_id, processed_by, discount, raw_amount, final_amount, balance_after, refunded_amount,
+        refundable_left, tx_no, original_tx_no, gateway_trade_no, failure_reason)
+    WITH refunds AS MATERIALIZED (SELECT * FROM sec.logged_refunds())
+    SELECT m.id, m.created_at, m.posted_at,
+           CASE WHEN m.card_id IS NULL THEN sec.refuse_log(m.event_id, format('there is no card %s, which %s moved', m.card_no, m.tx_no))
+                WHEN m.nth IS DISTINCT FROM m.seq
+                    THEN sec.refuse_log(m.event_id, format('%s is movement %s of %s, but in the log it follows movement %s', m.tx_no, m.seq,
+                                                           m.card_no, m.nth - 1))
+                WHEN m.balance_after < 0
+                    THEN sec.refuse_log(m.event_id, format('%s would leave %s on %s', m.tx_no, m.balance_after, m.card_no))
+                WHEN m.tx_type = 'refund' AND r.payment_id IS NULL
+                    THEN sec.refuse_log(m.event_id, format('%s gives back %s, which is not there', m.tx_no, m.original_tx_no))
+                WHEN r.so_far > r.paid
+                    THEN sec.refuse_log(m.event_id, format('with %s more is given back than %s paid', m.tx_no, m.original_tx_no))
+                ELSE m.seq END,
+           m.prev_tx_id, CASE WHEN m.seq % 64 = 0 THEN m.far_tx_id END, coalesce(r.before_id, l.id), coalesce(m.points, 0), m.merchant_id,
+           m.tx_type::app.tx_type, 'completed', m.card_type::app.card_type, coalesce(g.method, m.method, 'balance')::app.pay_method,
+           m.card_id, m.member_id, m.processed_by, coalesce(m.discount, 1), coalesce(m.raw, m.final), m.final, m.balance_after,
+           CASE WHEN m.tx_type = 'payment' THEN coalesce(l.so_far, 0) END, r.paid - r.so_far, m.tx_no, m.original_tx_no, g.gateway_trade_no,
+           d.failure_reason
+    FROM sec.chained_movements() m
+    LEFT JOIN refunds r ON r.id = m.id
+    LEFT JOIN refunds l ON l.payment_id = m.id AND l.is_last
+    LEFT JOIN sec.logged_trades() g ON g.tx_no = m.tx_no
+    -- Of one that failed and was paid after all.
+    LEFT JOIN sec.logged_ends() d ON d.tx_no = m.tx_no;
+    RETURN QUERY SELECT x.what, (SELECT count(*) FROM app.transactions t WHERE t.tx_type::text = x.tx_type)
+                 FROM (VALUES ('payments', 'payment'), ('refunds', 'refund'), ('recharges', 'recharge'), ('adjustments', 'adjustment'))
+                      x (what, tx_type);
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_movements() IS
+    'Every transaction that moved a balance. Internal: app.rebuild_from_log(). Errors: STATUS_CONFLICT where a movement is missing, or '
+    'what is there cannot be.';
+CREATE FUNCTION sec.logged_points()
+    RETURNS TABLE (event_id bigint, part integer, happened_at timestamptz, card_no text, change bigint, tx_no text, reason text, level text,
+        seq bigint, points bigint)
+    LANGUAGE sql STABLE AS $rule$
+    SELECT m.event_id, 0, m.happened_at, m.card_no, m.points, m.tx_no, NULL::text, m.level, NULL::bigint, NULL::bigint
+    FROM sec.logged_movements() m WHERE m.points IS NOT NULL OR m.level IS NOT NULL
+    UNION ALL
+    -- One look at what is rare: the others have no part.
+    SELECT e.id, x.part, e.happened_at, x.card_no, nullif(x.change, 0), x.tx_no, x.reason, x.level, x.seq, x.points
+    FROM audit.event_log e CROSS JOIN LATERAL (
+        SELECT 1 AS part, e.context ->> 'card_no' AS card_no, NULL::bigint AS change, NULL::text AS tx_no, NULL::text AS reason,
+               e.context ->> 'level' AS level, NULL::bigint AS seq, NULL::bigint AS points
+        WHERE e.action = 'member.registered'
+        UNION ALL SELECT 1, e.object_id, NULL, NULL, NULL, e.context ->> 'level', NULL, NULL WHERE e.action = 'card.issued'
+        UNION ALL
+        SELECT 1, e.object_id, (e.context ->> 'change')::bigint, NULL, e.context ->> 'reason', e.context ->> 'level',
+               (e.context ->> 'point_seq')::bigint, (e.context ->> 'points')::bigint
+        WHERE e.action = 'points.adjusted'
+        UNION ALL
+        SELECT 1, e.object_id, -(e.context ->> 'points')::bigint, e.context ->> 'out', e.context ->> 'reason', e.context ->> 'old_level',
+               NULL, NULL
+        WHERE e.action = 'card.replaced'
+        UNION ALL
+        SELECT 2, e.context ->> 'by', (e.context ->> 'points')::bigint, e.context ->> 'into', e.context ->> 'reason', e.context ->> 'level',
+               NULL, NULL
+        WHERE e.action = 'card.replaced'
+        UNION ALL
+        SELECT 1, l.key, NULL, NULL, NULL, l.value, NULL, NULL FROM jsonb_each_text(e.context -> 'levels') l
+        WHERE e.action = 'levels.recomputed') x
+    WHERE e.action IN ('member.registered', 'card.issued', 'points.adjusted', 'card.replaced', 'levels.recomputed')
+$rule$;
+COMMENT ON FUNCTION sec.logged_points() IS
+    'Every change of a card''s points (change) or of its level with its discount (level), in the order of event_id and part. '
+    'Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rebuild_points() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.point_ledger (card_id, point_seq, created_at, change, balance_after, level, tx_no, reason)
+    SELECT c.id,
+           CASE WHEN c.id IS NULL
+                    THEN sec.refuse_log(x.event_id, format('there is no personal card %s, whose points it changed', x.card_no))
+                WHEN x.seq <> x.nth OR x.points <> x.after
+                    THEN sec.refuse_log(x.event_id, format('it is change %s of the points of %s and leaves %s, but in the log it is number '
+                                                           '%s and leaves %s', x.seq, x.card_no, x.points, x.nth, x.after))
+                ELSE x.nth END,
+           x.happened_at, x.change, x.after, x.level % 65536, x.tx_no, x.reason
+    FROM (SELECT p.*, count(p.change) OVER w AS nth, sum(p.change) OVER w AS after,
+                 -- The last level that was said, packed behind its event.
+                 max(p.event_id * 65536 + p.said) OVER w AS level
+          FROM (SELECT l.event_id, l.part, l.happened_at, l.card_no, l.change, l.tx_no, l.reason, l.seq, l.points,
+                       split_part(l.level, '/', 1)::bigint AS said FROM sec.logged_points() l) p
+          WINDOW w AS (PARTITION BY p.card_no COLLATE "C" ORDER BY p.event_id, p.part ROWS UNBOUNDED PRECEDING)) x
+    LEFT JOIN app.personal_cards c ON c.card_no = x.card_no
+    WHERE x.change IS NOT NULL;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'changes of points';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_points() IS
+    'Every change of points, with the points and the level after it. Internal: app.rebuild_from_log(). Errors: STATUS_CONFLICT where a '
+    'change is missing.';
 CREATE FUNCTION sec.columns_of_members() RETURNS TABLE (level text, tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'app.member_profiles', 'id, created_at, member_no, status, name, phone, email')
@@ -5099,6 +5443,32 @@ CREATE FUNCTION sec.sequences_of_members() RETURNS TABLE (seq text, given bigint
 $$;
 COMMENT ON FUNCTION sec.sequences_of_members() IS
     'The sequences of members: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.logged_of_members() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('member.registered', ARRAY['member_id', 'card_no', 'card_id', 'level']), ('member.status_set', ARRAY['status'])
+$$;
+COMMENT ON FUNCTION sec.logged_of_members() IS 'The events of members. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_members() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (30, 'rebuild_members')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_members() IS 'The step of members. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_members() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.member_profiles (id, created_at, member_no, status, name)
+    SELECT (e.context ->> 'member_id')::uuid, e.happened_at, e.object_id, coalesce(s.status, 'active'), e.object_id
+    FROM audit.event_log e
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context ->> 'status' AS status
+               FROM audit.event_log x WHERE x.action = 'member.status_set' ORDER BY x.object_id, x.id DESC) s ON s.object_id = e.object_id
+    WHERE e.action = 'member.registered';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'members';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_members() IS
+    'Every member, under its number in place of a name, which is not in the log. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.jobs_of_cards() RETURNS TABLE (job text, schedule text, command text, every interval)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('expire_cards', '5 * * * *', 'CALL app.expire_cards()', interval '1 hour'),
@@ -5490,6 +5860,88 @@ CREATE FUNCTION sec.sequences_of_cards() RETURNS TABLE (seq text, given bigint, 
 $$;
 COMMENT ON FUNCTION sec.sequences_of_cards() IS
     'The sequences of cards: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.logged_of_cards() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('card.issued', ARRAY['card_id']), ('card.member_bound', ARRAY['member_id', 'role']),
+           ('card.member_unbound', ARRAY['member_id']), ('card.code_rotated', '{}'), ('card.expired', '{}'),
+           ('card.status_set', ARRAY['status']), ('card.expiry_set', ARRAY['status', 'expires_at']),
+           ('card.replaced', ARRAY['by', 'card_id', 'member_id', 'expires_at', 'points', 'out', 'into', 'level', 'old_level']),
+           ('points.adjusted', ARRAY['change', 'points', 'point_seq']), ('levels.recomputed', ARRAY['levels'])
+$$;
+COMMENT ON FUNCTION sec.logged_of_cards() IS 'The events of cards. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_cards() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (50, 'rebuild_cards'), (60, 'rebuild_bindings')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_cards() IS 'The steps of cards. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.logged_card_states()
+    RETURNS TABLE (card_no text, status text, expiry_set boolean, expires_at timestamptz, replaced_by uuid)
+    LANGUAGE sql STABLE AS $rule$
+    SELECT e.object_id,
+           (array_agg(CASE e.action WHEN 'card.expired' THEN 'expired' WHEN 'card.replaced' THEN 'closed' ELSE e.context ->> 'status' END
+                      ORDER BY e.id DESC))[1],
+           bool_or(e.action = 'card.expiry_set'),
+           (array_agg((e.context ->> 'expires_at')::timestamptz ORDER BY e.id DESC) FILTER (WHERE e.action = 'card.expiry_set'))[1],
+           (array_agg((e.context ->> 'card_id')::uuid) FILTER (WHERE e.action = 'card.replaced'))[1]
+    FROM audit.event_log e WHERE e.action IN ('card.status_set', 'card.expired', 'card.expiry_set', 'card.replaced')
+    GROUP BY e.object_id
+$rule$;
+COMMENT ON FUNCTION sec.logged_card_states() IS
+    'What the log says last of each card that it says anything of: status, expiry, replacement. Internal: sec.rebuild_cards().';
+CREATE FUNCTION sec.logged_personal_cards()
+    RETURNS TABLE (card_no text, id uuid, member_id uuid, created_at timestamptz, expires_at timestamptz)
+    LANGUAGE sql STABLE AS $rule$
+    SELECT CASE e.action WHEN 'member.registered' THEN e.context ->> 'card_no' WHEN 'card.replaced' THEN e.context ->> 'by'
+                         ELSE e.object_id END,
+           (e.context ->> 'card_id')::uuid, (e.context ->> 'member_id')::uuid, e.happened_at,
+           CASE e.action WHEN 'card.replaced' THEN (e.context ->> 'expires_at')::timestamptz END
+    FROM audit.event_log e
+    WHERE e.action IN ('member.registered', 'card.replaced') OR (e.action = 'card.issued' AND e.context ? 'member_id')
+$rule$;
+COMMENT ON FUNCTION sec.logged_personal_cards() IS 'Every personal card, as it was issued. Internal: sec.rebuild_cards().';
+CREATE FUNCTION sec.rebuild_cards() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.personal_cards (id, member_id, replaced_by, created_at, expires_at, status, card_no)
+    SELECT c.id, c.member_id, s.replaced_by, c.created_at, CASE WHEN s.expiry_set THEN s.expires_at ELSE c.expires_at END,
+           coalesce(s.status, 'active')::app.card_status, c.card_no
+    FROM sec.logged_personal_cards() c LEFT JOIN sec.logged_card_states() s ON s.card_no = c.card_no;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'personal cards';
+    RETURN NEXT;
+
+    INSERT INTO app.enterprise_cards (id, created_at, expires_at, status, fixed_discount, card_no, company_name)
+    SELECT (e.context ->> 'card_id')::uuid, e.happened_at, s.expires_at, coalesce(s.status, 'active')::app.card_status,
+           (e.context ->> 'discount_thousandths')::numeric / 1000, e.object_id, e.context ->> 'company'
+    FROM audit.event_log e LEFT JOIN sec.logged_card_states() s ON s.card_no = e.object_id
+    WHERE e.action = 'card.issued' AND e.context ? 'company';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'enterprise cards';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_cards() IS
+    'Every card with its number, status and expiry; without a pay code. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rebuild_bindings() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.enterprise_card_bindings (enterprise_card_id, member_id, created_at, role)
+    SELECT c.id, b.member_id, (array_agg(b.happened_at ORDER BY b.id))[1], (array_agg(b.role ORDER BY b.id DESC))[1]::app.bind_role
+    FROM (SELECT x.*, coalesce(max(x.id) FILTER (WHERE x.role IS NULL) OVER (PARTITION BY x.card_no, x.member_id), 0) AS unbound
+          FROM (SELECT e.id, e.object_id AS card_no, e.happened_at,
+                       coalesce(e.context ->> 'admin', e.context ->> 'member_id')::uuid AS member_id,
+                       CASE WHEN e.action = 'card.issued' THEN 'admin' ELSE e.context ->> 'role' END AS role
+                FROM audit.event_log e
+                WHERE e.action IN ('card.member_bound', 'card.member_unbound')
+                   OR (e.action = 'card.issued' AND e.context ->> 'admin' IS NOT NULL)) x) b
+    JOIN app.enterprise_cards c ON c.card_no = b.card_no
+    WHERE b.id > b.unbound GROUP BY c.id, b.member_id;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'bindings';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_bindings() IS 'Who is bound to an enterprise card now. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.columns_of_merchants() RETURNS TABLE (level text, tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'app.merchants', 'id, active, created_at, code, name'),
@@ -5605,6 +6057,44 @@ CREATE FUNCTION sec.sequences_of_merchants() RETURNS TABLE (seq text, given bigi
 $$;
 COMMENT ON FUNCTION sec.sequences_of_merchants() IS
     'The sequences of merchants: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.logged_of_merchants() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('merchant.created', ARRAY['merchant_id', 'name']), ('merchant.status_set', ARRAY['active']),
+           ('merchant.user_set', ARRAY['user_id', 'role']), ('merchant.user_removed', ARRAY['user_id'])
+$$;
+COMMENT ON FUNCTION sec.logged_of_merchants() IS 'The events of merchants. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_merchants() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (40, 'rebuild_merchants')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_merchants() IS 'The step of merchants. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_merchants() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.merchants (id, active, created_at, code, name)
+    SELECT (e.context ->> 'merchant_id')::integer, coalesce(s.active, true), e.happened_at, e.object_id, e.context ->> 'name'
+    FROM audit.event_log e
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, (x.context ->> 'active')::boolean AS active
+               FROM audit.event_log x WHERE x.action = 'merchant.status_set' ORDER BY x.object_id, x.id DESC) s ON s.object_id = e.object_id
+    WHERE e.action = 'merchant.created';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'merchants';
+    RETURN NEXT;
+
+    INSERT INTO app.merchant_users (merchant_id, user_id, created_at, role)
+    SELECT m.id, u.user_id, (array_agg(u.happened_at ORDER BY u.id))[1], (array_agg(u.role ORDER BY u.id DESC))[1]
+    FROM (SELECT e.id, e.object_id AS code, (e.context ->> 'user_id')::uuid AS user_id, e.happened_at, e.context ->> 'role' AS role,
+                 coalesce(max(e.id) FILTER (WHERE e.action = 'merchant.user_removed')
+                          OVER (PARTITION BY e.object_id, e.context ->> 'user_id'), 0) AS removed
+          FROM audit.event_log e WHERE e.action IN ('merchant.user_set', 'merchant.user_removed')) u
+    JOIN app.merchants m ON m.code = u.code
+    WHERE u.id > u.removed GROUP BY m.id, u.user_id;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'operators of merchants';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_merchants() IS 'Every merchant, and who operates it now. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.install_compensations() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -5773,6 +6263,28 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
 $rule$;
 COMMENT ON FUNCTION sec.books_refunds(timestamptz, timestamptz, bigint[]) IS
     'Payments and refunds that do not fit together: sums, points and the chain of refunds. Internal: sec.books_rules().';
+CREATE FUNCTION sec.rebuilds_of_payments() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (130, 'rebuild_compensations')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_payments() IS 'The step of payments. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_compensations() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.transaction_compensations (compensation_tx_no, tx_no, created_at, actor_user_id, actor_role, amount, reason)
+    SELECT m.tx_no, m.original_tx_no, m.happened_at, m.actor_user_id, m.actor_role, m.change, 'not in the log'
+    FROM sec.logged_movements() m
+    WHERE m.tx_type = 'adjustment'
+      -- The two halves of a card's replacement name each other.
+      AND NOT EXISTS (SELECT FROM sec.logged_movements() o
+                      WHERE o.tx_type = 'adjustment' AND o.tx_no = m.original_tx_no AND o.original_tx_no = m.tx_no);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'corrections';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_compensations() IS
+    'Who corrected what by which amount; why is not in the log. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.health_of_receipts() RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'heads'::text, (s.sealed_at < now() - interval '1 hour') IS NOT TRUE,
@@ -6490,6 +7002,97 @@ CREATE FUNCTION sec.sequences_of_recharges() RETURNS TABLE (seq text, given bigi
 $$;
 COMMENT ON FUNCTION sec.sequences_of_recharges() IS
     'The sequences of recharges: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.logged_of_recharges() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('recharge.requested', ARRAY['card_no', 'amount', 'method']), ('recharge.confirmed', ARRAY['gateway_trade_no', 'was']),
+           ('recharge.failed', ARRAY['reason']), ('recharge.cancelled', '{}'),
+           ('suspense.opened', ARRAY['gateway_trade_no', 'amount', 'method', 'why']), ('suspense.resolved', ARRAY['status'])
+$$;
+COMMENT ON FUNCTION sec.logged_of_recharges() IS 'The events of recharges. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_recharges() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (140, 'rebuild_waiting'), (150, 'rebuild_suspense')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_recharges() IS 'The steps of recharges. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.logged_trades() RETURNS TABLE (tx_no text, gateway_trade_no text, method text)
+    LANGUAGE sql STABLE AS $rule$
+    SELECT e.object_id, e.context ->> 'gateway_trade_no', e.context ->> 'method'
+    FROM audit.event_log e WHERE e.action = 'recharge.confirmed'
+    UNION ALL
+    -- One that a confirmation took out of suspense names no trade number: the confirmation does.
+    SELECT e.context ->> 'tx_no', e.context ->> 'gateway_trade_no', NULL FROM audit.event_log e
+    WHERE e.action = 'suspense.resolved' AND e.context ->> 'status' = 'credited' AND e.context ? 'gateway_trade_no'
+$rule$;
+COMMENT ON FUNCTION sec.logged_trades() IS
+    'The recharges that have a gateway''s trade number, and how the payer paid, where the gateway said so. Internal: '
+    'app.rebuild_from_log().';
+CREATE FUNCTION sec.logged_ends() RETURNS TABLE (tx_no text, status text, failure_reason text)
+    LANGUAGE sql STABLE AS $rule$
+    SELECT e.object_id, CASE e.action WHEN 'recharge.failed' THEN 'failed' ELSE 'cancelled' END,
+           CASE e.action WHEN 'recharge.failed' THEN e.context ->> 'reason' ELSE 'not confirmed in time' END
+    FROM audit.event_log e WHERE e.action IN ('recharge.failed', 'recharge.cancelled')
+$rule$;
+COMMENT ON FUNCTION sec.logged_ends() IS
+    'The recharges that failed or were cancelled, and why, also of those that were paid after all. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rebuild_waiting() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.transactions (id, created_at, tx_type, status, card_type, payment_method, card_id, member_id, processed_by, raw_amount,
+                                  final_amount, tx_no, failure_reason)
+    SELECT sec.id_of_number(e.object_id), e.happened_at, 'recharge',
+           coalesce(d.status, 'processing')::app.tx_status, c.card_type::app.card_type, (e.context ->> 'method')::app.pay_method, c.id,
+           coalesce(c.member_id, e.actor_user_id), e.actor_user_id, (e.context ->> 'amount')::numeric, (e.context ->> 'amount')::numeric,
+           e.object_id, d.failure_reason
+    FROM audit.event_log e
+    JOIN sec.logged_cards() c ON c.card_no = e.context ->> 'card_no'
+    LEFT JOIN sec.logged_ends() d ON d.tx_no = e.object_id
+    WHERE e.action = 'recharge.requested'
+      AND NOT EXISTS (SELECT FROM audit.event_log m WHERE m.action = 'recharge' AND m.object_id = e.object_id);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'recharges that were not credited';
+    -- Where no trigger has counted them.
+    INSERT INTO app.pending_recharges (tx_id, card_id)
+    SELECT t.id, t.card_id FROM app.transactions t WHERE t.status = 'processing' ON CONFLICT DO NOTHING;
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_waiting() IS
+    'Recharges that wait, failed or were cancelled. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rebuild_suspense() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.suspense_payments (id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution,
+                                       resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no)
+    SELECT e.object_id::bigint, e.happened_at, e.context ->> 'gateway_trade_no', e.context ->> 'tx_no', (e.context ->> 'amount')::numeric,
+           (e.context ->> 'method')::app.pay_method, e.context ->> 'why', coalesce(e.context -> 'payload', '{}'),
+           coalesce(r.context ->> 'status', 'open'),
+           -- Of a confirmation, which says no more.
+           CASE WHEN r.context IS NOT NULL THEN coalesce(r.context ->> 'resolution', 'credited') END, r.happened_at, r.actor_user_id,
+           r.actor_role, CASE WHEN r.context IS NOT NULL THEN coalesce(r.context ->> 'note', 'confirmed') END, r.context ->> 'tx_no',
+           o.number
+    FROM audit.event_log e
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.* FROM audit.event_log x WHERE x.action = 'suspense.resolved'
+               ORDER BY x.object_id, x.id DESC) r ON r.object_id = e.object_id
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context ->> 'out_refund_no' AS number FROM audit.event_log x
+               WHERE x.action = 'suspense.resolved' AND x.context ->> 'out_refund_no' IS NOT NULL
+               ORDER BY x.object_id, x.id DESC) o ON o.object_id = e.object_id
+    WHERE e.action = 'suspense.opened';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'payments in suspense';
+    RETURN NEXT;
+
+    -- So that what a gateway tells once more is not credited once more.
+    INSERT INTO app.external_orders (scope_no, tx_id, scope, order_id)
+    SELECT 0, t.id, 3, t.gateway_trade_no FROM app.transactions t WHERE t.gateway_trade_no IS NOT NULL
+    UNION ALL
+    SELECT 0, -s.id, 3, s.gateway_trade_no FROM app.suspense_payments s WHERE s.status <> 'credited';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'trade numbers';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_suspense() IS
+    'Money in suspense, and what every trade number of a gateway belongs to. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.columns_of_settings() RETURNS TABLE (level text, tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'app.membership_levels', 'level, name, min_points, discount')
@@ -6567,6 +7170,20 @@ $$;
 COMMENT ON FUNCTION sec.change_settings(jsonb) IS
     'Writes settings, of which p_changes has the new values as text; false where something keeps the row from being written. Internal: '
     'app.update_settings() has looked at the values.';
+CREATE FUNCTION sec.begin_with_defaults() RETURNS void
+    -- They are nobody's doing and leave no event, also where the triggers are there already: what is restored may be a log, and theirs
+    -- would come after it.
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
+BEGIN
+    INSERT INTO app.settings DEFAULT VALUES;
+    INSERT INTO app.membership_levels
+    SELECT * FROM (VALUES (0, 'Basic', 0, 1.000), (1, 'Silver', 5000, 0.950), (2, 'Gold', 10000, 0.900),
+                          (3, 'Platinum', 15000, 0.850), (4, 'Diamond', 20000, 0.800)) d
+    WHERE NOT EXISTS (SELECT FROM app.membership_levels);
+END
+$$;
+COMMENT ON FUNCTION sec.begin_with_defaults() IS
+    'Writes the settings and levels that a database begins with. Internal: sec.install_settings() calls it.';
 CREATE FUNCTION sec.install_settings() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -6596,11 +7213,7 @@ BEGIN
     END IF;
     -- New, or from a dump of the schema alone.
     IF NOT EXISTS (SELECT FROM app.settings) THEN
-        INSERT INTO app.settings DEFAULT VALUES;
-        INSERT INTO app.membership_levels
-        SELECT * FROM (VALUES (0, 'Basic', 0, 1.000), (1, 'Silver', 5000, 0.950), (2, 'Gold', 10000, 0.900),
-                              (3, 'Platinum', 15000, 0.850), (4, 'Diamond', 20000, 0.800)) d
-        WHERE NOT EXISTS (SELECT FROM app.membership_levels);
+        PERFORM sec.begin_with_defaults();
     END IF;
 END
 $install$;
@@ -6654,6 +7267,69 @@ BEGIN
     RETURN NULL;
 END
 $$;
+CREATE FUNCTION sec.logged_of_settings() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('settings.updated', ARRAY['now']), ('level.created', ARRAY['after']), ('level.changed', ARRAY['before', 'after']),
+           ('level.removed', '{}')
+$$;
+COMMENT ON FUNCTION sec.logged_of_settings() IS 'The events of settings and levels. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_settings() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (10, 'rebuild_settings'), (20, 'rebuild_levels')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_settings() IS 'The steps of settings. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_settings() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_now jsonb;
+    v_days jsonb;
+BEGIN
+    SELECT e.context -> 'now' INTO v_now FROM audit.event_log e WHERE e.action = 'settings.updated' ORDER BY e.id DESC LIMIT 1;
+    IF FOUND AND NOT sec.change_settings(v_now) THEN
+        PERFORM sec.raise('STATUS_CONFLICT', 'something keeps the settings from being written');
+    END IF;
+    SELECT e.context -> 'business_days' INTO v_days
+    FROM audit.event_log e WHERE e.action = 'settings.updated' AND e.context ? 'business_days' ORDER BY e.id DESC LIMIT 1;
+    IF FOUND THEN
+        -- That of a trigger counts from now on; these counted when they did.
+        DELETE FROM app.business_day_rules;
+        INSERT INTO app.business_day_rules (from_at, from_day, time_zone, starts_at)
+        SELECT d.from_at, d.from_day, d.time_zone, d.starts_at
+        FROM jsonb_to_recordset(v_days) d (from_at timestamptz, from_day date, time_zone text, starts_at time);
+    END IF;
+    RETURN QUERY SELECT 'settings', count(*) FROM jsonb_object_keys(v_now);
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_settings() IS
+    'The settings as the last change left them, and what a business day was and is. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rebuild_levels() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v record;
+    v_levels jsonb := (SELECT coalesce(jsonb_object_agg(l.level, to_jsonb(l)), '{}')
+                       FROM (SELECT x.level, x.name, x.min_points, x.discount FROM app.membership_levels x) l);
+BEGIN
+    FOR v IN SELECT e.context -> 'before' AS before, e.context -> 'after' AS after FROM audit.event_log e
+             WHERE e.action IN ('level.created', 'level.changed', 'level.removed') ORDER BY e.id LOOP
+        v_levels := CASE WHEN v.before IS NULL AND v.after IS NULL THEN '{}' ELSE v_levels - coalesce(v.before ->> 'level', '') END;
+        IF v.after IS NOT NULL THEN
+            v_levels := v_levels || jsonb_build_object(v.after ->> 'level', v.after);
+        END IF;
+    END LOOP;
+    -- What is as it is to be is not touched: each change leaves an event.
+    DELETE FROM app.membership_levels l
+    WHERE NOT EXISTS (SELECT FROM jsonb_each(v_levels) x
+                      WHERE x.value = jsonb_build_object('level', l.level, 'name', l.name, 'min_points', l.min_points,
+                                                         'discount', l.discount));
+    INSERT INTO app.membership_levels (level, name, min_points, discount)
+    SELECT d.level, d.name, d.min_points, d.discount
+    FROM jsonb_each(v_levels) x, jsonb_to_record(x.value) d (level smallint, name text, min_points bigint, discount numeric)
+    WHERE NOT EXISTS (SELECT FROM app.membership_levels l WHERE l.level = d.level);
+    RETURN QUERY SELECT 'levels', count(*) FROM jsonb_object_keys(v_levels);
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_levels() IS
+    'The levels of membership, from those that a database begins with. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.columns_of_statements() RETURNS TABLE (level text, tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'app.v_usage_logs', NULL)

@@ -30,6 +30,9 @@ KINDS = {
                      "to a table of before."),
     "health": ("health_rows", "STABLE", "What the families have to say in app.health()."),
     "sequences": ("sequence_states", "STABLE", "Every sequence that numbers rows: what it gave last, and the greatest that is used."),
+    "logged": ("logged_actions", "IMMUTABLE", "Every kind of event that this release writes, and what its context must have for the books "
+               "to be written anew from the log."),
+    "rebuilds": ("rebuild_steps", "IMMUTABLE", "The steps of app.rebuild_from_log(): functions in sec, by their place."),
     "rules": ("books_families", "IMMUTABLE", "The rules that the families name, for sec.books_rules() and sec.books_proofs()."),
 }
 

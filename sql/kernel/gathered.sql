@@ -18,6 +18,7 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('app.bucket_of_card', 'client'),
            ('app.bucket_of_code', 'client'),
            ('app.bucket_of_tx', 'client'),
+           ('app.rebuild_from_log', 'operator'),
            ('app.expire_keys_batch', 'operator'),
            ('app.expire_keys', 'operator'),
            ('app.rehearse_month_batch', 'operator'),
@@ -247,6 +248,33 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
     'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
+
+CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.logged_of_kernel()
+    UNION ALL SELECT * FROM sec.logged_of_ledger()
+    UNION ALL SELECT * FROM sec.logged_of_members()
+    UNION ALL SELECT * FROM sec.logged_of_cards()
+    UNION ALL SELECT * FROM sec.logged_of_merchants()
+    UNION ALL SELECT * FROM sec.logged_of_recharges()
+    UNION ALL SELECT * FROM sec.logged_of_settings()
+$$;
+COMMENT ON FUNCTION sec.logged_actions() IS
+    'Every kind of event that this release writes, and what its context must have for the books to be written anew from the log. '
+    'Internal.';
+
+CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM sec.rebuilds_of_ledger()
+    UNION ALL SELECT * FROM sec.rebuilds_of_members()
+    UNION ALL SELECT * FROM sec.rebuilds_of_cards()
+    UNION ALL SELECT * FROM sec.rebuilds_of_merchants()
+    UNION ALL SELECT * FROM sec.rebuilds_of_payments()
+    UNION ALL SELECT * FROM sec.rebuilds_of_recharges()
+    UNION ALL SELECT * FROM sec.rebuilds_of_settings()
+$$;
+COMMENT ON FUNCTION sec.rebuild_steps() IS
+    'The steps of app.rebuild_from_log(): functions in sec, by their place. Internal.';
 
 CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -54,6 +54,21 @@ COMMENT ON FUNCTION sec.change_settings(jsonb) IS
     'Writes settings, of which p_changes has the new values as text; false where something keeps the row from being written. Internal: '
     'app.update_settings() has looked at the values.';
 
+CREATE FUNCTION sec.begin_with_defaults() RETURNS void
+    -- They are nobody's doing and leave no event, also where the triggers are there already: what is restored may be a log, and theirs
+    -- would come after it.
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET session_replication_role = replica AS $$
+BEGIN
+    INSERT INTO app.settings DEFAULT VALUES;
+    INSERT INTO app.membership_levels
+    SELECT * FROM (VALUES (0, 'Basic', 0, 1.000), (1, 'Silver', 5000, 0.950), (2, 'Gold', 10000, 0.900),
+                          (3, 'Platinum', 15000, 0.850), (4, 'Diamond', 20000, 0.800)) d
+    WHERE NOT EXISTS (SELECT FROM app.membership_levels);
+END
+$$;
+COMMENT ON FUNCTION sec.begin_with_defaults() IS
+    'Writes the settings and levels that a database begins with. Internal: sec.install_settings() calls it.';
+
 CREATE FUNCTION sec.install_settings() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -83,11 +98,7 @@ BEGIN
     END IF;
     -- New, or from a dump of the schema alone.
     IF NOT EXISTS (SELECT FROM app.settings) THEN
-        INSERT INTO app.settings DEFAULT VALUES;
-        INSERT INTO app.membership_levels
-        SELECT * FROM (VALUES (0, 'Basic', 0, 1.000), (1, 'Silver', 5000, 0.950), (2, 'Gold', 10000, 0.900),
-                              (3, 'Platinum', 15000, 0.850), (4, 'Diamond', 20000, 0.800)) d
-        WHERE NOT EXISTS (SELECT FROM app.membership_levels);
+        PERFORM sec.begin_with_defaults();
     END IF;
 END
 $install$;

@@ -18,6 +18,7 @@ pub mod manual;
 mod meter;
 mod race;
 pub mod reader;
+mod rebuilt;
 pub mod releases;
 mod session;
 mod shop;
@@ -28,5 +29,6 @@ pub use cluster::{Cluster, Scratch, Till, contents, free_port, program, sequence
 pub use db::Db;
 pub use meter::Meter;
 pub use race::{Waiting, together};
+pub use rebuilt::{differences, not_compared};
 pub use session::{Failure, NULL, Row, Session, TOKENS, claims, q, sqlstate_of};
 pub use shop::{Company, Member, SHOP, Shop, nobody};

@@ -95,6 +95,7 @@ const CALLS: &[&str] = &[
     "select app.maintain_partitions_batch(7)",
     "select app.archive_month_batch('2026-01-01')",
     "select app.rehearse_month_batch()",
+    "select * from app.rebuild_from_log()",
     "select app.close_months_note_batch()",
     "select app.close_months_mark_batch()",
     "select app.close_month_batch(null)",
