@@ -12,6 +12,7 @@ mod model;
 mod ops;
 mod physical;
 mod reads;
+mod rebuilt;
 mod records;
 mod request;
 mod verify;
@@ -159,6 +160,7 @@ fn run(storm: &Storm, report: &mut Report) -> Result<(), String> {
     if let Some(standby) = &standby {
         case.judge_replica(standby.take_history(), report);
     }
+    rebuilt::check_rebuilt(&world.server, report).map_err(|e| format!("rebuilding: {e}"))?;
     if let Some(witness) = &mut witness {
         witness.check(&world.server, report).map_err(|e| format!("witness: {e}"))?;
     }

@@ -377,7 +377,7 @@ fn shown_path(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn program(name: &str, arguments: &[&str]) -> Result<String, String> {
+pub fn program(name: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(name).args(arguments).output().map_err(|e| format!("{name}: {e}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());

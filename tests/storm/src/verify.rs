@@ -140,8 +140,10 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
         "the audit event of a movement tells the same as the movement",
         "SELECT concat_ws(' ', m.tx_no, e.context) FROM movement m JOIN audit.event_log e \
               ON e.object_id = m.tx_no AND e.action = m.tx_type::text \
-         WHERE (e.context ->> 'card_seq')::bigint <> m.card_seq OR (e.context ->> 'change')::numeric <> m.change \
-               OR (e.context ->> 'balance_after')::numeric <> m.balance_after",
+         LEFT JOIN (SELECT id, card_no FROM app.personal_cards UNION ALL SELECT id, card_no FROM app.enterprise_cards) c ON c.id = m.card_id \
+         WHERE (e.context ->> 'card', (e.context ->> 'change')::numeric, coalesce(e.context ->> 'points', '0')::bigint, \
+                (e.context ->> 'at')::integer, e.context ->> 'original') \
+               IS DISTINCT FROM (c.card_no || '/' || m.card_seq, m.change, m.points_earned, m.merchant_id, m.original_tx_no)",
     ),
     (
         "no transaction number or id is there twice",
