@@ -667,6 +667,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_members()
     UNION ALL SELECT * FROM sec.logged_of_cards()
     UNION ALL SELECT * FROM sec.logged_of_merchants()
+    UNION ALL SELECT * FROM sec.logged_of_receipts()
     UNION ALL SELECT * FROM sec.logged_of_recharges()
     UNION ALL SELECT * FROM sec.logged_of_settings()
 $$;
@@ -2361,7 +2362,7 @@ COMMENT ON FUNCTION sec.what_there_is() IS
     'In words, what sec.destroy_everything() would destroy at this moment, archived months included. Internal.';
 CREATE FUNCTION sec.logged_of_kernel() RETURNS TABLE (action text, needs text[])
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('level.granted', '{}'::text[]), ('level.revoked', '{}'), ('books.rebuilt', '{}')
+    VALUES ('level.granted', '{}'::text[]), ('level.revoked', '{}'), ('books.rebuilt', '{}'), ('mode.set', '{}')
 $$;
 COMMENT ON FUNCTION sec.logged_of_kernel() IS 'The events of the kernel. Internal: sec.logged_actions().';
 CREATE FUNCTION sec.refuse_log(p_event bigint, p_why text) RETURNS bigint
@@ -2378,7 +2379,8 @@ CREATE FUNCTION sec.require_empty_books() RETURNS void
 DECLARE
     -- What a database has before anybody uses it, and the log itself.
     c_there constant text[] := ARRAY['app.settings', 'app.membership_levels', 'app.business_day_rules', 'app.job_runs',
-                                     'app.month_rehearsals', 'app.closed_months', 'audit.event_log', 'audit.seals', 'audit.seal_cut'];
+                                     'app.month_rehearsals', 'app.closed_months', 'app.operating_mode', 'audit.event_log', 'audit.seals',
+                                     'audit.seal_cut', 'audit.trees', 'audit.tree_chunks', 'audit.tree_nodes', 'audit.heads'];
     v_table text;
     v_has_rows boolean;
 BEGIN
@@ -2441,6 +2443,7 @@ BEGIN
     PERFORM sec.require_empty_books();
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
+    PERFORM sec.refuse_read_only();
     PERFORM sec.require_whole_events();
     -- At once, so that events of what follows come after all others.
     PERFORM sec.move_sequences();
@@ -6304,6 +6307,11 @@ CREATE FUNCTION sec.standing_triggers_of_receipts() RETURNS TABLE (tab text, tri
     VALUES ('audit.heads', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
 $$;
 COMMENT ON FUNCTION sec.standing_triggers_of_receipts() IS 'The standing triggers of receipts. Internal: sec.standing_triggers().';
+CREATE FUNCTION sec.logged_of_receipts() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('restore.declared', '{}'::text[])
+$$;
+COMMENT ON FUNCTION sec.logged_of_receipts() IS 'The events of receipts. Internal: sec.logged_actions().';
 CREATE FUNCTION sec.install_receipts() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN

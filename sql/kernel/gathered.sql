@@ -256,6 +256,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_members()
     UNION ALL SELECT * FROM sec.logged_of_cards()
     UNION ALL SELECT * FROM sec.logged_of_merchants()
+    UNION ALL SELECT * FROM sec.logged_of_receipts()
     UNION ALL SELECT * FROM sec.logged_of_recharges()
     UNION ALL SELECT * FROM sec.logged_of_settings()
 $$;

@@ -8,7 +8,7 @@
 
 CREATE FUNCTION sec.logged_of_kernel() RETURNS TABLE (action text, needs text[])
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('level.granted', '{}'::text[]), ('level.revoked', '{}'), ('books.rebuilt', '{}')
+    VALUES ('level.granted', '{}'::text[]), ('level.revoked', '{}'), ('books.rebuilt', '{}'), ('mode.set', '{}')
 $$;
 COMMENT ON FUNCTION sec.logged_of_kernel() IS 'The events of the kernel. Internal: sec.logged_actions().';
 
@@ -27,7 +27,8 @@ CREATE FUNCTION sec.require_empty_books() RETURNS void
 DECLARE
     -- What a database has before anybody uses it, and the log itself.
     c_there constant text[] := ARRAY['app.settings', 'app.membership_levels', 'app.business_day_rules', 'app.job_runs',
-                                     'app.month_rehearsals', 'app.closed_months', 'audit.event_log', 'audit.seals', 'audit.seal_cut'];
+                                     'app.month_rehearsals', 'app.closed_months', 'app.operating_mode', 'audit.event_log', 'audit.seals',
+                                     'audit.seal_cut', 'audit.trees', 'audit.tree_chunks', 'audit.tree_nodes', 'audit.heads'];
     v_table text;
     v_has_rows boolean;
 BEGIN
@@ -93,6 +94,7 @@ BEGIN
     PERFORM sec.require_empty_books();
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
+    PERFORM sec.refuse_read_only();
     PERFORM sec.require_whole_events();
     -- At once, so that events of what follows come after all others.
     PERFORM sec.move_sequences();

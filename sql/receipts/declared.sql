@@ -20,3 +20,9 @@ CREATE FUNCTION sec.standing_triggers_of_receipts() RETURNS TABLE (tab text, tri
     VALUES ('audit.heads', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
 $$;
 COMMENT ON FUNCTION sec.standing_triggers_of_receipts() IS 'The standing triggers of receipts. Internal: sec.standing_triggers().';
+
+CREATE FUNCTION sec.logged_of_receipts() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('restore.declared', '{}'::text[])
+$$;
+COMMENT ON FUNCTION sec.logged_of_receipts() IS 'The events of receipts. Internal: sec.logged_actions().';

@@ -7,8 +7,9 @@ use postgres::Client;
 use std::collections::HashMap;
 
 /// Tables that are not of the books, or hold what no log has: keys, jobs, which months are over, the log itself.
-const NOT_COMPARED: [&str; 9] = [
+const NOT_COMPARED: [&str; 10] = [
     "app.idempotency_keys",
+    "app.operating_mode",
     "app.job_runs",
     "app.archived_months",
     "app.month_rehearsals",
