@@ -37,19 +37,25 @@ NOT_OURS = {
     "22P05": ({400}, "the character U+0000 in jsonb"),
     "22021": ({400}, "bytes that are no UTF-8 text"),
     "22030": ({400}, "a key twice in jsonb"),
+    "2201B": ({400}, "a filter by a regular expression that is none"),
+    "54000": ({413}, "a text in jsonb beyond what jsonb holds"),
+    "54001": ({413}, "JSON too deep to be read"),
     "25006": ({405}, "GET of a function that writes: PostgREST calls it in a transaction that only reads"),
     "42703": ({400}, "a filter, order or select names a column that is not there"),
     "42883": ({404}, "an operator that a column's type has not; a function of one jsonb that is given none"),
     "42804": ({400}, "a body whose columns are of another type"),
     "PGRST100": ({400}, "a query string that PostgREST cannot read"),
+    "PGRST101": ({405}, "a method that functions have not"),
     "PGRST102": ({400}, "a body that is no JSON, or not what the Content-Type says"),
     "PGRST103": ({416}, "a range that cannot be"),
+    "PGRST105": ({405}, "PUT that does not name one row"),
     "PGRST106": ({406}, "another schema"),
     "PGRST107": ({415, 406}, "a media type that is not offered"),
     "PGRST116": ({406}, "one row was asked for, and there are none or several"),
     "PGRST117": ({405}, "a method that is not offered"),
     "PGRST118": ({400}, "an order by what is not embedded"),
     "PGRST122": ({400}, "a preference that cannot be"),
+    "PGRST123": ({400}, "an aggregate, which PostgREST does not give unless told to"),
     "PGRST200": ({400}, "embedding of what has no relationship"),
     "PGRST202": ({404}, "no function has these arguments"),
     "PGRST204": ({400}, "a column of the body that is not there"),
@@ -210,7 +216,9 @@ def after_call(context, case, response):
     outcome = "answered" if response.status_code < 400 else error_of(response).get("code") or str(response.status_code)
     if outcome.startswith("PT"):
         outcome = error_of(response).get("message")
-    counts[f"{case.operation.method.upper()} {case.operation.path}"][outcome] += 1
+    if of_a_header(response):
+        outcome = "header not ASCII"
+    counts[f"{case.method} {case.operation.path}"][outcome] += 1
 
 
 @atexit.register
@@ -236,16 +244,25 @@ def sent(response):
     return urllib.parse.unquote_plus(response.request.url) + body
 
 
+def of_a_header(response):
+    """Whether PostgREST 12 gave up on a header that is no ASCII. It does so with a 500, before it asks the database anything."""
+    strange = any(ord(c) > 126 for value in response.request.headers.values() for c in (
+        value.decode("latin-1") if isinstance(value, bytes) else value))
+    return strange and response.status_code == 500 and response.content == b"Something went wrong"
+
+
 @schemathesis.check
 def nothing_but_errors_of_the_list(ctx, response, case):
+    if of_a_header(response) or case.method == "OPTIONS":
+        return
     assert response.status_code < 500, f"HTTP {response.status_code}: {text_of(response)[:500]}"
     function = function_of(case.operation)
     if response.status_code < 400:
         assert WHO != "nobody" or case.operation.path == "/", "nobody is answered"
-        only_reads = case.operation.method.upper() in ("GET", "HEAD")
+        only_reads = case.method in ("GET", "HEAD")
         assert only_reads or function is not None, "a table is written by the API"
         return
-    if case.method in ("HEAD", "OPTIONS") or not response.content:
+    if case.method == "HEAD" or not response.content:
         return
     error = error_of(response)
     code, message = error.get("code") or "", error.get("message")
