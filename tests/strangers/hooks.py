@@ -104,9 +104,10 @@ class World:
         """One of the values that fit a name and a type of Postgres."""
         fitting = self.pool(name) if of_type != "boolean" else None
         if not fitting:
-            fitting = OF_TYPE.get(of_type, [f"text {number}", "Lin Xia", f"key {number % 20}", None])
+            fitting = OF_TYPE.get(of_type, [f"text-{number}", "Lin Xia", f"key-{number % 20}"])
         # The first ones are the caller's own and the newest.
-        return fitting[min(number % len(fitting), number // 97 % len(fitting))]
+        places = number // 2 % len(fitting), number // 97 % len(fitting)
+        return fitting[min(places) if number % 2 else places[0]]
 
 
 OF_TYPE = {
@@ -259,8 +260,9 @@ def nothing_but_errors_of_the_list(ctx, response, case):
     function = function_of(case.operation)
     if response.status_code < 400:
         assert WHO != "nobody" or case.operation.path == "/", "nobody is answered"
-        only_reads = case.method in ("GET", "HEAD")
-        assert only_reads or function is not None, "a table is written by the API"
+        # PATCH of no column is answered by PostgREST, which asks the database nothing.
+        changes_nothing = case.method in ("GET", "HEAD") or response.request.body in (b"{}", b"[]", b"[{}]")
+        assert changes_nothing or function is not None, "a table is written by the API"
         return
     if case.method == "HEAD" or not response.content:
         return

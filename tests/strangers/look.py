@@ -3,7 +3,7 @@
 
   look.py sign ROLE SUB                 a JWT of PostgREST's
   look.py document WHO FILE short|long  PostgREST's own OpenAPI, as schemathesis reads it
-  look.py watch PREFIX FILE             how much memory backends of databases of this name take at most, until it is ended
+  look.py watch DATABASE FILE           how much memory its backends, and sqlsmith's, take at most, until it is ended
   look.py judge DIR short|long          what was called and what came of it; fails where something was not
   look.py memory FILE                   what was watched; fails where it is too much
   look.py log FROM                      what the server wrote since this byte of its log; fails where no stranger may bring that about
@@ -77,14 +77,15 @@ def document(who, file, form):
     Path(file).write_text(json.dumps(page))
 
 
-def backends(prefix):
-    """The processes of the server that serve clients in databases whose name begins so, with the highest of their memory."""
+def backends(database):
+    """The processes of the server that serve clients in these databases, with the highest of their memory."""
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         try:
             title = Path(entry.path, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if not re.match(rf"postgres: authenticator {re.escape(prefix)}", title):
+            # Where sqlsmith only thinks, what it asks of the catalogs is its own.
+            if not re.match(rf"postgres: authenticator {re.escape(database)}(_smith)? ", title):
                 continue
             peak = re.search(r"^VmPeak:\s*(\d+) kB", Path(entry.path, "status").read_text(), re.M)
         except OSError:
@@ -93,14 +94,14 @@ def backends(prefix):
             yield entry.name, title.split()[2], int(peak.group(1)) / 1024
 
 
-def watch(prefix, file):
+def watch(database, file):
     """The peak is one that the system keeps: only backends that end between two looks lose the last of theirs."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     first, most = {}, {}
     while True:
-        for pid, database, peak in backends(prefix):
+        for pid, where, peak in backends(database):
             first.setdefault(pid, peak)
-            most[database] = max(most.get(database, 0), round(peak - first[pid], 1))
+            most[where] = max(most.get(where, 0), round(peak - first[pid], 1))
         Path(file).write_text(json.dumps({"backends": len(first), "most": most}))
         time.sleep(0.2)
 

@@ -140,6 +140,7 @@ $$
 DECLARE
     v_member uuid := strangers.id_of('member');
     v_new uuid := gen_random_uuid();
+    v_loser uuid := gen_random_uuid();
     v_shop text := 'NEW-' || left(gen_random_uuid()::text, 8);
     v_company record;
     v_waits text;
@@ -153,6 +154,8 @@ BEGIN
     PERFORM strangers.put_right();
     PERFORM app.register_member('Somebody new', p_user_id => v_new);
     PERFORM app.user_recharge_personal_card(strangers.card_of(v_new), 500, 'cash');
+    PERFORM app.register_member('Who loses cards', p_user_id => v_loser);
+    PERFORM app.set_card_status(strangers.card_of(v_loser), 'personal', 'lost', 'on the bus');
     PERFORM app.create_merchant(v_shop, 'A new shop');
     SELECT card_id, card_no INTO v_company FROM app.create_enterprise_card('New Ltd', 0.9, v_new);
     PERFORM app.user_recharge_enterprise_card_admin(v_company.card_id, 500, 'cash');
@@ -165,12 +168,14 @@ BEGIN
     v_codes := ARRAY[strangers.code_of(strangers.card_of(v_member)), strangers.code_of(strangers.card_of(v_new)),
         (SELECT qr_plain FROM app.rotate_card_qr(v_company.card_id, 'enterprise', v_new))];
     SELECT jsonb_agg(strangers.card_of(m) ORDER BY n) INTO v_personal
-    FROM unnest(ARRAY[v_member, v_new, strangers.id_of('other'), strangers.id_of('victim')]) WITH ORDINALITY u(m, n);
+    FROM unnest(ARRAY[v_member, v_new, v_loser, strangers.id_of('other'), strangers.id_of('victim')]) WITH ORDINALITY u(m, n);
     SELECT jsonb_agg(id), jsonb_build_object('card_no', jsonb_agg(card_no)) INTO v_companies, v_numbers FROM (
         SELECT id, card_no FROM app.enterprise_cards ORDER BY company_name <> 'Great Wall Ltd', created_at DESC LIMIT 3) c;
     RETURN strangers.by_argument((SELECT jsonb_object_agg(argument, labels) FROM strangers.labels()) || v_numbers || jsonb_build_object(
         'qr_plain', v_codes,
         'merchant_code', ARRAY['MINE', v_shop, 'YOURS'],
+        'after', ARRAY[NULL::text],
+        'status', ARRAY['lost', 'active', 'frozen', 'suspended', 'closed', 'completed'],
         'resolution', ARRAY['credited', 'refunded', 'refund_completed', 'refund_failed', 'written_off'],
         'settings', (SELECT jsonb_build_array('{}'::jsonb, settings, '{"qr_ttl_seconds": 120}'::jsonb) FROM strangers.kept),
         'suspense_id', (SELECT jsonb_agg(s.id) FROM (
