@@ -9,5 +9,6 @@ CREATE FUNCTION app.trial_slow() RETURNS void LANGUAGE sql AS $$ SELECT pg_sleep
 CREATE FUNCTION app.trial_hash() RETURNS bytea LANGUAGE sql AS $$ SELECT sha256('secret') $$;
 CREATE FUNCTION app.trial_place() RETURNS text LANGUAGE sql AS $$ SELECT 'panicked at src/lib.rs:1' $$;
 CREATE FUNCTION app.trial_other() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT secrets ->> 0 FROM strangers.kept $$;
-CREATE FUNCTION app.trial_memory() RETURNS integer LANGUAGE sql AS $$ SELECT length(repeat('x', 200000000)) $$;
+-- This one is not seen in the answer.
+CREATE FUNCTION app.trial_much_memory() RETURNS integer LANGUAGE sql AS $$ SELECT length(repeat('x', 200000000)) $$;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA app TO authenticated;
