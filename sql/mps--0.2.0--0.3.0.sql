@@ -232,22 +232,31 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.install_policies() IS 'Makes the policies of mps that are missing. Internal: sec.install_attachments() calls it.';
+CREATE FUNCTION sec.triggers_that_stand() RETURNS TABLE (tab text, trig text, events text, each text, func text, fires smallint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+    SELECT x.*,
+           -- As pg_trigger.tgtype has it.
+           ((x.each = 'ROW')::integer + 2 * (x.events ~ '^BEFORE')::integer + 4 * (x.events ~ 'INSERT')::integer
+            + 8 * (x.events ~ 'DELETE')::integer + 16 * (x.events ~ 'UPDATE')::integer + 32 * (x.events ~ 'TRUNCATE')::integer)::smallint
+    FROM (SELECT * FROM sec.standing_triggers()
+          UNION
+          -- Every month of the log, archived ones included.
+          SELECT c.oid::regclass::text, s.trig, s.events, s.each, s.func
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, sec.standing_triggers() s
+          WHERE s.tab = 'audit.event_log' AND c.relkind = 'r'
+            AND (n.nspname IN ('audit', 'mps_archive') AND c.relname ~ '^event_log_[0-9]{6}$'
+                 -- By its name in the catalogs: whoever asks need not have any right on the schema.
+                 OR c.oid IN (SELECT i.inhrelid FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent
+                              WHERE p.relname = 'event_log' AND p.relnamespace::regnamespace::text = 'audit'))) x
+$$;
+COMMENT ON FUNCTION sec.triggers_that_stand() IS
+    'The triggers that are declared to stand and those of the log''s months, with when they fire as the server notes it. Internal.';
 CREATE FUNCTION sec.install_triggers() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v record;
 BEGIN
-    FOR v IN
-        SELECT * FROM sec.standing_triggers()
-        UNION ALL
-        -- Every month of the log, archived ones included.
-        SELECT c.oid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname IN ('audit', 'mps_archive') AND c.relkind = 'r' AND c.relname ~ '^event_log_[0-9]{6}$'
-        UNION
-        SELECT i.inhrelid::regclass::text, 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'
-        FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass
-    LOOP
+    FOR v IN SELECT * FROM sec.triggers_that_stand() LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = v.tab::regclass AND g.tgname = v.trig) THEN
             EXECUTE format('CREATE TRIGGER %I %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', v.trig, v.events, v.tab, v.each, v.func);
         END IF;
@@ -260,6 +269,9 @@ BEGIN
         -- Not ALWAYS: what a replica applies was recorded where it was done.
         CREATE TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON app.membership_levels
             FOR EACH ROW EXECUTE FUNCTION sec.level_changed();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger g
+                   WHERE g.tgrelid = 'app.membership_levels'::regclass AND g.tgname = 'audited_truncate') THEN
         CREATE TRIGGER audited_truncate AFTER TRUNCATE ON app.membership_levels
             FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed();
     END IF;
@@ -1277,6 +1289,13 @@ BEGIN
         FROM (SELECT r.name, r.relowner AS who FROM relations r UNION ALL SELECT 'schema ' || s.nspname, s.nspowner FROM spaces s) x
         WHERE x.who IS DISTINCT FROM (SELECT o.oid FROM owner o)
         UNION ALL
+        -- The other functions of mps: whoever owns one says what the rest of mps gets when it asks that one.
+        SELECT 'every relation and schema belongs to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
+        FROM functions f JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e'
+        WHERE NOT (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%')
+          AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
+          AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
+        UNION ALL
         SELECT 'every relation and schema belongs to mps_owner', format('type %s.%s', s.nspname, t.typname)
         FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace
         WHERE t.typrelid = 0 AND t.typelem = 0 AND (t.typtype <> 'e' OR t.typowner IS DISTINCT FROM (SELECT o.oid FROM owner o))
@@ -1318,17 +1337,13 @@ BEGIN
         FROM policies p FULL JOIN found_policies f ON f.tab = p.tab AND f.policy = p.policy
         WHERE p.policy IS NULL OR f.policy IS NULL OR f.polcmd <> 'r' OR NOT f.for_everyone OR f.condition IS DISTINCT FROM p.condition
         UNION ALL
-        SELECT 'the event log is append-only', format('%s has no enabled trigger append_only', r.name)
-        FROM relations r
-        WHERE (r.name IN ('audit.event_log', 'audit.seals') OR r.name ~ '^(audit|mps_archive)\.event_log_[0-9]{6}$')
-          AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'append_only' AND t.tgenabled = 'A'
-                            AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.append_only'))
-        UNION ALL
-        SELECT 'settings and levels announce their changes', format('%s has no enabled trigger %s', x.tab, x.trig)
-        FROM sec.standing_triggers() x
-        WHERE x.func <> 'sec.append_only'
-          AND NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab
-                          WHERE t.tgname = x.trig AND t.tgenabled = 'A'
+        -- As it was declared: one that fires at other times, or under a condition, stands for nothing.
+        SELECT CASE x.func WHEN 'sec.append_only' THEN 'the event log is append-only' ELSE 'settings and levels announce their changes' END,
+               format('%s has no enabled trigger %s', x.tab, x.trig)
+        FROM sec.triggers_that_stand() x
+        WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab
+                          WHERE t.tgname = x.trig AND t.tgenabled = 'A' AND t.tgtype = x.fires AND t.tgqual IS NULL
+                            AND cardinality(t.tgattr::int2[]) = 0 AND NOT t.tgdeferrable
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = x.func))
         UNION ALL
         SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
@@ -1336,6 +1351,8 @@ BEGIN
         SELECT 'sequences give each number once, in the order of time', o.problem FROM sec.odd_sequences() o
         UNION ALL
         SELECT p.rule, p.problem FROM sec.powers() p
+        UNION ALL
+        SELECT g.rule, g.problem FROM sec.odd_grants() g
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -1364,7 +1381,9 @@ BEGIN
                (23, 'nobody else reaches files and programs of the server'),
                (24, 'nobody else reads or writes every table'),
                (25, 'whoever has a level of the API cannot read past it'),
-               (26, 'nobody else creates in pg_catalog')
+               (26, 'nobody else creates in pg_catalog'),
+               (27, 'schemas are used only by the levels of the API'),
+               (28, 'levels and mps_owner have all their rights')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place;
@@ -1440,6 +1459,89 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
 $$;
 COMMENT ON FUNCTION sec.powers() IS
     'Which roles can do what the rules of mps cannot keep from them, by the rule of sec.security_check() that says so. Internal.';
+CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+    WITH
+    -- Whoever may not execute the marker has a rule of its own.
+    held AS MATERIALIZED (
+        SELECT h.role::oid AS role, h.level,
+               EXISTS (SELECT FROM sec.levels_in_force() f WHERE (f.role, f.level) = (h.role, h.level)) AS in_force
+        FROM sec.levels_held() h
+    ),
+    owner AS (SELECT sec.owner()::oid AS oid),
+    spaces AS (
+        SELECT n.oid, n.nspname::text AS name, n.nspacl, n.nspowner
+        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+    ),
+    relations AS (
+        SELECT c.oid, format('%I.%I', s.name, c.relname) AS name, c.relacl, c.relowner FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace
+    ),
+    -- What is another's has a rule of its own.
+    functions AS (
+        SELECT p.oid, p.oid::regprocedure::text AS name, p.proacl, p.proowner, s.name AS space,
+               format('%s.%s', CASE s.name WHEN 'mps_compat' THEN 'app' ELSE s.name END, p.proname) AS func
+        FROM pg_proc p JOIN spaces s ON s.oid = p.pronamespace JOIN owner o ON o.oid = p.proowner
+    ),
+    executes AS MATERIALIZED (
+        SELECT h.role, f.oid, f.name, f.space, bool_or(h.in_force) AS in_force FROM held h
+        JOIN sec.api_functions() a ON a.level = h.level OR (h.level = 'backend' AND a.level = 'client')
+        JOIN functions f ON f.func = a.func GROUP BY h.role, f.oid, f.name, f.space
+    ),
+    reads AS (
+        SELECT DISTINCT h.role, r.oid, r.name, t.attname::text AS col, t.attnum FROM held h
+        CROSS JOIN LATERAL (SELECT * FROM sec.api_columns() UNION ALL SELECT * FROM sec.backend_columns() WHERE h.level = 'backend') c
+        JOIN relations r ON r.name = c.tab
+        LEFT JOIN LATERAL string_to_table(c.cols, ',') x(col) ON true
+        LEFT JOIN pg_attribute t ON t.attrelid = r.oid AND t.attname = trim(x.col)
+        WHERE h.level IN ('client', 'backend') AND h.in_force
+    ),
+    uses AS (
+        SELECT h.role, s.name, h.in_force FROM held h JOIN spaces s ON s.name IN ('app', 'audit', 'sec')
+        UNION ALL
+        SELECT e.role, e.space, e.in_force FROM executes e WHERE e.space = 'mps_compat'
+    ),
+    missing (role, what) AS (
+        SELECT e.role, 'EXECUTE ' || e.name FROM executes e
+        WHERE e.in_force AND NOT has_function_privilege(e.role, e.oid, 'EXECUTE')
+        UNION ALL
+        SELECT r.role, format('SELECT %s', concat_ws('.', r.name, r.col)) FROM reads r
+        WHERE NOT CASE WHEN r.col IS NULL THEN has_table_privilege(r.role, r.oid, 'SELECT')
+                       ELSE has_column_privilege(r.role, r.oid, r.attnum, 'SELECT') END
+        UNION ALL
+        SELECT DISTINCT u.role, 'USAGE schema ' || u.name FROM uses u
+        WHERE u.in_force AND NOT has_schema_privilege(u.role, u.name, 'USAGE')
+        UNION ALL
+        -- An owner can take from itself. What it lacks on tables and sequences, app.health() says.
+        SELECT o.oid, 'EXECUTE ' || f.name FROM owner o, functions f WHERE NOT has_function_privilege(o.oid, f.oid, 'EXECUTE')
+        UNION ALL
+        SELECT o.oid, format('%s schema %s', p.privilege, s.name)
+        FROM owner o JOIN spaces s ON s.nspowner = o.oid, unnest(ARRAY['USAGE', 'CREATE']) p (privilege)
+        WHERE NOT has_schema_privilege(o.oid, s.oid, p.privilege)
+    ),
+    privileges AS (
+        SELECT 'schema ' || s.name AS object, s.nspowner AS owner, a.* FROM spaces s, aclexplode(s.nspacl) a
+        UNION ALL
+        SELECT r.name, r.relowner, a.* FROM relations r, aclexplode(r.relacl) a
+        UNION ALL
+        SELECT format('%s.%s', r.name, t.attname), r.relowner, a.*
+        FROM relations r JOIN pg_attribute t ON t.attrelid = r.oid, aclexplode(t.attacl) a
+        UNION ALL
+        SELECT f.name, f.proowner, a.* FROM functions f, aclexplode(f.proacl) a
+    )
+    SELECT 'levels and mps_owner have all their rights', format('%s lacks %s', m.role::regrole, m.what) FROM missing m
+    UNION ALL
+    SELECT 'schemas are used only by the levels of the API', format('%s: USAGE to %s', p.object, pg_get_userbyid(p.grantee))
+    FROM privileges p
+    -- PUBLIC and anon have a rule of their own, too.
+    WHERE p.object LIKE 'schema %' AND p.privilege_type = 'USAGE' AND p.grantee NOT IN (0, p.owner) AND pg_get_userbyid(p.grantee) <> 'anon'
+      AND NOT EXISTS (SELECT FROM uses u WHERE u.role = p.grantee AND 'schema ' || u.name = p.object)
+    UNION ALL
+    SELECT 'nobody else passes on levels of the API', format('%s may pass on %s %s', pg_get_userbyid(p.grantee), p.privilege_type, p.object)
+    FROM privileges p WHERE p.is_grantable AND p.grantee <> p.owner
+$$;
+COMMENT ON FUNCTION sec.odd_grants() IS
+    'Privileges that a level should have and has not, that can be passed on, and on schemas that are nobody''s business; by the rule '
+    'of sec.security_check() that says so. Internal.';
 CREATE FUNCTION sec.published_without_identity() RETURNS TABLE (relation regclass, problem text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
     WITH
@@ -1501,9 +1603,12 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     SELECT format('%s may not %s %s: GRANT it', sec.owner(), string_agg(p.privilege, ', ' ORDER BY p.privilege), r.name),
            bool_or(p.privilege = 'SELECT')
     FROM relations r
-    JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p (privilege)
-         ON NOT (r.is_append_only AND p.privilege IN ('UPDATE', 'DELETE'))
-    WHERE r.relkind <> 'S' AND r.nspname <> 'mps_archive' AND NOT has_table_privilege(sec.owner(), r.oid, p.privilege)
+    JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'USAGE']) p (privilege)
+         ON CASE r.relkind WHEN 'S' THEN p.privilege IN ('SELECT', 'UPDATE', 'USAGE')
+                           ELSE p.privilege <> 'USAGE' AND NOT (r.is_append_only AND p.privilege IN ('UPDATE', 'DELETE')) END
+    WHERE r.nspname <> 'mps_archive'
+      AND NOT CASE r.relkind WHEN 'S' THEN has_sequence_privilege(sec.owner(), r.oid, p.privilege)
+                             ELSE has_table_privilege(sec.owner(), r.oid, p.privilege) END
     GROUP BY r.name
     UNION ALL
     SELECT format('a trigger of %1$s that mps relies on does not fire: ALTER TABLE %1$s ENABLE TRIGGER %2$s',
@@ -1513,14 +1618,23 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     GROUP BY r.name
     UNION ALL
     -- One of this name that calls something else, or at another time, is somebody else's.
-    SELECT CASE WHEN t.oid IS NULL THEN format('%s lacks its trigger %s, which holds calls of earlier releases to the rules of now: '
-                                               'SELECT app.migrate()', x.tab, x.trig)
+    SELECT CASE WHEN t.oid IS NULL THEN format('%s lacks its trigger %s, which %s: SELECT app.migrate()', x.tab, x.trig, x.does)
                 ELSE format('trigger %1$s of %2$s is not the one of mps: DROP TRIGGER %1$s ON %2$s (or rename another''s), then '
                             'SELECT app.migrate()', x.trig, x.tab) END, false
-    FROM (VALUES ('app.external_orders', 'mps_refuse_old_claim', 'sec.refuse_old_claim()', 7),
-                 ('app.transactions', 'mps_count_recharge', 'sec.count_recharge()', 21)) x (tab, trig, func, fires)
+    FROM (VALUES ('app.external_orders', 'mps_refuse_old_claim', 'holds calls of earlier releases to the rules of now',
+                  'BEFORE INSERT ON app.external_orders FOR EACH ROW WHEN new.scope = 2 OR new.scope = 3 AND new.scope_no <> 0 '
+                  'EXECUTE FUNCTION sec.refuse_old_claim'),
+                 ('app.transactions', 'mps_count_recharge', 'holds calls of earlier releases to the rules of now',
+                  'AFTER INSERT OR UPDATE OF status ON app.transactions FOR EACH ROW WHEN new.tx_type = ''recharge''::app.tx_type '
+                  'EXECUTE FUNCTION sec.count_recharge'),
+                 ('app.membership_levels', 'audited', 'writes what changes into the log',
+                  'AFTER INSERT OR DELETE OR UPDATE ON app.membership_levels FOR EACH ROW EXECUTE FUNCTION sec.level_changed'),
+                 ('app.membership_levels', 'audited_truncate', 'writes what changes into the log',
+                  'AFTER TRUNCATE ON app.membership_levels FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed'))
+         x (tab, trig, does, shown)
     LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(x.tab) AND t.tgname = x.trig
-    WHERE (t.tgfoid, t.tgtype) IS DISTINCT FROM (to_regprocedure(x.func)::oid, x.fires::smallint)
+    -- As the server shows it, without brackets.
+    WHERE replace(replace(pg_get_triggerdef(t.oid), '(', ''), ')', '') IS DISTINCT FROM format('CREATE TRIGGER %s %s', x.trig, x.shown)
     UNION ALL
     SELECT p.problem, false FROM sec.published_without_identity() p JOIN relations r ON r.oid = p.relation WHERE NOT r.is_append_only
 $$;
@@ -2507,7 +2621,8 @@ CREATE FUNCTION sec.standing_triggers_of_ledger() RETURNS TABLE (tab text, trig 
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.closed_months', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
            ('app.closed_months', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
-           ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
+           ('audit.event_log', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only'),
+           ('audit.seals', 'append_only', 'BEFORE UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.append_only')
 $$;
 COMMENT ON FUNCTION sec.standing_triggers_of_ledger() IS 'The standing triggers of the ledger. Internal: sec.standing_triggers().';
 CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, says text)
@@ -4533,11 +4648,6 @@ BEGIN
         COMMENT ON TABLE audit.seal_cut IS
             'How far audit.seal() goes next: every transaction that drew an event id up to up_to had an id of its own below xid. '
             'Worth nothing in another cluster, and noted anew there.';
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'audit.seals'::regclass AND g.tgname = 'append_only') THEN
-        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.seals
-            FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only();
-        ALTER TABLE audit.seals ENABLE ALWAYS TRIGGER append_only;
     END IF;
 END
 $install$;

@@ -134,6 +134,13 @@ BEGIN
         FROM (SELECT r.name, r.relowner AS who FROM relations r UNION ALL SELECT 'schema ' || s.nspname, s.nspowner FROM spaces s) x
         WHERE x.who IS DISTINCT FROM (SELECT o.oid FROM owner o)
         UNION ALL
+        -- The other functions of mps: whoever owns one says what the rest of mps gets when it asks that one.
+        SELECT 'every relation and schema belongs to mps_owner', format('%s belongs to %s', f.name, pg_get_userbyid(f.proowner))
+        FROM functions f JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e'
+        WHERE NOT (f.prosecdef OR f.is_native OR f.func LIKE 'sec.level%')
+          AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
+          AND f.proowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
+        UNION ALL
         SELECT 'every relation and schema belongs to mps_owner', format('type %s.%s', s.nspname, t.typname)
         FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace
         WHERE t.typrelid = 0 AND t.typelem = 0 AND (t.typtype <> 'e' OR t.typowner IS DISTINCT FROM (SELECT o.oid FROM owner o))
@@ -175,17 +182,13 @@ BEGIN
         FROM policies p FULL JOIN found_policies f ON f.tab = p.tab AND f.policy = p.policy
         WHERE p.policy IS NULL OR f.policy IS NULL OR f.polcmd <> 'r' OR NOT f.for_everyone OR f.condition IS DISTINCT FROM p.condition
         UNION ALL
-        SELECT 'the event log is append-only', format('%s has no enabled trigger append_only', r.name)
-        FROM relations r
-        WHERE (r.name IN ('audit.event_log', 'audit.seals') OR r.name ~ '^(audit|mps_archive)\.event_log_[0-9]{6}$')
-          AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'append_only' AND t.tgenabled = 'A'
-                            AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = 'sec.append_only'))
-        UNION ALL
-        SELECT 'settings and levels announce their changes', format('%s has no enabled trigger %s', x.tab, x.trig)
-        FROM sec.standing_triggers() x
-        WHERE x.func <> 'sec.append_only'
-          AND NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab
-                          WHERE t.tgname = x.trig AND t.tgenabled = 'A'
+        -- As it was declared: one that fires at other times, or under a condition, stands for nothing.
+        SELECT CASE x.func WHEN 'sec.append_only' THEN 'the event log is append-only' ELSE 'settings and levels announce their changes' END,
+               format('%s has no enabled trigger %s', x.tab, x.trig)
+        FROM sec.triggers_that_stand() x
+        WHERE NOT EXISTS (SELECT FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid AND r.name = x.tab
+                          WHERE t.tgname = x.trig AND t.tgenabled = 'A' AND t.tgtype = x.fires AND t.tgqual IS NULL
+                            AND cardinality(t.tgattr::int2[]) = 0 AND NOT t.tgdeferrable
                             AND t.tgfoid IN (SELECT f.oid FROM functions f WHERE f.func = x.func))
         UNION ALL
         SELECT 'code of others on the tables fixes its search_path', c.what FROM sec.careless_code() c
@@ -193,6 +196,8 @@ BEGIN
         SELECT 'sequences give each number once, in the order of time', o.problem FROM sec.odd_sequences() o
         UNION ALL
         SELECT p.rule, p.problem FROM sec.powers() p
+        UNION ALL
+        SELECT g.rule, g.problem FROM sec.odd_grants() g
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -221,7 +226,9 @@ BEGIN
                (23, 'nobody else reaches files and programs of the server'),
                (24, 'nobody else reads or writes every table'),
                (25, 'whoever has a level of the API cannot read past it'),
-               (26, 'nobody else creates in pg_catalog')
+               (26, 'nobody else creates in pg_catalog'),
+               (27, 'schemas are used only by the levels of the API'),
+               (28, 'levels and mps_owner have all their rights')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place;

@@ -62,9 +62,12 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     SELECT format('%s may not %s %s: GRANT it', sec.owner(), string_agg(p.privilege, ', ' ORDER BY p.privilege), r.name),
            bool_or(p.privilege = 'SELECT')
     FROM relations r
-    JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p (privilege)
-         ON NOT (r.is_append_only AND p.privilege IN ('UPDATE', 'DELETE'))
-    WHERE r.relkind <> 'S' AND r.nspname <> 'mps_archive' AND NOT has_table_privilege(sec.owner(), r.oid, p.privilege)
+    JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'USAGE']) p (privilege)
+         ON CASE r.relkind WHEN 'S' THEN p.privilege IN ('SELECT', 'UPDATE', 'USAGE')
+                           ELSE p.privilege <> 'USAGE' AND NOT (r.is_append_only AND p.privilege IN ('UPDATE', 'DELETE')) END
+    WHERE r.nspname <> 'mps_archive'
+      AND NOT CASE r.relkind WHEN 'S' THEN has_sequence_privilege(sec.owner(), r.oid, p.privilege)
+                             ELSE has_table_privilege(sec.owner(), r.oid, p.privilege) END
     GROUP BY r.name
     UNION ALL
     SELECT format('a trigger of %1$s that mps relies on does not fire: ALTER TABLE %1$s ENABLE TRIGGER %2$s',
@@ -74,14 +77,23 @@ CREATE FUNCTION sec.table_problems() RETURNS TABLE (problem text, is_unreadable 
     GROUP BY r.name
     UNION ALL
     -- One of this name that calls something else, or at another time, is somebody else's.
-    SELECT CASE WHEN t.oid IS NULL THEN format('%s lacks its trigger %s, which holds calls of earlier releases to the rules of now: '
-                                               'SELECT app.migrate()', x.tab, x.trig)
+    SELECT CASE WHEN t.oid IS NULL THEN format('%s lacks its trigger %s, which %s: SELECT app.migrate()', x.tab, x.trig, x.does)
                 ELSE format('trigger %1$s of %2$s is not the one of mps: DROP TRIGGER %1$s ON %2$s (or rename another''s), then '
                             'SELECT app.migrate()', x.trig, x.tab) END, false
-    FROM (VALUES ('app.external_orders', 'mps_refuse_old_claim', 'sec.refuse_old_claim()', 7),
-                 ('app.transactions', 'mps_count_recharge', 'sec.count_recharge()', 21)) x (tab, trig, func, fires)
+    FROM (VALUES ('app.external_orders', 'mps_refuse_old_claim', 'holds calls of earlier releases to the rules of now',
+                  'BEFORE INSERT ON app.external_orders FOR EACH ROW WHEN new.scope = 2 OR new.scope = 3 AND new.scope_no <> 0 '
+                  'EXECUTE FUNCTION sec.refuse_old_claim'),
+                 ('app.transactions', 'mps_count_recharge', 'holds calls of earlier releases to the rules of now',
+                  'AFTER INSERT OR UPDATE OF status ON app.transactions FOR EACH ROW WHEN new.tx_type = ''recharge''::app.tx_type '
+                  'EXECUTE FUNCTION sec.count_recharge'),
+                 ('app.membership_levels', 'audited', 'writes what changes into the log',
+                  'AFTER INSERT OR DELETE OR UPDATE ON app.membership_levels FOR EACH ROW EXECUTE FUNCTION sec.level_changed'),
+                 ('app.membership_levels', 'audited_truncate', 'writes what changes into the log',
+                  'AFTER TRUNCATE ON app.membership_levels FOR EACH STATEMENT EXECUTE FUNCTION sec.level_changed'))
+         x (tab, trig, does, shown)
     LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(x.tab) AND t.tgname = x.trig
-    WHERE (t.tgfoid, t.tgtype) IS DISTINCT FROM (to_regprocedure(x.func)::oid, x.fires::smallint)
+    -- As the server shows it, without brackets.
+    WHERE replace(replace(pg_get_triggerdef(t.oid), '(', ''), ')', '') IS DISTINCT FROM format('CREATE TRIGGER %s %s', x.trig, x.shown)
     UNION ALL
     SELECT p.problem, false FROM sec.published_without_identity() p JOIN relations r ON r.oid = p.relation WHERE NOT r.is_append_only
 $$;

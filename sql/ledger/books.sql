@@ -1,7 +1,7 @@
 -- What app.verify_books(), the seals and the archive need in tables.
 
--- Tables and trigger of books, seals and archive that are missing; sec.install() calls it before it hands out ownership and
--- row-level security. What DROP EXTENSION ... CASCADE takes (the trigger) is looked for by itself.
+-- Tables of books, seals and archive that are missing; sec.install() calls it before it hands out ownership, row-level security and
+-- triggers.
 CREATE FUNCTION sec.install_books() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -49,11 +49,6 @@ BEGIN
         COMMENT ON TABLE audit.seal_cut IS
             'How far audit.seal() goes next: every transaction that drew an event id up to up_to had an id of its own below xid. '
             'Worth nothing in another cluster, and noted anew there.';
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'audit.seals'::regclass AND g.tgname = 'append_only') THEN
-        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit.seals
-            FOR EACH STATEMENT EXECUTE FUNCTION sec.append_only();
-        ALTER TABLE audit.seals ENABLE ALWAYS TRIGGER append_only;
     END IF;
 END
 $install$;

@@ -60,7 +60,7 @@ impl Bucket {
 /// A random id of version 7 as the id of a card of this bucket.
 pub fn card_id(random: Id, bucket: Bucket) -> Id {
     let mut id = random;
-    id[BUCKET_AT] = (id[BUCKET_AT] & !BUCKET_MASK) | (bucket.0 - 1);
+    id[BUCKET_AT] = (id[BUCKET_AT] & !BUCKET_MASK) + (bucket.0 - 1);
     let mark = mark(&id);
     id[MARKED..].copy_from_slice(&mark);
     id

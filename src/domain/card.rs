@@ -110,6 +110,17 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_those_of_the_tables() {
+        let types = [CardType::Personal, CardType::Enterprise];
+        assert_eq!(types.map(CardType::label), ["personal", "enterprise"]);
+        assert_eq!(types.map(|t| CardType::from_label(t.label())), types.map(Some));
+        assert_eq!(CardType::from_label("Personal"), None);
+        assert_eq!(CardStatus::ALL.map(CardStatus::label), ["active", "frozen", "lost", "expired", "closed"]);
+        assert_eq!(CardStatus::ALL.map(|s| CardStatus::from_label(s.label())), CardStatus::ALL.map(Some));
+        assert_eq!(CardStatus::from_label(""), None);
+    }
+
+    #[test]
     fn numbers() {
         assert_eq!(CardType::Personal.number(1), "VIP00000001");
         assert_eq!(CardType::Enterprise.number(1), "ENT00001");

@@ -128,7 +128,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
         #[test]
         fn days_divide_time(
@@ -189,6 +189,10 @@ mod tests {
         let back = shanghai.changed(20 * DAY, zone(0, 0));
         assert_eq!(back.day_of(20 * DAY), 20);
         assert_eq!(back.start_of(21) - back.start_of(20), 32 * 60 * MINUTE);
+        // At 20:00 UTC of day 20 it would be day 21 in Shanghai, but day 20 goes on: whatever is changed now, it does so to its end.
+        let again = back.changed(20 * DAY + 20 * 60 * MINUTE, zone(480, 0));
+        assert_eq!(again.day_of(20 * DAY + 20 * 60 * MINUTE), 20);
+        assert_eq!((again.start_of(21), again.start_of(22)), (21 * DAY, 21 * DAY + 16 * 60 * MINUTE));
         // Another change before the first one counts takes its place.
         assert_eq!(shanghai.changed(10 * DAY + 200 * MINUTE, zone(0, 0)), utc);
     }

@@ -214,3 +214,53 @@ pub fn bad_text(argument: &'static str, why: BadText, max: usize) -> Error {
     };
     Error::new(Token::InvalidArgument, format!("{argument} {why}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_says_what_happened_and_what_to_do() {
+        for &token in Token::ALL {
+            let (happened, to_do) = token.sentences();
+            assert_eq!(format!("{happened} {to_do}"), token.english());
+            assert!(happened.ends_with('.') && to_do.ends_with('.') && token.chinese().ends_with('。'), "{token:?}");
+            assert_eq!(Token::from_name(token.name()), Some(token));
+        }
+        let (happened, to_do) = Token::NotAuthenticated.sentences();
+        assert_eq!((happened, to_do), ("Nobody is signed in.", "Sign in and repeat the request."));
+        assert_eq!(Token::from_name("NOT_AUTHENTICATE"), None);
+        assert_eq!(Token::InsufficientBalance.sqlstate(), "PT402");
+    }
+
+    #[test]
+    fn an_error_has_the_words_of_its_token_unless_it_has_its_own() {
+        let plain = Error::from(Token::NotAuthenticated);
+        assert_eq!((plain.detail.as_ref(), plain.hint()), ("Nobody is signed in.", "Sign in and repeat the request."));
+        let own = Error::new(Token::StatusConflict, "it is closed").with_hint("Open it.".into());
+        assert_eq!((own.token, own.detail.as_ref(), own.hint()), (Token::StatusConflict, "it is closed", "Open it."));
+        assert!(ensure(true, Token::LastAdmin).is_ok());
+        assert_eq!(ensure(false, Token::LastAdmin).map_err(|e| e.token), Err(Token::LastAdmin));
+    }
+
+    #[test]
+    fn what_is_refused_is_named_with_the_reason() {
+        let said = |error: Error| (error.token, error.detail.into_owned());
+        for (why, detail) in [
+            (NotExact::NotFinite, "p_amount is not a number"),
+            (NotExact::TooManyDecimals, "p_amount has more decimals than allowed"),
+            (NotExact::TooLarge, "p_amount is out of range"),
+            (NotExact::Malformed, "p_amount is out of range"),
+        ] {
+            assert_eq!(said(bad_amount("p_amount", why)), (Token::InvalidAmount, detail.to_owned()));
+        }
+        for (why, detail) in [
+            (BadText::Empty, "p_reason must not be empty"),
+            (BadText::TooLong, "p_reason is longer than 500 characters"),
+            (BadText::ControlCharacter, "p_reason has control characters"),
+        ] {
+            assert_eq!(said(bad_text("p_reason", why, 500)), (Token::InvalidArgument, detail.to_owned()));
+        }
+        assert_eq!(said(invalid("p_role", "is missing")), (Token::InvalidArgument, "p_role is missing".to_owned()));
+    }
+}

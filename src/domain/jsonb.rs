@@ -25,6 +25,7 @@ const CONTAINER: u32 = 0x5000_0000;
 const WORD: usize = 4;
 /// Every so many elements (32 in the server) one says where it ends from the first element on, and keys and values are counted together.
 const MAX_MEMBERS: usize = 15;
+const IS_BIG_ENDIAN: bool = cfg!(target_endian = "big");
 
 /// The bytes of a jsonb's text; `None` where it has more than `most`, and for what is no jsonb. `jsonb` is what follows the
 /// value's length word. Takes time and memory by what is stored or by `most`, whichever is less, and no depth of nesting
@@ -84,7 +85,7 @@ fn count_container<'a>(container: &'a [u8], text: &mut Text, waiting: &mut Vec<&
         let aligned = begin.next_multiple_of(WORD);
         match entry & ENTRY_KIND {
             STRING => text.add_string(elements.get(begin..end)?)?,
-            NUMERIC => text.add(numeric::text_bytes(content(elements.get(aligned..end)?)?)?)?,
+            NUMERIC => text.add(numeric::text_bytes(content(elements.get(aligned..end)?, IS_BIG_ENDIAN)?)?)?,
             FALSE => text.add("false".len())?,
             TRUE | NULL => text.add("true".len())?,
             CONTAINER => waiting.push(elements.get(aligned..end)?),
@@ -120,15 +121,15 @@ fn word(bytes: &[u8], index: usize) -> Option<u32> {
 
 /// What is in a value with a length of its own, of four bytes or (where it came from a table) of one. Which of them is said
 /// by the lowest bits of the first byte, on big-endian machines by the highest.
-fn content(value: &[u8]) -> Option<&[u8]> {
+fn content(value: &[u8], is_big_endian: bool) -> Option<&[u8]> {
     let first = *value.first()?;
     let (is_short, short_length) =
-        if cfg!(target_endian = "big") { (first & 0x80 != 0, first & 0x7F) } else { (first & 1 != 0, first >> 1) };
+        if is_big_endian { (first & 0x80 != 0, first & 0x7F) } else { (first & 1 != 0, first >> 1) };
     if is_short {
         return value.get(1..usize::from(short_length));
     }
     let length = word(value, 0)?;
-    let length = if cfg!(target_endian = "big") { length & 0x3FFF_FFFF } else { length >> 2 };
+    let length = if is_big_endian { length & 0x3FFF_FFFF } else { length >> 2 };
     value.get(WORD..length as usize)
 }
 
@@ -154,7 +155,7 @@ mod tests {
 
     fn long_header(content: &[u8]) -> Vec<u8> {
         let length = (content.len() + WORD) as u32;
-        let word = if cfg!(target_endian = "big") { length } else { length << 2 };
+        let word = if IS_BIG_ENDIAN { length } else { length << 2 };
         [&word.to_ne_bytes(), content].concat()
     }
 
@@ -263,6 +264,17 @@ mod tests {
         let digits: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
         let number = long_header(&digits);
         [&0x4000_0001u32.to_ne_bytes()[..], &(NUMERIC | number.len() as u32).to_ne_bytes(), &number].concat()
+    }
+
+    /// Of both kinds of machines, though the words are in this one's order.
+    #[test]
+    fn a_length_is_read_as_each_machine_writes_it() {
+        let long = |word: u32| [&word.to_ne_bytes()[..], b"abc"].concat();
+        assert_eq!(content(&long(0x4000_0006), true), Some(&b"ab"[..]));
+        assert_eq!(content(&long(6 << 2), false), Some(&b"ab"[..]));
+        assert_eq!(content(&[0x83, b'a', b'b', b'c'], true), Some(&b"ab"[..]));
+        assert_eq!(content(&[3 << 1 | 1, b'a', b'b', b'c'], false), Some(&b"ab"[..]));
+        assert_eq!(content(&[], false), None);
     }
 
     #[test]

@@ -47,8 +47,7 @@ pub fn text(value: &str, max: usize) -> Result<&str, BadText> {
     if value.trim().is_empty() {
         return Err(BadText::Empty);
     }
-    // Bytes bound characters from above: a text with few bytes need not be counted.
-    if value.len() > max && value.chars().count() > max {
+    if value.chars().count() > max {
         return Err(BadText::TooLong);
     }
     Ok(value)
@@ -73,6 +72,13 @@ mod tests {
             assert_eq!(text(TOO_LONG, max), Err(BadText::TooLong));
             assert!(max * MOST_UTF8_BYTES < ANY_TEXT_BYTES);
         }
+    }
+
+    /// The documents name them.
+    #[test]
+    fn bounds_are_these() {
+        assert_eq!((ANY_TEXT_BYTES, TAG_BYTES, TAG_STORED_BYTES, SHOWN_TAG_BYTES), (16_384, 8_192, 65_536, 16_384));
+        assert_eq!(TOO_LONG.len(), 2_001);
     }
 
     #[test]

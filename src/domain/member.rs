@@ -41,3 +41,20 @@ impl BindRole {
         [BindRole::Admin, BindRole::Member].into_iter().find(|r| r.label() == label)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_those_of_the_tables() {
+        let statuses = [MemberStatus::Active, MemberStatus::Suspended, MemberStatus::Closed];
+        assert_eq!(statuses.map(MemberStatus::label), ["active", "suspended", "closed"]);
+        assert_eq!(statuses.map(|s| MemberStatus::from_label(s.label())), statuses.map(Some));
+        assert_eq!(MemberStatus::from_label("Active"), None);
+        let roles = [BindRole::Admin, BindRole::Member];
+        assert_eq!(roles.map(BindRole::label), ["admin", "member"]);
+        assert_eq!(roles.map(|r| BindRole::from_label(r.label())), roles.map(Some));
+        assert_eq!(BindRole::from_label("owner"), None);
+    }
+}

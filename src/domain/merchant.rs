@@ -21,3 +21,16 @@ impl MerchantRole {
         [MerchantRole::Owner, MerchantRole::Admin, MerchantRole::Cashier].into_iter().find(|r| r.label() == label)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_those_of_the_table() {
+        let roles = [MerchantRole::Owner, MerchantRole::Admin, MerchantRole::Cashier];
+        assert_eq!(roles.map(MerchantRole::label), ["owner", "admin", "cashier"]);
+        assert_eq!(roles.map(|r| MerchantRole::from_label(r.label())), roles.map(Some));
+        assert_eq!(MerchantRole::from_label("member"), None);
+    }
+}

@@ -86,7 +86,7 @@ impl std::fmt::Display for Discount {
 /// What a customer pays: `raw x discount`, rounded half away from zero to the cent.
 pub fn price(raw: Money, discount: Discount) -> Money {
     let product = i128::from(raw.0) * i128::from(discount.0);
-    let half = if product < 0 { -500 } else { 500 };
+    let half = product.signum() * 500;
     // |raw| fits 10^14 and the discount is at most 1, so the quotient fits as well.
     Money(((product + half) / 1000) as i64)
 }
@@ -119,7 +119,16 @@ mod tests {
     fn shows_cents() {
         assert_eq!(Money(5).to_string(), "0.05");
         assert_eq!(Money(-105).to_string(), "-1.05");
+        assert_eq!(Money::ZERO.to_string(), "0.00");
         assert_eq!(Money(MAX_CENTS).to_string(), "999999999999.99");
+    }
+
+    #[test]
+    fn knows_its_sign() {
+        let signs = |cents: i64| (Money(cents).is_negative(), Money(cents).is_zero(), Money(cents).is_positive());
+        assert_eq!([-1, 0, 1].map(signs), [(true, false, false), (false, true, false), (false, false, true)]);
+        assert_eq!((Money(5).negated(), Money(-5).negated()), (Money(-5), Money(5)));
+        assert_eq!((Money(5).minus(Money(7)), Money(-MAX_CENTS).minus(Money(1))), (Some(Money(-2)), None));
     }
 
     #[test]
@@ -128,6 +137,7 @@ mod tests {
         assert!(Discount::from_thousandths(1001).is_none());
         assert!(Discount::from_thousandths(-1).is_none());
         assert_eq!(Discount::from_thousandths(1000), Some(Discount::NONE));
+        assert_eq!(d(950).thousandths(), 950);
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl Month {
 
     /// The month that holds a moment; for one before or after all of them, the first or the last.
     pub fn nearest(pg_micros: i64) -> Month {
-        Month::of(pg_micros).unwrap_or(Month(if pg_micros < 0 { 1 } else { 9912 }))
+        let (first, last) = (Month(1), Month(9912));
+        Month::of(pg_micros.clamp(first.starts_at(), last.ends_at() - 1)).expect("it lies in one of them")
     }
 
     pub const fn yymm(self) -> u16 {
@@ -136,6 +137,31 @@ mod tests {
         assert_eq!(iso(-1), "1999-12-31T23:59:59.999999Z");
         assert_eq!(Month::from_yymm(2613), None);
         assert_eq!(Month::from_yymm(2600), None);
+    }
+
+    /// For longer than four centuries, after which the calendar repeats, at both ends of each month.
+    #[test]
+    fn agrees_with_a_calendar_that_counts_days() {
+        let is_leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let mut day = -146_097;
+        for (year, month) in (1600..=2401).flat_map(|year| (1..=12).map(move |month| (year, month))) {
+            let length = match month {
+                2 => 28 + i64::from(is_leap(year)),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            let (begin, end) = (day * DAY_MICROS, (day + length) * DAY_MICROS);
+            assert_eq!(iso(begin), format!("{year}-{month:02}-01T00:00:00.000000Z"));
+            assert_eq!(iso(end - 1), format!("{year}-{month:02}-{length}T23:59:59.999999Z"));
+            let known = (2000..=2099).contains(&year).then(|| Month(((year - 2000) * 100 + month) as u16));
+            assert_eq!((Month::of(begin), Month::of(end - 1)), (known, known));
+            if let Some(known) = known {
+                assert_eq!((known.starts_at(), known.ends_at()), (begin, end));
+                assert_eq!((known.year(), known.month(), known.yymm()), (year, month, known.0));
+                assert_eq!(known.previous(), Month::of(begin - 1));
+            }
+            day += length;
+        }
     }
 
     proptest! {

@@ -150,14 +150,15 @@ pub fn encode(units: i64, scale: u32, out: &mut [u8; MAX_ENCODED]) -> usize {
     let last = digits.iter().rposition(|d| *d != 0).map_or(first, |l| l + 1);
     // digits[4] is the one of weight 0.
     let weight = if first == 6 { 0 } else { 4 - first as i32 };
-    let mut header = SHORT | ((scale as u16) << SHORT_SCALE_SHIFT);
+    // No bit of one is a bit of another.
+    let mut header = SHORT + ((scale as u16) << SHORT_SCALE_SHIFT);
     if units < 0 {
-        header |= SHORT_NEGATIVE;
+        header += SHORT_NEGATIVE;
     }
     if weight < 0 {
-        header |= SHORT_WEIGHT_NEGATIVE;
+        header += SHORT_WEIGHT_NEGATIVE;
     }
-    header |= (weight as u16) & SHORT_WEIGHT_MASK;
+    header += (weight as u16) & SHORT_WEIGHT_MASK;
     out[..2].copy_from_slice(&header.to_ne_bytes());
     let mut used = 2;
     for digit in &digits[first..last] {

@@ -182,6 +182,18 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn labels_are_those_of_the_tables() {
+        assert_eq!(TxType::ALL.map(TxType::label), ["payment", "refund", "recharge", "adjustment"]);
+        assert_eq!(TxType::ALL.map(TxType::prefix), ["ZF", "TK", "CZ", "TZ"]);
+        assert_eq!(TxType::ALL.map(|t| TxType::from_label(t.label())), TxType::ALL.map(Some));
+        assert_eq!(TxStatus::ALL.map(TxStatus::label), ["processing", "completed", "failed", "cancelled"]);
+        assert_eq!(TxStatus::ALL.map(|s| TxStatus::from_label(s.label())), TxStatus::ALL.map(Some));
+        assert_eq!(PayMethod::ALL.map(PayMethod::label), ["balance", "cash", "wechat", "alipay"]);
+        assert_eq!(PayMethod::ALL.map(|m| PayMethod::from_label(m.label())), PayMethod::ALL.map(Some));
+        assert_eq!((TxType::from_label(""), TxStatus::from_label(""), PayMethod::from_label("")), (None, None, None));
+    }
+
+    #[test]
     fn the_contract_example() {
         let (tx_type, id) = parse("ZF2611000123").unwrap();
         assert_eq!(tx_type, TxType::Payment);

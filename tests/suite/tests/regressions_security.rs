@@ -305,6 +305,34 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
     ("create role t_seer bypassrls; grant t_seer to app_role", &[(PAST, "app_role as t_seer bypasses row-level security")]),
     ("create role t_super superuser; grant t_super to app_role", &[(PAST, "app_role may become t_super, a superuser")]),
     ("grant create on schema pg_catalog to stranger", &[(CATALOG, "stranger may CREATE in pg_catalog")]),
+    (
+        "grant execute on function app.tx_by_no(text) to app_role with grant option",
+        &[(PASSED, "app_role may pass on EXECUTE app.tx_by_no(text)")],
+    ),
+    (
+        "grant select (balance) on app.personal_cards to authenticated with grant option",
+        &[(PASSED, "authenticated may pass on SELECT app.personal_cards.balance")],
+    ),
+    ("grant usage on schema audit to stranger", &[(USED, "schema audit: USAGE to stranger")]),
+    ("revoke usage on schema app from authenticated", &[(LACKS, "authenticated lacks USAGE schema app")]),
+    (
+        "revoke execute on function app.tx_by_no(text) from app_role",
+        &[(LACKS, "app_role lacks EXECUTE app.tx_by_no(text)")],
+    ),
+    (
+        "revoke select (balance) on app.personal_cards from service_role",
+        &[(LACKS, "service_role lacks SELECT app.personal_cards.balance")],
+    ),
+    (
+        "revoke execute on function sec.books_call(text) from mps_owner",
+        &[(LACKS, "mps_owner lacks EXECUTE sec.books_call(text)")],
+    ),
+    ("alter function sec.books_call(text) owner to stranger", &[(BELONGS, "sec.books_call(text) belongs to stranger")]),
+    (
+        "drop trigger append_only on audit.seals; create trigger append_only before delete or truncate on audit.seals \
+         for each statement execute function sec.append_only(); alter table audit.seals enable always trigger append_only",
+        &[(LOG, "audit.seals has no enabled trigger append_only")],
+    ),
 ];
 
 /// What is as it should be, or is known to whoever administers.
@@ -372,6 +400,8 @@ const FILES: &str = "nobody else reaches files and programs of the server";
 const DATA: &str = "nobody else reads or writes every table";
 const PAST: &str = "whoever has a level of the API cannot read past it";
 const CATALOG: &str = "nobody else creates in pg_catalog";
+const USED: &str = "schemas are used only by the levels of the API";
+const LACKS: &str = "levels and mps_owner have all their rights";
 const REMEMBERED: &str = "remembered grants belong to roles that exist";
 
 #[test]

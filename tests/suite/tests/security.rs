@@ -899,6 +899,26 @@ const BREACHES: &[(&str, &str, &str)] = &[
         "grant create on schema pg_catalog to stranger",
         "stranger may CREATE in pg_catalog",
     ),
+    (
+        "nobody else passes on levels of the API",
+        "grant execute on function app.tx_by_no(text) to authenticated with grant option",
+        "authenticated may pass on EXECUTE app.tx_by_no(text)",
+    ),
+    (
+        "schemas are used only by the levels of the API",
+        "grant usage on schema mps_archive to app_role",
+        "schema mps_archive: USAGE to app_role",
+    ),
+    (
+        "levels and mps_owner have all their rights",
+        "revoke execute on function app.update_settings(jsonb) from service_role",
+        "service_role lacks EXECUTE app.update_settings(jsonb)",
+    ),
+    (
+        "every relation and schema belongs to mps_owner",
+        "alter function sec.books_families() owner to stranger",
+        "sec.books_families() belongs to stranger",
+    ),
 ];
 
 #[test]
