@@ -15,7 +15,8 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
         FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
     ),
     relations AS (
-        SELECT c.oid, format('%I.%I', s.name, c.relname) AS name, c.relacl, c.relowner FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace
+        SELECT c.oid, format('%I.%I', s.name, c.relname) AS name, c.relacl, c.relowner
+        FROM pg_class c JOIN spaces s ON s.oid = c.relnamespace
     ),
     -- What is another's has a rule of its own.
     functions AS (

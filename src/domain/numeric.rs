@@ -17,8 +17,8 @@ const INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 const BASE: i128 = 10_000;
 const BASE_DECIMALS: u32 = 4;
-/// 10000^6 = 10^24: beyond any amount, and far from overflowing an i128.
-const MAX_WEIGHT: i32 = 5;
+/// 10000^4 = 10^16: the highest power that a number of 64 bits has, and far from overflowing an i128.
+const MAX_WEIGHT: i32 = 4;
 
 /// Why a `numeric` is no amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,8 +199,37 @@ mod tests {
         assert_eq!(decode(&bytes(&[0x8006, 1]), 2), Err(NotExact::TooLarge));
         assert_eq!(decode(&bytes(&[0x8005, 1]), 2), Err(NotExact::TooLarge));
         assert_eq!(decode(&bytes(&[0x0000, 0x7FFF, 1]), 2), Err(NotExact::TooLarge));
+        assert_eq!(decode(&bytes(&[0x8180, 1, 0, 100]), 2), Err(NotExact::TooManyDecimals));
         assert_eq!(decode(&[], 2), Err(NotExact::Malformed));
         assert_eq!(decode(&[1], 2), Err(NotExact::Malformed));
+        assert_eq!(decode(&bytes(&[0x8100, 52])[..3], 2), Err(NotExact::Malformed));
+        assert_eq!(decode(&bytes(&[0x8100, 9_999]), 2), Ok(999_900));
+        assert_eq!(decode(&bytes(&[0x8100, 10_000]), 2), Err(NotExact::Malformed));
+    }
+
+    #[test]
+    fn reads_and_writes_all_that_fits() {
+        assert_eq!(decode(&bytes(&[0x8004, 922, 3372, 368, 5477, 5807]), 0), Ok(i64::MAX));
+        assert_eq!(decode(&bytes(&[0x8004, 922, 3372, 368, 5477, 5808]), 0), Err(NotExact::TooLarge));
+        let written = |units, scale| {
+            let mut out = [0; MAX_ENCODED];
+            let used = encode(units, scale, &mut out);
+            out[..used].to_vec()
+        };
+        for (units, scale, words) in [
+            (0, 2, &[0x8100][..]),
+            (5_200, 2, &[0x8100, 52]),
+            (5, 2, &[0x817F, 500]),
+            (-150, 2, &[0xA100, 1, 5_000]),
+            (1_234_567, 2, &[0x8101, 1, 2_345, 6_700]),
+            (20_000, 0, &[0x8001, 2]),
+            (-1, 4, &[0xA27F, 1]),
+            (i64::MAX, 0, &[0x8004, 922, 3_372, 368, 5_477, 5_807]),
+            (i64::MIN, 4, &[0xA203, 922, 3_372, 368, 5_477, 5_808]),
+        ] {
+            assert_eq!(written(units, scale), bytes(words), "{units} at {scale}");
+            assert_eq!(decode(&bytes(words), scale), Ok(units));
+        }
     }
 
     #[test]

@@ -10,12 +10,14 @@ pub type Id = [u8; 16];
 pub type Secret = [u8; 16];
 pub type Hash = [u8; 32];
 
-/// The longest text worth looking at; anything longer is not one of our codes.
-pub const MAX_CHARS: usize = 120;
+/// How long the longest code is, that of a company card: prefix, and 49 bytes in groups of five bits.
+pub const MAX_CHARS: usize = 82;
 /// Upper-case letters and digits only, so that QR encoders use their compact alphanumeric mode. No two of them differ by case
 /// alone, so that a code that comes back in lower case is still the same one.
 const PREFIX: &str = "MPS";
 const PERSONAL: u8 = 1;
+/// The kind, two ids and the secret.
+const MAX_BYTES: usize = 49;
 const ENTERPRISE: u8 = 2;
 
 /// Where a pay code points.
@@ -27,7 +29,7 @@ pub enum Place {
 
 /// Writes the code for a place and a fresh secret.
 pub fn encode(place: &Place, secret: &Secret) -> String {
-    let mut bytes = Vec::with_capacity(1 + 48);
+    let mut bytes = Vec::with_capacity(MAX_BYTES);
     match place {
         Place::Personal { card } => {
             bytes.push(PERSONAL);
@@ -51,14 +53,11 @@ pub fn read(text: &str) -> Option<(Place, Hash)> {
         return None;
     }
     let text = &*typed::number(text);
-    if text.len() > MAX_CHARS {
-        return None;
-    }
     let bytes = BASE32_NOPAD.decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
     let id = |range: std::ops::Range<usize>| -> Option<Id> { bytes.get(range)?.try_into().ok() };
     let place = match (bytes.first()?, bytes.len()) {
         (&PERSONAL, 33) => Place::Personal { card: id(1..17)? },
-        (&ENTERPRISE, 49) => Place::Enterprise { card: id(1..17)?, member: id(17..33)? },
+        (&ENTERPRISE, MAX_BYTES) => Place::Enterprise { card: id(1..17)?, member: id(17..33)? },
         _ => return None,
     };
     Some((place, hash(text)))
@@ -73,11 +72,7 @@ pub fn hash(code: &str) -> Hash {
 /// without a code is compared with a hash that nothing has, so that it takes as long as one with a code.
 pub fn matches(stored: Option<&[u8]>, shown: &Hash) -> bool {
     let nothing = [0u8; 32];
-    let (stored, exists) = match stored {
-        Some(s) if s.len() == nothing.len() => (s, true),
-        _ => (&nothing[..], false),
-    };
-    bool::from(stored.ct_eq(shown)) && exists
+    bool::from(stored.unwrap_or(&nothing).ct_eq(shown)) && stored.is_some()
 }
 
 #[cfg(test)]
@@ -90,6 +85,16 @@ mod tests {
         let code = encode(&Place::Personal { card: [7; 16] }, &[9; 16]);
         assert!(code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
         assert_eq!(code.len(), 3 + 53);
+    }
+
+    #[test]
+    fn the_longest_is_read_from_the_widest_characters_and_nothing_longer_is() {
+        let place = Place::Enterprise { card: [0x55; 16], member: [0xAA; 16] };
+        let code = encode(&place, &[0xFF; 16]);
+        assert_eq!(code.len(), MAX_CHARS);
+        let wide: String = code.chars().map(|c| char::from_u32(u32::from(c) + 0xFEE0).unwrap()).collect();
+        assert_eq!(read(&wide), Some((place, hash(&code))));
+        assert_eq!(read(&format!("{code}A")), None);
     }
 
     #[test]

@@ -258,7 +258,9 @@ mod tests {
     fn ids_fit_a_javascript_number() {
         let last = TxId::new(Month::from_yymm(9912).unwrap(), NUMBERS - 1).unwrap();
         assert!(last.raw() < 1 << 53);
-        assert_eq!(TxId::new(Month::from_yymm(2611).unwrap(), NUMBERS), None);
+        let november = Month::from_yymm(2611).unwrap();
+        assert_eq!(TxId::new(november, NUMBERS), None);
+        assert_eq!(TxId::floor(november), 261_100_000_000_000);
     }
 
     proptest! {

@@ -165,7 +165,8 @@ fn each_trigger_that_does_not_do_its_work_is_found() {
         &s,
         20,
         &format!(
-            "select format('drop trigger %I on %s', t.trig, t.tab) as sabotage, format('%s lacks its trigger %s', t.tab, t.trig) as finding \
+            "select format('drop trigger %I on %s', t.trig, t.tab) as sabotage, \
+                    format('%s lacks its trigger %s', t.tab, t.trig) as finding \
              from triggers t where not t.stands and not t.is_copy \
              union all \
              select format('alter table %s %s trigger %I', t.tab, x.how, t.trig), \
@@ -185,13 +186,16 @@ fn each_function_with_other_powers_or_another_owner_is_found() {
         &s,
         80,
         &format!(
-            "select format('alter %s %s reset all', case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure) as sabotage, \
+            "select format('alter %s %s reset all', case p.prokind when 'p' then 'procedure' else 'function' end, \
+                           p.oid::regprocedure) as sabotage, \
                     p.oid::regprocedure::text as finding, 'reset' as way \
              from pg_proc p where p.pronamespace::regnamespace::text in {SPACES} and p.prosecdef \
              union all \
-             select format('alter %s %s security definer', case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure), \
+             select format('alter %s %s security definer', case p.prokind when 'p' then 'procedure' else 'function' end, \
+                           p.oid::regprocedure), \
                     p.oid::regprocedure::text, 'definer' \
-             from pg_proc p join pg_language l on l.oid = p.prolang where p.pronamespace::regnamespace::text in {SPACES} and l.lanname = 'c'"
+             from pg_proc p join pg_language l on l.oid = p.prolang \
+             where p.pronamespace::regnamespace::text in {SPACES} and l.lanname = 'c'"
         ),
     );
     let given_away = "format('alter %1$s %2$s owner to stranger; grant execute on %1$s %2$s to mps_owner', \
@@ -217,7 +221,8 @@ fn privileges() -> String {
              select 'schema ' || s.nspname as object, 'schema ' || s.nspname as target, '' as col, 'n' as kind, s.nspowner as owner, a.* \
              from spaces s, aclexplode(s.nspacl) a \
              union all \
-             select c.oid::regclass::text, case c.relkind when 'S' then 'sequence ' else '' end || c.oid::regclass, '', c.relkind, c.relowner, a.* \
+             select c.oid::regclass::text, case c.relkind when 'S' then 'sequence ' else '' end || c.oid::regclass, '', c.relkind, \
+                    c.relowner, a.* \
              from pg_class c join spaces s on s.oid = c.relnamespace, aclexplode(c.relacl) a \
              union all \
              select c.oid::regclass || '.' || t.attname, c.oid::regclass::text, format('(%I)', t.attname), 'c', c.relowner, a.* \
@@ -268,24 +273,26 @@ fn each_grant_that_is_taken_away_is_found() {
 #[test]
 fn each_grant_too_much_is_found() {
     let (_db, s) = sound();
-    s.run("create temp table objects as \
-           select 'schema ' || n.nspname as object, 'schema ' || n.nspname as target, '' as col, p.p, n.nspacl as acl \
-           from pg_namespace n, unnest(array['USAGE', 'CREATE']) p (p) where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') \
-           union all \
-           select c.oid::regclass::text, case c.relkind when 'S' then 'sequence ' else '' end || c.oid::regclass, '', p.p, c.relacl \
-           from pg_class c, unnest(case c.relkind when 'S' then array['SELECT', 'UPDATE', 'USAGE'] \
-               else array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'] end) p (p) \
-           where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and c.relkind in ('r', 'p', 'v', 'S') \
-           union all \
-           select c.oid::regclass || '.' || t.attname, c.oid::regclass::text, format('(%I)', t.attname), p.p, t.attacl \
-           from pg_class c join pg_attribute t on t.attrelid = c.oid and t.attnum > 0 and not t.attisdropped, \
-                unnest(array['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) p (p) \
-           where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive') and c.relkind in ('r', 'p', 'v') \
-             and not c.relispartition and c.relname <> 'level_holders' \
-           union all \
-           select p.oid::regprocedure::text, case p.prokind when 'p' then 'procedure ' else 'function ' end || p.oid::regprocedure, '', \
-                  'EXECUTE', p.proacl \
-           from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_compat')");
+    s.run(&format!(
+        "create temp table objects as \
+         select 'schema ' || n.nspname as object, 'schema ' || n.nspname as target, '' as col, p.p, n.nspacl as acl \
+         from pg_namespace n, unnest(array['USAGE', 'CREATE']) p (p) where n.nspname in {SPACES} \
+         union all \
+         select c.oid::regclass::text, case c.relkind when 'S' then 'sequence ' else '' end || c.oid::regclass, '', p.p, c.relacl \
+         from pg_class c, unnest(case c.relkind when 'S' then array['SELECT', 'UPDATE', 'USAGE'] \
+             else array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'] end) p (p) \
+         where c.relnamespace::regnamespace::text in {SPACES} and c.relkind in ('r', 'p', 'v', 'S') \
+         union all \
+         select c.oid::regclass || '.' || t.attname, c.oid::regclass::text, format('(%I)', t.attname), p.p, t.attacl \
+         from pg_class c join pg_attribute t on t.attrelid = c.oid and t.attnum > 0 and not t.attisdropped, \
+              unnest(array['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) p (p) \
+         where c.relnamespace::regnamespace::text in {SPACES} and c.relkind in ('r', 'p', 'v') \
+           and not c.relispartition and c.relname <> 'level_holders' \
+         union all \
+         select p.oid::regprocedure::text, case p.prokind when 'p' then 'procedure ' else 'function ' end || p.oid::regprocedure, '', \
+                'EXECUTE', p.proacl \
+         from pg_proc p where p.pronamespace::regnamespace::text in {SPACES}"
+    ));
     for who in ["PUBLIC", "anon", "authenticator", "authenticated", "service_role"] {
         let role = if who == "PUBLIC" { "0".to_owned() } else { format!("'{who}'::regrole") };
         all_are_found(
@@ -351,7 +358,8 @@ const BOOKS: &[(&str, &str)] = &[
     (
         "refund_points",
         "update app.point_ledger set change = change + 1 where tx_no = R; \
-        update app.point_ledger set balance_after = balance_after + 1 where point_seq >= (select l.point_seq from app.point_ledger l where l.tx_no = R); \
+        update app.point_ledger set balance_after = balance_after + 1 \
+            where point_seq >= (select l.point_seq from app.point_ledger l where l.tx_no = R); \
         update app.transactions set points_earned = points_earned + 1 where tx_no = R; \
         update app.personal_cards c set points = points + 1 where c.id = (select t.card_id from app.transactions t where t.tx_no = R)",
     ),
