@@ -131,8 +131,8 @@ pub fn decode(bytes: &[u8], scale: u32) -> Result<i64, NotExact> {
     i64::try_from(signed).map_err(|_| NotExact::TooLarge)
 }
 
-/// Room for any i64 at any scale up to 4: a header and six digits.
-pub const MAX_ENCODED: usize = 2 + 2 * 6;
+/// Room for any i64 at any scale up to 4: a header and six digits, of two bytes each.
+pub const MAX_ENCODED: usize = 14;
 
 /// Writes `units x 10^-scale` as the bytes that follow a numeric's length word; returns how many were used.
 pub fn encode(units: i64, scale: u32, out: &mut [u8; MAX_ENCODED]) -> usize {

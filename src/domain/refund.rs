@@ -28,6 +28,7 @@ mod tests {
         let refund = Money::from_cents(100);
         let taken: Vec<i64> = (0..3).map(|i| points_to_reverse(10, paid, Money::from_cents(i * 100), refund)).collect();
         assert_eq!(taken, [3, 3, 4]);
+        assert_eq!(refundable(paid, refund), Money::from_cents(200));
     }
 
     proptest! {
