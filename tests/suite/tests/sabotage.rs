@@ -280,7 +280,9 @@ fn each_grant_too_much_is_found() {
          union all \
          select c.oid::regclass::text, case c.relkind when 'S' then 'sequence ' else '' end || c.oid::regclass, '', p.p, c.relacl \
          from pg_class c, unnest(case c.relkind when 'S' then array['SELECT', 'UPDATE', 'USAGE'] \
-             else array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'] end) p (p) \
+             else array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'] \
+                  || case when current_setting('server_version_num')::integer >= 170000 then array['MAINTAIN'] else '{{}}'::text[] end \
+             end) p (p) \
          where c.relnamespace::regnamespace::text in {SPACES} and c.relkind in ('r', 'p', 'v', 'S') \
          union all \
          select c.oid::regclass || '.' || t.attname, c.oid::regclass::text, format('(%I)', t.attname), p.p, t.attacl \
