@@ -386,3 +386,20 @@ fn numbers_that_are_no_recharge_are_not_found() {
         shop.backend.refused("TX_NOT_FOUND", &format!("select * from app.fail_recharge({}, 'x')", q(number)));
     }
 }
+
+/// What is stored is read by the next release, too: 4 is of a personal card, 5 of a company's.
+#[test]
+fn the_order_of_a_member_is_kept_under_the_kind_and_the_number_of_the_card() {
+    let shop = Shop::open();
+    let ming = shop.member("0");
+    let company = shop.company("1.000", "0", &ming);
+    let user = shop.db.user(ming.id);
+    for (function, card) in
+        [("user_recharge_personal_card", &ming.card), ("user_recharge_enterprise_card_admin", &company.card)]
+    {
+        user.run(&format!("select * from app.{function}('{card}', 10.00, p_external_order_id => 'order-1')"));
+    }
+    let kept = shop.superuser.column("select scope || ' ' || scope_no from app.external_orders order by scope");
+    let serial = |no: &str| no.trim_start_matches(char::is_alphabetic).trim_start_matches('0').to_owned();
+    assert_eq!(kept, [format!("4 {}", serial(&ming.card_no)), format!("5 {}", serial(&company.card_no))]);
+}
