@@ -16,7 +16,7 @@ help:
 	@echo "make api-stop  end that"
 	@echo "make install PG_CONFIG=/path/to/pg_config    build in release and install into that Postgres"
 	@echo "make storm SECONDS=600 [CLIENTS=8] [SEED=1] [KILLS=1]  the long storm; with KILLS=1 the server is killed, too"
-	@echo "make prove     the long proofs (docs/proofs.md): a crash after every record of the log, a storm that a standby follows"
+	@echo "make prove     the long proofs (docs/proofs.md): crashes, storms, mutants, models, strangers at the API; hours"
 	@echo "make bench [QUICK=1]                         the benchmark; writes bench/RESULTS.md"
 	@echo "make check     format, lint, misspelt words, licences of what is built in, unit tests, and whether the house is tidy"
 	@echo "make clean     remove the kept cluster"
@@ -59,7 +59,10 @@ storm: setup install
 
 prove: setup install
 	@bash -c 'eval "$$(tools/cluster start prove)"; prove() { tools/cargo run --quiet -p mps-storm -- "$$@" || bad=1; }; \
-	  prove --witness --seconds 60 --seed $(SEED); prove --records --seed $(SEED); \
+	  prove --witness --seconds 60 --seed $(SEED) --lies 1000; prove --records --seed $(SEED); \
+	  MPS_CERTIFY_OPERATIONS=1000000 tools/cargo test --quiet -p mps-certify million -- --nocapture || bad=1; \
+	  MPS_MODELS=long tools/cargo test --quiet -p mps-models || bad=1; tools/mutants all || bad=1; \
+	  tests/strangers/run 600 $(SEED) || bad=1; tests/strangers/run --trial || bad=1; \
 	  tools/cluster destroy prove; exit $${bad:-0}'
 
 bench: setup install

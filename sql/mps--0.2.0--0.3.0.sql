@@ -2552,6 +2552,7 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
+    PERFORM sec.refuse_read_only();
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would not show what was there before the locks');
     END IF;

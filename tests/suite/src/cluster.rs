@@ -120,6 +120,32 @@ impl Cluster {
         format!("host={} port={} user={} dbname={database}", of("PGHOST"), of("PGPORT"), of("PGUSER"))
     }
 
+    /// Makes a key beside the server's data, as its owner's, and has heads signed with it; where it is.
+    #[track_caller]
+    pub fn sign_heads(&self, key: &str) -> String {
+        let data = self.variable("MPS_DATA").to_owned();
+        let file = Path::new(&data).with_file_name(key).to_str().expect("a path").to_owned();
+        program("openssl", &["genpkey", "-algorithm", "ed25519", "-out", &file]).expect("a key");
+        program("chmod", &["600", &file]).expect("is nobody else's");
+        program("chown", &["--reference", &data, &file]).expect("is the server's");
+        self.sign_heads_with(&file);
+        file
+    }
+
+    /// Has heads signed with a key that is there. The option is known once the library is loaded.
+    #[track_caller]
+    pub fn sign_heads_with(&self, file: &str) {
+        let load = concat!("load '$libdir/mps-", env!("CARGO_PKG_VERSION"), "'");
+        let set = format!("alter system set mps.seal_key_file = '{file}'");
+        let mut arguments = vec!["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", "postgres"];
+        for command in [load, &set, "select pg_reload_conf()"] {
+            arguments.extend(["-c", command]);
+        }
+        self.program("psql", &arguments).expect("the option is set");
+        let shown = || self.program("psql", &["-XqAt", "-d", "postgres", "-c", load, "-c", "show mps.seal_key_file"]);
+        until("the server has read the option", Duration::from_secs(10), || shown().is_ok_and(|said| said == file));
+    }
+
     /// Runs a program of Postgres against this server; what it wrote, or what it complained of.
     pub fn program(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
         answer(self.output(name, arguments))

@@ -19,6 +19,11 @@ const LOG_ALONE: [&str; 6] = [
 const NOT_IN_IT: &[(&str, &[&str])] = &[
     ("app.idempotency_keys", &[]),
     ("app.job_runs", &[]),
+    ("app.operating_mode", &[]),
+    ("audit.trees", &[]),
+    ("audit.tree_chunks", &[]),
+    ("audit.tree_nodes", &[]),
+    ("audit.heads", &[]),
     ("app.archived_months", &[]),
     ("app.month_rehearsals", &[]),
     ("app.closed_months", &[]),

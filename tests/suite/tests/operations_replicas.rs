@@ -93,6 +93,7 @@ const PROCEDURES: &[&str] = &[
     "app.recompute_levels()",
     "app.archive_partitions('2001-01-01')",
     "audit.seal()",
+    "audit.sign_heads()",
 ];
 
 /// Refused because nothing can be written here, and not in any way that a client would take for a crash.

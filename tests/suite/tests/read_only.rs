@@ -340,6 +340,8 @@ fn who_gives_up_leaves_the_mode_as_it_was() {
     let failure = flipping.failure(ON);
     failure.must_be("STATUS_CONFLICT", ON);
     assert!(failure.detail.contains(&format!("process {}", writer.pid())), "{failure:?}");
+    // The error is told before its transaction has ended.
+    flipping.run("select 1");
     let other = shop.member("0");
     shop.backend.run(&format!("select * from app.adjust_points('{}', 1, 'x')", other.card));
     // Ended while it waits, and before it commits.

@@ -1,6 +1,6 @@
 //! Receipts: what a member keeps, verified without the database by `mps-verify`, which shares no code with MPS.
 
-use mps_tests::{Clock, Cluster, SHOP, Session, Till, program, q};
+use mps_tests::{Clock, Cluster, SHOP, Session, Till, program};
 use mps_verify::{Head, Holding, Receipt, Verdict, contradict, exclude, holding, judge, receipt};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -62,34 +62,13 @@ fn json_of(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-/// Makes a key beside the server's data, as its owner's, and has the server sign with it; what is published of it.
+/// A key for the server's heads; what is published of it.
 fn use_key(cluster: &Cluster, name: &str) -> Keys {
-    let data = cluster.psql("postgres", "show data_directory").expect("a directory");
-    let file = Path::new(&data).with_file_name(name);
-    let path = file.to_str().expect("a path");
-    program("openssl", &["genpkey", "-algorithm", "ed25519", "-out", path]).expect("a key");
-    program("chmod", &["600", path]).expect("is ours");
-    program("chown", &["--reference", &data, path]).expect("is ours");
-    set_key_file(cluster, path);
-    published(path)
+    published(&cluster.sign_heads(name))
 }
 
 fn published(path: &str) -> Keys {
     mps_verify::keys(&program("openssl", &["pkey", "-in", path, "-pubout"]).expect("a public key")).expect("a key")
-}
-
-/// The option is known once the library is loaded.
-fn set_key_file(cluster: &Cluster, path: &str) {
-    let commands = [
-        "select app.business_day(now())",
-        &format!("alter system set mps.seal_key_file = {}", q(path)),
-        "select pg_reload_conf()",
-    ];
-    let mut arguments = vec!["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", "shop"];
-    commands.iter().for_each(|c| arguments.extend(["-c", c]));
-    cluster.program("psql", &arguments).expect("the option is set");
-    let shown = || cluster.psql("shop", "select app.business_day(now()); show mps.seal_key_file").expect("shown");
-    mps_tests::until("the server has read the option", std::time::Duration::from_secs(10), || shown().ends_with(path));
 }
 
 /// In a server of its own: what the tables had before is not compared.
@@ -403,7 +382,7 @@ fn another_server_says_by_itself_that_it_goes_on_from_a_copy() {
     cluster.psql("postgres", "create database shop").expect("a database");
     cluster.psql("shop", "create role mps_owner nologin").expect("the owner");
     cluster.program("pg_restore", &["--exit-on-error", "-d", "shop", dump.path()]).expect("restores");
-    set_key_file(&cluster, &key);
+    cluster.sign_heads_with(&key);
     let s = cluster.superuser("shop");
     s.run("call audit.seal()");
     s.run(&format!("select * from app.user_recharge_personal_card('{}', 5, 'cash')", ming.card));
