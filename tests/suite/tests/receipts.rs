@@ -98,6 +98,8 @@ fn a_receipt_proves_a_movement_without_the_server() {
     );
     assert_eq!(found.movement.posted_at.to_string(), shop.s().value(&micros));
     assert_eq!((found.head.movements, found.head.total_cents), (2, 8766));
+    let typed = format!("select app.tx_proof('  {} ')", tx_no.to_lowercase());
+    assert_eq!(json_of(&shop.s().value(&typed)), shop.proof(tx_no), "a number is read as every number is");
     assert_eq!(shop.judged(&found.head), Verdict::Stands);
     assert_eq!(json_of(&shop.s().value("select app.head_proof()"))["at"], Value::Null);
     // Another key has signed nothing.
