@@ -53,6 +53,7 @@ DECLARE
     v_cut xid8;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
@@ -87,9 +88,12 @@ CREATE FUNCTION sec.secret() RETURNS bytea
 COMMENT ON FUNCTION sec.secret IS 'A secret: 32 random bytes of the server''s strong source. Internal.';
 
 CREATE FUNCTION audit.balances_ready(p_tree integer) RETURNS boolean
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT sec.require_operator();
-    SELECT EXISTS (SELECT FROM audit.trees t WHERE t.tree = p_tree AND sec.cut_has_passed(t.cut))
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
+    RETURN EXISTS (SELECT FROM audit.trees t WHERE t.tree = p_tree AND sec.cut_has_passed(t.cut));
+END
 $$;
 COMMENT ON FUNCTION audit.balances_ready(integer) IS
     E'Whether every transaction has ended that could have posted in the month.\n'
@@ -129,6 +133,7 @@ DECLARE
     v_secret bytea;
 BEGIN
     PERFORM sec.require_operator();
+    PERFORM sec.refuse_outdated();
     LOCK TABLE audit.seal_cut IN SHARE ROW EXCLUSIVE MODE;
     PERFORM sec.refuse_shadows();
     PERFORM sec.refuse_read_only();

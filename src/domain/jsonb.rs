@@ -25,6 +25,8 @@ const CONTAINER: u32 = 0x5000_0000;
 const WORD: usize = 4;
 /// Every so many elements (32 in the server) one says where it ends from the first element on, and keys and values are counted together.
 const MAX_MEMBERS: usize = 15;
+/// Nearly every context that is made here fits.
+const EVENT_BYTES: usize = 200;
 const IS_BIG_ENDIAN: bool = cfg!(target_endian = "big");
 
 /// The bytes of a jsonb's text; `None` where it has more than `most`, and for what is no jsonb. `jsonb` is what follows the
@@ -103,12 +105,11 @@ pub fn object_of_texts(members: &mut [(&str, &str)]) -> Vec<u8> {
     members.sort_unstable_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
     assert!(members.is_sorted_by(|(a, _), (b, _)| a != b));
     let parts = || members.iter().map(|(key, _)| *key).chain(members.iter().map(|(_, text)| *text));
-    let size = WORD * (1 + 2 * members.len()) + parts().map(str::len).sum::<usize>();
-    let mut out = Vec::with_capacity(size);
-    out.extend((members.len() as u32 | IS_OBJECT).to_ne_bytes());
+    let mut out = Vec::with_capacity(EVENT_BYTES);
+    out.extend((members.len() as u32 + IS_OBJECT).to_ne_bytes());
     for (index, part) in parts().enumerate() {
         let offset = if index == 0 { ENTRY_HAS_OFFSET } else { 0 };
-        out.extend((part.len() as u32 & ENTRY_EXTENT | STRING | offset).to_ne_bytes());
+        out.extend(((part.len() as u32 & ENTRY_EXTENT) + STRING + offset).to_ne_bytes());
     }
     parts().for_each(|part| out.extend(part.as_bytes()));
     out

@@ -11,11 +11,9 @@ static SEAL_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>
 
 /// Makes the option known. Once a session: another release of the library in the same session may have done it.
 pub fn init() {
-    // SAFETY: the name is a C string; what is missing has no flags.
-    let (value, flags) = unsafe {
-        (pg_sys::GetConfigOption(NAME.as_ptr(), true, false), pg_sys::GetConfigOptionFlags(NAME.as_ptr(), true) as u32)
-    };
-    if !value.is_null() && flags & pg_sys::GUC_CUSTOM_PLACEHOLDER == 0 {
+    // SAFETY: the name is a C string. What is missing has no flags, and what was only set has none of ours.
+    let flags = unsafe { pg_sys::GetConfigOptionFlags(NAME.as_ptr(), true) } as u32;
+    if flags & pg_sys::GUC_SUPERUSER_ONLY != 0 {
         return;
     }
     GucRegistry::define_string_guc(

@@ -72,12 +72,15 @@ fn open(db: &Db, through: Option<Month>, now: Month, first: Month, last: Month) 
     }
     let name = |month: Month| format!("transactions_{}", month.suffix());
     let closed = through.map_or_else(|| "transactions_".to_owned(), name);
+    // Names as subqueries, and whose part each is asked one by one: so the plan does not depend on what statistics say of the catalog.
     let months = db.rows(
         "SELECT pg_catalog.right(c.relname::text, 4)::smallint FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid AND i.inhparent = 'app.transactions'::pg_catalog.regclass \
-         WHERE c.relnamespace = 'app'::pg_catalog.regnamespace AND c.relname > $1::text::name AND c.relname >= $3::text::name \
-               AND c.relname <= $4::text::name AND c.relname ~ '^transactions_20[0-9]{4}$' \
-               AND (c.relname <= $2::text::name OR pg_catalog.pg_relation_size(c.oid) > 0)",
+         WHERE c.relnamespace = 'app'::pg_catalog.regnamespace AND c.relname > (SELECT $1::text::name) \
+               AND c.relname >= (SELECT $3::text::name) AND c.relname <= (SELECT $4::text::name) \
+               AND c.relname ~ '^transactions_20[0-9]{4}$' \
+               AND (SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND i.inhseqno = 1) \
+                   = 'app.transactions'::pg_catalog.regclass \
+               AND (c.relname <= (SELECT $2::text::name) OR pg_catalog.pg_relation_size(c.oid) > 0)",
         &[p(closed), p(name(now)), p(name(first)), p(name(last))],
         |r| r.get::<i16>(1),
     );

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 /// The pages in English, in the order in which they are read; `.zh-CN` comes before `.md` in the name of the Chinese equal.
-const IN_BOTH: [&str; 9] = [
+const IN_BOTH: [&str; 10] = [
     "README.md",
     "docs/install.md",
     "docs/rpc/README.md",
@@ -20,6 +20,7 @@ const IN_BOTH: [&str; 9] = [
     "docs/settings.md",
     "docs/running.md",
     "docs/limits.md",
+    "docs/receipts.md",
     "SECURITY.md",
 ];
 

@@ -21,6 +21,7 @@ const WRITES_NOTHING: &[(&str, &str)] = &[
     ("sec.raise", "an error"),
     ("sec.check_months_ahead", "an error or nothing"),
     ("audit.seal_ready", "asks only"),
+    ("audit.balances_ready", "asks only"),
     ("sec.closing_is_ready", "asks only"),
 ];
 
