@@ -161,7 +161,7 @@ pub struct Receipt {
 /// Labels of a path, each so long.
 fn labels<const N: usize>(value: &Value) -> Checked<Vec<[u8; N]>> {
     let bytes = BASE64.decode(text(value)?.as_bytes()).map_err(|_| Invalid("a path is not base64"))?;
-    if bytes.len() % N != 0 || bytes.len() > N * MOST_LEVELS {
+    if !bytes.len().is_multiple_of(N) || bytes.len() > N * MOST_LEVELS {
         return Err(Invalid("a path has no whole labels"));
     }
     Ok(bytes.chunks_exact(N).map(|chunk| chunk.try_into().expect("of this length")).collect())
@@ -185,7 +185,7 @@ fn climb<const N: usize>(
         }
         if at % 2 == 1 || at == last {
             here = join(*beside, here)?;
-            while at % 2 == 0 && at != 0 {
+            while at.is_multiple_of(2) && at != 0 {
                 (at, last) = (at / 2, last / 2);
             }
         } else {
@@ -304,7 +304,7 @@ fn goes_on(old: &Head, new: &Head, path: &[Hash]) -> bool {
         if at % 2 == 1 || at == last {
             older = sha256(&[&[1], &beside, &older]);
             newer = sha256(&[&[1], &beside, &newer]);
-            while at % 2 == 0 && at != 0 {
+            while at.is_multiple_of(2) && at != 0 {
                 (at, last) = (at / 2, last / 2);
             }
         } else {
