@@ -2552,14 +2552,15 @@ DECLARE
 BEGIN
     PERFORM sec.require_operator();
     PERFORM sec.refuse_outdated();
-    PERFORM sec.refuse_read_only();
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would not show what was there before the locks');
     END IF;
+    -- One at a time, before the lock on the log that a writer has: of two with that neither would get what it locks next.
+    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM sec.refuse_read_only();
     PERFORM sec.require_empty_books();
     -- Not before the wait: somebody may have put code on the tables meanwhile.
     PERFORM sec.refuse_shadows();
-    PERFORM sec.refuse_read_only();
     PERFORM sec.require_whole_events();
     -- At once, so that events of what follows come after all others.
     PERFORM sec.move_sequences();
