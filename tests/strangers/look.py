@@ -102,7 +102,9 @@ def watch(database, file):
         for pid, where, peak in backends(database):
             first.setdefault(pid, peak)
             most[where] = max(most.get(where, 0), round(peak - first[pid], 1))
-        Path(file).write_text(json.dumps({"backends": len(first), "most": most}))
+        # In its place at once: it is ended whenever the run ends.
+        Path(f"{file}-new").write_text(json.dumps({"backends": len(first), "most": most}))
+        os.replace(f"{file}-new", file)
         time.sleep(0.2)
 
 
