@@ -2555,8 +2555,8 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would not show what was there before the locks');
     END IF;
-    -- One at a time, before the lock on the log that a writer has: of two with that neither would get what it locks next.
-    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
+    -- One at a time, and no job meanwhile, which locks the log before all else: of two that have it neither would get what it locks next.
+    LOCK TABLE audit.event_log IN SHARE ROW EXCLUSIVE MODE;
     PERFORM sec.refuse_read_only();
     PERFORM sec.require_empty_books();
     -- Not before the wait: somebody may have put code on the tables meanwhile.
@@ -5017,6 +5017,12 @@ BEGIN
     ok := ok OR p_head IS NULL;
     RETURN NEXT;
 
+    IF EXISTS (SELECT FROM audit.heads) THEN
+        v_found := ARRAY(SELECT sec.check_heads());
+        check_name := 'heads'; ok := cardinality(v_found) = 0; detail := sec.first_ten(v_found);
+        RETURN NEXT;
+    END IF;
+
     -- The ids between two whole seals, where what is there has the hash of the second: nothing of it was changed, removed,
     -- inserted or reordered. What is left of the chosen is compared event by event.
     SELECT coalesce(range_agg(int8range(coalesce(b.last_id, -1), s.last_id, '(]')) FILTER (WHERE x.same), '{}'),
@@ -5092,7 +5098,8 @@ COMMENT ON FUNCTION audit.verify(timestamptz, timestamptz, text) IS
     E'Compares the audit log with its seals: one row per check, with up to ten events or seals that break it.\n'
     'From p_from to before p_to (happened_at); NULL: everything, archived months included. p_head: a hash of audit.head() that '
     'was kept elsewhere; without it, whoever rewrote the log and all its seals, or took the last ones away, is not found. Events '
-    'that are not sealed yet are not looked at. For operators, also on a standby.\n'
+    'that are not sealed yet are not looked at. Where heads are signed (audit.sign_heads()), also whether they, and the trees under '
+    'them, are as they were signed. For operators, also on a standby.\n'
     'ok NULL, in one row named snapshot: nothing was checked, because a month was archived or a table changed after the snapshot '
     'was taken; ask again.\n'
     'Level: operator.\n'
@@ -6604,6 +6611,26 @@ CREATE FUNCTION sec.finish_tree(p_tree integer) RETURNS bigint
     AS 'MODULE_PATHNAME', 'finish_tree_wrapper';
 COMMENT ON FUNCTION sec.finish_tree IS
     'Makes nodes, root and total of a month''s tree from its leaves; returns how many there are. Internal: audit.publish_balances().';
+CREATE FUNCTION sec.check_heads() RETURNS SETOF text
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'check_heads_wrapper';
+COMMENT ON FUNCTION sec.check_heads IS
+    'What of heads and trees is not as it was signed. Internal: audit.verify() calls it.';
+CREATE FUNCTION sec.months_with_balances() RETURNS TABLE (month date, tree integer)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+    SELECT m.month::date, to_char(m.month, 'YYYYMM')::integer
+    FROM audit.trees b, generate_series(date_trunc('month', b.begun_at), date_trunc('month', now()) - interval '1 month',
+                                        interval '1 month') m (month)
+    -- What moved since is looked at to know what was held before: all of it must be here.
+    WHERE b.tree = 0 AND NOT EXISTS (
+        SELECT FROM app.archived_months a
+        WHERE a.month >= m.month OR EXISTS (SELECT FROM app.late_postings l
+                                            WHERE l.posted_at >= m.month + interval '1 month'
+                                              AND l.created_at >= a.month AND l.created_at < a.month + interval '1 month'))
+$$;
+COMMENT ON FUNCTION sec.months_with_balances() IS
+    'The months that are over since receipts began, of which it can be told what every card held at the end. Internal: '
+    'audit.note_balances().';
 CREATE FUNCTION audit.note_balances() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -6617,11 +6644,9 @@ BEGIN
     PERFORM sec.refuse_shadows();
     PERFORM sec.refuse_read_only();
     -- The months since the first in which movements were taken up, one after the other.
-    SELECT date_trunc('month', m)::date INTO v_month
-    FROM audit.trees b, generate_series(date_trunc('month', b.begun_at), date_trunc('month', now()) - interval '1 month',
-                                        interval '1 month') m
-    WHERE b.tree = 0 AND NOT EXISTS (SELECT FROM audit.trees t WHERE t.tree = to_char(m, 'YYYYMM')::integer AND t.root IS NOT NULL)
-    ORDER BY m LIMIT 1;
+    SELECT m.month INTO v_month FROM sec.months_with_balances() m
+    WHERE NOT EXISTS (SELECT FROM audit.trees t WHERE t.tree = m.tree AND t.root IS NOT NULL)
+    ORDER BY m.month LIMIT 1;
     IF v_month IS NULL THEN
         RETURN NULL;
     END IF;
@@ -6693,7 +6718,8 @@ BEGIN
     PERFORM sec.refuse_read_only();
     SELECT to_char(m, 'YYYY-MM'), m + interval '1 month', t.secret INTO v_month, v_end, v_secret
     FROM audit.trees t, LATERAL (SELECT make_timestamptz(t.tree / 100, t.tree % 100, 1, 0, 0, 0, 'UTC') AS m) x
-    WHERE t.tree = p_tree AND t.tree > 0 AND t.root IS NULL AND sec.cut_has_passed(t.cut);
+    WHERE t.tree = p_tree AND t.tree > 0 AND t.root IS NULL AND sec.cut_has_passed(t.cut)
+      AND p_tree IN (SELECT b.tree FROM sec.months_with_balances() b);
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;

@@ -91,8 +91,8 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would not show what was there before the locks');
     END IF;
-    -- One at a time, before the lock on the log that a writer has: of two with that neither would get what it locks next.
-    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
+    -- One at a time, and no job meanwhile, which locks the log before all else: of two that have it neither would get what it locks next.
+    LOCK TABLE audit.event_log IN SHARE ROW EXCLUSIVE MODE;
     PERFORM sec.refuse_read_only();
     PERFORM sec.require_empty_books();
     -- Not before the wait: somebody may have put code on the tables meanwhile.

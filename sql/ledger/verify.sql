@@ -91,6 +91,12 @@ BEGIN
     ok := ok OR p_head IS NULL;
     RETURN NEXT;
 
+    IF EXISTS (SELECT FROM audit.heads) THEN
+        v_found := ARRAY(SELECT sec.check_heads());
+        check_name := 'heads'; ok := cardinality(v_found) = 0; detail := sec.first_ten(v_found);
+        RETURN NEXT;
+    END IF;
+
     -- The ids between two whole seals, where what is there has the hash of the second: nothing of it was changed, removed,
     -- inserted or reordered. What is left of the chosen is compared event by event.
     SELECT coalesce(range_agg(int8range(coalesce(b.last_id, -1), s.last_id, '(]')) FILTER (WHERE x.same), '{}'),
@@ -166,7 +172,8 @@ COMMENT ON FUNCTION audit.verify(timestamptz, timestamptz, text) IS
     E'Compares the audit log with its seals: one row per check, with up to ten events or seals that break it.\n'
     'From p_from to before p_to (happened_at); NULL: everything, archived months included. p_head: a hash of audit.head() that '
     'was kept elsewhere; without it, whoever rewrote the log and all its seals, or took the last ones away, is not found. Events '
-    'that are not sealed yet are not looked at. For operators, also on a standby.\n'
+    'that are not sealed yet are not looked at. Where heads are signed (audit.sign_heads()), also whether they, and the trees under '
+    'them, are as they were signed. For operators, also on a standby.\n'
     'ok NULL, in one row named snapshot: nothing was checked, because a month was archived or a table changed after the snapshot '
     'was taken; ask again.\n'
     'Level: operator.\n'

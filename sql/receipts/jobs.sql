@@ -46,6 +46,28 @@ CREATE FUNCTION sec.finish_tree(p_tree integer) RETURNS bigint
 COMMENT ON FUNCTION sec.finish_tree IS
     'Makes nodes, root and total of a month''s tree from its leaves; returns how many there are. Internal: audit.publish_balances().';
 
+CREATE FUNCTION sec.check_heads() RETURNS SETOF text
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'check_heads_wrapper';
+COMMENT ON FUNCTION sec.check_heads IS
+    'What of heads and trees is not as it was signed. Internal: audit.verify() calls it.';
+
+CREATE FUNCTION sec.months_with_balances() RETURNS TABLE (month date, tree integer)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+    SELECT m.month::date, to_char(m.month, 'YYYYMM')::integer
+    FROM audit.trees b, generate_series(date_trunc('month', b.begun_at), date_trunc('month', now()) - interval '1 month',
+                                        interval '1 month') m (month)
+    -- What moved since is looked at to know what was held before: all of it must be here.
+    WHERE b.tree = 0 AND NOT EXISTS (
+        SELECT FROM app.archived_months a
+        WHERE a.month >= m.month OR EXISTS (SELECT FROM app.late_postings l
+                                            WHERE l.posted_at >= m.month + interval '1 month'
+                                              AND l.created_at >= a.month AND l.created_at < a.month + interval '1 month'))
+$$;
+COMMENT ON FUNCTION sec.months_with_balances() IS
+    'The months that are over since receipts began, of which it can be told what every card held at the end. Internal: '
+    'audit.note_balances().';
+
 CREATE FUNCTION audit.note_balances() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -59,11 +81,9 @@ BEGIN
     PERFORM sec.refuse_shadows();
     PERFORM sec.refuse_read_only();
     -- The months since the first in which movements were taken up, one after the other.
-    SELECT date_trunc('month', m)::date INTO v_month
-    FROM audit.trees b, generate_series(date_trunc('month', b.begun_at), date_trunc('month', now()) - interval '1 month',
-                                        interval '1 month') m
-    WHERE b.tree = 0 AND NOT EXISTS (SELECT FROM audit.trees t WHERE t.tree = to_char(m, 'YYYYMM')::integer AND t.root IS NOT NULL)
-    ORDER BY m LIMIT 1;
+    SELECT m.month INTO v_month FROM sec.months_with_balances() m
+    WHERE NOT EXISTS (SELECT FROM audit.trees t WHERE t.tree = m.tree AND t.root IS NOT NULL)
+    ORDER BY m.month LIMIT 1;
     IF v_month IS NULL THEN
         RETURN NULL;
     END IF;
@@ -139,7 +159,8 @@ BEGIN
     PERFORM sec.refuse_read_only();
     SELECT to_char(m, 'YYYY-MM'), m + interval '1 month', t.secret INTO v_month, v_end, v_secret
     FROM audit.trees t, LATERAL (SELECT make_timestamptz(t.tree / 100, t.tree % 100, 1, 0, 0, 0, 'UTC') AS m) x
-    WHERE t.tree = p_tree AND t.tree > 0 AND t.root IS NULL AND sec.cut_has_passed(t.cut);
+    WHERE t.tree = p_tree AND t.tree > 0 AND t.root IS NULL AND sec.cut_has_passed(t.cut)
+      AND p_tree IN (SELECT b.tree FROM sec.months_with_balances() b);
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;

@@ -19,7 +19,6 @@ export interface Head {
   headNo: number
   sealNo: number
   movements: number
-  totalCents: bigint
   /** Microseconds since 1970. */
   signedAt: number
   balances: Balances | null
@@ -194,19 +193,18 @@ async function headOf(given: Json, keys: Key[]): Promise<Head> {
   const signature = fromBase64(signed['signature'])
   const tried = await Promise.all(keys.map((key) => crypto.subtle.verify('Ed25519', key, signature, utf8.encode(said))))
   check(tried.includes(true), 'the head is not signed by any of the keys')
-  const all = fieldsOf(said, 'mps head 1', 15)
-  const month = all[12] === null ? null : listOf(all[12])
-  const last = all[13] === null ? null : listOf(all[13])
+  const all = fieldsOf(said, 'mps head 1', 14)
+  const month = all[11] === null ? null : listOf(all[11])
+  const last = all[12] === null ? null : listOf(all[12])
   return {
     headNo: count(all[1]),
     sealNo: count(all[2]),
     movements: count(all[4]),
     root: hashOf(all[5]),
-    totalCents: centsOf(all[6]),
-    signedAt: count(all[10]),
+    signedAt: count(all[9]),
     balances: month && { month: text(month[0]), cards: count(month[1]), totalCents: centsOf(month[2]), root: hashOf(month[3]) },
     lastRestore: last && { headNo: count(last[0]), at: count(last[1]) },
-    restored: all[14] === null ? null : text(listOf(all[14])[2]),
+    restored: all[13] === null ? null : text(listOf(all[13])[2]),
     text: said,
   }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::option;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use mps_domain::error::{Error, Result, Token};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
@@ -42,6 +42,13 @@ impl Key {
     pub fn sign(&self, text: &str) -> [u8; 64] {
         self.0.sign(text.as_bytes()).to_bytes()
     }
+}
+
+/// Whether a text is signed by the other half of a public key.
+pub fn has_signed(public: &[u8], text: &str, signature: &[u8]) -> bool {
+    let key = public.try_into().ok().and_then(|bytes| VerifyingKey::from_bytes(bytes).ok());
+    let signature = Signature::from_slice(signature).ok();
+    key.zip(signature).is_some_and(|(key, signature)| key.verify_strict(text.as_bytes(), &signature).is_ok())
 }
 
 fn wrong(why: &str) -> Error {

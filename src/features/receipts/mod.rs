@@ -1,6 +1,7 @@
 //! Receipts: a Merkle tree over the sealed movements, one over the balances at each month's end, and heads over both, signed by a key
 //! that is not in the database. A member who keeps a receipt can show what was taken, whatever becomes of the database.
 
+mod check_heads;
 mod declare_restore;
 mod finish_tree;
 mod grow_tree;

@@ -56,17 +56,17 @@ pub fn balance(secret: &[u8], month: Month, card_no: &str, card_seq: i64, balanc
     json!(["mps balance 1", month, card_no, card_seq, balance.to_string(), blind(secret, card_no)]).to_string()
 }
 
-/// What a head says.
+/// What a head says. Nothing that lets anybody work out one movement of somebody else's from two heads in a row.
 pub struct Said<'a> {
     pub head_no: i64,
     pub seal_no: i64,
     pub seal_hash: &'a [u8],
     pub leaves: i64,
     pub root: Hash,
-    pub total: Money,
     pub system: &'a str,
     pub timeline: i32,
-    pub before: Option<&'a str>,
+    /// The fingerprint of the head before.
+    pub before: Option<String>,
     pub signed_at: Timestamp,
     pub key: &'a str,
     pub balances: Value,
@@ -85,10 +85,9 @@ impl Said<'_> {
             hex::encode(self.seal_hash),
             self.leaves,
             hex::encode(self.root.0),
-            self.total.to_string(),
             self.system,
             self.timeline,
-            self.before.map(|head| hex::encode(Sha256::digest(head))),
+            self.before,
             micros(self.signed_at),
             self.key,
             self.balances,

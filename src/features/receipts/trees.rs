@@ -77,27 +77,30 @@ impl<L: Label> Nodes<L> for Kept<'_, L> {
             let labels = self.chunk(from / CHUNK_LEAVES).get(within..within + (1 << level));
             return tree::fold(labels.unwrap_or_else(|| damaged(tree)));
         }
-        kept_node(self.db, self.number, level, number)
+        kept_node(self.db, self.number, level, number).unwrap_or_else(|| damaged(self.number))
     }
 }
 
-fn kept_node<L: Label>(db: &Db, tree: i32, level: u32, number: u64) -> L {
+/// A full node, as it is kept.
+pub fn kept_node<L: Label>(db: &Db, tree: i32, level: u32, number: u64) -> Option<L> {
     let label: Option<Vec<u8>> = db.row(
         "SELECT n.label FROM audit.tree_nodes n WHERE n.tree = $1 AND n.level = $2 AND n.node_no = $3",
         &[p(tree), p(level as i16), p(number as i64)],
         |r| r.get(1),
     );
-    label.and_then(|bytes| L::read(&bytes)).unwrap_or_else(|| damaged(tree))
+    label.and_then(|bytes| L::read(&bytes))
 }
 
-fn damaged(tree: i32) -> ! {
+/// What is asked of a tree cannot be answered from what is kept.
+pub fn damaged(tree: i32) -> ! {
     Error::new(Token::StatusConflict, format!("a part of tree {tree} is missing or damaged: audit.verify() says more"))
         .raise()
 }
 
 /// Keeps the nodes that a full chunk completes.
 pub fn complete<L: Label>(db: &Db, tree: i32, chunk: u64, labels: &[L]) {
-    for (level, number, label) in tree::completed(chunk, labels, |level, number| kept_node(db, tree, level, number)) {
+    let before = |level, number| kept_node(db, tree, level, number).unwrap_or_else(|| damaged(tree));
+    for (level, number, label) in tree::completed(chunk, labels, before) {
         let mut bytes = Vec::with_capacity(L::BYTES);
         label.write(&mut bytes);
         db.run_once(

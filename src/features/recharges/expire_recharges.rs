@@ -36,7 +36,7 @@ fn expire_recharges_batch(p_after: Option<&str>) -> Option<String> {
 /// Recharges that have waited since before a moment, oldest first.
 fn waiting_recharges(db: &Db, asked_before: Timestamp, limit: i64) -> Vec<TxId> {
     db.rows(
-        "SELECT t.id FROM app.transactions t WHERE t.status = 'processing' AND t.created_at < $1 ORDER BY t.created_at LIMIT $2",
+        "SELECT t.id FROM app.transactions t WHERE t.status = 'processing' AND t.created_at < $1 ORDER BY t.created_at, t.id LIMIT $2",
         &[p(asked_before), p(limit)],
         |r| TxId::from_raw(r.get(1)).expect("ids are ours"),
     )

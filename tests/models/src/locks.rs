@@ -67,7 +67,10 @@ pub struct Order {
 }
 
 fn are_two(kind: Kind) -> bool {
-    !matches!(kind, Kind::Month | Kind::Settings | Kind::JobRun | Kind::ClosedMonths | Kind::SealCut | Kind::Mode)
+    !matches!(
+        kind,
+        Kind::Month | Kind::Settings | Kind::JobRun | Kind::ClosedMonths | Kind::SealCut | Kind::Mode | Kind::Log
+    )
 }
 
 /// The trade number that is in suspense already, in the first of the rows there.

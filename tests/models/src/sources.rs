@@ -32,6 +32,8 @@ pub enum Kind {
     SealCut,
     /// The mode of operation: only who changes it.
     Mode,
+    /// All of the log: who writes the books from it.
+    Log,
     JobRun,
 }
 
@@ -542,6 +544,7 @@ pub fn waiting_leaves() -> BTreeSet<String> {
 const OF_TEXTS: &[(&str, Lock)] = &[
     ("LOCK TABLE app.archived_months", Lock { kind: Kind::Month, many: false }),
     ("LOCK TABLE app.closed_months", Lock { kind: Kind::ClosedMonths, many: false }),
+    ("LOCK TABLE audit.event_log", Lock { kind: Kind::Log, many: false }),
     ("LOCK TABLE app.operating_mode", Lock { kind: Kind::Mode, many: false }),
     ("LOCK TABLE audit.seal_cut", Lock { kind: Kind::SealCut, many: false }),
     ("INTO app.merchant_months", Lock { kind: Kind::Lines, many: true }),

@@ -1,7 +1,8 @@
 //! The books from the audit log alone: `app.rebuild_from_log()` writes them anew, to the last digit, or says which event it lacks.
 
 use mps_tests::{
-    Cluster, Db, Member, SHOP, Scratch, Session, Shop, Till, differences, nobody, not_compared, program, q, together,
+    Cluster, Db, Member, SHOP, Scratch, Session, Shop, Till, Waiting, differences, nobody, not_compared, program, q,
+    together,
 };
 
 /// Writes the books of the log that is there, and what was said of it.
@@ -432,4 +433,18 @@ fn the_context_of_a_movement_is_stored_as_the_server_would() {
     let at = s.value("select id from app.merchants");
     let context = format!(r#"{{"at": "{at}", "card": "{}/2", "change": "-20.00", "points": "20"}}"#, member.card_no);
     assert_eq!(&shop.last_event(&paid)["context"], &context);
+}
+
+/// A job has the log, and something else by and by; whoever rebuilds waits for the log before it has anything.
+#[test]
+fn whoever_rebuilds_beside_a_job_waits_and_nobody_dies() {
+    let shop = Shop::open();
+    shop.member("5.00");
+    let db = shop.db.with_the_log_alone();
+    let (job, watch) = (db.superuser(), db.superuser());
+    job.run("begin; select sec.job_batch('seal', 1, true)");
+    let rebuilding = Waiting::start(db.superuser(), &watch, "select * from app.rebuild_from_log()".to_owned());
+    job.run("select app.close_months_note_batch(); commit");
+    rebuilding.end().expect("it was only made to wait");
+    sound(&db);
 }

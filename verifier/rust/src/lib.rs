@@ -77,7 +77,6 @@ pub struct Head {
     pub head_no: u64,
     pub seal_no: u64,
     pub movements: u64,
-    pub total_cents: i64,
     /// Microseconds since 1970.
     pub signed_at: u64,
     pub balances: Option<Balances>,
@@ -99,8 +98,8 @@ impl Head {
         if !is_signed {
             return Err(Invalid("the head is not signed by any of the keys"));
         }
-        let all = array(said, "mps head 1", 15)?;
-        let balances = match &all[12] {
+        let all = array(said, "mps head 1", 14)?;
+        let balances = match &all[11] {
             Value::Null => None,
             published => Some(Balances {
                 month: text(&published[0])?.to_owned(),
@@ -109,11 +108,11 @@ impl Head {
                 root: hash(&published[3])?,
             }),
         };
-        let last_restore = match &all[13] {
+        let last_restore = match &all[12] {
             Value::Null => None,
             last => Some((number(&last[0])?, number(&last[1])?)),
         };
-        let restored = match &all[14] {
+        let restored = match &all[13] {
             Value::Null => None,
             restored => Some(text(&restored[2])?.to_owned()),
         };
@@ -122,8 +121,7 @@ impl Head {
             seal_no: number(&all[2])?,
             movements: number(&all[4])?,
             root: hash(&all[5])?,
-            total_cents: cents(&all[6])?,
-            signed_at: number(&all[10])?,
+            signed_at: number(&all[9])?,
             balances,
             last_restore,
             restored,
