@@ -296,7 +296,8 @@ fn what_is_not_as_it_was_signed_is_found() {
         (format!("update audit.heads set {} where head_no = 2", flipped("signature")), "head 2 is not what was signed"),
         ("update audit.heads set leaves = leaves - 1 where head_no = 3".into(), "head 3 is not what was signed"),
         ("delete from audit.heads where head_no = 2".into(), "head 2 is missing"),
-        ("update audit.heads h set head = x.head, signature = x.signature from audit.heads x where h.head_no = 2 and x.head_no = 1".into(), "head 3 does not follow"),
+        ("update audit.heads h set head = x.head, signature = x.signature from audit.heads x where h.head_no = 2 and x.head_no = 1"
+            .into(), "head 3 does not follow"),
         (format!("update audit.tree_chunks set {} where chunk_no = 1", flipped("labels")), "node 1 of level 8 is not that of its leaves"),
         (format!("update audit.tree_chunks set {} where chunk_no = 2", flipped("labels")), "the movements under head 3 are not"),
         (format!("update audit.tree_nodes set {} where level = 9", flipped("label")), "node 0 of level 9 is not"),
