@@ -391,6 +391,8 @@ fn numbers_that_are_no_recharge_are_not_found() {
 #[test]
 fn the_order_of_a_member_is_kept_under_the_kind_and_the_number_of_the_card() {
     let shop = Shop::open();
+    // So that the two cards have different numbers.
+    shop.member("0");
     let ming = shop.member("0");
     let company = shop.company("1.000", "0", &ming);
     let user = shop.db.user(ming.id);
