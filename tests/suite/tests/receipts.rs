@@ -443,6 +443,31 @@ fn another_server_says_by_itself_that_it_goes_on_from_a_copy() {
 }
 
 #[test]
+fn books_that_were_rebuilt_from_the_log_go_on_from_the_heads_of_before() {
+    let shop = Signing::start();
+    let ming = shop.till.member("100.00");
+    shop.till.charge(&ming.card, "1.00");
+    shop.seal();
+    let kept = shop.receipt(&shop.s().value("select max(tx_no) from app.transactions where tx_type = 'payment'"));
+    let dump = mps_tests::Scratch::new("log");
+    let rows = ["--exclude-table-data=app.*", "--exclude-table-data=sec.*", "--exclude-table-data=audit.seal_cut"];
+    shop.cluster.program("pg_dump", &[&rows[..], &["-Fc", "-f", dump.path(), "shop"]].concat()).expect("dumps");
+    shop.cluster.psql("postgres", "create database again template template0 encoding 'UTF8'").expect("a database");
+    shop.cluster.program("pg_restore", &["--exit-on-error", "-d", "again", dump.path()]).expect("restores");
+    let s = shop.cluster.superuser("again");
+    s.run("select app.migrate(); select * from app.rebuild_from_log()");
+    refuses(&s, "STATUS_CONFLICT", &format!("select app.tx_proof('{}')", kept.movement.tx_no));
+    let card = s.value("select id from app.personal_cards");
+    s.run(&format!("select * from app.user_recharge_personal_card('{card}', 5, 'cash')"));
+    s.run("call audit.seal()");
+    let heads = json_of(&s.value(&format!("select app.head_proof({})", kept.head.head_no)));
+    assert_eq!(judge(&kept.head, &heads, &shop.keys), Ok(Verdict::Stands));
+    let new = s.value("select tx_no from app.transactions order by id desc limit 1");
+    receipt(&json_of(&s.value(&format!("select app.tx_proof('{new}')"))), &shop.keys).expect("a receipt");
+    assert_eq!(s.value("select detail from audit.verify() where check_name = 'heads'"), "ok");
+}
+
+#[test]
 fn a_month_that_is_over_is_published_and_every_card_is_in_its_total() {
     let clock = Clock::start_at("2026-10-30 12:00:00Z");
     let Clock { cluster, .. } = &clock;
