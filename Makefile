@@ -59,7 +59,7 @@ storm: setup install
 
 prove: setup install
 	@bash -c 'eval "$$(tools/cluster start prove)"; prove() { tools/cargo run --quiet -p mps-storm -- "$$@" || bad=1; }; \
-	  prove --witness --seconds 60 --seed $(SEED) --lies 1000; prove --records --seed $(SEED); \
+	  prove --witness --seconds 60 --seed $(SEED) --lies 1000; (eval "$$(tools/in-memory)"; prove --records --seed $(SEED); exit $${bad:-0}) || bad=1; \
 	  MPS_CERTIFY_OPERATIONS=1000000 tools/cargo test --quiet -p mps-certify million -- --nocapture || bad=1; \
 	  MPS_MODELS=long tools/cargo test --quiet -p mps-models || bad=1; tools/mutants all || bad=1; \
 	  tests/strangers/run 600 $(SEED) || bad=1; tests/strangers/run --trial || bad=1; \

@@ -4,7 +4,7 @@
 //! The layout of a card's id, a UUID of version 7 (bit 0 is the first):
 //!
 //! ```text
-//! bits   0.. 48   milliseconds since 1970
+//! bits   0.. 48   milliseconds since 1970, of a card that replaces another at least one more than that one has
 //! bits  48.. 52   0111, the version
 //! bits  52.. 64   random
 //! bits  64.. 66   10, the variant
@@ -28,6 +28,9 @@ pub const BUCKETS: u8 = 64;
 const MARKED: usize = 12;
 /// The byte that ends in the bucket.
 const BUCKET_AT: usize = 11;
+/// The bytes that are the time, and the last one that they hold.
+const TIME: usize = 6;
+const LAST_TIME: u64 = (1 << (8 * TIME)) - 1;
 /// The low six bits of a byte: a bucket, less one.
 const BUCKET_MASK: u8 = BUCKETS - 1;
 
@@ -64,6 +67,18 @@ pub fn card_id(random: Id, bucket: Bucket) -> Id {
     let mark = mark(&id);
     id[MARKED..].copy_from_slice(&mark);
     id
+}
+
+/// As [`card_id`], of the card that replaces another: its id is the greater one, also where the clock was set back since. Who goes from a
+/// card to the one that replaced it locks both, in the order in which everybody locks cards.
+pub fn successor_id(random: Id, bucket: Bucket, replaced: &Id) -> Id {
+    let time = |id: &Id| id[..TIME].iter().fold(0u64, |time, byte| time << 8 | u64::from(*byte));
+    let mut id = random;
+    let next = (time(replaced) + 1).min(LAST_TIME);
+    if time(&id) < next {
+        id[..TIME].copy_from_slice(&next.to_be_bytes()[8 - TIME..]);
+    }
+    card_id(id, bucket)
 }
 
 /// The bucket that a card's id carries; `None` for one without the mark, which was made before there were buckets, or is no
@@ -137,6 +152,23 @@ mod tests {
             prop_assert_eq!((made[6] >> 4, made[8] >> 6), (7, 2));
             prop_assert_eq!(&made[..11], &random[..11]);
             prop_assert_eq!(made[11] >> 6, random[11] >> 6);
+        }
+
+        #[test]
+        fn a_card_that_replaces_another_has_the_greater_id(random in any::<Id>(), old in any::<Id>(), ahead in 0u64..3, bucket in 1u8..=64) {
+            let bucket = Bucket::new(bucket).unwrap();
+            // Also of neighbours: the same millisecond, the one before, the one after.
+            let time = u64::from_be_bytes([0, 0, random[0], random[1], random[2], random[3], random[4], random[5]]);
+            let mut near = old;
+            near[..6].copy_from_slice(&(time.max(1) + ahead - 1).min((1 << 48) - 2).to_be_bytes()[2..]);
+            for old in [old, near] {
+                let made = successor_id(random, bucket, &old);
+                prop_assert!(made > old || old[..6] == [0xFF; 6]);
+                prop_assert_eq!(of_card(&made), Some(bucket));
+                prop_assert_eq!(&made[6..11], &random[6..11]);
+                prop_assert_eq!(made == card_id(random, bucket), made[..6] == random[..6]);
+                prop_assert!(made[..6] == random[..6] || random[..6] <= old[..6]);
+            }
         }
 
         #[test]

@@ -55,6 +55,11 @@ pub fn new_card_id(now: Timestamp, bucket: Bucket) -> Uuid {
     Uuid::from_bytes(bucket::card_id(*new_id(now).as_bytes(), bucket))
 }
 
+/// As [`new_card_id`], of the card that replaces another: a greater id than that one's.
+pub fn successor_id(now: Timestamp, bucket: Bucket, replaced: Uuid) -> Uuid {
+    Uuid::from_bytes(bucket::successor_id(*new_id(now).as_bytes(), bucket, replaced.as_bytes()))
+}
+
 /// The role that the server runs the session under, outside every SECURITY DEFINER function: what SET ROLE or the login
 /// chose. No setting that a client can write has a part in it.
 pub fn outer_role() -> Oid {

@@ -14,6 +14,13 @@ $$ SELECT id FROM strangers.people WHERE who = p_who $$;
 CREATE FUNCTION strangers.card_of(p_member uuid) RETURNS uuid LANGUAGE sql STABLE AS
 $$ SELECT id FROM app.personal_cards WHERE member_id = p_member ORDER BY status <> 'active', created_at DESC LIMIT 1 $$;
 
+-- Whether it can pay and be paid. A member or a card that was closed stays closed.
+CREATE FUNCTION strangers.in_force(p_member uuid) RETURNS boolean LANGUAGE sql STABLE AS
+$$
+    SELECT m.status = 'active' AND c.status = 'active' AND c.balance < 1000000
+    FROM app.member_profiles m, app.personal_cards c WHERE m.id = p_member AND c.id = strangers.card_of(p_member)
+$$;
+
 CREATE FUNCTION strangers.code_of(p_card uuid) RETURNS text LANGUAGE sql VOLATILE AS
 $$ SELECT qr_plain FROM app.rotate_card_qr(p_card) $$;
 
@@ -77,20 +84,27 @@ DECLARE
     v_card app.personal_cards;
     v_no text;
 BEGIN
+    PERFORM app.set_mode('normal', 'again') FROM app.health() WHERE check_name = 'mode' AND NOT ok;
     PERFORM app.update_settings(settings) FROM strangers.kept;
     PERFORM app.set_member_status(v_member, 'active', 'again')
     FROM app.member_profiles WHERE id = v_member AND status = 'suspended';
     SELECT * INTO v_card FROM app.personal_cards WHERE id = strangers.card_of(v_member);
+    IF v_card.status <> 'closed' AND v_card.expires_at IS NOT NULL THEN
+        PERFORM app.set_card_expiry(v_card.id, 'personal', NULL, 'again');
+        SELECT * INTO v_card FROM app.personal_cards WHERE id = v_card.id;
+    END IF;
     IF v_card.status = 'frozen' THEN
         PERFORM app.set_card_status(v_card.id, 'personal', 'active', 'again');
     ELSIF v_card.status = 'lost' THEN
         PERFORM app.replace_card(v_card.id, 'again');
     END IF;
-    IF v_card.balance < 1000 THEN
-        PERFORM app.user_recharge_personal_card(strangers.card_of(v_member), 1000, 'cash');
+    IF v_card.balance < 1000 AND strangers.in_force(v_member) THEN
+        PERFORM app.user_recharge_personal_card(strangers.card_of(v_member), 1000 - least(v_card.balance, 0), 'cash');
     END IF;
     PERFORM app.enterprise_add_member(c.card_no, v_member, 'admin')
-    FROM app.enterprise_cards c WHERE c.company_name = 'Great Wall Ltd' AND c.status = 'active';
+    FROM app.enterprise_cards c WHERE c.company_name = 'Great Wall Ltd' AND c.status = 'active' AND strangers.in_force(v_member);
+    PERFORM app.set_card_expiry(id, 'enterprise', NULL, 'again') FROM app.enterprise_cards
+    WHERE status <> 'closed' AND expires_at IS NOT NULL;
     PERFORM app.set_merchant_status('MINE', true, 'again') FROM app.merchants WHERE code = 'MINE' AND NOT active;
     PERFORM app.set_merchant_user('MINE', strangers.id_of('till'), 'owner');
     -- So many may wait; a few are left for who wants to confirm them.
@@ -159,8 +173,11 @@ BEGIN
     PERFORM app.create_merchant(v_shop, 'A new shop');
     SELECT card_id, card_no INTO v_company FROM app.create_enterprise_card('New Ltd', 0.9, v_new);
     PERFORM app.user_recharge_enterprise_card_admin(v_company.card_id, 500, 'cash');
-    PERFORM app.merchant_charge_by_qr('MINE', strangers.code_of(strangers.card_of(v_member)), 5.00);
-    PERFORM app.merchant_charge_by_qr('MINE', strangers.code_of(strangers.card_of(v_new)), 5.00);
+    -- Without the one who signs in where it can pay no more: then the new one stands for it.
+    IF NOT strangers.in_force(v_member) THEN
+        v_member := v_new;
+    END IF;
+    PERFORM app.merchant_charge_by_qr('MINE', strangers.code_of(strangers.card_of(m)), 5.00) FROM unnest(ARRAY[v_member, v_new]) m;
     v_waits := strangers.pending(v_member, 1.00);
     -- A payment in suspense: the gateway has taken the money of one recharge twice.
     v_twice := strangers.pending(v_new, 1.00);

@@ -46,7 +46,7 @@ fn replace_card(
         let member = old.member_id.expect("personal cards have a member");
         // A card of before there were buckets gives its member's.
         let bucket = bucket::of_card(id.as_bytes()).unwrap_or_else(|| Bucket::of_member(member.as_bytes()));
-        let new_id = server::new_card_id(call.at, bucket);
+        let new_id = server::successor_id(call.at, bucket, id);
         // The old card is closed first: a member has one open card.
         cards::set_status(call.db, &mut old, CardStatus::Closed)?;
         let new_no = cards::create_personal(

@@ -8,8 +8,8 @@
 //!
 //! Said of the real system, because a model of locks alone cannot know it: a card that is there is locked before what belongs to it is
 //! written (bindings, lines); the row of a trade number in suspense changes only under the lock of its suspense; `expire_keys` does not
-//! see keys that are being claimed; a card that replaces another has a higher id (ids begin with the clock: where that was set back
-//! between the two, `recompute_levels` and whoever goes from the old card to the new one could meet the wrong way round).
+//! see keys that are being claimed; a card that replaces another has a higher id, whatever the clock said (`domain::bucket::successor_id`;
+//! not where it was replaced before 0.3.0, while the clock was set back).
 //!
 //! Left out: table locks of DDL (archiving gives up after half a second, making months waits two seconds at most), triggers of a shop,
 //! transactions with several RPCs, and what only stricter isolation levels pin counts as locked always.

@@ -1,6 +1,6 @@
 //! Buckets: what ids, pay codes and numbers carry, and how many numbers there are.
 
-use mps_tests::{NULL, Shop, nobody};
+use mps_tests::{Clock, NULL, Shop, Till, nobody};
 
 /// The first byte of SHA-256 of a member's id, its low six bits, and one: told by the server's own functions.
 const OF_MEMBER: &str = "(get_byte(sha256(uuid_send(%)), 0) & 63) + 1";
@@ -161,4 +161,26 @@ fn one_machine_stops_clearly_before_its_numbers_end() {
     shop.backend.refused("STATUS_CONFLICT", &format!("select * from app.replace_card('{}', 'x')", ming.card));
     let again = shop.cashier.row(&Shop::charge_sql(&code, "1.00", "p_idempotency_key => 'last'"));
     assert_eq!((&again["tx_no"], &again["replayed"]), (&last["tx_no"], "t"));
+}
+
+/// Whoever goes from a card to the one that replaced it locks both, as jobs do that lock all cards by their ids.
+#[test]
+fn a_card_that_replaces_another_has_the_greater_id_whatever_the_clock_said() {
+    let clock = Clock::start_at("2026-05-20 12:00:00Z");
+    let session = clock.cluster.superuser("postgres");
+    session.run("create extension mps");
+    let till = Till::open(session);
+    let ming = till.member("10.00");
+    clock.set("2026-05-18 12:00:00Z");
+    let mut card = ming.card;
+    for _ in 0..3 {
+        till.session.run(&format!("select app.set_card_status('{card}', 'personal', 'lost', 'x')"));
+        let new = till.session.row(&format!("select * from app.replace_card('{card}', 'x')"))["card_id"].to_owned();
+        let told = till.session.row(&format!(
+            "select '{new}'::uuid > '{card}'::uuid as greater, app.bucket_of_card('{new}') = app.bucket_of_card('{card}') as same, \
+                    created_at < '2026-05-19' as by_the_clock from app.personal_cards where id = '{new}'"
+        ));
+        assert_eq!(told.values(), ["t", "t", "t"]);
+        card = new;
+    }
 }
