@@ -155,7 +155,7 @@ mod tests {
         }
 
         #[test]
-        fn a_card_that_replaces_another_has_the_greater_id(random in any::<Id>(), old in any::<Id>(), ahead in 0u64..3, bucket in 1u8..=64) {
+        fn a_replacing_card_has_the_greater_id(random in any::<Id>(), old in any::<Id>(), ahead in 0u64..3, bucket in 1u8..=64) {
             let bucket = Bucket::new(bucket).unwrap();
             // Also of neighbours: the same millisecond, the one before, the one after.
             let time = u64::from_be_bytes([0, 0, random[0], random[1], random[2], random[3], random[4], random[5]]);

@@ -13,6 +13,7 @@ mod ops;
 mod physical;
 mod reads;
 mod rebuilt;
+mod receipts;
 mod records;
 mod request;
 mod verify;

@@ -361,6 +361,7 @@ pub fn verify(world: &World, log: &ServerLog, report: &mut Report) -> Result<(),
         report.check(name, offending(&mut db, sql));
     }
     own_verification(&mut db, report)?;
+    world.receipts.check(world, &mut db, report)?;
 
     let rows = transactions(&mut db)?;
     let cards = cards(&mut db)?;

@@ -3,6 +3,7 @@
 
 use crate::db::{Address, Isolation, Link, Refusal, Server, Who};
 use crate::model::{Account, Books, CardKind, LevelClock, Numbered, levels, thousandths};
+use crate::receipts::Receipts;
 use crate::request::{Answer, Request};
 use postgres::Client;
 use std::collections::VecDeque;
@@ -62,6 +63,7 @@ pub struct World {
     pub has_seals: bool,
     /// Whether it can be made read only.
     pub has_modes: bool,
+    pub receipts: Receipts,
     pub merchants: Vec<Merchant>,
     pub accounts: RwLock<Vec<Arc<Account>>>,
     pub own: Vec<Own>,
@@ -111,11 +113,13 @@ impl World {
             db.query_one("SELECT to_regproc('audit.seal') IS NOT NULL", &[]).map_err(|e| e.to_string())?.get(0);
         let has_modes =
             db.query_one("SELECT to_regproc('app.set_mode') IS NOT NULL", &[]).map_err(|e| e.to_string())?.get(0);
+        let receipts = Receipts::begin(&mut db).map_err(|e| format!("a key: {e}"))?;
         let mut world = World {
             server,
             seed,
             has_seals,
             has_modes,
+            receipts,
             merchants: vec![],
             accounts: RwLock::new(vec![]),
             own: vec![],
@@ -269,6 +273,7 @@ impl World {
 
     /// Drops the database and its roles.
     pub fn tear_down(&self) -> Result<(), postgres::Error> {
+        self.receipts.end(&mut self.server.connect(&self.server.database, "mps-storm tear-down")?)?;
         let mut admin = self.server.connect("postgres", "mps-storm tear-down")?;
         admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.server.database))?;
         admin.batch_execute(&format!("DROP ROLE {}, {}", self.server.client_role, self.server.backend_role))

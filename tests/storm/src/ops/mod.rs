@@ -43,12 +43,13 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (15, state::suspend),
     (10, state::levels),
     (3, state::month),
-    (3, state::jobs),
+    (6, state::jobs),
     (3, state::settings),
     (5, state::merchant_pause),
     (2, state::read_only),
     (20, money::recharge_together),
     (150, look::read),
+    (20, look::receipt),
 ];
 
 /// Names of operations in the summary.
