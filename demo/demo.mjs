@@ -2,6 +2,7 @@
 // the contract says it must be; the first that differs ends the day with exit code 1.
 import { execFileSync } from 'node:child_process';
 import { isDeepStrictEqual } from 'node:util';
+import { verifier } from '../tests/client/lib/verifier.mjs';
 import { backend, signedIn } from '../tests/client/lib/api.mjs';
 import { drawQr } from '../tests/client/lib/qr.mjs';
 
@@ -174,3 +175,21 @@ const taken = (of) => lines.filter((l) => l.tx_type === of).reduce((sum, l) => s
 expect('lines of its statement', money(taken('payment') - taken('refund')), '5187.60');
 expect('lines on Lin Xia’s page', ok(await lin.rpc('usage_page')).length, 6);
 expect('security rules broken', Number(psql('SELECT count(*) FROM sec.security_check() WHERE NOT ok')), 0);
+
+step('Lin Xia keeps a receipt of the latte, which needs no server to be verified');
+psql('CALL audit.seal()');
+const latteReceipt = ok(await lin.rpc('tx_proof', { p_tx_no: latte.tx_no }));
+const published = psql(`CREATE TEMP TABLE key (line text); COPY key FROM PROGRAM 'openssl pkey -in demo-seal.pem -pubout'; TABLE key`);
+const shopKeys = await verifier.keys(published);
+const proved = await verifier.receipt(latteReceipt, shopKeys);
+expect('proved of', proved.movement.txNo, latte.tx_no);
+expect('  change, then balance', `${proved.movement.changeCents / 100n}  ${proved.movement.balanceAfterCents / 100n}`, '-52  5948');
+const heads = ok(await lin.rpc('head_proof', { p_head_no: proved.head.headNo }));
+expect('the shop', (await verifier.judge(proved.head, heads, shopKeys)).verdict, 'stands');
+
+step('At night the DBA has the database read only for a moment');
+expect('mode', psql(`SELECT mode FROM app.set_mode('read_only', 'a snapshot')`), 'read_only');
+refused(await mei.rpc('merchant_refund_tx', { p_merchant_code: 'SHOP-001', p_original_tx_no: latte.tx_no, p_refund_amount: 1.0 }),
+  409, 'READ_ONLY');
+expect('Lin Xia still sees', money((await cardOf(lin)).balance), '962.00');
+expect('mode', psql(`SELECT mode FROM app.set_mode('normal')`), 'normal');

@@ -253,3 +253,32 @@ SELECT count(*) AS mine FROM app.usage_page() \gset
 COMMIT;
 SELECT pg_temp.expect('lines on Lin Xia''s page', :'mine', '6');
 SELECT pg_temp.expect('security rules broken', count(*)::text, '0') FROM sec.security_check() WHERE NOT ok;
+
+\echo
+\echo '12  Lin Xia keeps a receipt of the latte, which needs no server to be verified'
+CALL audit.seal();
+:as_lin
+SELECT app.tx_proof(:'latte') AS receipt \gset
+COMMIT;
+SELECT pg_temp.expect('bytes, under 2,048', length(:'receipt')::text, '/^1?[0-9]{3}$/');
+SELECT pg_temp.expect('proved of', (:'receipt'::jsonb ->> 'leaf')::jsonb ->> 1, :'latte');
+SELECT pg_temp.expect('  change, then balance', concat_ws('  ', leaf ->> 4, leaf ->> 5), '-52.00  5948.00')
+FROM (SELECT (:'receipt'::jsonb ->> 'leaf')::jsonb AS leaf) r;
+\echo '    Through supabase-js the day also verifies it; docs/receipts.md says how.'
+
+\echo
+\echo '13  At night the DBA has the database read only for a moment'
+SELECT pg_temp.expect('mode', mode, 'read_only') FROM app.set_mode('read_only', 'a snapshot');
+\set ON_ERROR_STOP off
+:as_mei
+SELECT * FROM app.merchant_refund_tx('SHOP-001', :'latte', 1.00);
+\set refused :ERROR
+ROLLBACK;
+\set ON_ERROR_STOP on
+SELECT pg_temp.expect('refused', :'refused', 'true');
+SELECT pg_temp.expect('error', :'LAST_ERROR_MESSAGE', 'READ_ONLY');
+:as_lin
+SELECT balance FROM app.v_user_cards WHERE card_type = 'personal' \gset
+COMMIT;
+SELECT pg_temp.expect('Lin Xia still sees', :'balance', '962.00');
+SELECT pg_temp.expect('mode', mode, 'normal') FROM app.set_mode('normal');

@@ -1,21 +1,20 @@
 // Receipts in the member's own browser: the verifier in TypeScript, against what PostgREST gives.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import ts from 'typescript';
 import { backend } from './lib/api.mjs';
 import { ok, refused } from './lib/expect.mjs';
 import { charge, newMember, newShop } from './lib/shop.mjs';
 import { psql } from './lib/psql.mjs';
+import { source, verifier } from './lib/verifier.mjs';
 
-const source = fileURLToPath(new URL('../../verifier/typescript/mps-verify.ts', import.meta.url));
-const place = mkdtempSync(join(tmpdir(), 'mps-verify-'));
-let verifier, keys, keyFile;
+const place = mkdtempSync(join(tmpdir(), 'mps-receipts-'));
+let keys, keyFile;
 
 /** An Ed25519 key, readable by the server's user alone, and what is published of it. */
 function newKey(file) {
@@ -24,9 +23,6 @@ function newKey(file) {
 }
 
 before(async () => {
-  const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 };
-  writeFileSync(join(place, 'verifier.mjs'), ts.transpileModule(readFileSync(source, 'utf8'), { compilerOptions: options }).outputText);
-  verifier = await import(pathToFileURL(join(place, 'verifier.mjs')));
   const data = psql('SHOW data_directory');
   keyFile = join(dirname(data), `seal-${process.pid}.pem`);
   const published = newKey(keyFile);
