@@ -57,12 +57,14 @@ storm: setup install
 	  MPS_CLUSTER=storm tools/cargo run --quiet -p mps-storm -- --seconds $(SECONDS) --clients $(CLIENTS) --seed $(SEED) \
     $(if $(KILLS),--kill-server-every 20 --kill-backends)'
 
+# Another one each time, unless one is given.
+prove: PROVE_SEED := $(if $(filter file,$(origin SEED)),$(shell date +%s),$(SEED))
 prove: setup install
-	@bash -c 'eval "$$(tools/cluster start prove)"; prove() { tools/cargo run --quiet -p mps-storm -- "$$@" || bad=1; }; \
-	  prove --witness --seconds 60 --seed $(SEED) --lies 1000; (eval "$$(tools/in-memory)"; prove --records --seed $(SEED); exit $${bad:-0}) || bad=1; \
+	@bash -c 'echo "SEED=$(PROVE_SEED)"; eval "$$(tools/cluster start prove)"; prove() { tools/cargo run --quiet -p mps-storm -- "$$@" || bad=1; }; \
+	  prove --witness --seconds 60 --seed $(PROVE_SEED) --lies 1000; (eval "$$(tools/in-memory)"; prove --records --seed $(PROVE_SEED); exit $${bad:-0}) || bad=1; \
 	  MPS_CERTIFY_OPERATIONS=1000000 tools/cargo test --quiet -p mps-certify million -- --nocapture || bad=1; \
 	  MPS_MODELS=long tools/cargo test --quiet -p mps-models || bad=1; tools/mutants all || bad=1; \
-	  tests/strangers/run 600 $(SEED) || bad=1; tests/strangers/run --trial || bad=1; \
+	  tests/strangers/run 600 $(PROVE_SEED) || bad=1; tests/strangers/run --trial || bad=1; \
 	  tools/cluster destroy prove; exit $${bad:-0}'
 
 bench: setup install
