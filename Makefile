@@ -65,7 +65,7 @@ prove: setup install
 	  MPS_CERTIFY_OPERATIONS=1000000 tools/cargo test --quiet -p mps-certify million -- --nocapture || bad=1; \
 	  MPS_MODELS=long tools/cargo test --quiet -p mps-models || bad=1; tools/mutants all || bad=1; \
 	  tests/strangers/run 600 $(PROVE_SEED) || bad=1; tests/strangers/run --trial || bad=1; \
-	  tools/cluster destroy prove; exit $${bad:-0}'
+	  tools/cluster destroy prove; (eval "$$(tools/in-memory)"; tools/mutants suite) || bad=1; exit $${bad:-0}'
 
 bench: setup install
 	@tools/bench

@@ -95,6 +95,12 @@ const DAY: &[Step] = &[
         "SELECT * FROM app.merchant_charge_by_qr('cafe', '{code.qr_plain}', 52, 'latte', \
             p_idempotency_key => 'c', p_external_order_id => 'o-1')",
     ),
+    // The till has not heard the answer, and asks again.
+    once(
+        "replayed",
+        "SELECT * FROM app.merchant_charge_by_qr('cafe', '{code.qr_plain}', 52, 'latte', \
+            p_idempotency_key => 'c', p_external_order_id => 'o-1')",
+    ),
     once("back", "SELECT * FROM app.merchant_refund_tx('cafe', '{latte.tx_no}', 20, p_idempotency_key => 'd')"),
     once("rest", "SELECT * FROM app.merchant_refund_tx('cafe', '{latte.tx_no}', 32, p_idempotency_key => 'e')"),
     anew("again", "SELECT * FROM app.rotate_card_qr('{bo.card_id}')"),
