@@ -179,7 +179,7 @@ expect('security rules broken', Number(psql('SELECT count(*) FROM sec.security_c
 step('Lin Xia keeps a receipt of the latte, which needs no server to be verified');
 psql('CALL audit.seal()');
 const latteReceipt = ok(await lin.rpc('tx_proof', { p_tx_no: latte.tx_no }));
-const published = psql(`CREATE TEMP TABLE key (line text); COPY key FROM PROGRAM 'openssl pkey -in demo-seal.pem -pubout'; TABLE key`);
+const published = psql(`CREATE TEMP TABLE key (line text); COPY key FROM PROGRAM 'openssl pkey -in ../demo-seal.pem -pubout'; TABLE key`);
 const shopKeys = await verifier.keys(published);
 const proved = await verifier.receipt(latteReceipt, shopKeys);
 expect('proved of', proved.movement.txNo, latte.tx_no);

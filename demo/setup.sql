@@ -12,6 +12,6 @@ CREATE EXTENSION mps;
 SELECT app.enable_supabase_signup() \g /dev/null
 
 -- A key, made by the server's own user beside its data, with which heads are signed: members get receipts.
-COPY (SELECT) TO PROGRAM 'umask 077 && openssl genpkey -algorithm ed25519 -out demo-seal.pem 2>&1';
-SELECT format('ALTER SYSTEM SET mps.seal_key_file = %L', current_setting('data_directory') || '/demo-seal.pem') \gexec
+COPY (SELECT) TO PROGRAM 'umask 077 && openssl genpkey -algorithm ed25519 -out ../demo-seal.pem 2>&1';
+SELECT format('ALTER SYSTEM SET mps.seal_key_file = %L', current_setting('data_directory') || '/../demo-seal.pem') \gexec
 SELECT pg_reload_conf() \g /dev/null

@@ -30,6 +30,7 @@ pub mod param;
 pub mod record;
 #[allow(unsafe_code)]
 pub mod row;
+pub mod secret_file;
 pub mod sequences;
 pub mod server;
 #[allow(unsafe_code)]

@@ -7,7 +7,9 @@ use mps_domain::bucket::Bucket;
 use mps_domain::error::Error;
 use pgrx::IntoDatum;
 use pgrx::pg_sys::{self, Oid};
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// The server's clock, now (not the start of the transaction).
 pub fn now() -> Timestamp {
@@ -37,6 +39,13 @@ pub fn random<const N: usize>() -> [u8; N] {
     let filled = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), N) };
     assert!(filled, "the server has no strong random numbers");
     bytes
+}
+
+/// Where the server's data is.
+pub fn data_directory() -> PathBuf {
+    // SAFETY: the server set it before it started any backend, and nobody changes it.
+    let path = unsafe { CStr::from_ptr(pg_sys::DataDir) };
+    PathBuf::from(OsStr::from_bytes(path.to_bytes()))
 }
 
 /// A new id whose beginning is the time (RFC 9562, version 7), so that neighbours in time are neighbours in the index.

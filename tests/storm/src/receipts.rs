@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 /// A key that the server's own user makes, beside its data.
 const MAKE_KEY: &str =
-    "COPY (SELECT) TO PROGRAM 'umask 077 && openssl genpkey -algorithm ed25519 -out storm-seal.pem 2>&1'";
+    "COPY (SELECT) TO PROGRAM 'umask 077 && openssl genpkey -algorithm ed25519 -out ../storm-seal.pem 2>&1'";
 const PUBLISH_KEY: &str = "CREATE TEMP TABLE published (line text); \
-    COPY published FROM PROGRAM 'openssl pkey -in storm-seal.pem -pubout'";
+    COPY published FROM PROGRAM 'openssl pkey -in ../storm-seal.pem -pubout'";
 const READS_ITS_OPTIONS: Duration = Duration::from_secs(10);
 /// Each movement, by its number, from the balances alone.
 const MOVEMENTS: &str = "SELECT t.tx_no, concat_ws(' ', c.card_no, t.card_seq, \
@@ -46,7 +46,7 @@ impl Receipts {
         db.batch_execute(PUBLISH_KEY)?;
         db.batch_execute("SELECT app.get_settings()")?; // the library knows the option
         let data: String = db.query_one("SELECT current_setting('data_directory')", &[])?.get(0);
-        db.batch_execute(&format!("ALTER SYSTEM SET mps.seal_key_file = '{data}/storm-seal.pem'"))?;
+        db.batch_execute(&format!("ALTER SYSTEM SET mps.seal_key_file = '{data}/../storm-seal.pem'"))?;
         db.batch_execute("SELECT pg_reload_conf()")?;
         let began = Instant::now();
         while !db.query_one("SELECT audit.receipts_are_on()", &[])?.get::<_, bool>(0) {

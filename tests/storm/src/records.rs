@@ -120,7 +120,7 @@ const DAY: &[Step] = &[
     once("left", "SELECT app.enterprise_remove_member('{company.card_no}', '{lin.member_id}')"),
     once("lost", "SELECT app.set_card_status('{bo.card_id}', 'personal', 'lost', 'on the bus')"),
     once("new", "SELECT * FROM app.replace_card('{bo.card_id}', 'lost')"),
-    anew("settings", "SELECT app.update_settings('{\"qr_ttl_seconds\": 600}')"),
+    anew("settings", "SELECT app.update_settings('{\"qr_ttl_seconds\": 43200}')"),
     in_parts("months", "CALL app.maintain_partitions(5)"),
     once("old_month", "SELECT sec.make_month('2020-01-01')"),
     in_parts("sealed", "CALL audit.seal()"),
@@ -212,6 +212,8 @@ fn written(place: &Path) -> Result<Written, String> {
              SELECT sec.grant_api('mps_records_client', 'client')",
         )
         .map_err(text)?;
+        // The day is written down once, and its codes are shown until the last recovery.
+        db.batch_execute("SELECT app.update_settings('{\"qr_ttl_seconds\": 86400}')").map_err(text)?;
         let base = place.join("base");
         let address = server.address.read().expect("not poisoned").clone();
         program(

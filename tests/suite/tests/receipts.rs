@@ -584,6 +584,17 @@ fn a_key_that_cannot_be_used_stops_heads_and_nothing_else() {
     let key = shop.s().value("show mps.seal_key_file");
     let sealed =
         || shop.s().value("select coalesce(max(last_id), 0) = (select max(id) from audit.event_log) from audit.seals");
+    // A base backup would copy it, by whatever path it is named.
+    let (inside, link) = (format!("{}/seal.pem", shop.s().value("show data_directory")), format!("{key}-link"));
+    program("cp", &["-p", &key, &inside]).expect("a copy");
+    program("ln", &["-s", &inside, &link]).expect("a link");
+    for named in [inside.clone(), inside.replace("/seal.pem", "/base/../seal.pem"), link] {
+        shop.cluster.sign_heads_with(&named);
+        let failure = shop.s().failure("call audit.seal()");
+        failure.must_be("STATUS_CONFLICT", &named);
+        assert!(failure.detail.contains("base backup") && !failure.detail.contains(&named), "{failure:?}");
+    }
+    shop.cluster.sign_heads_with(&key);
     for spoil in ["chmod 644", "truncate -s 0", "truncate -s 20000", "rm -f"] {
         let words: Vec<&str> = spoil.split(' ').chain([key.as_str()]).collect();
         program(words[0], &words[1..]).expect("is spoilt");
