@@ -109,7 +109,8 @@ pub fn object_of_texts(members: &mut [(&str, &str)]) -> Vec<u8> {
     out.extend((members.len() as u32 + IS_OBJECT).to_ne_bytes());
     for (index, part) in parts().enumerate() {
         let offset = if index == 0 { ENTRY_HAS_OFFSET } else { 0 };
-        out.extend(((part.len() as u32 & ENTRY_EXTENT) + STRING + offset).to_ne_bytes());
+        // The kind of a string is no bit at all.
+        out.extend(((part.len() as u32 & ENTRY_EXTENT) + offset).to_ne_bytes());
     }
     parts().for_each(|part| out.extend(part.as_bytes()));
     out
