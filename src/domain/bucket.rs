@@ -30,7 +30,7 @@ const MARKED: usize = 12;
 const BUCKET_AT: usize = 11;
 /// The bytes that are the time, and the last one that they hold.
 const TIME: usize = 6;
-const LAST_TIME: u64 = (1 << (8 * TIME)) - 1;
+const LAST_TIME: u64 = 0xFFFF_FFFF_FFFF;
 /// The low six bits of a byte: a bucket, less one.
 const BUCKET_MASK: u8 = BUCKETS - 1;
 
@@ -72,12 +72,10 @@ pub fn card_id(random: Id, bucket: Bucket) -> Id {
 /// As [`card_id`], of the card that replaces another: its id is the greater one, also where the clock was set back since. Who goes from a
 /// card to the one that replaced it locks both, in the order in which everybody locks cards.
 pub fn successor_id(random: Id, bucket: Bucket, replaced: &Id) -> Id {
-    let time = |id: &Id| id[..TIME].iter().fold(0u64, |time, byte| time << 8 | u64::from(*byte));
+    let time = |id: &Id| u64::from_be_bytes(*id.first_chunk().expect("sixteen bytes")) >> 16;
     let mut id = random;
-    let next = (time(replaced) + 1).min(LAST_TIME);
-    if time(&id) < next {
-        id[..TIME].copy_from_slice(&next.to_be_bytes()[8 - TIME..]);
-    }
+    let next = time(&random).max(time(replaced) + 1).min(LAST_TIME);
+    id[..TIME].copy_from_slice(&next.to_be_bytes()[2..]);
     card_id(id, bucket)
 }
 
@@ -133,6 +131,16 @@ mod tests {
         ("019abcde12347abc9def0123456789ab", 64, "019abcde12347abc9def013f3993b024"),
         ("018f3a5c7b2e7d4f8a1b2c3d4e5f6071", 17, "018f3a5c7b2e7d4f8a1b2c103c7fe29a"),
     ];
+
+    #[test]
+    fn after_the_last_time_there_is_none() {
+        let bucket = Bucket::new(7).unwrap();
+        let (first, last) = ([0; 16], [0xFF; 16]);
+        assert_eq!(successor_id(first, bucket, &last)[..6], last[..6]);
+        assert_eq!(successor_id(first, bucket, &id("fffffffffffe0000000000000000ffff"))[..6], last[..6]);
+        assert_eq!(successor_id(last, bucket, &first)[..6], last[..6]);
+        assert_eq!(successor_id(first, bucket, &first)[..6], [0, 0, 0, 0, 0, 1]);
+    }
 
     #[test]
     fn there_are_sixty_four() {
