@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
+/// Crates of their own below `src/`, and the parts of the house that they are.
+const CRATES: [(&str, &str); 2] = [("mps_domain", "domain"), ("mps_bills", "bills")];
+
 /// The top of the work tree.
 pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the work tree")
@@ -48,7 +51,7 @@ pub struct Function {
 /// A file of `src/`.
 pub struct Room {
     pub file: String,
-    /// `crate::ledger::cards`, and for the crate of its own below `src/domain` `mps_domain::money`.
+    /// `crate::ledger::cards`, and for a crate of its own, below `src/domain`, `mps_domain::money`.
     pub module: String,
     pub functions: Vec<Function>,
     /// Whether it declares an RPC, a trigger or what SQL parts call.
@@ -92,10 +95,12 @@ impl Room {
 
     /// The floor of the house that it is in: `engine`, `kernel`, ...; `lib` is the map.
     pub fn part(&self) -> &str {
-        if self.module.starts_with("mps_domain") {
-            return "domain";
+        let mut path = self.module.split("::");
+        let first = path.next().unwrap_or_default();
+        match CRATES.iter().find(|(name, _)| *name == first) {
+            Some((_, part)) => part,
+            None => path.next().unwrap_or("lib"),
         }
-        self.module.split("::").nth(1).unwrap_or("lib")
     }
 
     fn note(&mut self, path: Vec<String>) {
@@ -116,7 +121,7 @@ impl Room {
                     segments.next();
                 }
             }
-            Some("mps_domain") => base.clear(),
+            Some(first) if CRATES.iter().any(|(name, _)| *name == first) => base.clear(),
             Some(child) if is_mod && self.children.contains(child) => {}
             _ => return,
         }
@@ -232,13 +237,18 @@ fn quoted(attribute: &syn::Attribute) -> String {
 }
 
 fn module_of(file: &str) -> String {
-    let (root, path) = match file.strip_prefix("src/domain/") {
-        Some(path) => ("mps_domain", path),
-        None => ("crate", file.strip_prefix("src/").unwrap_or(file)),
-    };
+    let path = file.strip_prefix("src/").unwrap_or(file);
+    let own = CRATES.iter().find_map(|(name, part)| Some((*name, path.strip_prefix(part)?.strip_prefix('/')?)));
+    let (root, path) = own.unwrap_or(("crate", path));
     let path = path.strip_suffix(".rs").expect("a source file");
     let path = path.strip_suffix("/mod").unwrap_or(path);
     if path == "lib" { root.to_owned() } else { format!("{root}::{}", path.replace('/', "::")) }
+}
+
+/// The files of `src/` but for tests and examples of the crates in it.
+fn sources() -> Vec<String> {
+    let is_room = |file: &String| !["/tests/", "/examples/"].iter().any(|folder| file.contains(folder));
+    files("src", &[".rs"]).into_iter().filter(is_room).collect()
 }
 
 /// All rooms and the arrows between them.
@@ -251,7 +261,7 @@ pub struct House {
 impl House {
     pub fn read() -> House {
         let rooms: BTreeMap<String, Room> =
-            files("src", &[".rs"]).iter().map(|f| Room::read(f)).map(|r| (r.module.clone(), r)).collect();
+            sources().iter().map(|f| Room::read(f)).map(|r| (r.module.clone(), r)).collect();
         let room_of = |path: &str| {
             let mut path = path;
             while !rooms.contains_key(path) {
@@ -264,7 +274,7 @@ impl House {
             .map(|room| {
                 let to = room.uses.iter().filter_map(|path| room_of(path)).filter(|m| *m != room.module);
                 // The map names the others, and its macros are everybody's.
-                (room.module.clone(), to.filter(|m| m != "crate" && m != "mps_domain").collect())
+                (room.module.clone(), to.filter(|m| m.contains("::")).collect())
             })
             .collect();
         House { rooms, arrows }
