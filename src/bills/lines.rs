@@ -88,9 +88,9 @@ impl<'a> Lines<'a> {
         self.number = line;
         if self.raw.last() == Some(&b'\n') {
             self.raw.pop();
-            if self.raw.last() == Some(&b'\r') {
-                self.raw.pop();
-            }
+        }
+        if self.raw.last() == Some(&b'\r') {
+            self.raw.pop();
         }
         if self.raw.len() > limit {
             return Err(Refusal::LineTooLong { line, limit });

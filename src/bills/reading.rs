@@ -186,7 +186,7 @@ impl<'a> Body<'a> {
         match &self.place {
             Place::End => return Err(Refusal::AfterEnd { line }),
             Place::Totals(header) => {
-                if let Some(name) = self.wechat.compare(header, text, line)? {
+                if let Some(name) = self.wechat.compare(self.header.kind, header, text, line)? {
                     warnings.push(Warning::UnknownTotal { line, text: name });
                 }
                 self.place = Place::End;

@@ -117,11 +117,18 @@ impl Sums {
     }
 
     /// Compares the totals by their names; one that is not known is not compared, and its name returned.
-    pub fn compare(&self, header: &str, totals: &str, line: u64) -> Result<Option<String>, Refusal> {
+    pub fn compare(&self, kind: Kind, header: &str, totals: &str, line: u64) -> Result<Option<String>, Refusal> {
         let names: Vec<String> = header.split(',').map(name).collect();
         let cells: Vec<&str> = totals.split(',').map(|cell| cell.trim().trim_start_matches('`').trim()).collect();
         if names.len() != cells.len() {
             return Err(Refusal::Columns { line, has: cells.len(), header: names.len() });
+        }
+        let amounts: &[&str] = match kind {
+            Kind::Trade => &["应结订单总金额", "总交易额", "订单总金额"],
+            Kind::Fundflow => &["收入金额", "支出金额"],
+        };
+        if !names.iter().any(|name| amounts.contains(&name.as_str())) {
+            return Err(Refusal::Missing { line, column: amounts[0] });
         }
         let mut unknown = None;
         for (total, says) in names.iter().zip(cells) {

@@ -3,6 +3,8 @@
 // Each file of tests uses a part of it.
 #![allow(dead_code)]
 
+pub mod packing;
+
 use mps_bills::{Account, Asked, Bill, Day, Direction, Entry, Kind, Limits, Line, Refusal, Stopped};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
