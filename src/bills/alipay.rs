@@ -76,7 +76,7 @@ impl Sums {
 
     fn trade<'a>(&mut self, row: &Row<'a>, seller: &'a str) -> Result<Line<'a>, Refusal> {
         let line = row.line;
-        let state = row.text(Col::State);
+        let state = row.kept(Col::State)?;
         let entry = match state {
             "交易" => Entry::Payment,
             "退款" => Entry::Refund,
@@ -108,9 +108,9 @@ impl Sums {
             entry,
             at: row.time(Col::At)?,
             trade_no: row.needed(Col::TradeNo)?,
-            order_no: row.text(Col::OrderNo),
+            order_no: row.kept(Col::OrderNo)?,
             refund_no: "",
-            out_refund_no: row.text(Col::OutRefundNo),
+            out_refund_no: row.kept(Col::OutRefundNo)?,
             state,
             refund_state: "",
             method: "",
@@ -238,7 +238,7 @@ fn flow<'a>(row: &Row<'a>, seller: &'a str) -> Result<Line<'a>, Refusal> {
         (0, outgo) => (Direction::Out, outgo.abs()),
         _ => return Err(Refusal::Direction { line: row.line, text: "both".to_owned() }),
     };
-    let business_type = row.text(Col::BusinessType);
+    let business_type = row.kept(Col::BusinessType)?;
     let balance = if row.text(Col::Balance).is_empty() { None } else { row.fen(Col::Balance)? };
     let flow = Flow {
         number: row.needed(Col::FlowNo)?,
@@ -249,7 +249,7 @@ fn flow<'a>(row: &Row<'a>, seller: &'a str) -> Result<Line<'a>, Refusal> {
         business_type,
         voucher: "",
     };
-    let (trade_no, order_no) = (row.text(Col::TradeNo), row.text(Col::OrderNo));
+    let (trade_no, order_no) = (row.kept(Col::TradeNo)?, row.kept(Col::OrderNo)?);
     let at = row.time(Col::At)?;
     Ok(Line { trade_no, order_no, seller, ..Line::of_a_flow(row.line, at, Entry::of_a_business(business_type), flow) })
 }

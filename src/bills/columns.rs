@@ -6,6 +6,9 @@ use crate::day;
 use crate::header::{Col, Header};
 use crate::refusal::{Refusal, short};
 
+/// The gateways' numbers have up to 64 bytes, their names of businesses some more; longer ones would not go into an index.
+pub const TEXT_BYTES: usize = 256;
+
 /// Where the columns of a line are; kept from line to line.
 #[derive(Default)]
 pub struct Cells(Vec<(usize, usize)>);
@@ -56,16 +59,22 @@ impl<'a> Row<'a> {
         self.header.place(col).map_or("", |place| self.at(place))
     }
 
-    /// The same, of columns where WeChat writes `0` for nothing.
-    pub fn number(&self, col: Col) -> &'a str {
-        match self.text(col) {
-            "0" => "",
-            text => text,
+    /// A text that is kept of the line.
+    pub fn kept(&self, col: Col) -> Result<&'a str, Refusal> {
+        let text = self.text(col);
+        if text.len() > TEXT_BYTES {
+            return Err(Refusal::TooLong { line: self.line, column: self.header.name_of(col), limit: TEXT_BYTES });
         }
+        Ok(text)
+    }
+
+    /// The same, of columns where WeChat writes `0` for nothing.
+    pub fn number(&self, col: Col) -> Result<&'a str, Refusal> {
+        self.kept(col).map(|text| if text == "0" { "" } else { text })
     }
 
     pub fn needed(&self, col: Col) -> Result<&'a str, Refusal> {
-        match self.number(col) {
+        match self.number(col)? {
             "" => Err(Refusal::Blank { line: self.line, column: self.header.name_of(col) }),
             text => Ok(text),
         }

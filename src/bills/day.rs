@@ -41,7 +41,7 @@ impl Day {
 
     /// Microseconds since 1970, UTC.
     pub fn starts_at(self) -> i64 {
-        i64::from(self.0) * DAY_MICROS - ZONE_MICROS
+        i64::from(self.0).saturating_mul(DAY_MICROS).saturating_sub(ZONE_MICROS)
     }
 
     /// The day that a moment lies in.
@@ -133,7 +133,9 @@ mod tests {
         assert_eq!(time("2026-11-31 00:00:00"), None);
         assert_eq!(time("2026-11-2é 00:00:0"), None);
         assert_eq!(Day::of(day.starts_at()), day);
-        assert_eq!(Day::of(day.starts_at() - 1).to_string(), "2026-11-25");
+        // Days that no gateway has, but a database.
+        let ends = [i32::MIN, i32::MAX].map(|days| Day::from_unix_days(days).starts_at());
+        assert_eq!(ends, [i64::MIN, i64::MAX - ZONE_MICROS]);
     }
 
     #[test]

@@ -225,7 +225,8 @@ impl<'a> Body<'a> {
     /// A line may lie a little beside the day, because gateways cut their days by clocks of their own.
     fn check_day(&mut self, line: &Line<'_>) -> Result<(), Refusal> {
         let start = self.asked.day.starts_at();
-        let (before, after) = (start - line.at, line.at - (start + DAY_MICROS - 1));
+        let before = start.saturating_sub(line.at);
+        let after = line.at.saturating_sub(start.saturating_add(DAY_MICROS - 1));
         if before <= 0 && after <= 0 {
             return Ok(());
         }

@@ -89,6 +89,11 @@ pub enum Refusal {
         line: u64,
         column: &'static str,
     },
+    TooLong {
+        line: u64,
+        column: &'static str,
+        limit: usize,
+    },
     Amount {
         line: u64,
         column: &'static str,
@@ -203,6 +208,9 @@ impl Refusal {
                 )
             }
             Refusal::Blank { line, column } => write!(f, "line {line}: {column} is empty"),
+            Refusal::TooLong { line, column, limit } => {
+                write!(f, "line {line}: {column} is longer than {limit} bytes")
+            }
             Refusal::Amount { line, column, text } => write!(f, "line {line}: {column} is no amount: {text}"),
             Refusal::Sign { line, column, text } => write!(f, "line {line}: {column} has the wrong sign: {text}"),
             Refusal::Time { line, column, text } => write!(f, "line {line}: {column} is no time: {text}"),

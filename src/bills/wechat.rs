@@ -72,20 +72,20 @@ impl Sums {
             at,
             trade_no: row.needed(Col::TradeNo)?,
             order_no: row.needed(Col::OrderNo)?,
-            refund_no: row.number(Col::RefundNo),
-            out_refund_no: row.number(Col::OutRefundNo),
+            refund_no: row.number(Col::RefundNo)?,
+            out_refund_no: row.number(Col::OutRefundNo)?,
             state,
-            refund_state: row.text(Col::RefundState),
-            method: row.text(Col::Method),
+            refund_state: row.kept(Col::RefundState)?,
+            method: row.kept(Col::Method)?,
             currency,
             order_amount: ordered.or(settled).unwrap_or(0),
             settled_amount: settled.or(ordered).unwrap_or(0),
             refund_amount: refund.unwrap_or(0),
             settled_refund: settled_refund.or(asked).unwrap_or(0),
             fee,
-            appid: row.number(Col::Appid),
+            appid: row.number(Col::Appid)?,
             mchid: row.needed(Col::Mchid)?,
-            sub_mchid: row.number(Col::SubMchid),
+            sub_mchid: row.number(Col::SubMchid)?,
             seller: "",
             flow: None,
         })
@@ -101,18 +101,18 @@ impl Sums {
         };
         side.0 += 1;
         add(&mut side.1, Some(amount), line)?;
-        let business_type = row.text(Col::BusinessType);
+        let business_type = row.kept(Col::BusinessType)?;
         let flow = Flow {
             number: row.needed(Col::FlowNo)?,
             direction,
             amount,
             balance: row.fen(Col::Balance)?,
-            business_name: row.text(Col::BusinessName),
+            business_name: row.kept(Col::BusinessName)?,
             business_type,
-            voucher: row.number(Col::Voucher),
+            voucher: row.number(Col::Voucher)?,
         };
         let at = row.time(Col::At)?;
-        let trade_no = row.number(Col::TradeNo);
+        let trade_no = row.number(Col::TradeNo)?;
         Ok(Line { trade_no, ..Line::of_a_flow(line, at, Entry::of_a_business(business_type), flow) })
     }
 

@@ -397,7 +397,10 @@ fn what_is_packed_and_broken() {
     // The second member of two is as much a part of the file as the first.
     let two = [gzip(&bill[..100]), gzip(&bill[100..])].concat();
     assert!(read(&two, &asked_for(WECHAT), &LIMITS).is_ok());
-    assert!(of(&gzip(&bill[..100])).to_string().len() > 10);
+    // Empty ones cost time and nothing else.
+    unpacks(&gzip(b"").repeat(100_001), "it has more than 100000 members");
+    let many = [gzip(b"").repeat(50_000), gzip(&bill)].concat();
+    assert!(read(&many, &asked_for(WECHAT), &LIMITS).is_ok());
 }
 
 #[test]
@@ -420,11 +423,78 @@ fn limits() {
         let limits = Limits { unzipped_bytes: length, line_bytes: longest - 1 };
         assert_eq!(of(&content, &limits), Err(format!("line 1 is longer than {} bytes", longest - 1)));
     }
-    // A bomb: a gigabyte of blank lines in a megabyte, of which a megabyte is read.
+    // A bomb: 64 MB of blank lines in some kB, of which a megabyte is read.
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let blank = vec![b'\n'; 1 << 20];
-    (0..1024).for_each(|_| std::io::Write::write_all(&mut encoder, &blank).unwrap());
+    (0..64).for_each(|_| std::io::Write::write_all(&mut encoder, &blank).unwrap());
     let bomb = encoder.finish().unwrap();
-    assert!(bomb.len() < 1 << 21);
+    assert!(bomb.len() < 1 << 17);
     assert_eq!(of(&bomb, &LIMITS), Err("the bill is larger than 1048576 bytes when it is unzipped".to_owned()));
+}
+
+/// One example of each; a refusal that joins fails here until it has one.
+#[test]
+fn every_refusal_is_reached() {
+    let edited = |name: &str, from: &str, to: &str| {
+        let content = text(name).replacen(from, to, 1);
+        refusal(content.as_bytes(), &asked_for(name))
+    };
+    let bill = file(WECHAT);
+    let of = |content: &[u8]| refusal(content, &asked_for(WECHAT));
+    let too_large = Limits { unzipped_bytes: 10, line_bytes: 4096 };
+    let of_another_day = Asked { day: Day::from_unix_days(i32::MAX), ..asked_for(WECHAT) };
+    let csv = |name: &'static str| File::new(name.as_bytes(), b"");
+    let encrypted = File { flags: 1, ..csv("a.csv") };
+    let nine: Vec<File<'_>> = (0..9).map(|_| csv("a.csv")).collect();
+    let line = text(WECHAT).lines().nth(1).unwrap().replace("6.51012", "-999999999999.99");
+    let header = text(WECHAT).lines().next().unwrap().to_owned();
+    let reached = [
+        of(b""),
+        read(&bill, &asked_for(WECHAT), &too_large).unwrap_err(),
+        of(&[b'a'; 5000]),
+        of(&gzip(&bill)[..40]),
+        of(b"PK\x03\x04"),
+        of(&zip(&[encrypted])),
+        of(&zip(&nine)),
+        of(&gzip(&gzip(&bill))),
+        of(&zip(&[])),
+        of(&zip(&[csv("a.csv"), csv("b.csv")])),
+        of("门店,交易订单总笔数".as_bytes()),
+        of(b"\xef\xbb\xbf\xff"),
+        of(b"\0"),
+        of(b"{\"code\":\"NO_STATEMENT_EXIST\"}"),
+        of(b"<html>"),
+        of(b"a,b"),
+        refusal(&bill, &asked(alipay(), Kind::Trade)),
+        refusal(&bill, &asked(common::wechat(), Kind::Fundflow)),
+        edited(WECHAT, ",微信订单号", ","),
+        edited(WECHAT, ",货币种类", ",商户号"),
+        edited(WECHAT, "`2026", &format!("{}\n`2026", header.trim_start_matches('\u{feff}'))),
+        edited(WECHAT, "`CNY,", ""),
+        edited(WECHAT, "`CZ2611000000", "`"),
+        edited(WECHAT, "`CZ2611000000", &format!("`{}", "1".repeat(257))),
+        edited(WECHAT, "`1266.31", "`?"),
+        edited(WECHAT, "`1266.31", "`-1266.31"),
+        edited(WECHAT, "`2026-11-25 15", "`2026-11-25 25"),
+        edited(WECHAT, "`CNY", "`HKD"),
+        edited(FLOW, "`支出", "`"),
+        refusal(&bill, &of_another_day),
+        edited(WECHAT, "`1900000109", "`1900000108"),
+        edited(WECHAT, "`1222.29", "`1222.29\n`1222.29"),
+        edited(WECHAT, "`4910.76", "`4910.77"),
+        of(format!("{header}\n{}", format!("{line}\n").repeat(93)).as_bytes()),
+    ];
+    let mut names: Vec<String> =
+        reached.iter().map(|r| format!("{r:?}").split([' ', '{']).next().unwrap().to_owned()).collect();
+    let cut = refusal(text(WECHAT).split("总交易单数").next().unwrap().as_bytes(), &asked_for(WECHAT));
+    names.push(format!("{cut:?}").split(' ').next().unwrap().to_owned());
+    names.sort();
+    names.dedup();
+    let source = include_str!("../refusal.rs");
+    let body = source.split_once("pub enum Refusal {").unwrap().1.split_once("\n}").unwrap().0;
+    let variants = body.lines().filter(|line| line.starts_with("    ") && line.as_bytes()[4].is_ascii_uppercase());
+    let mut all: Vec<&str> = variants.map(|line| line.trim().split([' ', ',', '{']).next().unwrap()).collect();
+    all.sort_unstable();
+    assert_eq!(names, all);
+    assert!(reached.iter().all(|refusal| refusal.to_string().len() > 10));
 }
