@@ -390,7 +390,7 @@ fn what_is_packed_and_broken() {
     assert!(matches!(of(&packed[..packed.len() - 1]), Refusal::Damaged { line: 9, .. }));
     assert!(matches!(of(&packed[..packed.len() / 2]), Refusal::Damaged { .. }));
     assert!(matches!(of(&[&packed[..], b"more"].concat()), Refusal::Damaged { .. }));
-    let mut bad = packed.clone();
+    let mut bad = packed;
     *bad.last_mut().unwrap() ^= 1;
     assert!(matches!(of(&bad), Refusal::Damaged { .. }));
     assert!(matches!(of(b"\x1f\x8b"), Refusal::Damaged { line: 1, .. }));
