@@ -3,6 +3,20 @@
 //! [`read`] takes a file as it was downloaded (plain, gzip or ZIP) and gives each line to a sink. What the file as a whole promises is
 //! known only at its end: a caller keeps nothing of what the sink took unless [`read`] returned the [`Bill`].
 //!
+//! ```
+//! use mps_bills::{Account, Asked, Day, Kind, Limits, Refusal, Stopped, read};
+//!
+//! let content = b"{\"code\":\"NO_STATEMENT_EXIST\",\"message\":\"...\"}";
+//! let account = Account::Wechat { mchid: "1900000109", sub_mchids: None, appids: &[] };
+//! let asked = Asked { kind: Kind::Trade, day: Day::new(2026, 11, 25).unwrap(), account };
+//! let mut kept = Vec::new();
+//! let bill = read(content, &asked, &Limits::default(), |line| {
+//!     kept.push((line.trade_no.to_owned(), line.order_amount));
+//!     Ok::<(), ()>(())
+//! });
+//! assert_eq!(bill, Err(Stopped::Refused(Refusal::NoStatement)));
+//! ```
+//!
 //! No clock, no files, no memory that grows with the bill: a buffer for a line, and what unzips.
 
 mod account;
