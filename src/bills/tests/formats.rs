@@ -3,7 +3,7 @@
 mod common;
 
 use common::{asked, asked_for, file, folder, read};
-use mps_bills::{Account, Asked, Charset, Day, Entry, Kind, Limits, Packed, Provider, Side, Stopped, Warning};
+use mps_bills::{Account, Asked, Charset, Day, Entry, Kind, Limits, Packed, Provider, Refusal, Side, Stopped, Warning};
 
 fn table(name: &str) -> Vec<Vec<String>> {
     let text = String::from_utf8(file(name)).unwrap();
@@ -146,4 +146,18 @@ fn an_account_asks_for_what_it_has() {
     }
     let anybody = Account::Alipay { seller_ids: &[] };
     assert!(read(&file("alipay.zip"), &asked(anybody, Kind::Trade), &common::LIMITS).is_ok());
+}
+
+/// A total that is no number is one of an unknown form; a summary is told by its title, whatever its columns are called.
+#[test]
+fn odd_heads_and_ends() {
+    let (text, asked) = (String::from_utf8(file("alipay_utf8.csv")).unwrap(), asked_for("alipay_utf8.csv"));
+    for odd in ["商家实收共甲元", "商家实收1969.60元", "商家实收共元", "商家收共1.00元"] {
+        let odd = text.replace("商家实收共1969.60元", odd);
+        let (bill, lines) = read(odd.as_bytes(), &asked, &common::LIMITS).unwrap();
+        assert_eq!((bill.warnings.len(), lines.len()), (1, 5));
+    }
+    let summary = text.replacen("明细", "汇总", 1);
+    let refusal = read(summary.as_bytes(), &asked, &common::LIMITS).unwrap_err();
+    assert_eq!(refusal, Refusal::Summary { line: 5 });
 }
