@@ -161,3 +161,14 @@ fn odd_heads_and_ends() {
     let refusal = read(summary.as_bytes(), &asked, &common::LIMITS).unwrap_err();
     assert_eq!(refusal, Refusal::Summary { line: 5 });
 }
+
+/// A total that WeChat adds one day is no reason to refuse; it is said unless it is zero.
+#[test]
+fn a_total_that_is_not_known() {
+    let (text, asked) = (String::from_utf8(file("wechat_all.csv")).unwrap(), asked_for("wechat_all.csv"));
+    for (says, warnings) in [("0.00", 0), ("1.00", 1), ("?", 0)] {
+        let more = text.replace(",申请退款总金额\r\n", ",申请退款总金额,新总金额\r\n");
+        let more = more.replace("`1222.29\r\n", &format!("`1222.29,`{says}\r\n"));
+        assert_eq!(read(more.as_bytes(), &asked, &common::LIMITS).unwrap().0.warnings.len(), warnings);
+    }
+}
