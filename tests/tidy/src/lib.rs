@@ -38,6 +38,14 @@ pub fn text(file: &str) -> String {
     fs::read_to_string(top().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
 }
 
+/// The parts that are crates of their own, by the names that others use them by.
+pub const CRATES: [(&str, &str); 2] = [("mps_domain", "domain"), ("mps_notices", "notices")];
+
+/// What is built of `src/`: a crate of its own may have its tests beside it.
+fn rooms_files() -> Vec<String> {
+    files("src", &[".rs"]).into_iter().filter(|file| !file.contains("/tests/")).collect()
+}
+
 /// A function, where it begins, and how many lines it has.
 pub struct Function {
     pub name: String,
@@ -48,7 +56,7 @@ pub struct Function {
 /// A file of `src/`.
 pub struct Room {
     pub file: String,
-    /// `crate::ledger::cards`, and for the crate of its own below `src/domain` `mps_domain::money`.
+    /// `crate::ledger::cards`, and for the crates of their own below `src/domain` and `src/notices` `mps_domain::money`.
     pub module: String,
     pub functions: Vec<Function>,
     /// Whether it declares an RPC, a trigger or what SQL parts call.
@@ -92,10 +100,11 @@ impl Room {
 
     /// The floor of the house that it is in: `engine`, `kernel`, ...; `lib` is the map.
     pub fn part(&self) -> &str {
-        if self.module.starts_with("mps_domain") {
-            return "domain";
+        let mut names = self.module.split("::");
+        match names.next().and_then(|root| CRATES.iter().find(|(name, _)| *name == root)) {
+            Some((_, part)) => part,
+            None => names.next().unwrap_or("lib"),
         }
-        self.module.split("::").nth(1).unwrap_or("lib")
     }
 
     fn note(&mut self, path: Vec<String>) {
@@ -116,7 +125,7 @@ impl Room {
                     segments.next();
                 }
             }
-            Some("mps_domain") => base.clear(),
+            Some(root) if CRATES.iter().any(|(name, _)| *name == root) => base.clear(),
             Some(child) if is_mod && self.children.contains(child) => {}
             _ => return,
         }
@@ -232,10 +241,11 @@ fn quoted(attribute: &syn::Attribute) -> String {
 }
 
 fn module_of(file: &str) -> String {
-    let (root, path) = match file.strip_prefix("src/domain/") {
-        Some(path) => ("mps_domain", path),
-        None => ("crate", file.strip_prefix("src/").unwrap_or(file)),
+    let of_its_own = |(root, part): &(&'static str, &str)| {
+        Some((*root, file.strip_prefix("src/")?.strip_prefix(part)?.strip_prefix('/')?))
     };
+    let (root, path) =
+        CRATES.iter().find_map(of_its_own).unwrap_or_else(|| ("crate", file.strip_prefix("src/").unwrap_or(file)));
     let path = path.strip_suffix(".rs").expect("a source file");
     let path = path.strip_suffix("/mod").unwrap_or(path);
     if path == "lib" { root.to_owned() } else { format!("{root}::{}", path.replace('/', "::")) }
@@ -251,7 +261,7 @@ pub struct House {
 impl House {
     pub fn read() -> House {
         let rooms: BTreeMap<String, Room> =
-            files("src", &[".rs"]).iter().map(|f| Room::read(f)).map(|r| (r.module.clone(), r)).collect();
+            rooms_files().iter().map(|f| Room::read(f)).map(|r| (r.module.clone(), r)).collect();
         let room_of = |path: &str| {
             let mut path = path;
             while !rooms.contains_key(path) {
@@ -264,7 +274,7 @@ impl House {
             .map(|room| {
                 let to = room.uses.iter().filter_map(|path| room_of(path)).filter(|m| *m != room.module);
                 // The map names the others, and its macros are everybody's.
-                (room.module.clone(), to.filter(|m| m != "crate" && m != "mps_domain").collect())
+                (room.module.clone(), to.filter(|m| m != "crate" && CRATES.iter().all(|(root, _)| m != root)).collect())
             })
             .collect();
         House { rooms, arrows }
