@@ -17,7 +17,7 @@ const CURRENCY: &str = "CNY";
 const MAX_TIMESTAMP_DIGITS: usize = 12;
 
 /// The values of `Wechatpay-Timestamp`, `-Nonce`, `-Signature`, `-Serial` and `-Signature-Type`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers<'a> {
     pub timestamp: Option<&'a str>,
     pub nonce: Option<&'a str>,
@@ -272,8 +272,10 @@ fn payment(object: &Object, state: TradeState) -> Result<Payment, Refusal> {
     if was_paid && transaction_id.is_none() {
         return Err(Refusal::FieldMissing("transaction_id"));
     }
-    if was_paid && amount.is_none() {
-        return Err(Refusal::FieldMissing("total"));
+    match amount {
+        None if was_paid => return Err(Refusal::FieldMissing("total")),
+        Some(Amount { total: 0, .. }) if was_paid => return Err(Refusal::AmountRange("total")),
+        _ => {}
     }
     Ok(Payment {
         state,
@@ -289,7 +291,7 @@ fn payment(object: &Object, state: TradeState) -> Result<Payment, Refusal> {
 fn order_amount(amount: &Object) -> Result<Option<Amount>, Refusal> {
     only_cny(amount)?;
     let payer_total = amount.fen("payer_total")?;
-    Ok(positive(amount, "total")?.map(|total| Amount { total, payer_total }))
+    Ok(amount.fen("total")?.map(|total| Amount { total, payer_total }))
 }
 
 fn refund(object: &Object, status: RefundStatus) -> Result<Refund, Refusal> {
@@ -315,7 +317,7 @@ fn refund(object: &Object, status: RefundStatus) -> Result<Refund, Refusal> {
     })
 }
 
-/// Nobody orders, and nobody gives back, nothing.
+/// Nobody gives back nothing.
 fn positive(amount: &Object, name: &'static str) -> Result<Option<i64>, Refusal> {
     match amount.fen(name)? {
         Some(0) => Err(Refusal::AmountRange(name)),

@@ -49,6 +49,7 @@ fn only_success_is_paid() {
     assert!(made.payment("state_decides_the_other_way").paid().is_some());
     let closed = made.payment("closed_without_payment");
     assert_eq!((closed.transaction_id, closed.amount, closed.success_time), (None, None, None));
+    assert_eq!(made.payment("closed_for_nothing").state, TradeState::Closed);
 }
 
 #[test]

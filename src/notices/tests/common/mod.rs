@@ -59,6 +59,11 @@ impl Message {
         }
     }
 
+    /// What is sent of it.
+    pub fn sent(&self) -> (wechat::Headers<'_>, &[u8]) {
+        (self.headers(), &self.body)
+    }
+
     pub fn headers(&self) -> wechat::Headers<'_> {
         wechat::Headers {
             timestamp: Some(&self.timestamp),

@@ -147,6 +147,7 @@ def wechat_messages(new, old):
         new.message("provider_payment", provider(payment())),
         new.message("provider_refund", provider(refund(), app=False), "REFUND.SUCCESS", "refund"),
         new.message("closed_without_payment", payment("CLOSED", transaction_id="", amount=None, success_time=None)),
+        new.message("closed_for_nothing", payment("CLOSED", amount={"total": 0, "currency": "CNY"})),
         new.message("state_decides", payment("CLOSED"), "TRANSACTION.SUCCESS"),
         new.message("state_decides_the_other_way", payment(), "SOMETHING.ELSE"),
         new.message("other_event", {"mchid": "1900000109", "coupon_id": "9"}, "COUPON.USE"),
