@@ -84,6 +84,8 @@ fn fields_tell_apart_what_became_of_it() {
         ("refunded_more", Said::RefundedInPart { total, refunded: 9999 }),
         ("refunded_in_full", Said::RefundedInFull { total }),
         ("refunded_in_full_success", Said::RefundedInFull { total }),
+        ("closed_after_payment", Said::RefundedInFull { total }),
+        ("closed_after_refund", Said::RefundedInFull { total }),
         ("finished", Said::Finished { total, refunded: 0 }),
         ("closed_unpaid", Said::ClosedUnpaid),
         ("closed_unpaid_no_refund", Said::ClosedUnpaid),

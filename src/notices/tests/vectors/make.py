@@ -275,6 +275,8 @@ def alipay_messages(new, old):
         form("refunded_more", new, trade(refund_fee="99.99", **back)),
         form("refunded_in_full", new, trade("TRADE_CLOSED", refund_fee="100.00", **back, **closed)),
         form("refunded_in_full_success", new, trade("TRADE_SUCCESS", refund_fee="100.00", **back)),
+        form("closed_after_payment", new, trade("TRADE_CLOSED", **closed)),
+        form("closed_after_refund", new, trade("TRADE_CLOSED", **{**unpaid, **back})),
         form("closed_unpaid", new, trade("TRADE_CLOSED", **unpaid)),
         form("closed_unpaid_no_refund", new, trade("TRADE_CLOSED", refund_fee="0.00", **unpaid)),
         form("other_type", new, {"notify_id": "n1", "notify_type": "open_app_auth_notify", "app_id": "2021000000000001", "biz": ""}),
