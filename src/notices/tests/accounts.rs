@@ -67,6 +67,9 @@ fn a_provider_by_its_number_and_that_of_whom_it_collects_for() {
     let other = WechatProvider { sp_appids: Some(&others), ..ours };
     assert_eq!((other.check(&payment), other.check(&refund)), (Err(Refusal::AccountAppid), Ok(())));
     assert_eq!(ours.check(&wechat("state_SUCCESS")), Err(Refusal::AccountMchid));
+    let mut both = payment;
+    both.parties.mchid = Some("1900000109".to_owned());
+    assert_eq!(ours.check(&both), Err(Refusal::AccountMchid));
 }
 
 #[test]
