@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 /// Crates of their own below `src/`, and the parts of the house that they are.
-const CRATES: [(&str, &str); 2] = [("mps_domain", "domain"), ("mps_bills", "bills")];
+pub const CRATES: [(&str, &str); 3] = [("mps_domain", "domain"), ("mps_bills", "bills"), ("mps_notices", "notices")];
 
 /// The top of the work tree.
 pub fn top() -> PathBuf {
@@ -51,7 +51,7 @@ pub struct Function {
 /// A file of `src/`.
 pub struct Room {
     pub file: String,
-    /// `crate::ledger::cards`, and for a crate of its own, below `src/domain`, `mps_domain::money`.
+    /// `crate::ledger::cards`, and for a crate of its own, below `src/domain` and so on, `mps_domain::money`.
     pub module: String,
     pub functions: Vec<Function>,
     /// Whether it declares an RPC, a trigger or what SQL parts call.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// From the ground up: a room uses rooms of its own part and of those before it.
-const PARTS: [&str; 6] = ["domain", "bills", "engine", "kernel", "ledger", "features"];
+const PARTS: [&str; 7] = ["domain", "bills", "notices", "engine", "kernel", "ledger", "features"];
 const FUNCTION_LINES: usize = 70;
 const FILE_LINES: usize = 500;
 const LINE_CHARACTERS: usize = 140;
@@ -39,6 +39,8 @@ fn arrows_lead_down() {
     assert!(house.arrows["crate::ledger::posting"].contains("crate::kernel::call"));
     assert!(house.arrows["crate::kernel::call"].contains("mps_domain::month"));
     assert!(house.arrows["mps_bills::reading"].contains("mps_bills::lines"));
+    assert!(house.arrows["mps_notices::amount"].contains("mps_domain::money"));
+    assert!(house.arrows["mps_notices::alipay"].contains("mps_notices::form"));
 }
 
 #[test]
