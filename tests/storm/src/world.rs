@@ -64,6 +64,7 @@ pub struct World {
     /// Whether it can be made read only.
     pub has_modes: bool,
     pub receipts: Receipts,
+    pub sealing: Mutex<()>,
     pub merchants: Vec<Merchant>,
     pub accounts: RwLock<Vec<Arc<Account>>>,
     pub own: Vec<Own>,
@@ -120,6 +121,7 @@ impl World {
             has_seals,
             has_modes,
             receipts,
+            sealing: Mutex::default(),
             merchants: vec![],
             accounts: RwLock::new(vec![]),
             own: vec![],
