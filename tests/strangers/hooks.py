@@ -82,16 +82,22 @@ MOST_SECONDS = 2.0
 TELLTALE = re.compile(
     r"\\\\x[0-9a-f]{16}|\b[0-9a-f]{64}\b|_hash\b"
     r"|stack backtrace|panicked|\.rs:\d|PL/pgSQL|SQL statement|Failing row|Key \(")
+# Where hashes are what is asked for.
+PROOFS = {"/rpc/head_proof", "/rpc/tx_proof", "/rpc/liability_proof"}
 # Cases until the shop is put right and has new things.
 WORLD_LASTS = 30
 
 
-def ask(sql):
+def run(sql):
     command = ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", DATABASE, "-c", sql]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise RuntimeError(f"{sql}: {answer.stderr}")
-    return json.loads(answer.stdout)
+    return answer.stdout
+
+
+def ask(sql):
+    return json.loads(run(sql))
 
 
 class World:
@@ -109,6 +115,8 @@ class World:
             self.calls += 1
             if self.calls % WORLD_LASTS == 0:
                 self.pools = ask("SELECT strangers.world()")
+                # What was paid meanwhile has its receipts.
+                run("CALL audit.seal()")
 
     def pool(self, name):
         """The values for an argument of a function, or for a column."""
@@ -318,6 +326,8 @@ def keeps_secrets(ctx, response, case):
     text = text_of(response)
     known = sent(response)
     told = next((m.group(0) for m in TELLTALE.finditer(text) if m.group(0) not in known and m.group(0).strip("\\") not in known), None)
+    if case.operation.path in PROOFS and response.status_code < 400:
+        told = None
     # The catalog of errors and the names of columns in PostgREST's own sentences are no secrets.
     assert told is None or error_of(response).get("code") in ("42501", "42703", "PGRST204"), f"shows {told}: {text[:500]}"
     if WHO in ("member", "till") and response.status_code < 400:

@@ -185,7 +185,7 @@ BEGIN
     v_codes := ARRAY[strangers.code_of(strangers.card_of(v_member)), strangers.code_of(strangers.card_of(v_new)),
         (SELECT qr_plain FROM app.rotate_card_qr(v_company.card_id, 'enterprise', v_new))];
     SELECT jsonb_agg(strangers.card_of(m) ORDER BY n) INTO v_personal
-    FROM unnest(ARRAY[v_member, v_new, v_loser, strangers.id_of('other'), strangers.id_of('victim')]) WITH ORDINALITY u(m, n);
+    FROM unnest(ARRAY[v_member, v_loser, v_new, strangers.id_of('other'), strangers.id_of('victim')]) WITH ORDINALITY u(m, n);
     SELECT jsonb_agg(id), jsonb_build_object('card_no', jsonb_agg(card_no)) INTO v_companies, v_numbers FROM (
         SELECT id, card_no FROM app.enterprise_cards ORDER BY company_name <> 'Great Wall Ltd', created_at DESC LIMIT 3) c;
     RETURN strangers.by_argument((SELECT jsonb_object_agg(argument, labels) FROM strangers.labels()) || v_numbers || jsonb_build_object(
