@@ -19,7 +19,7 @@ help:
 	@echo "make prove     the long proofs (docs/proofs.md): crashes, storms, mutants, models, strangers at the API; hours"
 	@echo "make bench [QUICK=1]                         the benchmark; writes bench/RESULTS.md"
 	@echo "make check     format, lint, misspelt words, licences of what is built in, unit tests, and whether the house is tidy"
-	@echo "make clean     remove the kept cluster"
+	@echo "make clean     remove the clusters of demo, storm, proofs and tests"
 	@echo "With PG=16, 17 or 18 each of them is about that Postgres; where Debian has none, set-up brings one."
 
 setup:
@@ -57,15 +57,8 @@ storm: setup install
 	  MPS_CLUSTER=storm tools/cargo run --quiet -p mps-storm -- --seconds $(SECONDS) --clients $(CLIENTS) --seed $(SEED) \
     $(if $(KILLS),--kill-server-every 20 --kill-backends)'
 
-# Another one each time, unless one is given.
-prove: PROVE_SEED := $(if $(filter file,$(origin SEED)),$(shell date +%s),$(SEED))
 prove: setup install
-	@bash -c 'echo "SEED=$(PROVE_SEED)"; eval "$$(tools/cluster start prove)"; prove() { tools/cargo run --quiet -p mps-storm -- "$$@" || bad=1; }; \
-	  prove --witness --seconds 60 --seed $(PROVE_SEED) --lies 1000; (eval "$$(tools/in-memory)"; prove --records --seed $(PROVE_SEED); exit $${bad:-0}) || bad=1; \
-	  MPS_CERTIFY_OPERATIONS=1000000 tools/cargo test --quiet -p mps-certify million -- --nocapture || bad=1; \
-	  MPS_MODELS=long tools/cargo test --quiet -p mps-models || bad=1; tools/mutants all || bad=1; \
-	  tests/strangers/run 600 $(PROVE_SEED) || bad=1; tests/strangers/run --trial || bad=1; \
-	  tools/cluster destroy prove; (eval "$$(tools/in-memory)"; tools/mutants suite) || bad=1; exit $${bad:-0}'
+	@tools/prove $(if $(filter file,$(origin SEED)),,$(SEED))
 
 bench: setup install
 	@tools/bench
@@ -74,4 +67,4 @@ check:
 	@MPS_TEST_ONLY="format lint typos deny unit tidy api" tools/test
 
 clean: api-stop
-	@for name in kept storm prove test; do tools/cluster destroy $$name; done
+	@for home in /var/tmp /dev/shm; do for name in kept storm prove test; do MPS_CLUSTERS=$$home tools/cluster destroy $$name; done; done

@@ -1,8 +1,9 @@
 //! Days and times of the gateways, which both live in +08:00 the whole year.
 
+pub use mps_domain::month::DAY_MICROS;
+use mps_domain::month::{date, day_number};
 use std::fmt;
 
-pub const DAY_MICROS: i64 = 86_400_000_000;
 const ZONE_MICROS: i64 = 8 * 3_600_000_000;
 /// How far beside its day a line may lie. Gateways cut their days by clocks of their own.
 pub const BORDER_MICROS: i64 = 600_000_000;
@@ -14,21 +15,8 @@ pub struct Day(i32);
 impl Day {
     /// `None` unless there is such a day; years have four digits.
     pub fn new(year: i64, month: i64, day: i64) -> Option<Day> {
-        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let last = match month {
-            2 if is_leap => 29,
-            2 => 28,
-            4 | 6 | 9 | 11 => 30,
-            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-            _ => return None,
-        };
-        if !(1000..=9999).contains(&year) || !(1..=last).contains(&day) {
-            return None;
-        }
-        // Years that begin with March end with the day that not all of them have.
-        let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-        let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1;
-        i32::try_from(days - 719_468).ok().map(Day)
+        let number = if year < 1000 { None } else { day_number(year, month, day) };
+        number.and_then(|number| i32::try_from(number).ok()).map(Day)
     }
 
     pub const fn from_unix_days(days: i32) -> Day {
@@ -53,13 +41,8 @@ impl Day {
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = i64::from(self.0) + 719_468;
-        let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year + year / 4 - year / 100);
-        let m = (5 * of_year + 2) / 153;
-        let (day, month) = (of_year - (153 * m + 2) / 5 + 1, if m < 10 { m + 3 } else { m - 9 });
-        write!(f, "{:04}-{month:02}-{day:02}", year + era * 400 + i64::from(month <= 2))
+        let (year, month, day) = date(i64::from(self.0));
+        write!(f, "{year:04}-{month:02}-{day:02}")
     }
 }
 

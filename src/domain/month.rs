@@ -75,17 +75,30 @@ impl Month {
 /// A moment as text, `2026-11-22T18:05:08.123456Z`, whatever the session's settings are.
 pub fn iso(pg_micros: i64) -> String {
     const SECOND: i64 = 1_000_000;
-    let day = pg_micros.div_euclid(DAY_MICROS);
-    let (year, month) = civil(day + EPOCH_DAYS);
-    let day_of_month = day + EPOCH_DAYS - days(year, month) + 1;
+    let (year, month, day) = date(pg_micros.div_euclid(DAY_MICROS) + EPOCH_DAYS);
     let in_day = pg_micros.rem_euclid(DAY_MICROS);
     let (seconds, micros) = (in_day / SECOND, in_day % SECOND);
     format!(
-        "{year:04}-{month:02}-{day_of_month:02}T{:02}:{:02}:{:02}.{micros:06}Z",
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{micros:06}Z",
         seconds / 3600,
         seconds / 60 % 60,
         seconds % 60
     )
+}
+
+/// Year, month and day of the month of a day counted from 1970-01-01.
+pub fn date(day: i64) -> (i64, i64, i64) {
+    let (year, month) = civil(day);
+    (year, month, day - days(year, month) + 1)
+}
+
+/// A date as a day counted from 1970-01-01; `None` where the calendar has none. Years have at most four digits.
+pub fn day_number(year: i64, month: i64, day: i64) -> Option<i64> {
+    if !(0..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let number = days(year, month) + day - 1;
+    (date(number) == (year, month, day)).then_some(number)
 }
 
 /// Year and month of a day counted from 1970-01-01 in the proleptic Gregorian calendar (Hinnant's algorithm).
@@ -162,6 +175,35 @@ mod tests {
             }
             day += length;
         }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        // By `date -u -d DATE +%s`, divided by 86,400.
+        for (date, number) in [
+            ((1970, 1, 1), 0),
+            ((2000, 2, 29), 11_016),
+            ((2026, 11, 26), 20_783),
+            ((0, 1, 1), -719_528),
+            ((9999, 12, 31), 2_932_896),
+        ] {
+            assert_eq!((day_number(date.0, date.1, date.2), super::date(number)), (Some(number), date));
+        }
+        let none = [
+            (2100, 2, 29),
+            (2026, 2, 29),
+            (2026, 4, 31),
+            (2026, 13, 1),
+            (2026, 0, 1),
+            (2026, 1, 0),
+            (2026, 1, 32),
+            (-1, 1, 1),
+            (10_000, 1, 1),
+            (i64::MAX, 1, 1),
+            (2026, i64::MIN, 1),
+            (2026, 1, i64::MAX),
+        ];
+        assert_eq!(none.map(|(year, month, day)| day_number(year, month, day)), [None; 12]);
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Times as the gateways write them, to microseconds since 1970 (UTC).
 
 use crate::Refusal;
+use mps_domain::month::day_number;
 
 const SECOND: i64 = 1_000_000;
 const SHANGHAI_MINUTES: i64 = 8 * 60;
@@ -49,7 +50,9 @@ fn local(text: &[u8], is_between: impl Fn(u8) -> bool) -> Option<(i64, &[u8])> {
     let (time, rest) = rest.split_at_checked(8)?;
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else { return None };
     let [h1, h2, b':', n1, n2, b':', s1, s2] = *time else { return None };
-    let days = days(number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?)?;
+    // Nothing was paid before 1970.
+    let days =
+        day_number(number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?).filter(|days| *days >= 0)?;
     let (hour, minute, second) = (number(&[h1, h2])?, number(&[n1, n2])?, number(&[s1, s2])?);
     if !is_between(between) || hour > 23 || minute > 59 || second > 59 {
         return None;
@@ -77,27 +80,6 @@ fn number(digits: &[u8]) -> Option<i64> {
         return None;
     }
     str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Days from 1970-01-01 in the Gregorian calendar (Hinnant's algorithm). Nothing was paid before.
-#[allow(clippy::arithmetic_side_effects, reason = "a year has four digits, and month and day are asked for first")]
-fn days(year: i64, month: i64, day: i64) -> Option<i64> {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let longest = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + i64::from(is_leap),
-        _ => return None,
-    };
-    if year < 1970 || !(1..=longest).contains(&day) {
-        return None;
-    }
-    // The year begins in March, so that the leap day is its last.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some(era * 146_097 + day_of_era - 719_468)
 }
 
 #[cfg(test)]

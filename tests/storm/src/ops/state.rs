@@ -212,8 +212,8 @@ pub fn jobs(client: &mut Client) {
     };
     // Several who seal wait for each other; where backends are killed all the time, none of them would live to its end.
     let world = client.world;
-    let alone = world.sealing.try_lock();
-    if job == SEAL && world.server.rough && alone.is_err() {
+    let alone = (job == SEAL).then(|| world.sealing.try_lock());
+    if world.server.rough && alone.as_ref().is_some_and(|alone| alone.is_err()) {
         return;
     }
     let asked = client.a.ask(Who::Superuser, job, &[], |_| ());
