@@ -12,6 +12,8 @@ import releases  # tools/releases.py
 from declarations import functions, literal, result  # tools/declarations.py
 
 FILE = "sql/kernel/gathered.sql"
+# Who has which level: kept by the kernel, whatever becomes of the other tables.
+OF_LEVELS = {"sec.api_grants", "sec.level_holders"}
 # The function that asks all families, its volatility and the like, what it is, and who may call it.
 KINDS = {
     "jobs": ("jobs", "IMMUTABLE SECURITY DEFINER", "The procedures that are to run by themselves, and how often. "
@@ -41,6 +43,13 @@ def families():
     """Folders of sql/, in the order of src/sql.rs."""
     found = [os.path.basename(os.path.dirname(f)) for f in releases.sources()]
     return list(dict.fromkeys(found))
+
+
+def of_superusers(declared):
+    """The functions of `app` that only a superuser may call, from their comments."""
+    comments = [(name.split("(")[0], literal(text.split(" IS", 1)[1])) for (kind, name), text in declared.items()
+                if kind.startswith("COMMENT") and name.startswith("app.")]
+    return [name for name, says in comments if re.search(r"\bFor a superuser\.", says)]
 
 
 def levels_of(declared):
@@ -105,7 +114,7 @@ def text():
     """What sql/kernel/gathered.sql is to be."""
     sources = {f: open(f).read() for f in releases.sources() if f != FILE}
     declared = functions("".join(sources.values()))
-    tables = sorted({t for s in sources.values() for t in re.findall(r"CREATE TABLE ((?:app|audit)\.\w+) ", s)})
+    tables = sorted({t for s in sources.values() for t in re.findall(r"CREATE TABLE ((?:app|audit|sec)\.\w+) ", s)} - OF_LEVELS)
     known = levels_of(declared) | {f"sec.{name}": level for name, _, _, *level in KINDS.values() if level}
     levels = [(name, level) for name, names in known.items() for level in names]
     parts = [

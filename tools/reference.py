@@ -15,7 +15,8 @@ from declarations import functions, literal, pieces  # tools/declarations.py
 
 WIDTH = 140
 LISTS = {"en": "docs/rpc/README.md", "zh": "docs/rpc/README.zh-CN.md"}
-WHO = {"en": {"client": "Whoever has a level.", "backend": "A backend."}, "zh": {"client": "任何有级别的角色。", "backend": "后台。"}}
+WHO = {"en": {"client": "Whoever has a level.", "backend": "A backend.", "superuser": "A superuser."},
+       "zh": {"client": "任何有级别的角色。", "backend": "后台。", "superuser": "超级用户。"}}
 # What docs/rpc/conventions.md says once for all.
 COMMON = ("INVALID_ARGUMENT", "SCHEMA_OUTDATED", "NOT_AUTHENTICATED")
 NONE = {"en": "none", "zh": "无"}
@@ -69,7 +70,7 @@ def section(rpc):
 
 
 def who(rpc, language):
-    return WHO[language]["client" if "client" in rpc["levels"] else "backend"]
+    return WHO[language]["client" if "client" in rpc["levels"] else "backend" if rpc["levels"] else "superuser"]
 
 
 def sections(rpcs, homes):
@@ -206,13 +207,15 @@ def with_errors(text, errors, language):
     return text[:spans[0][0]] + rows + text[spans[-1][1]:]
 
 
-def pages(api):
-    """Each page that follows from the declarations: its path, what it is, what it is to be."""
+def pages(api, of_superusers):
+    """Each page that follows from the declarations: its path, what it is, what it is to be. What superusers call of the kernel's is
+    in the page on operation, in words."""
     sources = {f: functions(open(f).read()) for f in releases.sources()}
     homes = {name: os.path.basename(os.path.dirname(f)) for f, found in sources.items() for (_, name) in found}
     declared = {key: statement for found in sources.values() for key, statement in found.items()}
     rpcs = {f["name"].split(".")[1]: f for f in api["functions"]
             if f["name"].startswith("app.") and f["name"] != "app.error_list" and set(f["levels"]) & {"client", "backend"}}
+    rpcs |= {f["name"].split(".")[1]: f for f in of_superusers if homes[f["name"]] != "kernel"}
     families = list(sections(rpcs, homes))
     yield from families
     for language, path in LISTS.items():

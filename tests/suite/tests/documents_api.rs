@@ -26,11 +26,13 @@ fn sections() -> BTreeMap<String, String> {
     found
 }
 
-/// What clients and backends may call.
+/// What clients and backends may call, and of the families what only superusers may.
 fn rpcs(s: &Session) -> Vec<String> {
     s.column(
         "select substr(func, 5) from sec.api_functions() where func ~ '^app[.]' and level in ('client', 'backend') \
-         and func <> 'app.error_list' order by 1",
+            and func <> 'app.error_list' \
+         union select proname from pg_proc where pronamespace = 'app'::regnamespace and proname <> 'migrate' \
+            and obj_description(oid, 'pg_proc') ~ 'For a superuser[.]' order by 1",
     )
 }
 
