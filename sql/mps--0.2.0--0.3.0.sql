@@ -148,6 +148,7 @@ BEGIN
     PERFORM sec.install_members();
     PERFORM sec.install_cards();
     PERFORM sec.install_merchants();
+    PERFORM sec.install_gateways();
     PERFORM sec.install_transactions();
     PERFORM sec.install_points();
     PERFORM sec.install_events();
@@ -547,6 +548,7 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.enterprise_card_bindings'),
            ('app.enterprise_cards'),
            ('app.external_orders'),
+           ('app.gateway_accounts'),
            ('app.idempotency_keys'),
            ('app.job_runs'),
            ('app.late_postings'),
@@ -571,7 +573,8 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('audit.seals'),
            ('audit.tree_chunks'),
            ('audit.tree_nodes'),
-           ('audit.trees')
+           ('audit.trees'),
+           ('sec.gateway_keys')
 $$;
 COMMENT ON FUNCTION sec.tables() IS
     'The tables of mps that calls read and write: all but those of who has which level. Internal.';
@@ -610,6 +613,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_members()
     UNION ALL SELECT * FROM sec.columns_of_cards()
     UNION ALL SELECT * FROM sec.columns_of_merchants()
+    UNION ALL SELECT * FROM sec.columns_of_gateways()
     UNION ALL SELECT * FROM sec.columns_of_recharges()
     UNION ALL SELECT * FROM sec.columns_of_settings()
     UNION ALL SELECT * FROM sec.columns_of_statements()
@@ -622,6 +626,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_members()
     UNION ALL SELECT * FROM sec.policies_of_cards()
     UNION ALL SELECT * FROM sec.policies_of_merchants()
+    UNION ALL SELECT * FROM sec.policies_of_gateways()
     UNION ALL SELECT * FROM sec.policies_of_recharges()
     UNION ALL SELECT * FROM sec.policies_of_settings()
 $$;
@@ -645,6 +650,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_members()
     UNION ALL SELECT * FROM sec.descriptions_of_cards()
     UNION ALL SELECT * FROM sec.descriptions_of_merchants()
+    UNION ALL SELECT * FROM sec.descriptions_of_gateways()
     UNION ALL SELECT * FROM sec.descriptions_of_recharges()
     UNION ALL SELECT * FROM sec.descriptions_of_settings()
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
@@ -657,6 +663,7 @@ CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, de
     UNION ALL SELECT * FROM sec.health_of_ledger()
     UNION ALL SELECT * FROM sec.health_of_members()
     UNION ALL SELECT * FROM sec.health_of_cards()
+    UNION ALL SELECT * FROM sec.health_of_gateways()
     UNION ALL SELECT * FROM sec.health_of_receipts()
     UNION ALL SELECT * FROM sec.health_of_recharges()
 $$;
@@ -679,6 +686,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_members()
     UNION ALL SELECT * FROM sec.logged_of_cards()
     UNION ALL SELECT * FROM sec.logged_of_merchants()
+    UNION ALL SELECT * FROM sec.logged_of_gateways()
     UNION ALL SELECT * FROM sec.logged_of_receipts()
     UNION ALL SELECT * FROM sec.logged_of_recharges()
     UNION ALL SELECT * FROM sec.logged_of_settings()
@@ -693,6 +701,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_cards()
     UNION ALL SELECT * FROM sec.rebuilds_of_merchants()
     UNION ALL SELECT * FROM sec.rebuilds_of_payments()
+    UNION ALL SELECT * FROM sec.rebuilds_of_gateways()
     UNION ALL SELECT * FROM sec.rebuilds_of_recharges()
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
 $$;
@@ -1353,6 +1362,8 @@ BEGIN
         SELECT p.rule, p.problem FROM sec.powers() p
         UNION ALL
         SELECT g.rule, g.problem FROM sec.odd_grants() g
+        UNION ALL
+        SELECT 'secrets of payment gateways are sealed', s.problem FROM sec.plain_secrets() s
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -1383,7 +1394,8 @@ BEGIN
                (25, 'whoever has a level of the API cannot read past it'),
                (26, 'nobody else creates in pg_catalog'),
                (27, 'schemas are used only by the levels of the API'),
-               (28, 'levels and mps_owner have all their rights')
+               (28, 'levels and mps_owner have all their rights'),
+               (29, 'secrets of payment gateways are sealed')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place;
@@ -2456,6 +2468,8 @@ DECLARE
     v_events bigint := 0;
     v_cards bigint;
     v_balance numeric;
+    v_accounts bigint;
+    v_keys bigint;
 BEGIN
     SELECT count(*), coalesce(sum(c.balance), 0.00) INTO v_cards, v_balance
     FROM (SELECT p.balance FROM app.personal_cards p UNION ALL SELECT e.balance FROM app.enterprise_cards e) c;
@@ -2469,8 +2483,11 @@ BEGIN
         v_transactions := v_transactions + CASE WHEN v.moves THEN v_rows ELSE 0 END;
         v_events := v_events + CASE WHEN v.moves THEN 0 ELSE v_rows END;
     END LOOP;
+    SELECT count(*) INTO v_accounts FROM app.gateway_accounts;
+    SELECT count(*) INTO v_keys FROM sec.gateway_keys;
     RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s',
-                  v_cards, v_balance, v_transactions, v_events, current_database());
+                  v_cards, v_balance, v_transactions, v_events, current_database())
+           || CASE WHEN v_accounts > 0 THEN format(', with %s accounts at payment gateways and %s keys', v_accounts, v_keys) ELSE '' END;
 END
 $$;
 COMMENT ON FUNCTION sec.what_there_is() IS
@@ -6408,6 +6425,153 @@ END
 $$;
 COMMENT ON FUNCTION sec.rebuild_compensations() IS
     'Who corrected what by which amount; why is not in the log. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.columns_of_gateways() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('backend', 'app.gateway_accounts', 'code, provider, active, merchant_id, created_at, config')
+$$;
+COMMENT ON FUNCTION sec.columns_of_gateways() IS
+    'What may be read of payment gateways; of keys nothing. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_gateways() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES -- Clients see nothing of it, and nobody anything of the keys.
+           ('app.gateway_accounts', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+            'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege')
+$$;
+COMMENT ON FUNCTION sec.policies_of_gateways() IS 'The policies of payment gateways. Internal: sec.policies().';
+CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.gateway_accounts', 'code', 'By which the functions and the proxy name it.'),
+           ('app.gateway_accounts', 'provider', 'wechat, alipay.'),
+           ('app.gateway_accounts', 'active', 'Whether notices of it are taken.'),
+           ('app.gateway_accounts', 'merchant_id', 'The merchant whose bank receives; NULL: the platform.'),
+           ('app.gateway_accounts', 'created_at', 'When it was first set.'),
+           ('app.gateway_accounts', 'config', 'Whose notices are its own, as app.set_gateway_account() was given it.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_gateways() IS 'What columns of payment gateways are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.install_gateways() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.gateway_accounts') IS NULL THEN
+        CREATE TABLE app.gateway_accounts (
+            code        text        NOT NULL PRIMARY KEY,
+            provider    text        NOT NULL CHECK (provider IN ('wechat', 'alipay')),
+            active      boolean     NOT NULL DEFAULT true,
+            merchant_id integer     REFERENCES app.merchants,
+            created_at  timestamptz NOT NULL,
+            config      jsonb       NOT NULL
+        );
+        CREATE INDEX gateway_accounts_merchant_id_idx ON app.gateway_accounts (merchant_id);
+        COMMENT ON TABLE app.gateway_accounts IS 'Accounts at payment gateways, whose notices are taken';
+    END IF;
+    IF to_regclass('sec.gateway_keys') IS NULL THEN
+        CREATE TABLE sec.gateway_keys (
+            account     text        NOT NULL REFERENCES app.gateway_accounts,
+            kind        text        NOT NULL CHECK (kind IN ('wechat_apiv3_key', 'wechat_public_key', 'alipay_public_key')),
+            key_id      text        NOT NULL,
+            created_at  timestamptz NOT NULL,
+            valid_from  timestamptz,
+            valid_until timestamptz,
+            sealed      boolean     NOT NULL,
+            key         bytea       NOT NULL,
+            PRIMARY KEY (account, kind, key_id)
+        );
+        COMMENT ON TABLE sec.gateway_keys IS 'What notices of payment gateways are verified and decrypted with; for nobody to read';
+        COMMENT ON COLUMN sec.gateway_keys.sealed IS 'Whether the key is under the master key, which is in no database.';
+        COMMENT ON COLUMN sec.gateway_keys.valid_from IS 'NULL: since ever.';
+        COMMENT ON COLUMN sec.gateway_keys.valid_until IS 'NULL: for ever.';
+        COMMENT ON COLUMN sec.gateway_keys.key IS 'A public key as it was given, or a secret.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_gateways() IS
+    'Makes the tables of payment gateways, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION app.set_gateway_account(p_code text, p_provider text, p_config jsonb) RETURNS boolean
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'set_gateway_account_wrapper';
+COMMENT ON FUNCTION app.set_gateway_account IS
+    E'Sets an account at a payment gateway: whose notices are taken, and whose bank they pay.\n'
+    'The same code again replaces the configuration; the provider stays. p_code: 1 to 64 ASCII letters, digits and - _ . p_provider: '
+    'wechat, alipay. p_config: wechat {"mchid", "appids"}, of a service provider {"sp_mchid", "sub_mchids", "sp_appids"} (the last may be '
+    'left out); alipay {"app_id", "seller_ids"}. Of both, where wanted: "merchant" (the code of the merchant whose bank receives, where it '
+    'is not the platform''s), "fee_rate" (what the gateway keeps, 0 to 1 with at most 6 decimals), "active" (false turns the account off). '
+    'What is left out is so no longer. For a superuser.\n'
+    'Results: true if anything changed, false if all was so already.\n'
+    'Errors: INVALID_ARGUMENT, MERCHANT_NOT_FOUND, STATUS_CONFLICT (the code is of the other provider), NOT_ALLOWED.';
+CREATE FUNCTION app.set_gateway_key(p_account text, p_kind text, p_key_id text, p_key text, p_valid_from timestamptz DEFAULT NULL,
+                                    p_valid_until timestamptz DEFAULT NULL) RETURNS boolean
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'set_gateway_key_wrapper';
+COMMENT ON FUNCTION app.set_gateway_key IS
+    E'Sets a key that notices of an account are verified or decrypted with.\n'
+    'The same id again replaces; several live at once. p_kind: wechat_apiv3_key (32 characters), wechat_public_key (PEM: a certificate, '
+    'whose serial number p_key_id is, or a public key with its PUB_KEY_ID_...), alipay_public_key (as Alipay''s page shows it, PEM, or a '
+    'certificate, whose serial number p_key_id is). A certificate is valid no longer than it says. NULL: since ever, for ever. '
+    'A secret is sealed under the key of mps.master_key_file, where that is set. '
+    'A statement can stand in the server''s log: app.set_gateway_key_from_file() keeps the key out of it. For a superuser.\n'
+    'Results: true if anything changed, false if all was so already; a secret that is sealed is always sealed anew.\n'
+    'Errors: GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, STATUS_CONFLICT (the master key cannot be used), NOT_ALLOWED.';
+CREATE FUNCTION app.set_gateway_key_from_file(p_account text, p_kind text, p_key_id text, p_path text,
+                                              p_valid_from timestamptz DEFAULT NULL, p_valid_until timestamptz DEFAULT NULL) RETURNS boolean
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'set_gateway_key_from_file_wrapper';
+COMMENT ON FUNCTION app.set_gateway_key_from_file IS
+    E'As app.set_gateway_key(), of a key that stands in a file on the server.\n'
+    'p_path: from the root on. The file of a secret belongs to the server''s user, and nobody else may read it. For a superuser.\n'
+    'Results: as app.set_gateway_key().\n'
+    'Errors: GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, STATUS_CONFLICT (the master key cannot be used), NOT_ALLOWED.';
+CREATE FUNCTION sec.gateway_secrets() RETURNS TABLE (account text, key_id text, state text)
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'gateway_secrets_wrapper';
+COMMENT ON FUNCTION sec.gateway_secrets IS
+    'Each secret that is live or kept plain: whether it is sealed, and if it cannot be opened, why. Internal: sec.health_of_gateways().';
+CREATE FUNCTION sec.plain_secrets() RETURNS TABLE (problem text)
+    -- Without a call of ours, so that it answers whatever is wrong with other tables.
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('%s %s is kept plain', k.account, k.key_id) FROM sec.gateway_keys k WHERE k.kind = 'wechat_apiv3_key' AND NOT k.sealed
+$$;
+COMMENT ON FUNCTION sec.plain_secrets() IS
+    'Which secrets of payment gateways every dump carries as they are: set before mps.master_key_file was. Internal: '
+    'sec.security_check().';
+CREATE FUNCTION sec.health_of_gateways() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'gateway_secrets'::text, bool_and(s.state = 'sealed'),
+           coalesce(string_agg(format('%s %s: %s', s.account, s.key_id, s.state), '; ' ORDER BY s.account, s.key_id)
+                        FILTER (WHERE s.state <> 'sealed'), 'all are sealed')
+    FROM sec.gateway_secrets() s
+    HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION sec.health_of_gateways() IS
+    'What app.health() says of payment gateways: secrets that are kept plain, or that the master key does not open. No row where there is '
+    'none. Internal: sec.health_rows().';
+CREATE FUNCTION sec.logged_of_gateways() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('gateway.account_set', '{provider,active,config,merchant}'::text[]), ('gateway.key_set', '{}')
+$$;
+COMMENT ON FUNCTION sec.logged_of_gateways() IS 'The events of payment gateways. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_gateways() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (45, 'rebuild_gateway_accounts')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_gateways() IS 'The step of payment gateways. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_gateway_accounts() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.gateway_accounts (code, provider, active, merchant_id, created_at, config)
+    SELECT e.object_id, e.context ->> 'provider', (e.context ->> 'active')::boolean,
+           CASE WHEN e.context ->> 'merchant' IS NOT NULL THEN
+               coalesce(m.id, sec.refuse_log(e.id, format('no merchant %s is in the log', e.context ->> 'merchant'))::integer) END,
+           e.first_set, e.context -> 'config'
+    FROM (SELECT DISTINCT ON (x.object_id) x.id, x.object_id, x.context,
+                 min(x.happened_at) OVER (PARTITION BY x.object_id) AS first_set
+          FROM audit.event_log x WHERE x.action = 'gateway.account_set' ORDER BY x.object_id, x.id DESC) e
+    LEFT JOIN app.merchants m ON m.code = e.context ->> 'merchant';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'accounts at payment gateways, without their keys';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_gateway_accounts() IS
+    'Every account at a payment gateway, as it was set last; its keys are not in the log. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.health_of_receipts() RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'heads'::text, (s.sealed_at < now() - interval '1 hour') IS NOT TRUE,

@@ -101,6 +101,12 @@ in_order! { "preflight"
     "payments_books_refunds"     "../sql/payments/books_refunds.sql"
     "payments_rebuild"           "../sql/payments/rebuild.sql"
 
+    "gateways_declared"          "../sql/gateways/declared.sql"
+    "gateways_tables"            "../sql/gateways/tables.sql"
+    "gateways_rpcs"              "../sql/gateways/rpcs.sql"
+    "gateways_health"            "../sql/gateways/health.sql"
+    "gateways_rebuild"           "../sql/gateways/rebuild.sql"
+
     "receipts_declared"          "../sql/receipts/declared.sql"
     "receipts_tables"            "../sql/receipts/tables.sql"
     "receipts_rpcs"              "../sql/receipts/rpcs.sql"

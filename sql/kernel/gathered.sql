@@ -114,6 +114,7 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.enterprise_card_bindings'),
            ('app.enterprise_cards'),
            ('app.external_orders'),
+           ('app.gateway_accounts'),
            ('app.idempotency_keys'),
            ('app.job_runs'),
            ('app.late_postings'),
@@ -138,7 +139,8 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('audit.seals'),
            ('audit.tree_chunks'),
            ('audit.tree_nodes'),
-           ('audit.trees')
+           ('audit.trees'),
+           ('sec.gateway_keys')
 $$;
 COMMENT ON FUNCTION sec.tables() IS
     'The tables of mps that calls read and write: all but those of who has which level. Internal.';
@@ -181,6 +183,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_members()
     UNION ALL SELECT * FROM sec.columns_of_cards()
     UNION ALL SELECT * FROM sec.columns_of_merchants()
+    UNION ALL SELECT * FROM sec.columns_of_gateways()
     UNION ALL SELECT * FROM sec.columns_of_recharges()
     UNION ALL SELECT * FROM sec.columns_of_settings()
     UNION ALL SELECT * FROM sec.columns_of_statements()
@@ -194,6 +197,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_members()
     UNION ALL SELECT * FROM sec.policies_of_cards()
     UNION ALL SELECT * FROM sec.policies_of_merchants()
+    UNION ALL SELECT * FROM sec.policies_of_gateways()
     UNION ALL SELECT * FROM sec.policies_of_recharges()
     UNION ALL SELECT * FROM sec.policies_of_settings()
 $$;
@@ -219,6 +223,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_members()
     UNION ALL SELECT * FROM sec.descriptions_of_cards()
     UNION ALL SELECT * FROM sec.descriptions_of_merchants()
+    UNION ALL SELECT * FROM sec.descriptions_of_gateways()
     UNION ALL SELECT * FROM sec.descriptions_of_recharges()
     UNION ALL SELECT * FROM sec.descriptions_of_settings()
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
@@ -232,6 +237,7 @@ CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, de
     UNION ALL SELECT * FROM sec.health_of_ledger()
     UNION ALL SELECT * FROM sec.health_of_members()
     UNION ALL SELECT * FROM sec.health_of_cards()
+    UNION ALL SELECT * FROM sec.health_of_gateways()
     UNION ALL SELECT * FROM sec.health_of_receipts()
     UNION ALL SELECT * FROM sec.health_of_recharges()
 $$;
@@ -256,6 +262,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_members()
     UNION ALL SELECT * FROM sec.logged_of_cards()
     UNION ALL SELECT * FROM sec.logged_of_merchants()
+    UNION ALL SELECT * FROM sec.logged_of_gateways()
     UNION ALL SELECT * FROM sec.logged_of_receipts()
     UNION ALL SELECT * FROM sec.logged_of_recharges()
     UNION ALL SELECT * FROM sec.logged_of_settings()
@@ -271,6 +278,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_cards()
     UNION ALL SELECT * FROM sec.rebuilds_of_merchants()
     UNION ALL SELECT * FROM sec.rebuilds_of_payments()
+    UNION ALL SELECT * FROM sec.rebuilds_of_gateways()
     UNION ALL SELECT * FROM sec.rebuilds_of_recharges()
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
 $$;

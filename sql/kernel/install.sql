@@ -18,6 +18,7 @@ BEGIN
     PERFORM sec.install_members();
     PERFORM sec.install_cards();
     PERFORM sec.install_merchants();
+    PERFORM sec.install_gateways();
     PERFORM sec.install_transactions();
     PERFORM sec.install_points();
     PERFORM sec.install_events();

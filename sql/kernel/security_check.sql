@@ -198,6 +198,8 @@ BEGIN
         SELECT p.rule, p.problem FROM sec.powers() p
         UNION ALL
         SELECT g.rule, g.problem FROM sec.odd_grants() g
+        UNION ALL
+        SELECT 'secrets of payment gateways are sealed', s.problem FROM sec.plain_secrets() s
     ),
     rules (place, rule) AS (
         VALUES (1, 'row-level security is on for every table'),
@@ -228,7 +230,8 @@ BEGIN
                (25, 'whoever has a level of the API cannot read past it'),
                (26, 'nobody else creates in pg_catalog'),
                (27, 'schemas are used only by the levels of the API'),
-               (28, 'levels and mps_owner have all their rights')
+               (28, 'levels and mps_owner have all their rights'),
+               (29, 'secrets of payment gateways are sealed')
     )
     SELECT r.rule, count(f.rule) = 0, coalesce(string_agg(f.problem, '; ' ORDER BY f.problem), 'ok')
     FROM rules r LEFT JOIN findings f ON f.rule = r.rule GROUP BY r.place, r.rule ORDER BY r.place;

@@ -9,6 +9,8 @@ DECLARE
     v_events bigint := 0;
     v_cards bigint;
     v_balance numeric;
+    v_accounts bigint;
+    v_keys bigint;
 BEGIN
     SELECT count(*), coalesce(sum(c.balance), 0.00) INTO v_cards, v_balance
     FROM (SELECT p.balance FROM app.personal_cards p UNION ALL SELECT e.balance FROM app.enterprise_cards e) c;
@@ -22,8 +24,11 @@ BEGIN
         v_transactions := v_transactions + CASE WHEN v.moves THEN v_rows ELSE 0 END;
         v_events := v_events + CASE WHEN v.moves THEN 0 ELSE v_rows END;
     END LOOP;
+    SELECT count(*) INTO v_accounts FROM app.gateway_accounts;
+    SELECT count(*) INTO v_keys FROM sec.gateway_keys;
     RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s',
-                  v_cards, v_balance, v_transactions, v_events, current_database());
+                  v_cards, v_balance, v_transactions, v_events, current_database())
+           || CASE WHEN v_accounts > 0 THEN format(', with %s accounts at payment gateways and %s keys', v_accounts, v_keys) ELSE '' END;
 END
 $$;
 COMMENT ON FUNCTION sec.what_there_is() IS

@@ -72,6 +72,9 @@ tokens! {
     MemberNotFound "MEMBER_NOT_FOUND" 404
         "There is no such member. Register the member first."
         "会员不存在。";
+    GatewayAccountNotFound "GATEWAY_ACCOUNT_NOT_FOUND" 404
+        "There is no payment gateway's account with this code. Check the code, or have the account set up."
+        "没有此代码的支付渠道账户。请核对代码，或先设置该账户。";
     TxNotFound "TX_NOT_FOUND" 404
         "There is no such transaction, or the caller may not see it. Check the number."
         "交易不存在或无权查看。请检查交易号。";

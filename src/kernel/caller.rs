@@ -114,6 +114,11 @@ impl Caller {
         if self.is_backend { Ok(()) } else { Err(Error::new(Token::NotAllowed, "for backends only")) }
     }
 
+    /// Refuses everybody but superusers, in front of and behind whatever function calls.
+    pub fn require_superuser(&self) -> Result<()> {
+        if self.is_superuser() { Ok(()) } else { Err(Error::new(Token::NotAllowed, "for superusers only")) }
+    }
+
     /// The user, for a client; `None` for a backend.
     pub fn client(&self) -> Result<Option<Uuid>> {
         if self.is_backend { Ok(None) } else { self.signed_in().map(Some) }

@@ -15,7 +15,7 @@ pub struct Key(SigningKey);
 impl Key {
     /// Reads it from the file that `mps.seal_key_file` names. Error: `STATUS_CONFLICT`, what is wrong with it, without its path.
     pub fn read() -> Result<Key> {
-        let path = option::seal_key_file().ok_or_else(|| wrong("is not set"))?;
+        let path = option::SEAL_KEY_FILE.path().map_err(wrong)?.ok_or_else(|| wrong("is not set"))?;
         let text = secret_file::read(&path, MOST_BYTES).map_err(|why| wrong(&why))?;
         let text = std::str::from_utf8(&text).unwrap_or_default();
         SigningKey::from_pkcs8_pem(text).map(Key).map_err(|_| wrong("has no Ed25519 key in PEM (PKCS #8)"))

@@ -5,7 +5,8 @@ use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
 fn receipts_are_on() -> bool {
-    option::seal_key_file().is_some()
+    // Where nobody knows, whoever signs is told so.
+    option::SEAL_KEY_FILE.path() != Ok(None)
 }
 
 #[pg_extern(sql = false)]

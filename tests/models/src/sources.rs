@@ -22,6 +22,8 @@ pub enum Kind {
     Merchant,
     Tx,
     Suspense,
+    /// An account at a payment gateway, with its keys.
+    GatewayAccount,
     Card,
     /// Cards that are passed by where somebody has them.
     FreeCards,
@@ -93,6 +95,9 @@ const LEAVES: &[(&str, Takes)] = &[
     ("ledger::transactions::insert_pending", Nothing("a new row")),
     ("ledger::transactions::no_longer_pending", Nothing("its transaction is locked")),
     ("ledger::history::note_writer", One(Kind::Lines)),
+    ("features::gateways::account::lock", One(Kind::GatewayAccount)),
+    ("features::gateways::account::create", One(Kind::GatewayAccount)),
+    ("features::gateways::account::replace", Nothing("locked")),
     ("features::recharges::suspense::lock", One(Kind::Suspense)),
     ("features::recharges::suspense::insert", Nothing("a new row")),
     ("features::recharges::suspense::resolve", Nothing("locked")),
@@ -227,7 +232,9 @@ impl Sources {
     pub fn unsorted(&self) -> Vec<String> {
         let sorts = |text: &String| match text.find("FOR NO KEY UPDATE") {
             // By its key, or of a table with one row.
-            Some(at) => ["ORDER BY", "id = $1", "FROM app.settings s "].iter().any(|s| text[..at].contains(s)),
+            Some(at) => {
+                ["ORDER BY", "id = $1", "a.code = $1", "FROM app.settings s "].iter().any(|s| text[..at].contains(s))
+            }
             None => true,
         };
         self.functions.iter().filter(|f| !f.texts.iter().all(sorts)).map(Function::path).collect()

@@ -123,27 +123,64 @@ impl Cluster {
     /// Makes a key beside the server's data, as its owner's, and has heads signed with it; where it is.
     #[track_caller]
     pub fn sign_heads(&self, key: &str) -> String {
-        let data = self.variable("MPS_DATA").to_owned();
-        let file = Path::new(&data).with_file_name(key).to_str().expect("a path").to_owned();
+        let file = self.beside_the_data(key);
         program("openssl", &["genpkey", "-algorithm", "ed25519", "-out", &file]).expect("a key");
-        program("chmod", &["600", &file]).expect("is nobody else's");
-        program("chown", &["--reference", &data, &file]).expect("is the server's");
+        self.give_to_the_server(&file);
         self.sign_heads_with(&file);
         file
+    }
+
+    /// Where a file of that name lies beside the server's data.
+    pub fn beside_the_data(&self, name: &str) -> String {
+        Path::new(self.variable("MPS_DATA")).with_file_name(name).to_str().expect("a path").to_owned()
+    }
+
+    /// Makes a file the server's own, which nobody else may read.
+    #[track_caller]
+    pub fn give_to_the_server(&self, file: &str) {
+        program("chmod", &["600", file]).expect("is nobody else's");
+        program("chown", &["--reference", self.variable("MPS_DATA"), file]).expect("is the server's");
+    }
+
+    /// A secret in a file beside the server's data, which only the server reads; where it is.
+    #[track_caller]
+    pub fn secret_file(&self, name: &str, content: &[u8]) -> String {
+        let file = self.beside_the_data(name);
+        std::fs::write(&file, content).expect("is written");
+        self.give_to_the_server(&file);
+        file
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.variable("MPS_LOG")).expect("a log")).into_owned()
     }
 
     /// Has heads signed with a key that is there. The option is known once the library is loaded.
     #[track_caller]
     pub fn sign_heads_with(&self, file: &str) {
+        self.configure("mps.seal_key_file", file);
+    }
+
+    /// Has secrets of gateways sealed under the key of a file; none, if it is empty.
+    #[track_caller]
+    pub fn seal_secrets_with(&self, file: &str) {
+        self.configure("mps.master_key_file", file);
+    }
+
+    /// Writes an option of MPS into the server's configuration, and waits until it counts.
+    #[track_caller]
+    fn configure(&self, option: &str, value: &str) {
         let load = concat!("load '$libdir/mps-", env!("CARGO_PKG_VERSION"), "'");
-        let set = format!("alter system set mps.seal_key_file = '{file}'");
+        let set = format!("alter system set {option} = '{value}'");
         let mut arguments = vec!["-XqAt", "-v", "ON_ERROR_STOP=1", "-d", "postgres"];
         for command in [load, &set, "select pg_reload_conf()"] {
             arguments.extend(["-c", command]);
         }
         self.program("psql", &arguments).expect("the option is set");
-        let shown = || self.program("psql", &["-XqAt", "-d", "postgres", "-c", load, "-c", "show mps.seal_key_file"]);
-        until("the server has read the option", Duration::from_secs(10), || shown().is_ok_and(|said| said == file));
+        let show = format!("show {option}");
+        let shown = || self.program("psql", &["-XqAt", "-d", "postgres", "-c", load, "-c", &show]);
+        until("the server has read the option", Duration::from_secs(10), || shown().is_ok_and(|said| said == value));
     }
 
     /// Runs a program of Postgres against this server; what it wrote, or what it complained of.
@@ -207,6 +244,14 @@ impl Scratch {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Scratch(std::env::temp_dir().join(format!("mps-suite-{}-{number}-{name}", std::process::id())))
+    }
+
+    /// A file that anybody may read.
+    pub fn with(name: &str, content: &str) -> Scratch {
+        let scratch = Scratch::new(name);
+        std::fs::write(&scratch.0, content).expect("is written");
+        program("chmod", &["644", scratch.path()]).expect("is for everybody");
+        scratch
     }
 
     pub fn path(&self) -> &str {

@@ -4,6 +4,7 @@
 //! - [`Session`]: one connection in the shoes of somebody: superuser, backend, signed-in user, stranger
 //! - [`Shop`]: a merchant with a cashier, and short names for what happens at the till
 //! - [`manual`]: documents whose commands are run; [`reader`]: who runs them
+//! - [`gateways`]: keys and certificates of payment gateways, which are nobody's
 //! - [`books`]: what must hold of the tables after whatever happened
 //! - [`releases`]: databases of earlier releases, and sessions that run their libraries
 //!
@@ -14,6 +15,7 @@ mod books;
 mod clock;
 mod cluster;
 mod db;
+pub mod gateways;
 pub mod manual;
 mod meter;
 mod race;

@@ -20,6 +20,7 @@ const NOT_IN_IT: &[(&str, &[&str])] = &[
     ("app.idempotency_keys", &[]),
     ("app.job_runs", &[]),
     ("app.operating_mode", &[]),
+    ("sec.gateway_keys", &[]),
     ("audit.trees", &[]),
     ("audit.tree_chunks", &[]),
     ("audit.tree_nodes", &[]),

@@ -26,6 +26,7 @@ pub const TOKENS: &[(&str, u16)] = &[
     ("CARD_NOT_FOUND", 404),
     ("MEMBER_NOT_FOUND", 404),
     ("TX_NOT_FOUND", 404),
+    ("GATEWAY_ACCOUNT_NOT_FOUND", 404),
     ("MERCHANT_INACTIVE", 409),
     ("CARD_NOT_ACTIVE", 409),
     ("CARD_EXPIRED", 409),

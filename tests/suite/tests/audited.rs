@@ -1,7 +1,7 @@
 //! Every function that changes something leaves an audit event. Which functions there are says the database, not this file: a
 //! new one that is nowhere below fails here.
 
-use mps_tests::{Member, SHOP, Shop, q};
+use mps_tests::{Member, SHOP, Scratch, Shop, gateways, q};
 use std::collections::BTreeSet;
 
 /// What operators run that changes nothing of anybody's, and what it does instead.
@@ -149,8 +149,8 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
     calls
 }
 
-/// The same of what operators run, with what makes it have something to do.
-fn batches(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
+/// The same of what operators and superusers run, with what makes it have something to do.
+fn batches(shop: &Shop, key_file: &str) -> Vec<(&'static str, &'static str, String)> {
     let month = "(date_trunc('month', now() at time zone 'UTC') - interval '2 years')::date";
     let s = &shop.superuser;
     s.run(&format!("create schema if not exists mps_archive authorization mps_owner; select sec.make_month({month})"));
@@ -171,6 +171,17 @@ fn batches(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
          values (1, now(), 1, 0, false, '[]', '', '')",
     );
     vec![
+        ("app.set_gateway_account", "gateway.account_set", gateways::set_account("shop", "alipay", gateways::ALIPAY)),
+        (
+            "app.set_gateway_key",
+            "gateway.key_set",
+            gateways::set_key("shop", "alipay_public_key", "a", gateways::alipay_keys()[0], ""),
+        ),
+        (
+            "app.set_gateway_key_from_file",
+            "gateway.key_set",
+            gateways::set_key_from_file("shop", "alipay_public_key", "b", key_file),
+        ),
         ("app.expire_cards_batch", "card.expired", "select app.expire_cards_batch(null)".into()),
         ("app.expire_recharges_batch", "recharge.cancelled", "select app.expire_recharges_batch(null)".into()),
         ("app.recompute_levels_batch", "levels.recomputed", "select app.recompute_levels_batch(null)".into()),
@@ -204,7 +215,8 @@ fn every_function_that_changes_something_leaves_an_event() {
         known.insert((*func).to_owned());
     }
     let operator = shop.db.superuser();
-    for (func, action, sql) in batches(&shop) {
+    let key_file = Scratch::with("key", gateways::alipay_keys()[0]);
+    for (func, action, sql) in batches(&shop, key_file.path()) {
         must_leave_an_event(&shop, &operator, "postgres", action, &sql);
         known.insert(func.to_owned());
     }

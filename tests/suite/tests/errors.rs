@@ -1,6 +1,6 @@
 //! Errors: every token, and every argument of every RPC given wrongly.
 
-use mps_tests::{Db, SHOP, Shop, TOKENS, nobody};
+use mps_tests::{Db, SHOP, Scratch, Shop, TOKENS, gateways, nobody};
 use std::collections::BTreeSet;
 
 /// One way to each error: a token, and what is refused with it in an open shop.
@@ -58,6 +58,10 @@ const PROVOCATIONS: &[Provocation] = &[
     }),
     ("TX_NOT_FOUND", |s| {
         s.cashier.refused("TX_NOT_FOUND", "select * from app.tx_by_no('ZF2611999999')");
+    }),
+    ("GATEWAY_ACCOUNT_NOT_FOUND", |s| {
+        let sql = gateways::set_key("nowhere", "alipay_public_key", "a", gateways::alipay_keys()[0], "");
+        s.superuser.refused("GATEWAY_ACCOUNT_NOT_FOUND", &sql);
     }),
     ("MERCHANT_INACTIVE", |s| {
         let ming = s.member("1.00");
@@ -223,6 +227,13 @@ enum Kind {
     PaidBy,
     SuspenseId,
     Resolution,
+    GatewayAccount,
+    NewCode,
+    /// A name without white space inside.
+    Name64,
+    GatewayConfig,
+    GatewayKey,
+    Path,
     /// May be anything of its type.
     Free,
 }
@@ -343,6 +354,35 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
         PaidBy => vec![("'balance'", &["INVALID_PAYMENT_METHOD"]), ("'visa'", &["INVALID_PAYMENT_METHOD"])],
         SuspenseId => vec![("null", ARG), ("0", TX), ("-1", TX), ("9223372036854775807", TX)],
         Resolution => vec![("null", ARG), ("''", ARG), ("'Credited'", ARG), ("'refunded'", ARG), ("'open'", ARG)],
+        GatewayAccount => vec![
+            ("null", ARG),
+            ("''", ARG),
+            ("'the shop'", ARG),
+            ("repeat('S', 65)", ARG),
+            ("'nowhere'", &["GATEWAY_ACCOUNT_NOT_FOUND"]),
+            ("'GATE'", &["GATEWAY_ACCOUNT_NOT_FOUND"]),
+        ],
+        NewCode => vec![
+            ("null", ARG),
+            ("' '", ARG),
+            ("'a b'", ARG),
+            ("'支付宝'", ARG),
+            ("'a/b'", ARG),
+            ("repeat('S', 65)", ARG),
+        ],
+        Name64 => vec![("null", ARG), ("' '", ARG), ("'a b'", ARG), ("repeat('k', 65)", ARG), ("E'a\\nb'", ARG)],
+        GatewayConfig => with(wrong(Object), &[("null", ARG), ("'{}'", ARG), ("'{\"app_id\": \"1\"}'", ARG)]),
+        GatewayKey => {
+            vec![("null", ARG), ("''", ARG), ("'x'", ARG), ("repeat('A', 400)", ARG), ("repeat('A', 100000)", ARG)]
+        }
+        Path => vec![
+            ("null", ARG),
+            ("''", ARG),
+            ("'key.pem'", ARG),
+            ("'/nowhere/key.pem'", ARG),
+            ("'/'", ARG),
+            ("'/dev/zero'", ARG),
+        ],
         CardNo => vec![
             ("null", ARG),
             ("''", ARG),
@@ -628,10 +668,43 @@ const CALLS: &[(&str, &[Argument])] = &[
         ],
     ),
     ("head_proof", &[("p_head_no", "null", Kind::HeadNo)]),
+    (
+        "set_gateway_account",
+        &[
+            ("p_code", "'new'", Kind::NewCode),
+            ("p_provider", "'alipay'", Kind::Label),
+            ("p_config", "'{config}'", Kind::GatewayConfig),
+        ],
+    ),
+    (
+        "set_gateway_key",
+        &[
+            ("p_account", "'gate'", Kind::GatewayAccount),
+            ("p_kind", "'alipay_public_key'", Kind::Label),
+            ("p_key_id", "'a'", Kind::Name64),
+            ("p_key", "'{key}'", Kind::GatewayKey),
+            ("p_valid_from", "null", Kind::OptionalMoment),
+            ("p_valid_until", "null", Kind::OptionalMoment),
+        ],
+    ),
+    (
+        "set_gateway_key_from_file",
+        &[
+            ("p_account", "'gate'", Kind::GatewayAccount),
+            ("p_kind", "'alipay_public_key'", Kind::Label),
+            ("p_key_id", "'a'", Kind::Name64),
+            ("p_path", "'{key_file}'", Kind::Path),
+            ("p_valid_from", "null", Kind::OptionalMoment),
+            ("p_valid_until", "null", Kind::OptionalMoment),
+        ],
+    ),
     ("business_day", &[("p_at", "now()", Kind::Free)]),
     ("business_day_start", &[("p_day", "current_date", Kind::Free)]),
     ("day_totals", &[("p_from_day", "null", Kind::Day), ("p_to_day", "null", Kind::Day)]),
 ];
+
+/// What only superusers call.
+const OF_SUPERUSERS: [&str; 3] = ["set_gateway_account", "set_gateway_key", "set_gateway_key_from_file"];
 
 /// What wants a signed head, and here is none: tests/receipts.rs has one.
 const NEED_A_HEAD: [&str; 3] = ["tx_proof", "liability_proof", "head_proof"];
@@ -650,6 +723,8 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     let suspense = shop.superuser.value("select id from app.suspense_payments");
     shop.set_card(&lost.card, "personal", "lost");
     let code = shop.code(&ming);
+    shop.superuser.run(&gateways::set_account("gate", "alipay", gateways::ALIPAY));
+    let key_file = Scratch::with("key", gateways::alipay_keys()[0]);
     let fill = |text: &str| {
         text.replace("{company_no}", &company.card_no)
             .replace("{company}", &company.card)
@@ -661,6 +736,9 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
             .replace("{waiting}", &waiting)
             .replace("{suspense}", &suspense)
             .replace("{code}", &code)
+            .replace("{config}", gateways::ALIPAY)
+            .replace("{key_file}", key_file.path())
+            .replace("{key}", gateways::alipay_keys()[0])
     };
     let call = |rpc: &str, arguments: &[Argument], changed: Option<(usize, &str)>| {
         let given = arguments.iter().enumerate().map(|(i, (name, right, _))| {
@@ -671,19 +749,20 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     };
     let mut refusals = 0;
     for (rpc, arguments) in CALLS {
+        let caller = if OF_SUPERUSERS.contains(rpc) { &shop.superuser } else { &shop.backend };
         // The call is right: what is refused below is refused for its one wrong argument.
-        shop.backend.run("begin");
+        caller.run("begin");
         if NEED_A_HEAD.contains(rpc) {
-            shop.backend.failure(&call(rpc, arguments, None)).must_be("STATUS_CONFLICT", rpc);
+            caller.failure(&call(rpc, arguments, None)).must_be("STATUS_CONFLICT", rpc);
         } else {
-            shop.backend.run(&call(rpc, arguments, None));
+            caller.run(&call(rpc, arguments, None));
         }
-        shop.backend.run("rollback");
+        caller.run("rollback");
         let before = Db::snapshot(&shop.db.name);
         for (i, (name, _, kind)) in arguments.iter().enumerate() {
             for (value, tokens) in wrong(*kind) {
                 let sql = call(rpc, arguments, Some((i, value)));
-                let failure = shop.backend.failure(&sql);
+                let failure = caller.failure(&sql);
                 let token = tokens.iter().find(|t| **t == failure.message);
                 failure.must_be(token.unwrap_or(&tokens[0]), &format!("{rpc}: {name} => {value}"));
                 refusals += 1;

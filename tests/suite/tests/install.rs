@@ -7,6 +7,7 @@ const TABLES: &[&str] = &[
     "app.enterprise_card_bindings",
     "app.enterprise_cards",
     "app.external_orders",
+    "app.gateway_accounts",
     "app.idempotency_keys",
     "app.member_profiles",
     "app.membership_levels",
@@ -18,6 +19,7 @@ const TABLES: &[&str] = &[
     "app.transaction_compensations",
     "app.transactions",
     "audit.event_log",
+    "sec.gateway_keys",
 ];
 
 const ENUMS: &[(&str, &str)] = &[
@@ -38,6 +40,8 @@ const COLUMNS: &[(&str, &str)] = &[
     ("app.enterprise_card_bindings", "enterprise_card_id member_id role qr_hash qr_expires_at"),
     ("app.membership_levels", "level name min_points discount"),
     ("app.merchants", "id code name active"),
+    ("app.gateway_accounts", "code provider active merchant_id created_at config"),
+    ("sec.gateway_keys", "account kind key_id created_at valid_from valid_until sealed key"),
     ("app.merchant_users", "merchant_id user_id role"),
     (
         "app.transactions",
@@ -98,6 +102,9 @@ const RPCS: &[(&str, &str)] = &[
     ("tx_proof", "p_tx_no"),
     ("liability_proof", "p_month p_card_id? p_card_type?"),
     ("head_proof", "p_head_no?"),
+    ("set_gateway_account", "p_code p_provider p_config"),
+    ("set_gateway_key", "p_account p_kind p_key_id p_key p_valid_from? p_valid_until?"),
+    ("set_gateway_key_from_file", "p_account p_kind p_key_id p_path p_valid_from? p_valid_until?"),
 ];
 
 #[test]

@@ -35,6 +35,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("pg_dumpall ", "operations_manual.rs runs the same, with its restore"),
     ("tools/install ", "builds; whoever runs this has done it"),
     ("openssl genpkey ", "receipts.rs makes a key like it"),
+    ("openssl rand ", "gateways_keys.rs makes a key like it"),
     ("flowchart ", "a picture"),
     ("sequenceDiagram", "a picture"),
     ("const { data, error } = await supabase.rpc('merchant_charge_by_qr'", "front_end.test.mjs runs it"),

@@ -1,8 +1,8 @@
 //! The books from the audit log alone: `app.rebuild_from_log()` writes them anew, to the last digit, or says which event it lacks.
 
 use mps_tests::{
-    Cluster, Db, Member, SHOP, Scratch, Session, Shop, Till, Waiting, differences, nobody, not_compared, program, q,
-    together,
+    Cluster, Db, Member, SHOP, Scratch, Session, Shop, Till, Waiting, differences, gateways, nobody, not_compared,
+    program, q, together,
 };
 
 /// Writes the books of the log that is there, and what was said of it.
@@ -141,6 +141,13 @@ fn this_month(shop: &Shop, members: &[Member]) {
         backend.run(&format!("select {call}"));
     }
     backend.run("select * from app.create_merchant('SHOP-002', 'Tea & \"Cake\"')");
+    // Of a shop; without it again; one that is turned off.
+    let of_a_shop = gateways::WECHAT.replace('}', r#", "merchant": "SHOP-002", "fee_rate": 0.0060}"#);
+    s.run(&gateways::set_account("wechat", "wechat", gateways::WECHAT));
+    s.run(&gateways::set_account("wechat", "wechat", &of_a_shop));
+    s.run(&gateways::set_account("alipay", "alipay", &gateways::ALIPAY.replace('}', r#", "merchant": "SHOP-002"}"#)));
+    s.run(&gateways::set_account("alipay", "alipay", &gateways::ALIPAY.replace('}', r#", "active": false}"#)));
+    s.run(&gateways::set_key("alipay", "alipay_public_key", "a", gateways::alipay_keys()[0], ""));
     backend.run("select app.set_merchant_status('SHOP-002', false, 'x')");
     backend.run(
         r#"select app.update_settings('{"points_per_unit": 1.5, "business_time_zone": "Asia/Shanghai", "qr_ttl_seconds": 77}')"#,

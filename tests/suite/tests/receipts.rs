@@ -618,6 +618,12 @@ fn a_key_that_cannot_be_used_stops_heads_and_nothing_else() {
     early.run("select app.business_day(now())");
     assert_eq!(shop.s().value("show mps.seal_key_file"), key);
     assert!(!early.failure("call audit.seal()").detail.contains("/tmp/x"));
+    // Set for a database or a role it does not count either; then nobody knows which file it is, and that is said.
+    shop.cluster.psql("shop", "alter database shop set mps.seal_key_file = '/tmp/x'").expect("is set, as if of nobody");
+    let failure = shop.cluster.superuser("shop").failure("call audit.seal()");
+    failure.must_be("STATUS_CONFLICT", "hidden");
+    assert!(failure.detail.contains("is hidden by what") && !failure.detail.contains("/tmp/x"), "{failure:?}");
+    shop.cluster.psql("shop", "alter database shop reset mps.seal_key_file").expect("is taken back");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Who may do what, and what happens to whoever tries more.
 
-use mps_tests::{Db, Member, NULL, SHOP, Session, Shop, nobody, q};
+use mps_tests::{Db, Member, NULL, SHOP, Session, Shop, gateways, nobody, q};
 use std::collections::BTreeSet;
 
 /// The RPCs that a client may call; the others are a backend's.
@@ -124,7 +124,7 @@ fn no_role_reads_hashes_keys_the_audit_log_or_the_inner_tables() {
              where c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) and c.relkind in ('r', 'p') \
                and has_column_privilege('{role}', c.oid, a.attnum, 'select') \
                and (c.relname in ('event_log', 'idempotency_keys', 'external_orders', 'settings', 'job_runs', 'api_grants', \
-               'archived_months', 'month_rehearsals', 'transaction_compensations') \
+               'archived_months', 'month_rehearsals', 'transaction_compensations', 'gateway_keys') \
                     or c.relispartition or a.attname in ('qr_hash', 'idempotency_key', 'external_order_id', 'gateway_trade_no', \
                     'processed_by'))"
         ));
@@ -195,6 +195,11 @@ fn direct_reads_and_writes_are_denied_one_by_one() {
             "select * from app.external_orders".into(),
             "select * from app.settings".into(),
             "select * from audit.event_log".into(),
+            "select * from sec.gateway_keys".into(),
+            "select * from sec.gateway_secrets()".into(),
+            gateways::set_account("shop", "alipay", gateways::ALIPAY),
+            gateways::set_key("shop", "alipay_public_key", "a", gateways::alipay_keys()[0], ""),
+            gateways::set_key_from_file("shop", "alipay_public_key", "a", "/etc/passwd"),
             "insert into audit.event_log values (1, now(), null, 'x', 'x', 'x', 'x', '{}')".into(),
             "delete from audit.event_log".into(),
             "select nextval('app.tx_no_seq')".into(),
@@ -918,6 +923,12 @@ const BREACHES: &[(&str, &str, &str)] = &[
         "every relation and schema belongs to mps_owner",
         "alter function sec.books_families() owner to stranger",
         "sec.books_families() belongs to stranger",
+    ),
+    (
+        "secrets of payment gateways are sealed",
+        "insert into app.gateway_accounts values ('shop', 'wechat', true, null, now(), '{}'); \
+         insert into sec.gateway_keys values ('shop', 'wechat_apiv3_key', 'old', now(), null, '2000-01-01', false, 'x')",
+        "shop old is kept plain",
     ),
 ];
 

@@ -37,12 +37,14 @@ struct Argument {
     is_optional: bool,
 }
 
-/// The RPCs with their arguments, as the catalog has them; but for what operators call, and what wants a signed head (`receipts.rs`).
+/// The RPCs with their arguments, as the catalog has them; but for what operators and superusers call, and what wants a signed head
+/// (`receipts.rs`).
 fn rpcs(s: &Session) -> Vec<(String, Vec<Argument>)> {
     let names = s.column(
         "select p.proname from pg_proc p join pg_language l on l.oid = p.prolang \
          where p.pronamespace = 'app'::regnamespace and p.prokind = 'f' and l.lanname = 'c' and p.provolatile <> 'i' \
-           and p.proname !~ '_batch$' and p.proname not in ('error_list', 'migrate') \
+           and p.proname !~ '_batch$' and p.proname <> 'error_list' \
+           and has_function_privilege('service_role', p.oid, 'execute') \
            and p.proname not in ('set_mode', 'tx_proof', 'liability_proof', 'head_proof') order by 1",
     );
     assert!(names.len() >= 25, "{names:?}");
