@@ -507,6 +507,8 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.merchant_charge_by_qr', 'client'),
            ('app.merchant_refund_tx', 'client'),
            ('app.compensate_tx', 'backend'),
+           ('app.gateway_notify', 'backend'),
+           ('app.reverify_event', 'backend'),
            ('app.tx_proof', 'client'),
            ('app.liability_proof', 'client'),
            ('app.head_proof', 'client'),
@@ -549,6 +551,8 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.enterprise_cards'),
            ('app.external_orders'),
            ('app.gateway_accounts'),
+           ('app.gateway_events'),
+           ('app.gateway_tallies'),
            ('app.idempotency_keys'),
            ('app.job_runs'),
            ('app.late_postings'),
@@ -591,6 +595,7 @@ COMMENT ON FUNCTION sec.jobs() IS
 CREATE FUNCTION sec.monthly_tables() RETURNS TABLE (nsp text, tab text, pk text, is_append_only boolean)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM sec.monthly_tables_of_ledger()
+    UNION ALL SELECT * FROM sec.monthly_tables_of_gateways()
 $$;
 COMMENT ON FUNCTION sec.monthly_tables() IS
     'The tables that are kept by month, with the primary key of each month, and whether a row of them is never changed. Whatever '
@@ -675,6 +680,7 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
     UNION ALL SELECT * FROM sec.sequences_of_members()
     UNION ALL SELECT * FROM sec.sequences_of_cards()
     UNION ALL SELECT * FROM sec.sequences_of_merchants()
+    UNION ALL SELECT * FROM sec.sequences_of_gateways()
     UNION ALL SELECT * FROM sec.sequences_of_recharges()
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
@@ -711,6 +717,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM sec.rules_of_ledger()
     UNION ALL SELECT * FROM sec.rules_of_payments()
+    UNION ALL SELECT * FROM sec.rules_of_gateways()
     UNION ALL SELECT * FROM sec.rules_of_recharges()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
@@ -6427,15 +6434,20 @@ COMMENT ON FUNCTION sec.rebuild_compensations() IS
     'Who corrected what by which amount; why is not in the log. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.columns_of_gateways() RETURNS TABLE (level text, tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES ('backend', 'app.gateway_accounts', 'code, provider, active, merchant_id, created_at, config')
+    VALUES ('backend', 'app.gateway_accounts', 'code, provider, active, merchant_id, created_at, config'),
+           ('backend', 'app.gateway_events',
+            'id, received_at, happened_at, amount, verified, account, provider, event_key, key_id, outcome, reason, tx_no, trade_no, '
+            'out_trade_no, headers, body'),
+           ('backend', 'app.gateway_tallies', 'account, hour, kind, callbacks, last_at, first_event')
 $$;
 COMMENT ON FUNCTION sec.columns_of_gateways() IS
     'What may be read of payment gateways; of keys nothing. Internal: sec.api_columns(), sec.backend_columns().';
 CREATE FUNCTION sec.policies_of_gateways() RETURNS TABLE (tab text, policy text, condition text, shown text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES -- Clients see nothing of it, and nobody anything of the keys.
-           ('app.gateway_accounts', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
-            'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege')
+    -- Clients see nothing of it, and nobody anything of the keys.
+    SELECT t.tab, 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+           'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'
+    FROM (VALUES ('app.gateway_accounts'), ('app.gateway_events'), ('app.gateway_tallies')) t (tab)
 $$;
 COMMENT ON FUNCTION sec.policies_of_gateways() IS 'The policies of payment gateways. Internal: sec.policies().';
 CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text, says text)
@@ -6445,7 +6457,29 @@ CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text
            ('app.gateway_accounts', 'active', 'Whether notices of it are taken.'),
            ('app.gateway_accounts', 'merchant_id', 'The merchant whose bank receives; NULL: the platform.'),
            ('app.gateway_accounts', 'created_at', 'When it was first set.'),
-           ('app.gateway_accounts', 'config', 'Whose notices are its own, as app.set_gateway_account() was given it.')
+           ('app.gateway_accounts', 'config', 'Whose notices are its own, as app.set_gateway_account() was given it.'),
+           ('app.gateway_events', 'id', 'For app.reverify_event().'),
+           ('app.gateway_events', 'received_at', 'When it came here.'),
+           ('app.gateway_events', 'happened_at', 'When what it tells of happened, by the gateway.'),
+           ('app.gateway_events', 'amount', 'The order''s total, or what was refunded, in currency units.'),
+           ('app.gateway_events', 'verified', 'Whether a key of the account has signed it.'),
+           ('app.gateway_events', 'account', 'The account that it came for.'),
+           ('app.gateway_events', 'provider', 'wechat, alipay.'),
+           ('app.gateway_events', 'event_key', 'The gateway''s id of it, the same whenever it is repeated.'),
+           ('app.gateway_events', 'key_id', 'Of the key that has signed it.'),
+           ('app.gateway_events', 'outcome', 'credited, replayed, suspense, conflict, failed, noted, refused.'),
+           ('app.gateway_events', 'reason', 'Why, in one word.'),
+           ('app.gateway_events', 'tx_no', 'The recharge that it is about, where that is known.'),
+           ('app.gateway_events', 'trade_no', 'The gateway''s number of the payment.'),
+           ('app.gateway_events', 'out_trade_no', 'The order''s number at the gateway, which the shop had sent.'),
+           ('app.gateway_events', 'headers', 'Those that are signed.'),
+           ('app.gateway_events', 'body', 'As it came; of one that nobody has signed its first 2,048 bytes.'),
+           ('app.gateway_tallies', 'account', 'The account that they came for.'),
+           ('app.gateway_tallies', 'hour', 'The hour that begins then.'),
+           ('app.gateway_tallies', 'kind', 'The reason why they were refused; repeated: they changed nothing any more.'),
+           ('app.gateway_tallies', 'callbacks', 'How many.'),
+           ('app.gateway_tallies', 'last_at', 'When the last of them came.'),
+           ('app.gateway_tallies', 'first_event', 'The row of app.gateway_events of the first.')
 $$;
 COMMENT ON FUNCTION sec.descriptions_of_gateways() IS 'What columns of payment gateways are. Internal: sec.describe_columns().';
 CREATE FUNCTION sec.install_gateways() RETURNS void
@@ -6481,10 +6515,84 @@ BEGIN
         COMMENT ON COLUMN sec.gateway_keys.valid_until IS 'NULL: for ever.';
         COMMENT ON COLUMN sec.gateway_keys.key IS 'A public key as it was given, or a secret.';
     END IF;
+    PERFORM sec.install_gateway_events();
 END
 $install$;
 COMMENT ON FUNCTION sec.install_gateways() IS
     'Makes the tables of payment gateways, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.install_gateway_events() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.gateway_event_id_seq') IS NULL THEN
+        CREATE SEQUENCE app.gateway_event_id_seq AS bigint;
+        COMMENT ON SEQUENCE app.gateway_event_id_seq IS 'Ids of app.gateway_events; may skip, never repeats';
+    END IF;
+    IF to_regclass('app.gateway_events') IS NULL THEN
+        CREATE TABLE app.gateway_events (
+            id           bigint      NOT NULL,
+            received_at  timestamptz NOT NULL,
+            happened_at  timestamptz,
+            amount       numeric(14,2),
+            verified     boolean     NOT NULL,
+            account      text        NOT NULL,
+            provider     text        NOT NULL,
+            event_key    text,
+            key_id       text,
+            outcome      text        NOT NULL,
+            reason       text,
+            tx_no        text,
+            trade_no     text,
+            out_trade_no text,
+            headers      jsonb       NOT NULL DEFAULT '{}',
+            body         bytea       NOT NULL
+        ) PARTITION BY RANGE (received_at);
+        CREATE INDEX gateway_events_event_key_idx ON app.gateway_events (event_key) WHERE event_key IS NOT NULL;
+        CREATE INDEX gateway_events_trade_no_idx ON app.gateway_events (trade_no) WHERE trade_no IS NOT NULL;
+        COMMENT ON TABLE app.gateway_events IS
+            'Callbacks of payment gateways, with what was signed, so that they can be proved again; by month of received_at (UTC). Each '
+            'partition has its own primary key (id). What was refused stands here once an hour and reason, and so does what came again '
+            'and changed nothing: app.gateway_tallies counts the others.';
+    END IF;
+    IF to_regclass('app.gateway_tallies') IS NULL THEN
+        CREATE TABLE app.gateway_tallies (
+            account     text        NOT NULL,
+            hour        timestamptz NOT NULL,
+            kind        text        NOT NULL,
+            callbacks   bigint      NOT NULL,
+            last_at     timestamptz NOT NULL,
+            first_event bigint      NOT NULL,
+            PRIMARY KEY (account, hour, kind)
+        );
+        COMMENT ON TABLE app.gateway_tallies IS
+            'How many callbacks of an account were refused in an hour, by reason, or came again, so that nobody fills a disk by sending';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_gateway_events() IS
+    'Makes the tables of callbacks and the sequence of their ids, where they are missing. Internal: sec.install_gateways() calls it.';
+CREATE FUNCTION sec.monthly_tables_of_gateways() RETURNS TABLE (nsp text, tab text, pk text, is_append_only boolean)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app', 'gateway_events', 'id', true)
+$$;
+COMMENT ON FUNCTION sec.monthly_tables_of_gateways() IS 'The tables of gateways that are kept by month. Internal: sec.monthly_tables().';
+CREATE FUNCTION sec.sequences_of_gateways() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.gateway_event_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.gateway_event_id_seq q),
+           (SELECT max(e.id) FROM app.gateway_events e)
+$$;
+COMMENT ON FUNCTION sec.sequences_of_gateways() IS
+    'The sequences of gateways: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.rebuild_gateway_numbers() RETURNS TABLE (what text, n bigint)
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    -- The log names callbacks that are not there any more: no other one gets such a number.
+    SELECT 'callbacks that are named, and lost', count(*)
+    FROM (SELECT max((e.context -> 'payload' ->> 'gateway_event')::bigint) AS last FROM audit.event_log e
+          WHERE e.context -> 'payload' ? 'gateway_event') x,
+         LATERAL (SELECT setval('app.gateway_event_id_seq', x.last)) s
+    WHERE x.last > (SELECT q.last_value - (NOT q.is_called)::integer FROM app.gateway_event_id_seq q)
+$$;
+COMMENT ON FUNCTION sec.rebuild_gateway_numbers() IS
+    'Has ids of callbacks go on after those that the log names. Internal: app.rebuild_from_log().';
 CREATE FUNCTION app.set_gateway_account(p_code text, p_provider text, p_config jsonb) RETURNS boolean
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'set_gateway_account_wrapper';
@@ -6519,6 +6627,31 @@ COMMENT ON FUNCTION app.set_gateway_key_from_file IS
     'p_path: from the root on. The file of a secret belongs to the server''s user, and nobody else may read it. For a superuser.\n'
     'Results: as app.set_gateway_key().\n'
     'Errors: GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, STATUS_CONFLICT (the master key cannot be used), NOT_ALLOWED.';
+CREATE FUNCTION app.gateway_notify(p_account text, p_headers jsonb, p_body bytea)
+    RETURNS TABLE (status integer, body text, outcome text, reason text, tx_no text)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'gateway_notify_wrapper';
+COMMENT ON FUNCTION app.gateway_notify IS
+    E'Takes a callback of a payment gateway that a backend''s own web server was sent: verified, decrypted, recorded, and credited.\n'
+    'By a backend. All in this one transaction: answer the gateway with status and body once it is committed. p_headers: those of the '
+    'request, an object of texts, names in any case. p_body: its bytes as they came, at most 65,536. What is refused is recorded and '
+    'answered, and is no error. What holds it up for more than 3 seconds ends it (SQLSTATE 57014): answer 503, so that it comes again.\n'
+    'Level: backend.\n'
+    'Results: status (HTTP), body (what to answer), outcome (credited; replayed: it was credited or kept before; suspense: a row of '
+    'app.suspense_payments; conflict: the trade number is another''s; failed: the recharge; noted: nothing changes; refused), reason '
+    '(one word, NULL for what needs none), tx_no (the recharge, where it is known).\n'
+    'Errors: GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED, STATUS_CONFLICT (the account was changed meanwhile).';
+CREATE FUNCTION app.reverify_event(p_id bigint)
+    RETURNS TABLE (id bigint, received_at timestamptz, account text, provider text, key_id text, outcome text)
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'reverify_event_wrapper';
+COMMENT ON FUNCTION app.reverify_event IS
+    E'Proves again that a gateway has signed a callback, from what is kept of it.\n'
+    'By a backend. With every public key that the account has, also one that has run out since.\n'
+    'Level: backend.\n'
+    'Results: id, received_at, account, provider (wechat, alipay), key_id (of the key that proves it), outcome (what was done).\n'
+    'Errors: SIGNATURE_INVALID (what is kept is not signed by any key of now: the detail says why), TX_NOT_FOUND (no such event here), '
+    'GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED.';
 CREATE FUNCTION sec.gateway_secrets() RETURNS TABLE (account text, key_id text, state text)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'gateway_secrets_wrapper';
@@ -6550,7 +6683,7 @@ $$;
 COMMENT ON FUNCTION sec.logged_of_gateways() IS 'The events of payment gateways. Internal: sec.logged_actions().';
 CREATE FUNCTION sec.rebuilds_of_gateways() RETURNS TABLE (place integer, step text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (45, 'rebuild_gateway_accounts')
+    VALUES (45, 'rebuild_gateway_accounts'), (160, 'rebuild_gateway_numbers')
 $$;
 COMMENT ON FUNCTION sec.rebuilds_of_gateways() IS 'The step of payment gateways. Internal: sec.rebuild_steps().';
 CREATE FUNCTION sec.rebuild_gateway_accounts() RETURNS TABLE (what text, n bigint)
@@ -6572,6 +6705,55 @@ END
 $$;
 COMMENT ON FUNCTION sec.rebuild_gateway_accounts() IS
     'Every account at a payment gateway, as it was set last; its keys are not in the log. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rules_of_gateways() RETURNS TABLE (place integer, checks text[], rule text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (140, ARRAY['callbacks'], 'books_callbacks')
+$$;
+COMMENT ON FUNCTION sec.rules_of_gateways() IS 'What app.verify_books() checks of callbacks. Internal: sec.books_rules().';
+CREATE FUNCTION sec.books_callbacks(p_from timestamptz, p_to timestamptz, p_archived bigint[])
+    RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH credited AS (
+        SELECT e.id, e.received_at, e.account, e.verified, e.tx_no, e.trade_no, e.amount, count(*) OVER (PARTITION BY e.tx_no) AS times,
+               CASE WHEN e.tx_no ~ '^CZ[0-9]{10,15}$'
+                    THEN substr(e.tx_no, 3, 4)::bigint * 100000000000 + substr(e.tx_no, 7)::bigint END AS tx_id
+        FROM app.gateway_events e
+        WHERE e.outcome = 'credited' AND e.received_at >= p_from AND e.received_at < p_to),
+    -- What no account has ever brought is not looked for in the log.
+    confirmed AS (
+        SELECT a.id, a.happened_at, a.object_id AS tx_no, a.context ->> 'gateway_trade_no' AS trade_no,
+               (a.context -> 'payload' ->> 'gateway_event')::bigint AS event_id
+        FROM audit.event_log a
+        WHERE a.action = 'recharge.confirmed' AND a.context -> 'payload' ->> 'gateway_event' ~ '^[0-9]{1,18}$'
+          AND a.happened_at >= p_from AND a.happened_at < p_to AND EXISTS (SELECT FROM app.gateway_events))
+    SELECT 'callbacks', format('callback %s of %s: %s', c.id, c.account, x.what)
+    FROM credited c
+    LEFT JOIN app.transactions t ON t.id = c.tx_id AND t.created_at >= sec.month_of_id(c.tx_id)
+        AND t.created_at < sec.month_of_id(c.tx_id) + interval '1 month'
+    LEFT JOIN confirmed a ON a.event_id = c.id AND a.happened_at = c.received_at
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN NOT c.verified THEN 'credited, but nobody has signed it'
+        WHEN c.times > 1 THEN format('credited %s, and so did another', c.tx_no)
+        WHEN c.tx_id IS NULL THEN 'credited no recharge'
+        WHEN a.id IS NULL OR a.tx_no <> c.tx_no OR a.trade_no IS DISTINCT FROM c.trade_no
+            THEN format('credited %s, and the log does not say so', c.tx_no)
+        WHEN c.tx_id / 100000000000 = ANY (p_archived) THEN NULL
+        WHEN t.id IS NULL THEN format('credited %s, which is not there', c.tx_no)
+        WHEN t.status <> 'completed' OR t.gateway_trade_no IS DISTINCT FROM c.trade_no OR t.final_amount IS DISTINCT FROM c.amount
+            THEN format('credited %s of %s to %s, which is %s with %s of %s', c.amount, c.trade_no, c.tx_no, t.status, t.final_amount,
+                        coalesce(t.gateway_trade_no, 'nothing'))
+        END AS what) x
+    WHERE x.what IS NOT NULL
+    UNION ALL
+    SELECT 'callbacks', format('%s: the log says that callback %s has credited it, and there is none that did', a.tx_no, a.event_id)
+    FROM confirmed a
+    -- Books that were written anew from the log have none of those that it names.
+    WHERE a.event_id >= (SELECT min(e.id) FROM app.gateway_events e)
+      AND NOT EXISTS (SELECT FROM credited c WHERE c.id = a.event_id AND c.tx_no = a.tx_no)
+$rule$;
+COMMENT ON FUNCTION sec.books_callbacks(timestamptz, timestamptz, bigint[]) IS
+    'Callbacks that are said to have credited what they have not, and recharges that are said to have been credited by one that has not. '
+    'Internal: sec.books_rules().';
 CREATE FUNCTION sec.health_of_receipts() RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'heads'::text, (s.sealed_at < now() - interval '1 hour') IS NOT TRUE,
@@ -7028,7 +7210,9 @@ BEGIN
         COMMENT ON COLUMN app.suspense_payments.gateway_trade_no IS 'The gateway''s number of the payment; each is here at most once.';
         COMMENT ON COLUMN app.suspense_payments.tx_no IS 'The recharge that it was paid for, if known.';
         COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken, in currency units.';
-        COMMENT ON COLUMN app.suspense_payments.reason IS 'Why it was not credited: already_settled (the recharge has its money already).';
+        COMMENT ON COLUMN app.suspense_payments.reason IS
+            'Why it was not credited: already_settled (the recharge has its money already); of callbacks amount_differs, order_unknown, '
+            'order_ambiguous, archived, balance_limit, partly_refunded (amount is what is left), refunded.';
         COMMENT ON COLUMN app.suspense_payments.payload IS 'What the gateway or the backend said of it.';
         COMMENT ON COLUMN app.suspense_payments.status IS
             'open; credited to a card; refunding (the gateway was asked); refunded; written_off.';

@@ -103,9 +103,12 @@ in_order! { "preflight"
 
     "gateways_declared"          "../sql/gateways/declared.sql"
     "gateways_tables"            "../sql/gateways/tables.sql"
+    "gateways_events"            "../sql/gateways/events.sql"
     "gateways_rpcs"              "../sql/gateways/rpcs.sql"
+    "gateways_callbacks"         "../sql/gateways/callbacks.sql"
     "gateways_health"            "../sql/gateways/health.sql"
     "gateways_rebuild"           "../sql/gateways/rebuild.sql"
+    "gateways_books"             "../sql/gateways/books.sql"
 
     "receipts_declared"          "../sql/receipts/declared.sql"
     "receipts_tables"            "../sql/receipts/tables.sql"

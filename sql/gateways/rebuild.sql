@@ -8,7 +8,7 @@ COMMENT ON FUNCTION sec.logged_of_gateways() IS 'The events of payment gateways.
 
 CREATE FUNCTION sec.rebuilds_of_gateways() RETURNS TABLE (place integer, step text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (45, 'rebuild_gateway_accounts')
+    VALUES (45, 'rebuild_gateway_accounts'), (160, 'rebuild_gateway_numbers')
 $$;
 COMMENT ON FUNCTION sec.rebuilds_of_gateways() IS 'The step of payment gateways. Internal: sec.rebuild_steps().';
 

@@ -33,6 +33,7 @@ BEGIN
         COMMENT ON COLUMN sec.gateway_keys.valid_until IS 'NULL: for ever.';
         COMMENT ON COLUMN sec.gateway_keys.key IS 'A public key as it was given, or a secret.';
     END IF;
+    PERFORM sec.install_gateway_events();
 END
 $install$;
 COMMENT ON FUNCTION sec.install_gateways() IS

@@ -72,6 +72,8 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('app.merchant_charge_by_qr', 'client'),
            ('app.merchant_refund_tx', 'client'),
            ('app.compensate_tx', 'backend'),
+           ('app.gateway_notify', 'backend'),
+           ('app.reverify_event', 'backend'),
            ('app.tx_proof', 'client'),
            ('app.liability_proof', 'client'),
            ('app.head_proof', 'client'),
@@ -115,6 +117,8 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.enterprise_cards'),
            ('app.external_orders'),
            ('app.gateway_accounts'),
+           ('app.gateway_events'),
+           ('app.gateway_tallies'),
            ('app.idempotency_keys'),
            ('app.job_runs'),
            ('app.late_postings'),
@@ -159,6 +163,7 @@ COMMENT ON FUNCTION sec.jobs() IS
 CREATE FUNCTION sec.monthly_tables() RETURNS TABLE (nsp text, tab text, pk text, is_append_only boolean)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM sec.monthly_tables_of_ledger()
+    UNION ALL SELECT * FROM sec.monthly_tables_of_gateways()
 $$;
 COMMENT ON FUNCTION sec.monthly_tables() IS
     'The tables that are kept by month, with the primary key of each month, and whether a row of them is never changed. Whatever '
@@ -250,6 +255,7 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
     UNION ALL SELECT * FROM sec.sequences_of_members()
     UNION ALL SELECT * FROM sec.sequences_of_cards()
     UNION ALL SELECT * FROM sec.sequences_of_merchants()
+    UNION ALL SELECT * FROM sec.sequences_of_gateways()
     UNION ALL SELECT * FROM sec.sequences_of_recharges()
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
@@ -289,6 +295,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM sec.rules_of_ledger()
     UNION ALL SELECT * FROM sec.rules_of_payments()
+    UNION ALL SELECT * FROM sec.rules_of_gateways()
     UNION ALL SELECT * FROM sec.rules_of_recharges()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS

@@ -48,6 +48,9 @@ tokens! {
     NotAuthenticated "NOT_AUTHENTICATED" 401
         "Nobody is signed in. Sign in and repeat the request."
         "尚未登录。请登录后重试。";
+    SignatureInvalid "SIGNATURE_INVALID" 401
+        "The payment gateway's signature cannot be verified. See the detail for the reason."
+        "无法验证支付渠道的签名。详细信息说明了原因。";
     InsufficientBalance "INSUFFICIENT_BALANCE" 402
         "The balance of the card does not cover this. Recharge the card or take another one."
         "卡内余额不足。请充值或使用其他卡。";

@@ -22,6 +22,8 @@ pub mod db;
 #[allow(unsafe_code)]
 pub mod ddl;
 #[allow(unsafe_code)]
+pub mod deadline;
+#[allow(unsafe_code)]
 pub mod direct;
 pub mod labels;
 #[allow(unsafe_code)]

@@ -52,7 +52,7 @@ macro_rules! written {
     )*};
 }
 
-written!(bool, i16, i32, i64, Timestamp, Uuid, Money, Discount, &str);
+written!(bool, i16, i32, i64, Timestamp, Uuid, Money, Discount, &str, &[u8]);
 
 impl Value for RawJsonb {
     fn param(&self, _: &Db) -> Param {

@@ -165,7 +165,12 @@ pub fn claim_order(db: &Db, scope: OrderScope, order: &str, tx_id: i64) -> Claim
 
 /// Whether an order id or a gateway trade number is taken.
 pub fn is_claimed(db: &Db, scope: OrderScope, order: &str) -> bool {
-    db.find(&ORDER, None, &[p(scope.number), p(scope.kind), p(order)], |_| ()).is_some()
+    order_owner(db, scope, order).is_some()
+}
+
+/// What an order id or a gateway trade number is taken for.
+pub fn order_owner(db: &Db, scope: OrderScope, order: &str) -> Option<i64> {
+    db.find(&ORDER, None, &[p(scope.number), p(scope.kind), p(order)], |r| column!(r, ORDERS.tx_id))
 }
 
 /// What a claimed gateway trade number belongs to: a recharge, or a row of `app.suspense_payments`, whose id stands with a minus.

@@ -12,6 +12,24 @@ pub struct Account {
     pub provider: Provider,
 }
 
+/// An account as notices see it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Whole {
+    pub provider: Provider,
+    pub active: bool,
+    pub config: Config,
+}
+
+/// An account, not locked. `None`: there is none, or none that this release could read.
+pub fn find(db: &Db, code: &str) -> Option<Whole> {
+    let sql = "SELECT a.provider, a.active, a.config FROM app.gateway_accounts a WHERE a.code = $1";
+    let (provider, active, kept): (String, bool, RawJsonb) =
+        db.row(sql, &[p(code)], |r| (r.get(1), r.get(2), r.get(3)))?;
+    let provider = Provider::from_label(&provider)?;
+    let config = Config::read(provider, serde_json::from_str(&kept.to_text()).ok()?).ok()?;
+    Some(Whole { provider, active, config })
+}
+
 /// Locks an account against changes of it and of its keys.
 pub fn lock(open: Open, code: &str) -> Result<Account> {
     let sql = "SELECT a.provider FROM app.gateway_accounts a WHERE a.code = $1 FOR NO KEY UPDATE";

@@ -1,6 +1,7 @@
 //! What an account of a gateway is configured with: which notices are of it, and whose bank it pays.
 
 use mps_domain::error::{Error, Result, Token};
+use mps_domain::tx_no::PayMethod;
 use mps_domain::typed;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
@@ -22,6 +23,14 @@ impl Provider {
         match self {
             Provider::Wechat => "wechat",
             Provider::Alipay => "alipay",
+        }
+    }
+
+    /// How whoever pays through it pays.
+    pub const fn method(self) -> PayMethod {
+        match self {
+            Provider::Wechat => PayMethod::Wechat,
+            Provider::Alipay => PayMethod::Alipay,
         }
     }
 

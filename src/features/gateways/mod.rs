@@ -1,13 +1,21 @@
-//! Payment gateways: their accounts and keys.
+//! Payment gateways: their accounts and keys, and the callbacks that they send.
 
 mod account;
 mod config;
+mod effect;
+mod events;
+mod gateway_notify;
 mod gateway_secrets;
 mod keys;
+mod live_keys;
 mod master_key;
+mod notices;
+mod refused;
+mod reverify_event;
 mod set_gateway_account;
 mod set_gateway_key;
 mod set_gateway_key_from_file;
+mod told;
 
 use crate::engine::types::{Text, Timestamp};
 use crate::kernel::args;

@@ -1,13 +1,28 @@
 //! Recharges: asked for, confirmed or failed, and money that no recharge can take.
 
+mod arrival;
 mod confirm_recharge;
 mod expire_recharges;
 mod fail_recharge;
+mod order;
 mod record;
+mod refund_told;
+mod resolution;
 mod resolve_suspense;
 mod suspense;
+mod unpaid;
 mod user_recharge_enterprise_card_admin;
 mod user_recharge_personal_card;
+
+pub use arrival::{Arrival, Payment, Why, arrive, suspend, suspend_unclaimed};
+pub use order::{Order, find as find_order};
+pub use refund_told::{Refund, Told, refund_told};
+pub use resolution::note_refunded;
+pub use suspense::{
+    ALREADY_SETTLED, AMOUNT_DIFFERS, ARCHIVED, BALANCE_LIMIT, ORDER_AMBIGUOUS, ORDER_UNKNOWN, PARTLY_REFUNDED,
+    REFUNDED, credited_by,
+};
+pub use unpaid::{Ended, fail};
 
 use crate::engine::types::{NumericOut, Uuid};
 use crate::kernel::call::Call;

@@ -81,7 +81,8 @@ impl Asked<'_> {
     fn is(&self, call: &Call, tx: &Tx) -> bool {
         tx.tx_type == TxType::Recharge
             && tx.raw_amount == self.amount
-            && tx.payment_method == self.method
+            // Whoever paid with another method than was asked for has paid all the same.
+            && (tx.payment_method == self.method || tx.gateway_trade_no.is_some())
             && tx.merchant_id == self.merchant_id()
             && is_for(call, tx, &self.seen)
     }

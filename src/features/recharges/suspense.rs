@@ -60,8 +60,22 @@ impl record::Value for Keys {
     }
 }
 
-/// Why money is in suspense.
+/// Why money is in suspense: the recharge has its money already.
 pub const ALREADY_SETTLED: &str = "already_settled";
+/// Another amount was asked for.
+pub const AMOUNT_DIFFERS: &str = "amount_differs";
+/// The order is of no recharge.
+pub const ORDER_UNKNOWN: &str = "order_unknown";
+/// The order is of several recharges.
+pub const ORDER_AMBIGUOUS: &str = "order_ambiguous";
+/// The recharge lies in a month that is archived.
+pub const ARCHIVED: &str = "archived";
+/// No card can hold so much.
+pub const BALANCE_LIMIT: &str = "balance_limit";
+/// Some of it went back at the gateway before its payment was told of; the amount is what is left.
+pub const PARTLY_REFUNDED: &str = "partly_refunded";
+/// So did all of it; the row is there so that a late word of the payment credits nothing.
+pub const REFUNDED: &str = "refunded";
 
 record! {
     /// One row, locked.
@@ -127,6 +141,13 @@ pub fn insert(db: &Db, id: i64, at: Timestamp, arrived: Arrived) {
 
 pub fn lock(open: Open, id: i64) -> Option<Suspense> {
     open.lock(&BY_ID, None, &[p(id)], Suspense::read)
+}
+
+/// The recharge that took money out of suspense, by the payment's trade number.
+pub fn credited_by(db: &Db, trade_no: &str) -> Option<String> {
+    let sql = "SELECT s.credited_tx_no FROM app.suspense_payments s \
+               WHERE s.gateway_trade_no = $1 AND s.credited_tx_no IS NOT NULL";
+    db.row(sql, &[p(trade_no)], |r| r.get(1))
 }
 
 /// Who says what becomes of it, and why.

@@ -7,7 +7,7 @@ use postgres::Client;
 use std::collections::HashMap;
 
 /// Tables that are not of the books, or hold what no log has: keys, jobs, which months are over, the log itself.
-const NOT_COMPARED: [&str; 11] = [
+const NOT_COMPARED: [&str; 13] = [
     "app.idempotency_keys",
     "app.operating_mode",
     "sec.gateway_keys",
@@ -19,6 +19,8 @@ const NOT_COMPARED: [&str; 11] = [
     "app.member_months",
     "audit.event_log",
     "audit.seal_cut",
+    "app.gateway_events",
+    "app.gateway_tallies",
 ];
 
 /// What is not in the log, and when exactly a movement was posted.

@@ -191,6 +191,16 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
          WHERE s.credited_tx_no IS DISTINCT FROM t.tx_no OR t.final_amount <> s.amount OR (s.status = 'credited') <> (t.id IS NOT NULL)",
     ),
     (
+        "what a callback says that it credited is credited, by its trade number and to the cent, and each once",
+        "SELECT concat_ws(' ', e.id, e.outcome, e.tx_no, e.trade_no, e.amount, t.status, t.final_amount, n) FROM (\
+            SELECT x.*, count(*) OVER (PARTITION BY x.trade_no) AS n FROM app.gateway_events x WHERE x.outcome = 'credited') e \
+         LEFT JOIN app.transactions t ON t.tx_no = e.tx_no AND t.gateway_trade_no = e.trade_no AND t.final_amount = e.amount \
+         WHERE t.status IS DISTINCT FROM 'completed' OR e.n <> 1 \
+         UNION ALL SELECT concat_ws(' ', e.id, e.outcome, e.trade_no, e.amount, s.amount) FROM app.gateway_events e \
+         LEFT JOIN app.suspense_payments s ON s.gateway_trade_no = e.trade_no \
+         WHERE e.outcome = 'suspense' AND s.amount IS DISTINCT FROM e.amount",
+    ),
+    (
         "the recharges that wait are those that are counted",
         "SELECT concat_ws(' ', t.tx_no, r.tx_id) FROM (SELECT * FROM app.transactions WHERE status = 'processing') t \
          FULL JOIN app.pending_recharges r ON r.tx_id = t.id AND r.card_id = t.card_id WHERE t.id IS NULL OR r.tx_id IS NULL",

@@ -108,6 +108,7 @@ impl World {
         sql("CREATE EXTENSION mps", &mut db)?;
         sql(&format!("SELECT sec.grant_api('{}', 'client')", server.client_role), &mut db)?;
         sql(&format!("SELECT sec.grant_api('{}', 'backend')", server.backend_role), &mut db)?;
+        sql(&mps_sender::set_up(), &mut db)?;
         sql(&format!("SELECT app.update_settings('{{\"max_balance\": {MAX_BALANCE}}}')"), &mut db)?;
 
         let has_seals =

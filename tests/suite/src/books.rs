@@ -135,6 +135,19 @@ const RULES: &[(&str, &str)] = &[
          where (s.status = 'credited') <> (t.id is not null) or t.final_amount <> s.amount or t.tx_no <> s.credited_tx_no",
     ),
     (
+        "a callback credited what it says, and each payment once",
+        "select e.id || ': ' || e.trade_no from app.gateway_events e
+         left join app.transactions t on t.tx_no = e.tx_no and t.gateway_trade_no = e.trade_no and t.final_amount = e.amount
+         where e.outcome = 'credited' and (t.status is distinct from 'completed' or not e.verified)
+         union all
+         select trade_no from app.gateway_events where outcome = 'credited' group by trade_no having count(*) > 1
+         union all
+         select e.id || ': ' || e.trade_no from app.gateway_events e left join app.suspense_payments s on s.gateway_trade_no = e.trade_no
+         where e.outcome = 'suspense' and s.amount is distinct from e.amount
+            -- Of what went back in part, what is left is kept.
+            and (e.reason <> 'partly_refunded' or s.amount > e.amount)",
+    ),
+    (
         "what waits is counted",
         "select coalesce(r.tx_id, t.id)::text from app.pending_recharges r full join
             (select id, card_id from app.transactions where status = 'processing') t on t.id = r.tx_id and t.card_id = r.card_id

@@ -62,7 +62,9 @@ fn in_suspense(shop: &Shop, member: &Member) -> String {
 fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
     let (ming, other) = (shop.member("100.00"), shop.member("0"));
     let paid = shop.charge(&ming, "10.00")["tx_no"].to_owned();
-    let waiting = [shop.pending(&ming, "1.00"), shop.pending(&ming, "2.00")];
+    let waiting = [shop.pending(&ming, "1.00"), shop.pending(&ming, "2.00"), shop.pending(&ming, "3.00")];
+    shop.superuser.run(&mps_sender::set_up());
+    let callback = mps_sender::Payment { order: &waiting[2], trade: "told", fen: 300, state: "SUCCESS" }.sent();
     let company = shop.company("1.000", "0", &ming);
     let lost = shop.member("1.00");
     shop.set_card(&lost.card, "personal", "lost");
@@ -87,6 +89,7 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
             "recharge.confirmed",
             format!("select * from app.confirm_recharge('{}', 1, 'g')", waiting[0]),
         ),
+        ("app.gateway_notify", "recharge.confirmed", callback.sql("wechat")),
         ("app.fail_recharge", "recharge.failed", format!("select * from app.fail_recharge('{}', 'x')", waiting[1])),
         (
             "app.resolve_suspense",

@@ -22,6 +22,11 @@ const PROVOCATIONS: &[Provocation] = &[
     ("NOT_AUTHENTICATED", |s| {
         s.db.login("app_role").refused("NOT_AUTHENTICATED", "select * from app.register_member('x')");
     }),
+    ("SIGNATURE_INVALID", |s| {
+        s.superuser.run(&mps_sender::set_up());
+        s.backend.row("select * from app.gateway_notify('wechat', '{}', 'x')");
+        s.backend.refused("SIGNATURE_INVALID", "select app.reverify_event(id) from app.gateway_events");
+    }),
     ("INSUFFICIENT_BALANCE", |s| {
         let ming = s.member("0");
         s.cashier.refused("INSUFFICIENT_BALANCE", &Shop::charge_sql(&s.code(&ming), "0.01", ""));
@@ -223,6 +228,10 @@ enum Kind {
     Day,
     GivenDay,
     HeadNo,
+    Account,
+    Headers,
+    Body,
+    EventId,
     Boolean,
     PaidBy,
     SuspenseId,
@@ -443,6 +452,18 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
         GivenDay => {
             texts(&[("null", ARG), ("date 'infinity'", ARG), ("date '-infinity'", ARG), ("date '2100-01-01'", ARG)])
         }
+        Account => with(
+            vec![("null", ARG), ("''", ARG), ("'a b'", ARG), ("repeat('a', 65)", ARG)],
+            &[("'nobody'", &["GATEWAY_ACCOUNT_NOT_FOUND"]), ("$x$' or true --$x$", ARG)],
+        ),
+        Headers => texts(&[
+            ("'[]'", ARG),
+            ("'1'", ARG),
+            ("'\"x\"'", ARG),
+            ("jsonb_build_object('a', repeat('x', 70000))", ARG),
+        ]),
+        Body => texts(&[("null", ARG)]),
+        EventId => vec![("null", ARG), ("0", TX), ("-1", TX), ("9223372036854775807", TX)],
         HeadNo => texts(&[("0", ARG), ("-1", ARG), ("-9223372036854775808", ARG)]),
         Free => vec![],
     }
@@ -698,6 +719,15 @@ const CALLS: &[(&str, &[Argument])] = &[
             ("p_valid_until", "null", Kind::OptionalMoment),
         ],
     ),
+    (
+        "gateway_notify",
+        &[
+            ("p_account", "'wechat'", Kind::Account),
+            ("p_headers", "'{}'", Kind::Headers),
+            ("p_body", "'x'", Kind::Body),
+        ],
+    ),
+    ("reverify_event", &[("p_id", "{event}", Kind::EventId)]),
     ("business_day", &[("p_at", "now()", Kind::Free)]),
     ("business_day_start", &[("p_day", "current_date", Kind::Free)]),
     ("day_totals", &[("p_from_day", "null", Kind::Day), ("p_to_day", "null", Kind::Day)]),
@@ -721,6 +751,9 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
         shop.backend.run(&format!("select * from app.confirm_recharge('{twice}', 6.00, '{trade}')"));
     }
     let suspense = shop.superuser.value("select id from app.suspense_payments");
+    shop.superuser.run(&mps_sender::set_up());
+    shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
+    let event = shop.superuser.value("select id from app.gateway_events");
     shop.set_card(&lost.card, "personal", "lost");
     let code = shop.code(&ming);
     shop.superuser.run(&gateways::set_account("gate", "alipay", gateways::ALIPAY));
@@ -735,6 +768,7 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
             .replace("{paid}", &paid["tx_no"])
             .replace("{waiting}", &waiting)
             .replace("{suspense}", &suspense)
+            .replace("{event}", &event)
             .replace("{code}", &code)
             .replace("{config}", gateways::ALIPAY)
             .replace("{key_file}", key_file.path())

@@ -17,6 +17,8 @@ fn stage(shop: &Shop) -> Names {
     for number in ["g-8", "g-9"] {
         shop.backend.run(&format!("select * from app.confirm_recharge('{settled}', 30.00, '{number}')"));
     }
+    shop.superuser.run(&mps_sender::set_up());
+    shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
     HashMap::from([
         ("{card}", ming.card.clone()),
         ("{member}", ming.id.to_string()),
@@ -24,6 +26,7 @@ fn stage(shop: &Shop) -> Names {
         ("{paid}", paid),
         ("{lost}", mei.card),
         ("{waiting}", shop.pending(&ming, "20.00")),
+        ("{event}", shop.superuser.value("select id from app.gateway_events")),
         ("{suspense}", shop.superuser.value("select id from app.suspense_payments")),
         ("{company}", company.card.clone()),
         ("{company_no}", company.card_no.clone()),
@@ -75,6 +78,8 @@ const CALLS: &[&str] = &[
     "select app.tx_proof('{paid}')",
     "select * from app.liability_proof(current_date, '{card}')",
     "select app.head_proof()",
+    "select * from app.gateway_notify('wechat', '{}', 'x')",
+    "select * from app.reverify_event({event})",
     "select * from app.verify_books()",
     "select * from audit.verify()",
     "select * from audit.head()",

@@ -105,6 +105,8 @@ const RPCS: &[(&str, &str)] = &[
     ("set_gateway_account", "p_code p_provider p_config"),
     ("set_gateway_key", "p_account p_kind p_key_id p_key p_valid_from? p_valid_until?"),
     ("set_gateway_key_from_file", "p_account p_kind p_key_id p_path p_valid_from? p_valid_until?"),
+    ("gateway_notify", "p_account p_headers p_body"),
+    ("reverify_event", "p_id"),
 ];
 
 #[test]
@@ -160,7 +162,12 @@ fn everything_of_the_contract_is_there() {
     );
     assert_eq!(
         partitions,
-        ["event_log RANGE (happened_at) 4", "point_ledger RANGE (created_at) 4", "transactions RANGE (created_at) 4"]
+        [
+            "event_log RANGE (happened_at) 4",
+            "gateway_events RANGE (received_at) 4",
+            "point_ledger RANGE (created_at) 4",
+            "transactions RANGE (created_at) 4"
+        ]
     );
 }
 

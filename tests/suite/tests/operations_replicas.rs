@@ -22,6 +22,7 @@ const QUESTIONS: &[&str] = &[
     "select app.balance_as_of('{card}', clock_timestamp())",
     "select app.balance_as_of('{card}', (select posted_at from app.transactions where tx_no = '{tx}'))",
     "select * from app.tx_by_no('{tx}')",
+    "select r.* from app.gateway_events e, app.reverify_event(e.id) r",
     "select app.get_settings()",
     "select check_name, ok from app.health()",
     "select * from app.verify_books()",
@@ -63,6 +64,7 @@ const CHANGES: &[&str] = &[
     "app.confirm_recharge('{waiting}', 5.00, 'trade')",
     "app.fail_recharge('{waiting}', 'x')",
     "app.resolve_suspense(1, 'written_off', 'x')",
+    "app.gateway_notify('wechat', '{}', 'x')",
     "app.enterprise_add_member('{company_no}', '{member}')",
     "app.enterprise_remove_member('{company_no}', '{member}')",
     "app.create_merchant('SHOP-002', 'x')",
@@ -125,6 +127,8 @@ fn a_standby_answers_every_question_refuses_every_change_and_takes_over() {
     shop.refund(&paid["tx_no"], "33.33");
     shop.charge_company(&company, &mei, "10.00");
     let waiting = shop.pending(&mei, "5.00");
+    primary.run(&mps_sender::set_up());
+    shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
     primary.run("call audit.seal()");
     let code = shop.code(&ming);
     let fill = |sql: &str| {

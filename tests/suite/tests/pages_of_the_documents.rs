@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 /// The pages in English, in the order in which they are read; `.zh-CN` comes before `.md` in the name of the Chinese equal.
-const IN_BOTH: [&str; 10] = [
+const IN_BOTH: [&str; 11] = [
     "README.md",
     "docs/install.md",
     "docs/rpc/README.md",
@@ -21,6 +21,7 @@ const IN_BOTH: [&str; 10] = [
     "docs/running.md",
     "docs/limits.md",
     "docs/receipts.md",
+    "docs/gateways.md",
     "SECURITY.md",
 ];
 
@@ -36,6 +37,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("tools/install ", "builds; whoever runs this has done it"),
     ("openssl genpkey ", "receipts.rs makes a key like it"),
     ("openssl rand ", "gateways_keys.rs makes a key like it"),
+    ("psql -c \"SELECT app.set_gateway_key_from_file(", "names files with the reader's keys; gateways_keys.rs sets keys from files"),
+    ("psql -c \"CREATE ROLE mps_gateway LOGIN", "gateway_level.rs and gateway.test.mjs make such a role"),
+    ("psql -c \"SELECT id, received_at, account, outcome", "what the reader's gateway has sent; gateway_callbacks.rs reads both tables"),
+    ("const { data, error } = await backend.rpc('gateway_notify'", "a server of the reader's; gateway.test.mjs calls it so"),
     ("flowchart ", "a picture"),
     ("sequenceDiagram", "a picture"),
     ("const { data, error } = await supabase.rpc('merchant_charge_by_qr'", "front_end.test.mjs runs it"),

@@ -42,6 +42,8 @@ const BACKEND: &[&str] = &[
     "app.confirm_recharge",
     "app.fail_recharge",
     "app.resolve_suspense",
+    "app.gateway_notify",
+    "app.reverify_event",
     "app.create_merchant",
     "app.set_merchant_status",
     "app.create_enterprise_card",

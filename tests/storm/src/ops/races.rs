@@ -14,11 +14,60 @@ use uuid::Uuid;
 const CONFIRM: &str = "SELECT tx_no, status, replayed FROM app.confirm_recharge($1, $2::text::numeric, $3)";
 const FAIL: &str = "SELECT status FROM app.fail_recharge($1, 'declined')";
 
-fn confirm(link: &mut Link, tx_no: &str, amount: Cents, trade: &str) -> Asked<(String, bool)> {
-    let amount = crate::model::money(amount);
-    let asked = link.ask(Who::Backend, CONFIRM, &[&tx_no, &amount, &trade], |rows| (rows[0].get(1), rows[0].get(2)));
+const NOTIFY: &str = "SELECT outcome, reason FROM app.gateway_notify($1, $2::text::jsonb, $3)";
+
+/// Who brings a gateway's word.
+#[derive(Clone, Copy)]
+enum Door {
+    Backend,
+    Wechat,
+    Alipay,
+}
+
+impl Door {
+    fn any(client: &mut Client) -> Door {
+        [Door::Backend, Door::Backend, Door::Wechat, Door::Alipay][client.below(4)]
+    }
+}
+
+fn confirm(link: &mut Link, tx_no: &str, amount: Cents, trade: &str, door: Door) -> Asked<(String, bool)> {
+    let asked = match door {
+        Door::Backend => {
+            let amount = crate::model::money(amount);
+            link.ask(Who::Backend, CONFIRM, &[&tx_no, &amount, &trade], |rows| (rows[0].get(1), rows[0].get(2)))
+        }
+        Door::Wechat => {
+            let payment = mps_sender::Payment { order: tx_no, trade, fen: amount, state: "SUCCESS" };
+            notify(link, "wechat", &payment.sent())
+        }
+        Door::Alipay => {
+            let yuan = crate::model::money(amount);
+            notify(link, "alipay", &mps_sender::alipay(tx_no, trade, &yuan, "TRADE_SUCCESS", &[]))
+        }
+    };
     link.note_confirmation(&asked, tx_no);
     asked
+}
+
+/// A callback, as a confirmation would have answered: status, and whether nothing had to be done any more.
+fn notify(link: &mut Link, account: &str, callback: &mps_sender::Callback) -> Asked<(String, bool)> {
+    let headers = callback.headers.to_string();
+    loop {
+        let asked = link.ask(Who::Backend, NOTIFY, &[&account, &headers, &callback.body], |rows| {
+            let (outcome, reason): (String, Option<String>) = (rows[0].get(0), rows[0].get(1));
+            match (outcome.as_str(), reason.as_deref()) {
+                ("credited", _) => ("completed".to_owned(), false),
+                ("replayed", None) => ("completed".to_owned(), true),
+                ("replayed", Some("suspense")) => ("suspense".to_owned(), true),
+                ("suspense", _) => ("suspense".to_owned(), false),
+                _ => (format!("{outcome} {reason:?}"), false),
+            }
+        });
+        // It was held up for too long: the gateway sends it again.
+        if !matches!(&asked.result, Err(refusal) if refusal.token == "SQLSTATE 57014") {
+            return asked;
+        }
+    }
 }
 
 fn fail(link: &mut Link, tx_no: &str) -> Asked<String> {
@@ -56,10 +105,11 @@ pub fn settle_recharge(client: &mut Client) {
     // Whoever confirms says the same trade number, as a gateway does.
     let trade = format!("trade-{tx_no}");
     let way = client.below(10);
+    let doors = [Door::any(client), Door::any(client)];
     let (a, b) = (&mut client.a, &mut client.b);
     match way {
         0..=2 => {
-            let asked = confirm(a, &tx_no, amount, &trade);
+            let asked = confirm(a, &tx_no, amount, &trade, doors[0]);
             confirmed(client, &tx_no, asked, &[]);
         }
         3 => {
@@ -67,13 +117,17 @@ pub fn settle_recharge(client: &mut Client) {
             failed(client, &tx_no, asked);
         }
         4..=6 => {
-            let (yes, no) = at_once(a, b, |a| confirm(a, &tx_no, amount, &trade), |b| fail(b, &tx_no));
+            let (yes, no) = at_once(a, b, |a| confirm(a, &tx_no, amount, &trade, doors[0]), |b| fail(b, &tx_no));
             confirmed(client, &tx_no, yes, &[]);
             failed(client, &tx_no, no);
         }
         7..=8 => {
-            let (one, two) =
-                at_once(a, b, |a| confirm(a, &tx_no, amount, &trade), |b| confirm(b, &tx_no, amount, &trade));
+            let (one, two) = at_once(
+                a,
+                b,
+                |a| confirm(a, &tx_no, amount, &trade, doors[0]),
+                |b| confirm(b, &tx_no, amount, &trade, doors[1]),
+            );
             let fresh = |asked: &Asked<(String, bool)>| matches!(asked.result, Ok((_, false)));
             if fresh(&one) && fresh(&two) {
                 client.world.wrong(format!("{}: {tx_no} was credited by two confirmations", client.by()));
@@ -83,8 +137,14 @@ pub fn settle_recharge(client: &mut Client) {
         }
         _ => {
             // The amount is looked at before anything else.
-            let asked = confirm(a, &tx_no, amount + 1, &trade);
-            client.must_refuse("confirm", &asked.result, &["AMOUNT_MISMATCH"]);
+            // A backend can mend it; what a gateway says came, and comes into suspense.
+            match doors[0] {
+                Door::Backend => {
+                    let asked = confirm(a, &tx_no, amount + 1, &trade, doors[0]);
+                    client.must_refuse("confirm", &asked.result, &["AMOUNT_MISMATCH"]);
+                }
+                door => suspend(client, &tx_no, amount + 1, door),
+            }
             let done = client.world.books().facts[&tx_no].confirmed;
             if done {
                 pay_once_more(client, &tx_no, amount);
@@ -95,9 +155,15 @@ pub fn settle_recharge(client: &mut Client) {
 
 /// The gateway takes money for a recharge that has its money: it comes into suspense.
 fn pay_once_more(client: &mut Client, tx_no: &str, amount: Cents) {
-    let trade = client.name("other");
     let amount = amount + client.below(3) as Cents;
-    let asked = confirm(&mut client.a, tx_no, amount, &trade);
+    let door = Door::any(client);
+    suspend(client, tx_no, amount, door);
+}
+
+/// Money under a trade number of its own that the recharge does not take.
+fn suspend(client: &mut Client, tx_no: &str, amount: Cents, door: Door) {
+    let trade = client.name("other");
+    let asked = confirm(&mut client.a, tx_no, amount, &trade, door);
     let Some(((status, _), _)) = client.expect("suspend", asked, &[]) else { return };
     if status != "suspense" {
         client.world.wrong(format!("{}: {tx_no} was paid twice, and {trade} is {status}", client.by()));
@@ -334,11 +400,12 @@ pub fn one_order_two_recharges(client: &mut Client) {
         }
     }
     let [(one, one_amount), (two, two_amount)] = asked_for.as_slice() else { return };
+    let doors = [Door::any(client), Door::any(client)];
     let (first, second) = at_once(
         &mut client.a,
         &mut client.b,
-        |a| confirm(a, one, *one_amount, &format!("trade-{one}")),
-        |b| confirm(b, two, *two_amount, &format!("trade-{two}")),
+        |a| confirm(a, one, *one_amount, &format!("trade-{one}"), doors[0]),
+        |b| confirm(b, two, *two_amount, &format!("trade-{two}"), doors[1]),
     );
     confirmed(client, one, first, &[]);
     confirmed(client, two, second, &[]);
@@ -405,7 +472,8 @@ pub fn recharge_outlives_cards(client: &mut Client) {
     money::ask_again(client, &recharge, &answer);
     // Others may have settled it by now; else there is nothing yet to correct.
     client.request(COMPENSATE, &correction, &["STATUS_CONFLICT", "BALANCE_LIMIT"]);
-    let asked = confirm(&mut client.a, &answer.id, answer.paid, &format!("trade-{}", answer.id));
+    let door = Door::any(client);
+    let asked = confirm(&mut client.a, &answer.id, answer.paid, &format!("trade-{}", answer.id), door);
     confirmed(client, &answer.id, asked, &[]);
     let corrected = client.request(COMPENSATE, &correction, &["BALANCE_LIMIT"]);
     for _ in 0..2 {

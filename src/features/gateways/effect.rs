@@ -1,0 +1,260 @@
+//! What a notice does to the books.
+
+use super::config::Provider;
+use super::told::{Notice, RefundState, Told};
+use crate::engine::types::RawJsonb;
+use crate::features::recharges::{self, Arrival, Ended, Order, Payment, Refund, Why};
+use crate::kernel::call::Call;
+use crate::kernel::keys::{self, OrderScope, TradeOwner};
+use mps_domain::error::Result;
+use mps_domain::money::Money;
+use mps_domain::tx_no::{TxStatus, TxType};
+use serde_json::json;
+
+/// What became of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Credited,
+    Replayed,
+    Suspense,
+    Conflict,
+    Failed,
+    Noted,
+    Refused,
+}
+
+impl Outcome {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Outcome::Credited => "credited",
+            Outcome::Replayed => "replayed",
+            Outcome::Suspense => "suspense",
+            Outcome::Conflict => "conflict",
+            Outcome::Failed => "failed",
+            Outcome::Noted => "noted",
+            Outcome::Refused => "refused",
+        }
+    }
+}
+
+/// An outcome, why, and the transaction that it is about.
+pub struct Effect {
+    pub outcome: Outcome,
+    pub reason: Option<String>,
+    pub tx_no: Option<String>,
+}
+
+impl Effect {
+    fn of(outcome: Outcome, reason: impl Into<Option<&'static str>>, tx_no: Option<String>) -> Effect {
+        Effect { outcome, reason: reason.into().map(str::to_owned), tx_no }
+    }
+
+    /// The money is in suspense since an earlier word of it.
+    fn in_suspense_before(tx_no: Option<String>) -> Effect {
+        Effect::of(Outcome::Replayed, "suspense", tx_no)
+    }
+}
+
+/// Does what the notice tells of. What cannot be credited goes into suspense; nothing of this is an error of the gateway's.
+pub fn apply(call: &Call, account: &str, provider: Provider, event_id: i64, notice: &Notice) -> Result<Effect> {
+    let about = About { call, provider, notice, payload: payload(account, event_id, notice) };
+    match &notice.told {
+        Told::Paid => about.paid(),
+        Told::PaidAndRefunded { left, out_refund_no } => about.refunded(*left, out_refund_no.as_deref()),
+        Told::Unpaid(state) => about.unpaid(state),
+        Told::Refund { out_refund_no, how } => about.refund(out_refund_no, how),
+        Told::Nothing(state) => {
+            Ok(Effect { outcome: Outcome::Noted, reason: Some(state.to_ascii_lowercase()), tx_no: None })
+        }
+    }
+}
+
+/// What the log and a row of suspense keep of it: enough to find the event, and what the payer paid.
+fn payload(account: &str, event_id: i64, notice: &Notice) -> RawJsonb {
+    let mut kept = json!({ "gateway_account": account, "gateway_event": event_id });
+    if let Some(out_trade_no) = &notice.out_trade_no {
+        kept["out_trade_no"] = out_trade_no.as_str().into();
+    }
+    if let Some(amount) = notice.payer_amount.filter(|amount| Some(*amount) != notice.amount) {
+        kept["payer_amount"] = amount.to_string().into();
+    }
+    RawJsonb::parse(&kept.to_string())
+}
+
+struct About<'a> {
+    call: &'a Call<'a>,
+    provider: Provider,
+    notice: &'a Notice,
+    payload: RawJsonb,
+}
+
+impl About<'_> {
+    fn order(&self) -> Result<Order> {
+        match self.notice.out_trade_no.as_deref() {
+            Some(order) => recharges::find_order(self.call, order),
+            None => Ok(Order::Unknown),
+        }
+    }
+
+    fn trade_no(&self) -> &str {
+        self.notice.trade_no.as_deref().expect("what was paid has a trade number")
+    }
+
+    fn payment(&self, amount: Money) -> Payment<'_> {
+        let method = Some(self.provider.method());
+        Payment { amount, trade_no: self.trade_no(), payload: self.payload.clone(), method }
+    }
+
+    fn paid(&self) -> Result<Effect> {
+        let payment = self.payment(self.notice.amount.expect("what was paid has an amount"));
+        let tx = match self.order()? {
+            Order::Recharge(tx) => tx,
+            Order::Archived(id) => {
+                return self.unowned(&payment, Some(id.number_for(TxType::Recharge)), recharges::ARCHIVED);
+            }
+            Order::Unknown => return self.unowned(&payment, None, recharges::ORDER_UNKNOWN),
+            Order::Ambiguous => return self.unowned(&payment, None, recharges::ORDER_AMBIGUOUS),
+        };
+        let tx_no = Some(tx.tx_no());
+        let (tx, in_suspense, why) = match recharges::arrive(self.call, *tx, &payment)? {
+            Arrival::Credited(_) => return Ok(Effect::of(Outcome::Credited, None, tx_no)),
+            Arrival::Known(_) => return Ok(Effect::of(Outcome::Replayed, None, tx_no)),
+            Arrival::Suspended { replayed: true, .. } => return Ok(Effect::in_suspense_before(tx_no)),
+            Arrival::Suspended { .. } => return Ok(Effect::of(Outcome::Suspense, recharges::ALREADY_SETTLED, tx_no)),
+            Arrival::Refused { tx, in_suspense, why } => (tx, in_suspense, why),
+        };
+        let reason = match why {
+            Why::Amount(..) if tx.gateway_trade_no.as_deref() == Some(payment.trade_no) => {
+                return Ok(Effect::of(Outcome::Conflict, recharges::AMOUNT_DIFFERS, tx_no));
+            }
+            Why::Elsewhere(_) => {
+                let owner = keys::order_owner(self.call.db, OrderScope::gateway_trade(), payment.trade_no);
+                return Ok(self.owned(owner.map(TradeOwner::of), tx_no.as_deref()));
+            }
+            Why::Decided(_) => return Ok(Effect::in_suspense_before(tx_no)),
+            Why::Amount(..) => recharges::AMOUNT_DIFFERS,
+            Why::NoRoom => recharges::BALANCE_LIMIT,
+        };
+        if in_suspense {
+            return Ok(Effect::in_suspense_before(tx_no));
+        }
+        recharges::suspend(self.call, &tx, &payment, reason)?;
+        Ok(Effect::of(Outcome::Suspense, reason, tx_no))
+    }
+
+    /// Money whose recharge cannot be had.
+    fn unowned(&self, payment: &Payment, tx_no: Option<String>, reason: &'static str) -> Result<Effect> {
+        let method = self.provider.method();
+        match recharges::suspend_unclaimed(self.call, tx_no.as_deref(), method, payment, reason)? {
+            Ok(_) => Ok(Effect::of(Outcome::Suspense, reason, tx_no)),
+            Err(owner) => Ok(self.owned(Some(owner), tx_no.as_deref())),
+        }
+    }
+
+    /// A trade number that belonged to something before this word of it, which was sent for `tx_no`.
+    fn owned(&self, owner: Option<TradeOwner>, tx_no: Option<&str>) -> Effect {
+        let own = tx_no.map(str::to_owned);
+        let Some(TradeOwner::Recharge(id)) = owner else { return Effect::in_suspense_before(own) };
+        let number = mps_domain::tx_no::TxId::from_raw(id).map(|id| id.number_for(TxType::Recharge));
+        if number.as_deref() == tx_no {
+            return Effect::of(Outcome::Replayed, None, own);
+        }
+        // Somebody has credited it out of suspense, where an earlier word of it had put it.
+        if recharges::credited_by(self.call.db, self.trade_no()).is_some_and(|credited| Some(credited) == number) {
+            return Effect::of(Outcome::Replayed, "suspense", number);
+        }
+        Effect::of(Outcome::Conflict, "trade_no_taken", own)
+    }
+
+    /// A payment of which some or all went back at the gateway.
+    fn refunded(&self, left: Option<Money>, out_refund_no: Option<&str>) -> Result<Effect> {
+        let total = self.notice.amount.expect("what was paid has an amount");
+        let owner = keys::order_owner(self.call.db, OrderScope::gateway_trade(), self.trade_no());
+        let all_went = left == Some(Money::ZERO);
+        if let Some(owner) = owner {
+            return self.refunded_later(TradeOwner::of(owner), all_went.then_some(total), out_refund_no);
+        }
+        let tx_no = match self.order()? {
+            Order::Recharge(tx) => Some(tx.tx_no()),
+            Order::Archived(id) => Some(id.number_for(TxType::Recharge)),
+            Order::Unknown | Order::Ambiguous => None,
+        };
+        let payment = self.payment(if all_went { total } else { left.unwrap_or(total) });
+        if !all_went {
+            return self.unowned(&payment, tx_no, recharges::PARTLY_REFUNDED);
+        }
+        // Kept and closed, so that a word of the payment that comes after this one credits nothing.
+        let method = self.provider.method();
+        match recharges::suspend_unclaimed(self.call, tx_no.as_deref(), method, &payment, recharges::REFUNDED)? {
+            Ok(id) => {
+                recharges::note_refunded(self.call, id, "refunded at the gateway before its payment was told of")?;
+                Ok(Effect::of(Outcome::Noted, recharges::REFUNDED, tx_no))
+            }
+            Err(owner) => Ok(self.owned(Some(owner), tx_no.as_deref())),
+        }
+    }
+
+    /// Of a payment that is in the books, `all` of which went back, or a part that nobody says.
+    fn refunded_later(&self, owner: TradeOwner, all: Option<Money>, out_refund_no: Option<&str>) -> Result<Effect> {
+        let not_asked = Effect::of(Outcome::Noted, "refund_not_asked", None);
+        let Some(all) = all else { return Ok(not_asked) };
+        if let Some(number) = out_refund_no {
+            let told = self.refund_of(number, all, true)?;
+            if told.reason != not_asked.reason {
+                return Ok(told);
+            }
+        }
+        if let TradeOwner::Suspense(id) = owner
+            && recharges::note_refunded(self.call, id, "refunded at the gateway")?
+        {
+            return Ok(Effect::of(Outcome::Noted, recharges::REFUNDED, None));
+        }
+        Ok(not_asked)
+    }
+
+    fn unpaid(&self, state: &str) -> Result<Effect> {
+        let tx = match self.order()? {
+            Order::Recharge(tx) => tx,
+            Order::Archived(_) => return Ok(Effect::of(Outcome::Noted, recharges::ARCHIVED, None)),
+            Order::Unknown => return Ok(Effect::of(Outcome::Noted, recharges::ORDER_UNKNOWN, None)),
+            Order::Ambiguous => return Ok(Effect::of(Outcome::Noted, recharges::ORDER_AMBIGUOUS, None)),
+        };
+        let tx_no = Some(tx.tx_no());
+        // The other gateway may be paid for it still.
+        if tx.payment_method != self.provider.method() {
+            return Ok(Effect::of(Outcome::Noted, "other_method", tx_no));
+        }
+        Ok(match recharges::fail(self.call, tx.id, state)? {
+            Ended::Now(_) => {
+                let reason = Some(state.to_ascii_lowercase());
+                Effect { outcome: Outcome::Failed, reason, tx_no }
+            }
+            Ended::Before(_) => Effect::of(Outcome::Replayed, None, tx_no),
+            Ended::Not(tx) if tx.status == TxStatus::Cancelled => Effect::of(Outcome::Noted, "cancelled", tx_no),
+            Ended::Not(_) => Effect::of(Outcome::Noted, recharges::ALREADY_SETTLED, tx_no),
+        })
+    }
+
+    fn refund(&self, out_refund_no: &str, how: &RefundState) -> Result<Effect> {
+        let amount = self.notice.amount.expect("a refund has an amount");
+        match how {
+            RefundState::WentBack => self.refund_of(out_refund_no, amount, true),
+            RefundState::Returned => self.refund_of(out_refund_no, amount, false),
+            RefundState::Pending(state) => {
+                let reason = Some(format!("refund_{}", state.to_ascii_lowercase()));
+                Ok(Effect { outcome: Outcome::Noted, reason, tx_no: None })
+            }
+        }
+    }
+
+    fn refund_of(&self, out_refund_no: &str, amount: Money, went_back: bool) -> Result<Effect> {
+        let refund = Refund { out_refund_no, trade_no: self.notice.trade_no.as_deref(), amount, went_back };
+        let done = if went_back { "refund_completed" } else { "refund_returned" };
+        Ok(match recharges::refund_told(self.call, &refund)? {
+            recharges::Told::Done => Effect::of(Outcome::Noted, done, None),
+            recharges::Told::Before => Effect::of(Outcome::Replayed, done, None),
+            recharges::Told::Unknown => Effect::of(Outcome::Noted, "refund_not_asked", None),
+            recharges::Told::Differs => Effect::of(Outcome::Conflict, "refund_differs", None),
+        })
+    }
+}
