@@ -5,7 +5,7 @@ import sys
 
 def statements(text):
     """The top-level statements, each without its semicolon, comments before it left out."""
-    token = re.compile(r"--[^\n]*\n|/\*.*?\*/|'(?:[^']|'')*'|(\$\w*\$).*?\1|;|[^;'$/-]+|.", re.S)
+    token = re.compile(r"--[^\n]*\n|/\*.*?\*/|'(?:[^']|'')*'|\"[^\"]*\"|(\$\w*\$).*?\1|;|[^;'\"$/-]+|.", re.S)
     out, now = [], ""
     for match in token.finditer(text):
         piece = match.group(0)

@@ -15,8 +15,9 @@ from declarations import functions, literal, pieces  # tools/declarations.py
 
 WIDTH = 140
 LISTS = {"en": "docs/rpc/README.md", "zh": "docs/rpc/README.zh-CN.md"}
-WHO = {"en": {"client": "Whoever has a level.", "backend": "A backend.", "superuser": "A superuser."},
-       "zh": {"client": "任何有级别的角色。", "backend": "后台。", "superuser": "超级用户。"}}
+WHO = {"en": {"client": "Whoever has a level.", "backend": "A backend.", "gateway": "The gateway level.",
+              "superuser": "A superuser."},
+       "zh": {"client": "任何有级别的角色。", "backend": "后台。", "gateway": "gateway 级别。", "superuser": "超级用户。"}}
 # What docs/rpc/conventions.md says once for all.
 COMMON = ("INVALID_ARGUMENT", "SCHEMA_OUTDATED", "NOT_AUTHENTICATED")
 NONE = {"en": "none", "zh": "无"}
@@ -47,7 +48,8 @@ def replaced(page, pattern, span):
 
 
 def signature(rpc):
-    arguments = [f"{a['name']} {a['type']}" + (f" = {a['default']}" if "default" in a else "") for a in rpc["arguments"]]
+    arguments = [" ".join(filter(None, (a.get("name"), a["type"]))) + (f" = {a['default']}" if "default" in a else "")
+                 for a in rpc["arguments"]]
     return f"{rpc['name'].split('.')[1]}({', '.join(arguments)})"
 
 
@@ -70,7 +72,8 @@ def section(rpc):
 
 
 def who(rpc, language):
-    return WHO[language]["client" if "client" in rpc["levels"] else "backend" if rpc["levels"] else "superuser"]
+    level = next((level for level in ("client", "backend", "gateway") if level in rpc["levels"]), "superuser")
+    return WHO[language][level]
 
 
 def sections(rpcs, homes):
@@ -107,7 +110,8 @@ def listed(text, rpcs, pages, language):
     item = re.compile(r"^- \[`(\w+)`\]\([\w.]+#\w+\)(?:(?!\n- |\n\n).)*\n", re.M | re.S)
     items = {m.group(1): m.group(0) for m in item.finditer(text)}
     for name, rpc in rpcs.items():
-        arguments = ", ".join(a["name"] + (f" = {a['default'].strip() if a['default'] != 'NULL' else 'null'}" if "default" in a else "")
+        arguments = ", ".join(a.get("name", a["type"])
+                              + (f" = {a['default'].strip() if a['default'] != 'NULL' else 'null'}" if "default" in a else "")
                               for a in rpc["arguments"]).replace("'{}'", "{}")
         arguments = f"`{arguments}`" if arguments else NONE[language]
         was = flat(items.get(name, "")).strip()
@@ -214,7 +218,8 @@ def pages(api, of_superusers):
     homes = {name: os.path.basename(os.path.dirname(f)) for f, found in sources.items() for (_, name) in found}
     declared = {key: statement for found in sources.values() for key, statement in found.items()}
     rpcs = {f["name"].split(".")[1]: f for f in api["functions"]
-            if f["name"].startswith("app.") and f["name"] != "app.error_list" and set(f["levels"]) & {"client", "backend"}}
+            if f["name"].startswith(("app.", "mps_gateway.")) and f["name"] != "app.error_list"
+            and set(f["levels"]) & {"client", "backend", "gateway"}}
     rpcs |= {f["name"].split(".")[1]: f for f in of_superusers if homes[f["name"]] != "kernel"}
     families = list(sections(rpcs, homes))
     yield from families
