@@ -4,6 +4,20 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL quote_all_identifiers = off;
 
+DO $$
+BEGIN
+    IF pg_catalog.to_regnamespace('mps_gateway') IS NOT NULL THEN
+        RAISE EXCEPTION 'the schema mps_gateway is there and not of mps'
+            USING HINT = 'Rename or drop it, then ALTER EXTENSION mps UPDATE.';
+    END IF;
+END
+$$;
+-- As in sql/kernel/preflight.sql and sql/gateways/way_in.sql: no tool writes what is no function.
+CREATE SCHEMA mps_gateway;
+COMMENT ON SCHEMA mps_gateway IS 'MPS: where what payment gateways send comes in';
+CREATE DOMAIN mps_gateway."*/*" AS bytea;
+COMMENT ON DOMAIN mps_gateway."*/*" IS 'Bytes that PostgREST answers as they are, whatever the request accepts';
+
 -- Functions, written by tools/upgrade-script --
 
 CREATE OR REPLACE FUNCTION sec.uid() RETURNS uuid
@@ -21,12 +35,18 @@ COMMENT ON FUNCTION sec.level_backend() IS
 COMMENT ON FUNCTION sec.level_operator() IS
     E'Marker: a role that may execute it has operator level.\n'
     'Level: operator.';
+CREATE FUNCTION sec.level_gateway() RETURNS void
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
+COMMENT ON FUNCTION sec.level_gateway() IS
+    E'Marker: a role that may execute it has gateway level.\n'
+    'Level: gateway.';
 CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'sec.level_client()'),
            ('backend', 'sec.level_backend()'),
            ('operator', 'sec.level_operator()'),
-           ('signup', 'app.enable_supabase_signup()')
+           ('signup', 'app.enable_supabase_signup()'),
+           ('gateway', 'sec.level_gateway()')
 $$;
 COMMENT ON FUNCTION sec.level_markers() IS
     'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too. Internal.';
@@ -441,6 +461,7 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('sec.level_client', 'client'),
            ('sec.level_backend', 'backend'),
            ('sec.level_operator', 'operator'),
+           ('sec.level_gateway', 'gateway'),
            ('sec.raise', 'operator'),
            ('sec.raise', 'signup'),
            ('app.error_list', 'client'),
@@ -509,6 +530,7 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.compensate_tx', 'backend'),
            ('app.gateway_notify', 'backend'),
            ('app.reverify_event', 'backend'),
+           ('mps_gateway.notify', 'gateway'),
            ('app.tx_proof', 'client'),
            ('app.liability_proof', 'client'),
            ('app.head_proof', 'client'),
@@ -784,7 +806,7 @@ BEGIN
     IF to_regclass('sec.api_grants') IS NULL THEN
         CREATE TABLE sec.api_grants (
             role_name text NOT NULL,
-            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup')),
+            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup', 'gateway')),
             role_oid  oid,
             cluster   text,
             gone_at   timestamptz,
@@ -797,8 +819,9 @@ BEGIN
             backend  boolean,
             operator boolean,
             signup   boolean,
+            gateway  boolean,
             -- So that it can be part of a publication.
-            PRIMARY KEY (client, backend, operator, signup),
+            PRIMARY KEY (client, backend, operator, signup, gateway),
             CONSTRAINT never_a_row CHECK (false)
         );
         PERFORM sec.strip_grants('sec.level_holders');
@@ -826,7 +849,7 @@ BEGIN
     COMMENT ON COLUMN sec.api_grants.gone_at IS
         'When it was noticed that no role has this level any more that had it by this name: dropped, or taken back by hand. Gives '
         'nobody anything.';
-    EXECUTE format('GRANT SELECT (client, backend, operator, signup) ON sec.level_holders TO %s',
+    EXECUTE format('GRANT SELECT (client, backend, operator, signup, gateway) ON sec.level_holders TO %s',
                    (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = 'sec.level_holders'::regclass));
 END
 $$;
@@ -840,7 +863,10 @@ DECLARE
     v_markers boolean := EXISTS (SELECT FROM sec.levels_in_force());
 BEGIN
     ALTER TABLE sec.api_grants ADD COLUMN IF NOT EXISTS role_oid oid, ADD COLUMN IF NOT EXISTS cluster text,
-                               ADD COLUMN IF NOT EXISTS gone_at timestamptz;
+                               ADD COLUMN IF NOT EXISTS gone_at timestamptz,
+                               DROP CONSTRAINT IF EXISTS api_grants_level_check,
+                               ADD CONSTRAINT api_grants_level_check
+                                   CHECK (level IN ('client', 'backend', 'operator', 'signup', 'gateway'));
     FOR v IN
         -- The markers say who has which level, whatever a role is called by now. Only whether a backend is a client besides is
         -- to be learned from the list.
@@ -919,13 +945,18 @@ DECLARE
     -- CASCADE: what somebody passed on goes along, and is nothing that this fails because of.
     v_whom text := CASE WHEN p_grant THEN 'TO ' || v_name ELSE format('FROM %s CASCADE', v_name) END;
 BEGIN
-    PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s', v_verb, v_whom));
+    -- Who brings what a gateway sent has business in no other schema.
+    PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA %s %s', v_verb,
+                               CASE p_level WHEN 'gateway' THEN 'mps_gateway' ELSE 'app, audit, sec' END, v_whom));
+    IF p_level = 'gateway' THEN
+        PERFORM sec.run_ddl(format('%s USAGE ON DOMAIN mps_gateway."*/*" %s', v_verb, v_whom));
+    END IF;
     FOR v IN
         SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target,
                n.nspname = 'mps_compat' AS compat
         FROM sec.api_functions() f
         -- As it was in an earlier release, a function is granted with the one of now.
-        JOIN pg_namespace n ON n.nspname IN ('app', 'audit', 'sec', 'mps_compat')
+        JOIN pg_namespace n ON n.nspname IN ('app', 'audit', 'sec', 'mps_compat', 'mps_gateway')
         JOIN pg_proc p ON p.pronamespace = n.oid
             AND format('%s.%s', CASE n.nspname WHEN 'mps_compat' THEN 'app' ELSE n.nspname END, p.proname) = f.func
         WHERE f.level = p_level OR (p_level = 'backend' AND f.level = 'client')
@@ -1000,7 +1031,7 @@ DECLARE
     v_role regrole := (SELECT r.oid FROM pg_roles r WHERE r.rolname = p_role);
 BEGIN
     IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
-        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator, signup or gateway');
     END IF;
     IF v_role IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_role is no role of this cluster');
@@ -1016,8 +1047,8 @@ $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
     E'Gives a role everything it needs at a level.\n'
     'p_level: client (behind PostgREST or one''s own server), backend (the shop''s own server), operator (maintenance), signup '
-    '(app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; '
-    'audited. For a superuser.\n'
+    '(app.enable_supabase_signup()), gateway (mps_gateway.notify(), and nothing else). Remembered for the role, whatever it is called '
+    'later, so that updates reach new functions; audited. For a superuser.\n'
     'Errors: INVALID_ARGUMENT, NOT_ALLOWED, SCHEMA_OUTDATED.';
 CREATE OR REPLACE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1027,7 +1058,7 @@ DECLARE
     v_noted oid;
 BEGIN
     IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
-        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator, signup or gateway');
     END IF;
     PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
@@ -1053,7 +1084,7 @@ END
 $$;
 COMMENT ON FUNCTION sec.revoke_api(text, text) IS
     E'Takes back what sec.grant_api() gave, for good; audited.\n'
-    'p_level: client, backend, operator, signup. Also forgets a grant whose role is gone. For a superuser.\n'
+    'p_level: client, backend, operator, signup, gateway. Also forgets a grant whose role is gone. For a superuser.\n'
     'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';
 CREATE FUNCTION sec.careless_code() RETURNS TABLE (what text)
     -- Not in SQL: that would be planned at every call.
@@ -1180,10 +1211,10 @@ BEGIN
     PERFORM sec.refuse_outdated();
     RETURN QUERY
     WITH
-    -- Everything in the three schemas, in the one of archived months and in the one of functions as they were.
+    -- Everything in the three schemas, in those of archived months and of functions as they were, and in that of gateways.
     spaces AS (
         SELECT n.oid, n.nspname, n.nspacl, n.nspowner
-        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')
     ),
     relations AS (
         SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner,
@@ -1226,6 +1257,11 @@ BEGIN
         UNION ALL
         SELECT f.name, 'function', f.func, NULL, a.grantee, a.privilege_type
         FROM functions f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a WHERE a.grantee <> f.proowner
+        UNION ALL
+        -- The enumerations of app are everybody's.
+        SELECT 'type ' || t.oid::regtype, 'type', t.oid::regtype::text, NULL, a.grantee, a.privilege_type
+        FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace, aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a
+        WHERE s.nspname = 'mps_gateway' AND t.typtype = 'd' AND a.grantee <> t.typowner
     ),
     named AS (SELECT g.*, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END AS who FROM grants g),
     allowed_functions AS (
@@ -1268,8 +1304,10 @@ BEGIN
         FROM functions f
         WHERE f.prosecdef AND NOT EXISTS (SELECT FROM unnest(f.proconfig) c WHERE c ~ '^search_path=("?pg_catalog"?, )?"?pg_temp"?$')
         UNION ALL
-        -- It would take its owner for the immediate caller, and whoever stands between would not be seen.
-        SELECT 'native functions see who calls them (are not SECURITY DEFINER)', f.name FROM functions f WHERE f.prosecdef AND f.is_native
+        -- It would take its owner for the immediate caller, and whoever stands between would not be seen. That of gateways asks
+        -- nothing but who runs the session.
+        SELECT 'native functions see who calls them (are not SECURITY DEFINER)', f.name
+        FROM functions f WHERE f.prosecdef AND f.is_native AND f.func <> 'mps_gateway.notify'
         UNION ALL
         SELECT 'clients create nothing where backends may find it', format('%s may CREATE in schema %s', x.who, x.nspname)
         FROM (SELECT n.oid, n.nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END AS who
@@ -1291,7 +1329,7 @@ BEGIN
         SELECT 'no client role inherits from a backend or operator role', format('%s from %s', cr.rolname, pg_get_userbyid(b.role))
         FROM held c JOIN pg_roles cr ON cr.oid = c.role
         JOIN held b ON b.level IN ('backend', 'operator')
-        WHERE c.level = 'client' AND cr.oid <> b.role AND NOT cr.rolsuper AND pg_has_role(cr.oid, b.role, 'MEMBER')
+        WHERE c.level IN ('client', 'gateway') AND cr.oid <> b.role AND NOT cr.rolsuper AND pg_has_role(cr.oid, b.role, 'MEMBER')
           AND NOT EXISTS (SELECT FROM held x WHERE x.role = c.role AND x.level = b.level)
         UNION ALL
         SELECT 'the schemas hold no functions but those of mps', f.name
@@ -1314,7 +1352,9 @@ BEGIN
         UNION ALL
         SELECT 'every relation and schema belongs to mps_owner', format('type %s.%s', s.nspname, t.typname)
         FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace
-        WHERE t.typrelid = 0 AND t.typelem = 0 AND (t.typtype <> 'e' OR t.typowner IS DISTINCT FROM (SELECT o.oid FROM owner o))
+        WHERE t.typrelid = 0 AND t.typelem = 0
+          AND (t.typowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
+               OR t.typtype <> 'e' AND t.oid IS DISTINCT FROM to_regtype('mps_gateway."*/*"'))
         UNION ALL
         SELECT 'no role but the owner may write', format('%s: %s to %s', n.object, n.privilege_type, n.who)
         FROM named n WHERE n.kind IN ('table', 'column', 'sequence', 'schema') AND n.privilege_type NOT IN ('SELECT', 'USAGE')
@@ -1424,14 +1464,15 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
         SELECT r.oid, r.rolname, r.rolcreaterole, r.rolreplication, r.rolbypassrls,
                has_function_privilege(r.oid, 'sec.level_client()', 'EXECUTE') AS is_client,
                has_function_privilege(r.oid, 'sec.level_backend()', 'EXECUTE') AS is_backend,
+               has_function_privilege(r.oid, 'sec.level_gateway()', 'EXECUTE') AS is_gateway,
                EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level = 'operator')
-                 AND NOT EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level IN ('client', 'backend')) AS is_known
+                 AND NOT EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level IN ('client', 'backend', 'gateway')) AS is_known
         FROM pg_roles r WHERE NOT r.rolsuper AND r.oid >= 16384 AND r.oid <> sec.owner()
     ),
     strangers AS (SELECT r.* FROM roles r WHERE NOT r.is_known),
     -- Itself, and whom it may become.
     becomes AS (
-        SELECT s.oid, s.rolname, s.is_client, s.is_backend, r.oid AS as_oid,
+        SELECT s.oid, s.rolname, s.is_client, s.is_backend, s.is_gateway, r.oid AS as_oid,
                CASE WHEN r.oid <> s.oid THEN format(' as %s', r.rolname) ELSE '' END AS how
         FROM strangers s JOIN roles r ON pg_has_role(s.oid, r.oid, 'MEMBER')
     )
@@ -1460,7 +1501,7 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
     -- A standby's role replicates, and a backend's view of the tables may be that of all rows: neither may be a client's.
     SELECT 'whoever has a level of the API cannot read past it', format('%s%s has REPLICATION', b.rolname, b.how)
     FROM becomes b JOIN roles r ON r.oid = b.as_oid
-    WHERE r.rolreplication AND (b.is_client OR b.is_backend)
+    WHERE r.rolreplication AND (b.is_client OR b.is_backend OR b.is_gateway)
     UNION ALL
     SELECT 'whoever has a level of the API cannot read past it', format('%s%s bypasses row-level security', b.rolname, b.how)
     FROM becomes b JOIN roles r ON r.oid = b.as_oid
@@ -1468,7 +1509,7 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
     UNION ALL
     SELECT 'whoever has a level of the API cannot read past it', format('%s may become %s, a superuser', s.rolname, r.rolname)
     FROM strangers s JOIN pg_roles r ON r.rolsuper AND pg_has_role(s.oid, r.oid, 'MEMBER')
-    WHERE s.is_client OR s.is_backend
+    WHERE s.is_client OR s.is_backend OR s.is_gateway
     UNION ALL
     SELECT 'nobody else creates in pg_catalog',
            format('%s may CREATE in %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END, n.nspname)
@@ -1490,7 +1531,12 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
     owner AS (SELECT sec.owner()::oid AS oid),
     spaces AS (
         SELECT n.oid, n.nspname::text AS name, n.nspacl, n.nspowner
-        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')
+    ),
+    -- Those of app are everybody's.
+    types AS (
+        SELECT t.oid, t.oid::regtype::text AS name, t.typacl, t.typowner
+        FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace WHERE s.name = 'mps_gateway' AND t.typtype = 'd'
     ),
     relations AS (
         SELECT c.oid, format('%I.%I', s.name, c.relname) AS name, c.relacl, c.relowner
@@ -1516,9 +1562,12 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
         WHERE h.level IN ('client', 'backend') AND h.in_force
     ),
     uses AS (
-        SELECT h.role, s.name, h.in_force FROM held h JOIN spaces s ON s.name IN ('app', 'audit', 'sec')
+        SELECT h.role, 'schema' AS kind, s.name, h.in_force FROM held h
+        JOIN spaces s ON CASE h.level WHEN 'gateway' THEN s.name = 'mps_gateway' ELSE s.name IN ('app', 'audit', 'sec') END
         UNION ALL
-        SELECT e.role, e.space, e.in_force FROM executes e WHERE e.space = 'mps_compat'
+        SELECT e.role, 'schema', e.space, e.in_force FROM executes e WHERE e.space = 'mps_compat'
+        UNION ALL
+        SELECT h.role, 'type', t.name, h.in_force FROM held h JOIN types t ON h.level = 'gateway'
     ),
     missing (role, what) AS (
         SELECT e.role, 'EXECUTE ' || e.name FROM executes e
@@ -1528,8 +1577,9 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
         WHERE NOT CASE WHEN r.col IS NULL THEN has_table_privilege(r.role, r.oid, 'SELECT')
                        ELSE has_column_privilege(r.role, r.oid, r.attnum, 'SELECT') END
         UNION ALL
-        SELECT DISTINCT u.role, 'USAGE schema ' || u.name FROM uses u
-        WHERE u.in_force AND NOT has_schema_privilege(u.role, u.name, 'USAGE')
+        SELECT DISTINCT u.role, format('USAGE %s %s', u.kind, u.name) FROM uses u
+        WHERE u.in_force AND NOT CASE u.kind WHEN 'schema' THEN has_schema_privilege(u.role, u.name, 'USAGE')
+                                             ELSE has_type_privilege(u.role, u.name, 'USAGE') END
         UNION ALL
         -- An owner can take from itself. What it lacks on tables and sequences, app.health() says.
         SELECT o.oid, 'EXECUTE ' || f.name FROM owner o, functions f WHERE NOT has_function_privilege(o.oid, f.oid, 'EXECUTE')
@@ -1537,9 +1587,14 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
         SELECT o.oid, format('%s schema %s', p.privilege, s.name)
         FROM owner o JOIN spaces s ON s.nspowner = o.oid, unnest(ARRAY['USAGE', 'CREATE']) p (privilege)
         WHERE NOT has_schema_privilege(o.oid, s.oid, p.privilege)
+        UNION ALL
+        SELECT o.oid, 'USAGE type ' || t.name FROM owner o JOIN types t ON t.typowner = o.oid
+        WHERE NOT has_type_privilege(o.oid, t.oid, 'USAGE')
     ),
     privileges AS (
         SELECT 'schema ' || s.name AS object, s.nspowner AS owner, a.* FROM spaces s, aclexplode(s.nspacl) a
+        UNION ALL
+        SELECT 'type ' || t.name, t.typowner, a.* FROM types t, aclexplode(t.typacl) a
         UNION ALL
         SELECT r.name, r.relowner, a.* FROM relations r, aclexplode(r.relacl) a
         UNION ALL
@@ -1553,8 +1608,9 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
     SELECT 'schemas are used only by the levels of the API', format('%s: USAGE to %s', p.object, pg_get_userbyid(p.grantee))
     FROM privileges p
     -- PUBLIC and anon have a rule of their own, too.
-    WHERE p.object LIKE 'schema %' AND p.privilege_type = 'USAGE' AND p.grantee NOT IN (0, p.owner) AND pg_get_userbyid(p.grantee) <> 'anon'
-      AND NOT EXISTS (SELECT FROM uses u WHERE u.role = p.grantee AND 'schema ' || u.name = p.object)
+    WHERE p.object ~ '^(schema|type) ' AND p.privilege_type = 'USAGE'
+      AND p.grantee NOT IN (0, p.owner) AND pg_get_userbyid(p.grantee) <> 'anon'
+      AND NOT EXISTS (SELECT FROM uses u WHERE u.role = p.grantee AND format('%s %s', u.kind, u.name) = p.object)
     UNION ALL
     SELECT 'nobody else passes on levels of the API', format('%s may pass on %s %s', pg_get_userbyid(p.grantee), p.privilege_type, p.object)
     FROM privileges p WHERE p.is_grantable AND p.grantee <> p.owner
@@ -2359,7 +2415,8 @@ CREATE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement 
 DECLARE
     v record;
     v_owner regrole := sec.owner();
-    v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat'));
+    v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n
+                            WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway'));
     v_what text;
     v_in_the_way text;
     v_elsewhere text;
@@ -2454,7 +2511,7 @@ BEGIN
     END IF;
     RETURN QUERY
         VALUES ('DROP EXTENSION mps;', 'after this transaction; CREATE EXTENSION mps then starts afresh'),
-               ('DROP SCHEMA app, audit, sec;', 'they are empty then'),
+               ('DROP SCHEMA app, audit, sec, mps_gateway;', 'they are empty then'),
                (format('DROP ROLE %s;', v_owner), CASE WHEN v_elsewhere IS NULL THEN 'no other database of this server uses it'
                                              ELSE 'not as long as other databases use it: ' || v_elsewhere END);
 END
@@ -6669,6 +6726,18 @@ COMMENT ON FUNCTION app.reverify_event IS
     'Results: id, received_at, account, provider (wechat, alipay), key_id (of the key that proves it), outcome (what was done).\n'
     'Errors: SIGNATURE_INVALID (what is kept is not signed by any key of now: the detail says why), TX_NOT_FOUND (no such event here), '
     'GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION mps_gateway.notify(bytea) RETURNS mps_gateway."*/*"
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'notify_wrapper';
+COMMENT ON FUNCTION mps_gateway.notify(bytea) IS
+    E'Takes what a payment gateway sends, as it came: verified, decrypted, recorded and credited in this one transaction.\n'
+    'The argument has no name, so that PostgREST hands over the bytes of the body. The setting request.headers has the headers, by '
+    'lower-case names: x-mps-gateway (wechat, alipay) and x-mps-account (the code of the account), which the proxy sets, and those that '
+    'the gateway signed. Sets response.status and response.headers. What is refused is recorded and answered with 4xx, and is no error. '
+    'What holds it up for more than 3 seconds ends it (SQLSTATE 57014, HTTP 500), so that it comes again.\n'
+    'Level: gateway.\n'
+    'Results: the body of the answer: nothing or {"code": "FAIL", "message"} for WeChat, success or failure for Alipay.\n'
+    'Errors: GATEWAY_ACCOUNT_NOT_FOUND, NOT_ALLOWED, STATUS_CONFLICT (the account was changed meanwhile), READ_ONLY, SCHEMA_OUTDATED.';
 CREATE FUNCTION sec.gateway_secrets() RETURNS TABLE (account text, key_id text, state text)
     LANGUAGE c STABLE
     AS 'MODULE_PATHNAME', 'gateway_secrets_wrapper';
@@ -8137,6 +8206,12 @@ BEGIN
         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
           AND p.proowner <> sec.owner()
+        UNION ALL
+        SELECT 'SCHEMA mps_gateway', n.nspowner, n.nspacl
+        FROM pg_namespace n WHERE n.nspname = 'mps_gateway' AND n.nspowner <> sec.owner()
+        UNION ALL
+        SELECT 'DOMAIN mps_gateway."*/*"', t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+        FROM pg_type t WHERE t.oid = 'mps_gateway."*/*"'::regtype AND t.typowner <> sec.owner()
     LOOP
         -- Everybody's EXECUTE goes, and what ALTER DEFAULT PRIVILEGES gave to others: only sec.grant_api() grants.
         FOR v_grantee IN SELECT DISTINCT a.grantee FROM aclexplode(v.acl) a WHERE a.grantee <> v.proowner LOOP
@@ -8148,8 +8223,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.settle_functions() IS
-    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE '
-    'EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Gives the extension''s new functions, its domain and the schema of that to mps_owner, without any grant on them; sec.install() '
+    'grants. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
 CREATE FUNCTION sec.disown_data() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -8162,6 +8237,8 @@ BEGIN
         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
           AND d.classid IN ('pg_class'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
+          -- No column has that type, but a function of ours has it in its signature.
+          AND o.schema IS DISTINCT FROM 'mps_gateway'
         ORDER BY d.classid = 'pg_type'::regclass, o.identity LIKE '%[]'
     LOOP
         -- Newer servers let a table take its row type along, and a type its array.
@@ -8173,11 +8250,14 @@ BEGIN
     -- are to be dumped like anybody's. From 17 on the server also notes which roles are in them, and keeps those from being dropped.
     FOR v IN
         SELECT 'pg_namespace'::regclass AS classid, n.oid AS objid FROM pg_namespace n
-        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')
+        UNION ALL
+        SELECT 'pg_type'::regclass, t.oid FROM pg_type t WHERE t.typnamespace = to_regnamespace('mps_gateway')
         UNION ALL
         SELECT 'pg_class'::regclass, c.oid FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('app', 'audit', 'sec')
         UNION ALL
-        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec', 'mps_compat')
+        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p
+        WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec', 'mps_compat', 'mps_gateway')
     LOOP
         DELETE FROM pg_init_privs i WHERE i.classoid = v.classid AND i.objoid = v.objid;
         DELETE FROM pg_shdepend d
@@ -8187,8 +8267,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.disown_data() IS
-    'Takes tables, sequences, views, types and schemas out of the extension, so that nothing takes a row with it. Internal: CREATE '
-    'EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Takes tables, sequences, views, types and schemas out of the extension, so that nothing takes a row with it; not the '
+    'domain of mps_gateway. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
 CREATE FUNCTION sec.parse_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET check_function_bodies = on AS $$
 BEGIN

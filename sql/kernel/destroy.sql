@@ -7,7 +7,8 @@ CREATE FUNCTION sec.destroy_everything(p_confirm text) RETURNS TABLE (statement 
 DECLARE
     v record;
     v_owner regrole := sec.owner();
-    v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat'));
+    v_spaces oid[] := ARRAY(SELECT n.oid FROM pg_namespace n
+                            WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway'));
     v_what text;
     v_in_the_way text;
     v_elsewhere text;
@@ -102,7 +103,7 @@ BEGIN
     END IF;
     RETURN QUERY
         VALUES ('DROP EXTENSION mps;', 'after this transaction; CREATE EXTENSION mps then starts afresh'),
-               ('DROP SCHEMA app, audit, sec;', 'they are empty then'),
+               ('DROP SCHEMA app, audit, sec, mps_gateway;', 'they are empty then'),
                (format('DROP ROLE %s;', v_owner), CASE WHEN v_elsewhere IS NULL THEN 'no other database of this server uses it'
                                              ELSE 'not as long as other databases use it: ' || v_elsewhere END);
 END

@@ -14,6 +14,12 @@ BEGIN
         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
           AND p.proowner <> sec.owner()
+        UNION ALL
+        SELECT 'SCHEMA mps_gateway', n.nspowner, n.nspacl
+        FROM pg_namespace n WHERE n.nspname = 'mps_gateway' AND n.nspowner <> sec.owner()
+        UNION ALL
+        SELECT 'DOMAIN mps_gateway."*/*"', t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+        FROM pg_type t WHERE t.oid = 'mps_gateway."*/*"'::regtype AND t.typowner <> sec.owner()
     LOOP
         -- Everybody's EXECUTE goes, and what ALTER DEFAULT PRIVILEGES gave to others: only sec.grant_api() grants.
         FOR v_grantee IN SELECT DISTINCT a.grantee FROM aclexplode(v.acl) a WHERE a.grantee <> v.proowner LOOP
@@ -25,8 +31,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.settle_functions() IS
-    'Gives the extension''s new functions to mps_owner, without any grant on them; sec.install() grants. Internal: CREATE '
-    'EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Gives the extension''s new functions, its domain and the schema of that to mps_owner, without any grant on them; sec.install() '
+    'grants. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 CREATE FUNCTION sec.disown_data() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
@@ -40,6 +46,8 @@ BEGIN
         WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
           AND d.refobjid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mps')
           AND d.classid IN ('pg_class'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
+          -- No column has that type, but a function of ours has it in its signature.
+          AND o.schema IS DISTINCT FROM 'mps_gateway'
         ORDER BY d.classid = 'pg_type'::regclass, o.identity LIKE '%[]'
     LOOP
         -- Newer servers let a table take its row type along, and a type its array.
@@ -51,11 +59,14 @@ BEGIN
     -- are to be dumped like anybody's. From 17 on the server also notes which roles are in them, and keeps those from being dropped.
     FOR v IN
         SELECT 'pg_namespace'::regclass AS classid, n.oid AS objid FROM pg_namespace n
-        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')
+        UNION ALL
+        SELECT 'pg_type'::regclass, t.oid FROM pg_type t WHERE t.typnamespace = to_regnamespace('mps_gateway')
         UNION ALL
         SELECT 'pg_class'::regclass, c.oid FROM pg_class c WHERE c.relnamespace::regnamespace::text IN ('app', 'audit', 'sec')
         UNION ALL
-        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec', 'mps_compat')
+        SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p
+        WHERE p.pronamespace::regnamespace::text IN ('app', 'audit', 'sec', 'mps_compat', 'mps_gateway')
     LOOP
         DELETE FROM pg_init_privs i WHERE i.classoid = v.classid AND i.objoid = v.objid;
         DELETE FROM pg_shdepend d
@@ -65,8 +76,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.disown_data() IS
-    'Takes tables, sequences, views, types and schemas out of the extension, so that nothing takes a row with it. Internal: CREATE '
-    'EXTENSION and ALTER EXTENSION UPDATE call it.';
+    'Takes tables, sequences, views, types and schemas out of the extension, so that nothing takes a row with it; not the '
+    'domain of mps_gateway. Internal: CREATE EXTENSION and ALTER EXTENSION UPDATE call it.';
 
 CREATE FUNCTION sec.parse_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET check_function_bodies = on AS $$

@@ -39,13 +39,18 @@ DECLARE
     -- CASCADE: what somebody passed on goes along, and is nothing that this fails because of.
     v_whom text := CASE WHEN p_grant THEN 'TO ' || v_name ELSE format('FROM %s CASCADE', v_name) END;
 BEGIN
-    PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA app, audit, sec %s', v_verb, v_whom));
+    -- Who brings what a gateway sent has business in no other schema.
+    PERFORM sec.run_ddl(format('%s USAGE ON SCHEMA %s %s', v_verb,
+                               CASE p_level WHEN 'gateway' THEN 'mps_gateway' ELSE 'app, audit, sec' END, v_whom));
+    IF p_level = 'gateway' THEN
+        PERFORM sec.run_ddl(format('%s USAGE ON DOMAIN mps_gateway."*/*" %s', v_verb, v_whom));
+    END IF;
     FOR v IN
         SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure) AS target,
                n.nspname = 'mps_compat' AS compat
         FROM sec.api_functions() f
         -- As it was in an earlier release, a function is granted with the one of now.
-        JOIN pg_namespace n ON n.nspname IN ('app', 'audit', 'sec', 'mps_compat')
+        JOIN pg_namespace n ON n.nspname IN ('app', 'audit', 'sec', 'mps_compat', 'mps_gateway')
         JOIN pg_proc p ON p.pronamespace = n.oid
             AND format('%s.%s', CASE n.nspname WHEN 'mps_compat' THEN 'app' ELSE n.nspname END, p.proname) = f.func
         WHERE f.level = p_level OR (p_level = 'backend' AND f.level = 'client')
@@ -124,7 +129,7 @@ DECLARE
     v_role regrole := (SELECT r.oid FROM pg_roles r WHERE r.rolname = p_role);
 BEGIN
     IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
-        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator, signup or gateway');
     END IF;
     IF v_role IS NULL THEN
         PERFORM sec.raise('INVALID_ARGUMENT', 'p_role is no role of this cluster');
@@ -140,8 +145,8 @@ $$;
 COMMENT ON FUNCTION sec.grant_api(text, text) IS
     E'Gives a role everything it needs at a level.\n'
     'p_level: client (behind PostgREST or one''s own server), backend (the shop''s own server), operator (maintenance), signup '
-    '(app.enable_supabase_signup()). Remembered for the role, whatever it is called later, so that updates reach new functions; '
-    'audited. For a superuser.\n'
+    '(app.enable_supabase_signup()), gateway (mps_gateway.notify(), and nothing else). Remembered for the role, whatever it is called '
+    'later, so that updates reach new functions; audited. For a superuser.\n'
     'Errors: INVALID_ARGUMENT, NOT_ALLOWED, SCHEMA_OUTDATED.';
 
 CREATE FUNCTION sec.revoke_api(p_role text, p_level text) RETURNS void
@@ -152,7 +157,7 @@ DECLARE
     v_noted oid;
 BEGIN
     IF p_level IS NULL OR p_level NOT IN (SELECT m.level FROM sec.level_markers() m) THEN
-        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator or signup');
+        PERFORM sec.raise('INVALID_ARGUMENT', 'p_level is client, backend, operator, signup or gateway');
     END IF;
     PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
@@ -178,5 +183,5 @@ END
 $$;
 COMMENT ON FUNCTION sec.revoke_api(text, text) IS
     E'Takes back what sec.grant_api() gave, for good; audited.\n'
-    'p_level: client, backend, operator, signup. Also forgets a grant whose role is gone. For a superuser.\n'
+    'p_level: client, backend, operator, signup, gateway. Also forgets a grant whose role is gone. For a superuser.\n'
     'Errors: INVALID_ARGUMENT, SCHEMA_OUTDATED.';

@@ -59,7 +59,7 @@ BEGIN
     IF to_regclass('sec.api_grants') IS NULL THEN
         CREATE TABLE sec.api_grants (
             role_name text NOT NULL,
-            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup')),
+            level     text NOT NULL CHECK (level IN ('client', 'backend', 'operator', 'signup', 'gateway')),
             role_oid  oid,
             cluster   text,
             gone_at   timestamptz,
@@ -72,8 +72,9 @@ BEGIN
             backend  boolean,
             operator boolean,
             signup   boolean,
+            gateway  boolean,
             -- So that it can be part of a publication.
-            PRIMARY KEY (client, backend, operator, signup),
+            PRIMARY KEY (client, backend, operator, signup, gateway),
             CONSTRAINT never_a_row CHECK (false)
         );
         PERFORM sec.strip_grants('sec.level_holders');
@@ -101,7 +102,7 @@ BEGIN
     COMMENT ON COLUMN sec.api_grants.gone_at IS
         'When it was noticed that no role has this level any more that had it by this name: dropped, or taken back by hand. Gives '
         'nobody anything.';
-    EXECUTE format('GRANT SELECT (client, backend, operator, signup) ON sec.level_holders TO %s',
+    EXECUTE format('GRANT SELECT (client, backend, operator, signup, gateway) ON sec.level_holders TO %s',
                    (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = 'sec.level_holders'::regclass));
 END
 $$;
@@ -116,7 +117,10 @@ DECLARE
     v_markers boolean := EXISTS (SELECT FROM sec.levels_in_force());
 BEGIN
     ALTER TABLE sec.api_grants ADD COLUMN IF NOT EXISTS role_oid oid, ADD COLUMN IF NOT EXISTS cluster text,
-                               ADD COLUMN IF NOT EXISTS gone_at timestamptz;
+                               ADD COLUMN IF NOT EXISTS gone_at timestamptz,
+                               DROP CONSTRAINT IF EXISTS api_grants_level_check,
+                               ADD CONSTRAINT api_grants_level_check
+                                   CHECK (level IN ('client', 'backend', 'operator', 'signup', 'gateway'));
     FOR v IN
         -- The markers say who has which level, whatever a role is called by now. Only whether a backend is a client besides is
         -- to be learned from the list.

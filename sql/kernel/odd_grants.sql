@@ -12,7 +12,12 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
     owner AS (SELECT sec.owner()::oid AS oid),
     spaces AS (
         SELECT n.oid, n.nspname::text AS name, n.nspacl, n.nspowner
-        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')
+    ),
+    -- Those of app are everybody's.
+    types AS (
+        SELECT t.oid, t.oid::regtype::text AS name, t.typacl, t.typowner
+        FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace WHERE s.name = 'mps_gateway' AND t.typtype = 'd'
     ),
     relations AS (
         SELECT c.oid, format('%I.%I', s.name, c.relname) AS name, c.relacl, c.relowner
@@ -38,9 +43,12 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
         WHERE h.level IN ('client', 'backend') AND h.in_force
     ),
     uses AS (
-        SELECT h.role, s.name, h.in_force FROM held h JOIN spaces s ON s.name IN ('app', 'audit', 'sec')
+        SELECT h.role, 'schema' AS kind, s.name, h.in_force FROM held h
+        JOIN spaces s ON CASE h.level WHEN 'gateway' THEN s.name = 'mps_gateway' ELSE s.name IN ('app', 'audit', 'sec') END
         UNION ALL
-        SELECT e.role, e.space, e.in_force FROM executes e WHERE e.space = 'mps_compat'
+        SELECT e.role, 'schema', e.space, e.in_force FROM executes e WHERE e.space = 'mps_compat'
+        UNION ALL
+        SELECT h.role, 'type', t.name, h.in_force FROM held h JOIN types t ON h.level = 'gateway'
     ),
     missing (role, what) AS (
         SELECT e.role, 'EXECUTE ' || e.name FROM executes e
@@ -50,8 +58,9 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
         WHERE NOT CASE WHEN r.col IS NULL THEN has_table_privilege(r.role, r.oid, 'SELECT')
                        ELSE has_column_privilege(r.role, r.oid, r.attnum, 'SELECT') END
         UNION ALL
-        SELECT DISTINCT u.role, 'USAGE schema ' || u.name FROM uses u
-        WHERE u.in_force AND NOT has_schema_privilege(u.role, u.name, 'USAGE')
+        SELECT DISTINCT u.role, format('USAGE %s %s', u.kind, u.name) FROM uses u
+        WHERE u.in_force AND NOT CASE u.kind WHEN 'schema' THEN has_schema_privilege(u.role, u.name, 'USAGE')
+                                             ELSE has_type_privilege(u.role, u.name, 'USAGE') END
         UNION ALL
         -- An owner can take from itself. What it lacks on tables and sequences, app.health() says.
         SELECT o.oid, 'EXECUTE ' || f.name FROM owner o, functions f WHERE NOT has_function_privilege(o.oid, f.oid, 'EXECUTE')
@@ -59,9 +68,14 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
         SELECT o.oid, format('%s schema %s', p.privilege, s.name)
         FROM owner o JOIN spaces s ON s.nspowner = o.oid, unnest(ARRAY['USAGE', 'CREATE']) p (privilege)
         WHERE NOT has_schema_privilege(o.oid, s.oid, p.privilege)
+        UNION ALL
+        SELECT o.oid, 'USAGE type ' || t.name FROM owner o JOIN types t ON t.typowner = o.oid
+        WHERE NOT has_type_privilege(o.oid, t.oid, 'USAGE')
     ),
     privileges AS (
         SELECT 'schema ' || s.name AS object, s.nspowner AS owner, a.* FROM spaces s, aclexplode(s.nspacl) a
+        UNION ALL
+        SELECT 'type ' || t.name, t.typowner, a.* FROM types t, aclexplode(t.typacl) a
         UNION ALL
         SELECT r.name, r.relowner, a.* FROM relations r, aclexplode(r.relacl) a
         UNION ALL
@@ -75,8 +89,9 @@ CREATE FUNCTION sec.odd_grants() RETURNS TABLE (rule text, problem text)
     SELECT 'schemas are used only by the levels of the API', format('%s: USAGE to %s', p.object, pg_get_userbyid(p.grantee))
     FROM privileges p
     -- PUBLIC and anon have a rule of their own, too.
-    WHERE p.object LIKE 'schema %' AND p.privilege_type = 'USAGE' AND p.grantee NOT IN (0, p.owner) AND pg_get_userbyid(p.grantee) <> 'anon'
-      AND NOT EXISTS (SELECT FROM uses u WHERE u.role = p.grantee AND 'schema ' || u.name = p.object)
+    WHERE p.object ~ '^(schema|type) ' AND p.privilege_type = 'USAGE'
+      AND p.grantee NOT IN (0, p.owner) AND pg_get_userbyid(p.grantee) <> 'anon'
+      AND NOT EXISTS (SELECT FROM uses u WHERE u.role = p.grantee AND format('%s %s', u.kind, u.name) = p.object)
     UNION ALL
     SELECT 'nobody else passes on levels of the API', format('%s may pass on %s %s', pg_get_userbyid(p.grantee), p.privilege_type, p.object)
     FROM privileges p WHERE p.is_grantable AND p.grantee <> p.owner

@@ -10,14 +10,15 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
         SELECT r.oid, r.rolname, r.rolcreaterole, r.rolreplication, r.rolbypassrls,
                has_function_privilege(r.oid, 'sec.level_client()', 'EXECUTE') AS is_client,
                has_function_privilege(r.oid, 'sec.level_backend()', 'EXECUTE') AS is_backend,
+               has_function_privilege(r.oid, 'sec.level_gateway()', 'EXECUTE') AS is_gateway,
                EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level = 'operator')
-                 AND NOT EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level IN ('client', 'backend')) AS is_known
+                 AND NOT EXISTS (SELECT FROM held h WHERE h.role = r.oid AND h.level IN ('client', 'backend', 'gateway')) AS is_known
         FROM pg_roles r WHERE NOT r.rolsuper AND r.oid >= 16384 AND r.oid <> sec.owner()
     ),
     strangers AS (SELECT r.* FROM roles r WHERE NOT r.is_known),
     -- Itself, and whom it may become.
     becomes AS (
-        SELECT s.oid, s.rolname, s.is_client, s.is_backend, r.oid AS as_oid,
+        SELECT s.oid, s.rolname, s.is_client, s.is_backend, s.is_gateway, r.oid AS as_oid,
                CASE WHEN r.oid <> s.oid THEN format(' as %s', r.rolname) ELSE '' END AS how
         FROM strangers s JOIN roles r ON pg_has_role(s.oid, r.oid, 'MEMBER')
     )
@@ -46,7 +47,7 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
     -- A standby's role replicates, and a backend's view of the tables may be that of all rows: neither may be a client's.
     SELECT 'whoever has a level of the API cannot read past it', format('%s%s has REPLICATION', b.rolname, b.how)
     FROM becomes b JOIN roles r ON r.oid = b.as_oid
-    WHERE r.rolreplication AND (b.is_client OR b.is_backend)
+    WHERE r.rolreplication AND (b.is_client OR b.is_backend OR b.is_gateway)
     UNION ALL
     SELECT 'whoever has a level of the API cannot read past it', format('%s%s bypasses row-level security', b.rolname, b.how)
     FROM becomes b JOIN roles r ON r.oid = b.as_oid
@@ -54,7 +55,7 @@ CREATE FUNCTION sec.powers() RETURNS TABLE (rule text, problem text)
     UNION ALL
     SELECT 'whoever has a level of the API cannot read past it', format('%s may become %s, a superuser', s.rolname, r.rolname)
     FROM strangers s JOIN pg_roles r ON r.rolsuper AND pg_has_role(s.oid, r.oid, 'MEMBER')
-    WHERE s.is_client OR s.is_backend
+    WHERE s.is_client OR s.is_backend OR s.is_gateway
     UNION ALL
     SELECT 'nobody else creates in pg_catalog',
            format('%s may CREATE in %s', CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END, n.nspname)

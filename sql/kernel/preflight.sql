@@ -20,6 +20,7 @@ DECLARE
     v_stray text;
     v_schema record;
     v_grantee oid;
+    v_made oid;
 BEGIN
     IF current_setting('server_encoding') <> 'UTF8' THEN
         RAISE EXCEPTION 'mps needs a database in UTF8, this one is %', current_setting('server_encoding');
@@ -56,11 +57,24 @@ BEGIN
           UNION ALL
           SELECT o.oid::regoperator::text, o.oprnamespace, 0 FROM pg_catalog.pg_operator o) x
     JOIN pg_catalog.pg_namespace n ON n.oid = x.nsp
-    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+    WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')
       AND x.owner IS DISTINCT FROM (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = 'mps_owner');
     IF v_stray IS NOT NULL THEN
-        RAISE EXCEPTION 'the schemas app, audit, sec, mps_archive and mps_compat hold objects that are not of mps: %', v_stray
+        RAISE EXCEPTION 'the schemas app, audit, sec, mps_archive, mps_compat and mps_gateway hold objects that are not of mps: %', v_stray
             USING HINT = 'Move or drop them, then install mps.';
+    END IF;
+    -- A name that somebody may have given to a schema of his own: even an empty one is not taken up.
+    IF pg_catalog.to_regnamespace('mps_gateway') IS NULL THEN
+        CREATE SCHEMA mps_gateway;
+        ALTER EXTENSION mps DROP SCHEMA mps_gateway;
+        v_made := pg_catalog.to_regnamespace('mps_gateway');
+    ELSIF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n
+                      WHERE n.nspname = 'mps_gateway'
+                        AND (n.nspowner = 'mps_owner'::regrole
+                             -- A dump without owners has brought it.
+                             OR current_setting('mps.restoring')::boolean AND n.nspowner = current_user::regrole)) THEN
+        RAISE EXCEPTION 'the schema mps_gateway is there and not of mps'
+            USING HINT = 'Rename or drop it, then install mps.';
     END IF;
     -- What is there of ours carries a constraint of this name (a comment would not survive pg_dump --no-comments).
     IF EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -79,13 +93,13 @@ BEGIN
         ALTER EXTENSION mps DROP SCHEMA sec;
     END IF;
     FOR v_schema IN
-        SELECT n.nspname, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n
-        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') AND n.nspowner <> 'mps_owner'::regrole
+        SELECT n.oid, n.nspname, n.nspowner, n.nspacl FROM pg_catalog.pg_namespace n
+        WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway') AND n.nspowner <> 'mps_owner'::regrole
     LOOP
         -- What ALTER DEFAULT PRIVILEGES gave to others on the way goes.
         FOR v_grantee IN
             SELECT DISTINCT a.grantee FROM pg_catalog.aclexplode(v_schema.nspacl) a
-            WHERE a.grantee <> v_schema.nspowner AND NOT current_setting('mps.restoring')::boolean
+            WHERE a.grantee <> v_schema.nspowner AND (v_schema.oid = v_made OR NOT current_setting('mps.restoring')::boolean)
         LOOP
             EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %s CASCADE', v_schema.nspname,
                            CASE v_grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(v_grantee)) END);
@@ -98,3 +112,4 @@ $preflight$;
 COMMENT ON SCHEMA app IS 'MPS: business tables, views, RPCs and procedures';
 COMMENT ON SCHEMA audit IS 'MPS: the append-only event log';
 COMMENT ON SCHEMA sec IS 'MPS: who is calling, grants, self-checks';
+COMMENT ON SCHEMA mps_gateway IS 'MPS: where what payment gateways send comes in';

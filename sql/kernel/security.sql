@@ -26,12 +26,19 @@ COMMENT ON FUNCTION sec.level_operator() IS
     E'Marker: a role that may execute it has operator level.\n'
     'Level: operator.';
 
+CREATE FUNCTION sec.level_gateway() RETURNS void
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS '';
+COMMENT ON FUNCTION sec.level_gateway() IS
+    E'Marker: a role that may execute it has gateway level.\n'
+    'Level: gateway.';
+
 CREATE FUNCTION sec.level_markers() RETURNS TABLE (level text, marker text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'sec.level_client()'),
            ('backend', 'sec.level_backend()'),
            ('operator', 'sec.level_operator()'),
-           ('signup', 'app.enable_supabase_signup()')
+           ('signup', 'app.enable_supabase_signup()'),
+           ('gateway', 'sec.level_gateway()')
 $$;
 COMMENT ON FUNCTION sec.level_markers() IS
     'Each level with the function that only who has it may execute. A backend may execute the marker of clients, too. Internal.';

@@ -9,10 +9,10 @@ BEGIN
     PERFORM sec.refuse_outdated();
     RETURN QUERY
     WITH
-    -- Everything in the three schemas, in the one of archived months and in the one of functions as they were.
+    -- Everything in the three schemas, in those of archived months and of functions as they were, and in that of gateways.
     spaces AS (
         SELECT n.oid, n.nspname, n.nspacl, n.nspowner
-        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')
+        FROM pg_namespace n WHERE n.nspname IN ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')
     ),
     relations AS (
         SELECT c.oid, format('%I.%I', s.nspname, c.relname) AS name, c.relkind, c.relacl, c.relowner,
@@ -55,6 +55,11 @@ BEGIN
         UNION ALL
         SELECT f.name, 'function', f.func, NULL, a.grantee, a.privilege_type
         FROM functions f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a WHERE a.grantee <> f.proowner
+        UNION ALL
+        -- The enumerations of app are everybody's.
+        SELECT 'type ' || t.oid::regtype, 'type', t.oid::regtype::text, NULL, a.grantee, a.privilege_type
+        FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace, aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a
+        WHERE s.nspname = 'mps_gateway' AND t.typtype = 'd' AND a.grantee <> t.typowner
     ),
     named AS (SELECT g.*, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END AS who FROM grants g),
     allowed_functions AS (
@@ -97,8 +102,10 @@ BEGIN
         FROM functions f
         WHERE f.prosecdef AND NOT EXISTS (SELECT FROM unnest(f.proconfig) c WHERE c ~ '^search_path=("?pg_catalog"?, )?"?pg_temp"?$')
         UNION ALL
-        -- It would take its owner for the immediate caller, and whoever stands between would not be seen.
-        SELECT 'native functions see who calls them (are not SECURITY DEFINER)', f.name FROM functions f WHERE f.prosecdef AND f.is_native
+        -- It would take its owner for the immediate caller, and whoever stands between would not be seen. That of gateways asks
+        -- nothing but who runs the session.
+        SELECT 'native functions see who calls them (are not SECURITY DEFINER)', f.name
+        FROM functions f WHERE f.prosecdef AND f.is_native AND f.func <> 'mps_gateway.notify'
         UNION ALL
         SELECT 'clients create nothing where backends may find it', format('%s may CREATE in schema %s', x.who, x.nspname)
         FROM (SELECT n.oid, n.nspname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END AS who
@@ -120,7 +127,7 @@ BEGIN
         SELECT 'no client role inherits from a backend or operator role', format('%s from %s', cr.rolname, pg_get_userbyid(b.role))
         FROM held c JOIN pg_roles cr ON cr.oid = c.role
         JOIN held b ON b.level IN ('backend', 'operator')
-        WHERE c.level = 'client' AND cr.oid <> b.role AND NOT cr.rolsuper AND pg_has_role(cr.oid, b.role, 'MEMBER')
+        WHERE c.level IN ('client', 'gateway') AND cr.oid <> b.role AND NOT cr.rolsuper AND pg_has_role(cr.oid, b.role, 'MEMBER')
           AND NOT EXISTS (SELECT FROM held x WHERE x.role = c.role AND x.level = b.level)
         UNION ALL
         SELECT 'the schemas hold no functions but those of mps', f.name
@@ -143,7 +150,9 @@ BEGIN
         UNION ALL
         SELECT 'every relation and schema belongs to mps_owner', format('type %s.%s', s.nspname, t.typname)
         FROM pg_type t JOIN spaces s ON s.oid = t.typnamespace
-        WHERE t.typrelid = 0 AND t.typelem = 0 AND (t.typtype <> 'e' OR t.typowner IS DISTINCT FROM (SELECT o.oid FROM owner o))
+        WHERE t.typrelid = 0 AND t.typelem = 0
+          AND (t.typowner IS DISTINCT FROM (SELECT o.oid FROM owner o)
+               OR t.typtype <> 'e' AND t.oid IS DISTINCT FROM to_regtype('mps_gateway."*/*"'))
         UNION ALL
         SELECT 'no role but the owner may write', format('%s: %s to %s', n.object, n.privilege_type, n.who)
         FROM named n WHERE n.kind IN ('table', 'column', 'sequence', 'schema') AND n.privilege_type NOT IN ('SELECT', 'USAGE')

@@ -199,10 +199,43 @@ pub fn may_execute(function: Oid, role: Oid) -> bool {
 
 /// `request.jwt.claims`, if it is set and not empty.
 pub fn jwt_claims() -> Option<String> {
+    setting(c"request.jwt.claims", usize::MAX)
+}
+
+/// The headers of the request as PostgREST has them, if they are set, not empty, and no longer than this.
+pub fn request_headers(most_bytes: usize) -> Option<String> {
+    setting(c"request.headers", most_bytes)
+}
+
+fn setting(name: &CStr, most_bytes: usize) -> Option<String> {
     // SAFETY: missing_ok returns NULL for a setting that does not exist; the text is copied at once.
     unsafe {
-        let value = pg_sys::GetConfigOption(c"request.jwt.claims".as_ptr(), true, false);
-        if value.is_null() || *value == 0 { None } else { CStr::from_ptr(value).to_str().ok().map(String::from) }
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        if value.is_null() || *value == 0 {
+            return None;
+        }
+        let value = CStr::from_ptr(value);
+        if value.count_bytes() > most_bytes { None } else { value.to_str().ok().map(String::from) }
+    }
+}
+
+/// Status and headers of the answer that PostgREST gives, which it asks for when the statement has ended; until the transaction ends.
+pub fn answer_with(status: i32, headers: &str) {
+    for (name, value) in [(c"response.status", &*status.to_string()), (c"response.headers", headers)] {
+        let value = CString::new(value).expect("our own headers have no NUL");
+        // SAFETY: the server copies both texts; as set_config(..., is_local => true) does.
+        unsafe {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_LOCAL,
+                true,
+                0,
+                false,
+            );
+        }
     }
 }
 

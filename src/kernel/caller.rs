@@ -38,6 +38,8 @@ pub struct Caller {
     immediate: (Oid, Level),
     /// Maintenance evaluates somebody's code: see [`Caller::refuse_in_maintenance`].
     is_restricted: bool,
+    /// Was let in by [`Caller::require_gateway`].
+    brings_notices: bool,
 }
 
 impl Caller {
@@ -50,7 +52,8 @@ impl Caller {
     pub fn ensure_keeps_level(&self) -> Result<()> {
         let levels = whole_extension()?;
         let keeps = |(role, had)| level_of(&levels, role) >= had;
-        if keeps(self.outer) && keeps(self.immediate) {
+        let still_brings = !self.brings_notices || may_bring_notices(&levels, self.outer.0);
+        if keeps(self.outer) && keeps(self.immediate) && still_brings {
             return Ok(());
         }
         Err(Error::new(Token::NotAllowed, "the caller's level was taken away while this call waited for another"))
@@ -76,6 +79,7 @@ impl Caller {
             outer: (outer, outer_had),
             immediate: (immediate, own_level),
             is_restricted,
+            brings_notices: false,
         }
     }
 
@@ -119,6 +123,18 @@ impl Caller {
         if self.is_superuser() { Ok(()) } else { Err(Error::new(Token::NotAllowed, "for superusers only")) }
     }
 
+    /// Refuses who does not bring what gateways send. The function is a definer's, so that the immediate role is its owner: the outer
+    /// one decides alone, and no code of somebody who may stands for it. No person is behind a gateway, whatever the claims say.
+    pub fn require_gateway(&mut self) -> Result<()> {
+        self.refuse_in_maintenance()?;
+        if !may_bring_notices(&whole_extension()?, self.outer.0) {
+            return Err(Error::new(Token::NotAllowed, "for the gateway level only"));
+        }
+        self.brings_notices = true;
+        self.uid = None;
+        Ok(())
+    }
+
     /// The user, for a client; `None` for a backend.
     pub fn client(&self) -> Result<Option<Uuid>> {
         if self.is_backend { Ok(None) } else { self.signed_in().map(Some) }
@@ -150,6 +166,10 @@ fn level_of(levels: &Levels, role: Oid) -> Level {
     } else {
         Level::None
     }
+}
+
+fn may_bring_notices(levels: &Levels, outer: Oid) -> bool {
+    server::is_superuser(outer) || server::may_execute(levels.gateway, outer)
 }
 
 /// Refuses what operators run, where it is called through the function of an operator by somebody who is none, and in

@@ -17,6 +17,7 @@ pub struct Levels {
     pub client: Oid,
     pub backend: Oid,
     pub operator: Oid,
+    pub gateway: Oid,
     pub owner: Oid,
 }
 
@@ -31,6 +32,7 @@ pub fn levels() -> Option<Levels> {
             client: server::marker(c"level_client")?,
             backend,
             operator: server::marker(c"level_operator")?,
+            gateway: server::marker(c"level_gateway")?,
             owner: server::function_owner(backend)?,
         })
     });

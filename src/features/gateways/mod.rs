@@ -10,6 +10,7 @@ mod keys;
 mod live_keys;
 mod master_key;
 mod notices;
+mod notify;
 mod refused;
 mod reverify_event;
 mod set_gateway_account;

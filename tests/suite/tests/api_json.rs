@@ -61,28 +61,29 @@ fn signatures_are_those_of_the_catalog() {
 fn every_function_of_a_level_is_there_and_levels_are_those_that_execute() {
     let db = Db::new();
     let s = db.superuser();
-    for level in ["client", "backend", "operator"] {
+    for level in ["client", "backend", "operator", "gateway"] {
         s.run(&format!("create role only_{level}_{0}; select sec.grant_api('only_{level}_{0}', '{level}')", db.name));
     }
-    // A level that is named executes it; client level executes nothing that does not name it.
+    // A level that is named executes it; client and gateway level execute nothing that does not name them.
     let problems = format!(
-        "select l.level from (values ('client'), ('backend'), ('operator')) l (level) \
+        "select l.level from (values ('client'), ('backend'), ('operator'), ('gateway')) l (level) \
          where (j->'levels' ? l.level and not has_function_privilege(format('only_%s_{0}', l.level), p.oid, 'execute')) \
-            or (l.level = 'client' and not j->'levels' ? 'client' \
-                and has_function_privilege('only_client_{0}', p.oid, 'execute'))",
+            or (l.level in ('client', 'gateway') and not j->'levels' ? l.level \
+                and has_function_privilege(format('only_%s_{0}', l.level), p.oid, 'execute'))",
         db.name
     );
     assert_eq!(s.rows(&compared(&problems)), NOTHING);
     let missing = format!(
-        "select p.oid::regproc::text from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec') \
+        "select p.oid::regproc::text from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_gateway') \
          and (has_function_privilege('only_client_{0}', p.oid, 'execute') or has_function_privilege('only_backend_{0}', p.oid, 'execute') \
-              or has_function_privilege('only_operator_{0}', p.oid, 'execute')) \
+              or has_function_privilege('only_operator_{0}', p.oid, 'execute') \
+              or has_function_privilege('only_gateway_{0}', p.oid, 'execute')) \
          and not exists (select from jsonb_array_elements({1}::jsonb->'functions') j where to_regproc(j->>'name') = p.oid)",
         db.name,
         q(document("docs/api.json"))
     );
     assert_eq!(s.rows(&missing), NOTHING);
-    for level in ["client", "backend", "operator"] {
+    for level in ["client", "backend", "operator", "gateway"] {
         s.run(&format!("select sec.revoke_api('only_{level}_{0}', '{level}'); drop role only_{level}_{0}", db.name));
     }
 }

@@ -16,6 +16,7 @@ fn levels(s: &Session, role: &str) -> String {
         ("backend", "sec.level_backend()"),
         ("operator", "sec.level_operator()"),
         ("signup", "app.enable_supabase_signup()"),
+        ("gateway", "sec.level_gateway()"),
     ];
     let has = |marker| s.value(&format!("select has_function_privilege({}, '{marker}', 'execute')", q(role))) == "t";
     levels.iter().filter(|(_, m)| has(m)).map(|(l, _)| *l).collect::<Vec<_>>().join(" ")
@@ -396,7 +397,9 @@ fn a_restore_grants_nothing_that_the_dump_does_not() {
 
 /// Makes of the tables what they were in 0.2.0: a list of names, and nothing else.
 const AS_IN_0_2_0: &str = "drop table sec.level_holders; \
-    alter table sec.api_grants drop column role_oid, drop column cluster, drop column gone_at";
+    alter table sec.api_grants drop column role_oid, drop column cluster, drop column gone_at, \
+    drop constraint api_grants_level_check, add constraint api_grants_level_check \
+    check (level in ('client', 'backend', 'operator', 'signup'))";
 
 #[test]
 fn the_names_of_older_releases_count_where_the_role_was_granted_the_level() {
@@ -581,8 +584,9 @@ fn the_owner_is_the_role_and_not_its_name() {
     let owners = s.column(
         "select distinct pg_get_userbyid(x.owner)::text from ( \
          select relowner from pg_class c where relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive') \
-         union all select proowner from pg_proc where pronamespace::regnamespace::text in ('app', 'audit', 'sec') \
-         union all select nspowner from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_archive')) x (owner)",
+         union all select proowner from pg_proc where pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_gateway') \
+         union all select typowner from pg_type where typnamespace = 'mps_gateway'::regnamespace \
+         union all select nspowner from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_gateway')) x (owner)",
     );
     assert_eq!(owners, ["mps_keeper"]);
     all_is_well(&s);

@@ -108,6 +108,7 @@ const CALLS: &[&str] = &[
     "select sec.jobs_rest()",
     "select * from app.set_mode('normal', 'x')",
     r#"select app.set_gateway_account('shop', 'alipay', '{"app_id": "1", "seller_ids": ["2"]}')"#,
+    "select mps_gateway.notify('')",
     "select * from sec.admin_card_ids()",
     "select * from sec.merchant_ids()",
 ];

@@ -175,10 +175,10 @@ fn everything_of_the_contract_is_there() {
 fn every_object_has_a_comment() {
     let db = Db::new();
     let bare = db.superuser().column(
-        "with spaces as (select oid from pg_namespace where nspname in ('app', 'audit', 'sec'))
+        "with spaces as (select oid from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_gateway'))
          select 'table ' || oid::regclass from pg_class where relnamespace in (select oid from spaces) and relkind in ('r', 'p', 'v', 'S') and obj_description(oid, 'pg_class') is null
          union all select 'function ' || oid::regprocedure from pg_proc where pronamespace in (select oid from spaces) and obj_description(oid, 'pg_proc') is null
-         union all select 'type ' || oid::regtype from pg_type where typnamespace in (select oid from spaces) and typtype = 'e' and obj_description(oid, 'pg_type') is null
+         union all select 'type ' || oid::regtype from pg_type where typnamespace in (select oid from spaces) and typtype in ('e', 'd') and obj_description(oid, 'pg_type') is null
          union all select 'schema ' || oid::regnamespace from spaces where obj_description(oid, 'pg_namespace') is null",
     );
     assert_eq!(bare, [] as [String; 0]);
@@ -189,20 +189,21 @@ fn everything_belongs_to_the_owner_role_and_data_to_nobodys_extension() {
     let db = Db::new();
     let s = db.superuser();
     let foreign = s.column(
-        "with spaces as (select oid from pg_namespace where nspname in ('app', 'audit', 'sec'))
+        "with spaces as (select oid from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_gateway'))
          select oid::regclass::text from pg_class where relnamespace in (select oid from spaces) and relkind in ('r', 'p', 'v', 'S') and relowner <> 'mps_owner'::regrole
          union all select oid::regprocedure::text from pg_proc where pronamespace in (select oid from spaces) and proowner <> 'mps_owner'::regrole
-         union all select oid::regtype::text from pg_type where typnamespace in (select oid from spaces) and typtype = 'e' and typowner <> 'mps_owner'::regrole
+         union all select oid::regtype::text from pg_type where typnamespace in (select oid from spaces) and typtype in ('e', 'd') and typowner <> 'mps_owner'::regrole
          union all select nspname from pg_namespace where oid in (select oid from spaces) and nspowner <> 'mps_owner'::regrole",
     );
     assert_eq!(foreign, [] as [String; 0]);
     let members = s.column(
-        "select distinct classid::regclass::text from pg_depend where refclassid = 'pg_extension'::regclass and deptype = 'e' \
-         and refobjid = (select oid from pg_extension where extname = 'mps')",
+        "select pg_describe_object(classid, objid, 0) from pg_depend where refclassid = 'pg_extension'::regclass and deptype = 'e' \
+         and refobjid = (select oid from pg_extension where extname = 'mps') and classid <> 'pg_proc'::regclass \
+         and pg_describe_object(classid, objid, 0) not like '%[]' order by 1",
     );
-    assert_eq!(members, ["pg_proc"], "only functions are members of the extension");
+    assert_eq!(members, [r#"type mps_gateway."*/*""#], "but for functions, what is in a signature is of the extension");
     let loose = s.column(
-        "select p.oid::regprocedure::text from pg_proc p where p.prosecdef and p.pronamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) \
+        "select p.oid::regprocedure::text from pg_proc p where p.prosecdef and p.pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_gateway') \
          and not coalesce(p.proconfig::text ~ 'search_path=pg_catalog, pg_temp', false)",
     );
     assert_eq!(loose, [] as [String; 0]);
@@ -232,7 +233,10 @@ fn a_plain_cluster_without_supabases_roles_works_and_a_bad_owner_is_refused() {
         ok(bad);
         let said = psql("create extension mps").expect_err(bad);
         assert!(said.contains("mps_owner"), "{said}");
-        assert_eq!(ok("select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec')"), "0");
+        assert_eq!(
+            ok("select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_gateway')"),
+            "0"
+        );
         ok(mend);
     }
     ok("create extension mps");
@@ -393,7 +397,7 @@ const SHAPE: &[(&str, &str)] = &[
     (
         "functions",
         "select p.oid::regprocedure || ' ' || pg_get_userbyid(p.proowner) || ' ' || p.prosecdef || coalesce(p.proconfig::text, '') \
-         from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')",
+         from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_gateway')",
     ),
     (
         "privileges",
@@ -402,9 +406,9 @@ const SHAPE: &[(&str, &str)] = &[
          union all select c.oid::regclass || '.' || t.attname || ' ' || a.grantee::regrole || ' ' || a.privilege_type \
          from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec') \
          union all select p.oid::regprocedure || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_proc p, aclexplode(p.proacl) a \
-         where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec') and a.grantee <> p.proowner \
+         where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_gateway') and a.grantee <> p.proowner \
          union all select n.nspname || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_namespace n, aclexplode(n.nspacl) a \
-         where n.nspname in ('app', 'audit', 'sec') and a.grantee <> n.nspowner",
+         where n.nspname in ('app', 'audit', 'sec', 'mps_gateway') and a.grantee <> n.nspowner",
     ),
     (
         "policies",

@@ -11,7 +11,7 @@ const SHAPE: &str = "select md5(string_agg(x.line, e'\\n' order by x.line)) from
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('app', 'audit', 'sec')
     union all
     select format('%s %s %s %s %s', p.oid::regprocedure, md5(p.prosrc), p.proconfig, p.proacl, obj_description(p.oid, 'pg_proc'))
-    from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname in ('app', 'audit', 'sec')
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname in ('app', 'audit', 'sec', 'mps_gateway')
     union all select format('%s %s %s', polrelid::regclass, polname, pg_get_expr(polqual, polrelid)) from pg_policy
     union all select format('%s %s %s', tgrelid::regclass, tgname, tgenabled) from pg_trigger where not tgisinternal
     union all select format('%s %s %s', adrelid::regclass, adnum, pg_get_expr(adbin, adrelid)) from pg_attrdef
@@ -78,7 +78,8 @@ fn whatever_is_set_it_installs_as_ever_or_says_what_stops_it() {
                 }
                 Err(said) => {
                     assert!(!stopped_by.is_empty() && said.message.contains(stopped_by), "{settings:?}: {said:?}");
-                    let left = "select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')";
+                    let left = "select count(*) from pg_namespace \
+                                where nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')";
                     assert_eq!(db.superuser().value(left), "0", "{settings:?}");
                 }
             }
@@ -128,7 +129,10 @@ fn an_event_trigger_that_refuses_leaves_nothing_behind() {
         s.run(&format!("create event trigger no on {event} {tags} execute function public.no()"));
         let said = s.failure("create extension mps");
         assert!(said.message.contains("not in this house"), "{said:?}");
-        assert_eq!(s.value("select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec')"), "0");
+        assert_eq!(
+            s.value("select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_gateway')"),
+            "0"
+        );
         s.run("drop event trigger no");
         s.run("create extension mps");
     }

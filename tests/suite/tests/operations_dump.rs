@@ -26,8 +26,10 @@ const SHAPE: &[(&str, &str)] = &[
     ),
     (
         "types",
-        "select t.oid::regtype || ' ' || pg_get_userbyid(t.typowner) || ' ' || string_agg(e.enumlabel, ',' order by e.enumsortorder) \
-         from pg_type t join pg_enum e on e.enumtypid = t.oid join pg_namespace n on n.oid = t.typnamespace where {n} group by t.oid",
+        "select t.oid::regtype || ' ' || pg_get_userbyid(t.typowner) || ' ' \
+             || coalesce(string_agg(e.enumlabel, ',' order by e.enumsortorder), t.typbasetype::regtype::text) \
+         from pg_type t left join pg_enum e on e.enumtypid = t.oid join pg_namespace n on n.oid = t.typnamespace \
+         where {n} and t.typtype in ('e', 'd') group by t.oid",
     ),
     (
         "functions",
@@ -58,7 +60,7 @@ const SHAPE: &[(&str, &str)] = &[
     (
         "comments",
         "select pg_describe_object(d.classoid, d.objoid, d.objsubid) || ': ' || d.description from pg_description d \
-         where pg_describe_object(d.classoid, d.objoid, d.objsubid) ~ '\\m(app|audit|sec|mps_archive)\\M'",
+         where pg_describe_object(d.classoid, d.objoid, d.objsubid) ~ '\\m(app|audit|sec|mps_archive|mps_gateway)\\M'",
     ),
 ];
 
@@ -87,12 +89,15 @@ fn data(s: &Session) -> Portrait {
 }
 
 fn shape(s: &Session) -> Portrait {
-    let schemas = "n.nspname in ('app', 'audit', 'sec', 'mps_archive')";
+    let schemas = "n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_gateway')";
     SHAPE.iter().map(|(what, sql)| (*what, s.column(&sql.replace("{n}", schemas)))).collect()
 }
 
 fn grants(s: &Session) -> Portrait {
-    vec![("grants", s.column(&GRANTS.replace("{n}", "n.nspname in ('app', 'audit', 'sec', 'mps_archive')")))]
+    vec![(
+        "grants",
+        s.column(&GRANTS.replace("{n}", "n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_gateway')")),
+    )]
 }
 
 fn everything(s: &Session) -> Portrait {
@@ -364,7 +369,10 @@ fn a_dump_that_asks_for_row_security_is_refused_and_leaves_nothing_behind() {
     let refused = program("psql", &arguments).expect_err("the tables are there already");
     assert!(refused.contains("already exists"), "{refused}");
     let s = db.superuser();
-    assert_eq!(s.value("select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec')"), "0");
+    assert_eq!(
+        s.value("select count(*) from pg_namespace where nspname in ('app', 'audit', 'sec', 'mps_gateway')"),
+        "0"
+    );
     assert_eq!(s.value("select count(*) from pg_extension where extname = 'mps'"), "0");
     // In the custom format it is pg_restore that decides, and by default it gives the sign.
     program("pg_dump", &["-Fc", "--enable-row-security", "-f", dump.path(), &shop.db.name]).expect("dumps");

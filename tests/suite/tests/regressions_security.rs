@@ -139,7 +139,7 @@ fn default_privileges_of_the_database_give_nothing_of_mps_away() {
     nothing_given("after CREATE EXTENSION");
     // Months that are made later, by whomever, with defaults of the schemas besides.
     for role in ["", "for role mps_owner"] {
-        for schema in ["app", "audit", "sec"] {
+        for schema in ["app", "audit", "sec", "mps_gateway"] {
             give(role, &format!("in schema {schema}"));
         }
     }

@@ -188,7 +188,7 @@ fn after_it_and_the_statements_it_returns_nothing_is_left_and_one_can_begin_afre
     assert!(said.starts_with("destroy 2 cards holding 70.00, 3 transactions and the audit log of "), "{said}");
     let rows = session.rows(&destroy(&said));
     let steps: Vec<&str> = rows.iter().map(|r| &r["statement"]).collect();
-    assert_eq!(steps, ["DROP EXTENSION mps;", "DROP SCHEMA app, audit, sec;", "DROP ROLE mps_owner;"]);
+    assert_eq!(steps, ["DROP EXTENSION mps;", "DROP SCHEMA app, audit, sec, mps_gateway;", "DROP ROLE mps_owner;"]);
     assert!(rows[2]["remark"].contains("no other database"), "{rows:?}");
     for step in steps {
         session.run(step);
@@ -212,7 +212,7 @@ fn another_database_of_the_server_is_named_and_keeps_the_role() {
     let (shop, other) = (Shop::open(), Db::new());
     let rows = shop.superuser.rows(&destroy(&sentence(&shop.superuser)));
     assert!(rows[2]["remark"].contains(&other.name), "{rows:?}");
-    shop.superuser.run("drop extension mps; drop schema app, audit, sec");
+    shop.superuser.run("drop extension mps; drop schema app, audit, sec, mps_gateway");
     let failure = shop.superuser.failure("drop role mps_owner");
     assert_eq!(failure.code, "2BP01", "{failure:?}");
     let mut db = shop.db;

@@ -5,7 +5,7 @@ use mps_tests::{Db, Session, Shop};
 use std::collections::BTreeSet;
 
 /// The schemas of MPS.
-const SPACES: &str = "('app', 'audit', 'sec', 'mps_archive', 'mps_compat')";
+const SPACES: &str = "('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')";
 
 /// What does not hold, a line for each: of rights and triggers, and of how the tables are set up.
 const FINDINGS: &str = "select d from sec.security_check() c, string_to_table(c.detail, '; ') d where not c.ok \
@@ -22,7 +22,7 @@ fn sound() -> (Db, Session) {
          create function public.nothing() returns trigger language plpgsql set search_path = pg_catalog, pg_temp \
              as 'begin return null; end'",
     );
-    s.run("select sec.grant_api('stranger', 'operator'), sec.grant_api('app_role', 'signup')");
+    s.run("select sec.grant_api('stranger', 'operator'), sec.grant_api('app_role', 'signup'), sec.grant_api('app_role', 'gateway')");
     assert_eq!(s.column(FINDINGS), [] as [String; 0]);
     (db, s)
 }
@@ -195,7 +195,7 @@ fn each_function_with_other_powers_or_another_owner_is_found() {
                            p.oid::regprocedure), \
                     p.oid::regprocedure::text, 'definer' \
              from pg_proc p join pg_language l on l.oid = p.prolang \
-             where p.pronamespace::regnamespace::text in {SPACES} and l.lanname = 'c'"
+             where p.pronamespace::regnamespace::text in {SPACES} and l.lanname = 'c' and not p.prosecdef"
         ),
     );
     let given_away = "format('alter %1$s %2$s owner to stranger; grant execute on %1$s %2$s to mps_owner', \
@@ -230,7 +230,10 @@ fn privileges() -> String {
              union all \
              select p.oid::regprocedure::text, case p.prokind when 'p' then 'procedure ' else 'function ' end || p.oid::regprocedure, '', \
                     'f', p.proowner, a.* \
-             from pg_proc p join spaces s on s.oid = p.pronamespace, aclexplode(p.proacl) a) \
+             from pg_proc p join spaces s on s.oid = p.pronamespace, aclexplode(p.proacl) a \
+             union all \
+             select 'type ' || t.oid::regtype, 'type ' || t.oid::regtype, '', 't', t.typowner, a.* \
+             from pg_type t join spaces s on s.oid = t.typnamespace, aclexplode(t.typacl) a where t.typtype = 'd') \
          select h.*, h.grantee::regrole::text as who from held h"
     )
 }
@@ -261,7 +264,7 @@ fn each_grant_that_is_taken_away_is_found() {
         "select problem from sec.odd_grants() union all select problem from sec.table_problems()",
         300,
         &format!(
-            "select {revoked}, case when h.kind in ('n', 'f') then format('%s lacks %s %s', h.who, h.privilege_type, h.object) \
+            "select {revoked}, case when h.kind in ('n', 'f', 't') then format('%s lacks %s %s', h.who, h.privilege_type, h.object) \
                                     else format('%s may not %s %s: GRANT it', h.who, h.privilege_type, h.object) end as finding, '' as way \
              from ({held}) h where h.grantee = h.owner and h.kind not in ('v', 'c') \
                and h.privilege_type not in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')"
@@ -293,7 +296,10 @@ fn each_grant_too_much_is_found() {
          union all \
          select p.oid::regprocedure::text, case p.prokind when 'p' then 'procedure ' else 'function ' end || p.oid::regprocedure, '', \
                 'EXECUTE', p.proacl \
-         from pg_proc p where p.pronamespace::regnamespace::text in {SPACES}"
+         from pg_proc p where p.pronamespace::regnamespace::text in {SPACES} \
+         union all \
+         select 'type ' || t.oid::regtype, 'type ' || t.oid::regtype, '', 'USAGE', t.typacl \
+         from pg_type t where t.typnamespace::regnamespace::text in {SPACES} and t.typtype = 'd'"
     ));
     for who in ["PUBLIC", "anon", "authenticator", "authenticated", "service_role"] {
         let role = if who == "PUBLIC" { "0".to_owned() } else { format!("'{who}'::regrole") };
@@ -302,7 +308,7 @@ fn each_grant_too_much_is_found() {
             1000,
             &format!(
                 "select format('grant %s%s on %s to {who}', o.p, o.col, o.target) as sabotage, \
-                        case when '{who}' in ('PUBLIC', 'anon') or o.target ~ '^(schema|sequence)' or o.p not in ('SELECT', 'EXECUTE') \
+                        case when '{who}' in ('PUBLIC', 'anon') or o.target ~ '^(schema|sequence|type)' or o.p not in ('SELECT', 'EXECUTE') \
                              then format('%s: %s to {who}', o.object, o.p) else format('%s to {who}', o.object) end as finding, '' as way \
                  from objects o where not exists (select from aclexplode(o.acl) a where a.grantee = {role} and a.privilege_type = o.p)"
             ),

@@ -79,7 +79,7 @@ fn each_role_executes_its_level_and_nothing_else() {
     for (role, expected) in levels() {
         let found = superuser.column(&format!(
             "select distinct p.pronamespace::regnamespace || '.' || p.proname from pg_proc p \
-             where p.pronamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) \
+             where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_gateway') \
              and has_function_privilege('{role}', p.oid, 'execute') order by 1"
         ));
         let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
@@ -108,7 +108,7 @@ fn nobody_but_the_owner_may_write_anything() {
              where c.relnamespace in ('app'::regnamespace, 'audit'::regnamespace, 'sec'::regnamespace) and c.relkind = 'S' \
                and case when c.relkind = 'S' then has_sequence_privilege('{role}', c.oid, 'usage, select, update') end \
              union all \
-             select n.nspname || ' create' from pg_namespace n where n.nspname in ('app', 'audit', 'sec') and \
+             select n.nspname || ' create' from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_gateway') and \
              has_schema_privilege('{role}', n.oid, 'create')"
         ));
         assert_eq!(found, [] as [String; 0], "{role}");

@@ -14,13 +14,13 @@ const SCHEMA: &[&str] = &[
      ' || pg_get_userbyid(c.relowner) \
         || ' ' || coalesce(c.reloptions::text, '') || ' ' || c.relreplident::text || ' ' || coalesce(pg_get_expr(c.relpartbound, \
         c.oid), '') || ' says ' || coalesce(obj_description(c.oid, 'pg_class'), '-') \
-     from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and c.relkind <> 't'",
+     from pg_class c where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway') and c.relkind <> 't'",
     "select 'column ' || c.oid::regclass || ' ' || a.attnum || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' \
      || a.attnotnull || a.attstorage::text || array(select o from unnest(a.attoptions) o where o !~ '^pg_attver=' order by 1)::text \
         || ' default ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '-') || ' says ' || coalesce(col_description(c.oid, a.attnum), '-') \
      from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 left join pg_attrdef d on d.adrelid = c.oid and d.adnum \
      = a.attnum \
-     where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and c.relkind in ('r', 'p', 'v', \
+     where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway') and c.relkind in ('r', 'p', 'v', \
      'S')",
     "select 'index ' || pg_get_indexdef(i.indexrelid) from pg_index i join pg_class c on c.oid = i.indrelid where \
      c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
@@ -36,7 +36,7 @@ const SCHEMA: &[&str] = &[
      from pg_enum e join pg_type t on t.oid = e.enumtypid group by e.enumtypid",
     "select 'function ' || pg_get_functiondef(p.oid) || ' owner ' || pg_get_userbyid(p.proowner) || ' says ' || \
      coalesce(obj_description(p.oid, 'pg_proc'), '-') \
-     from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec')",
+     from pg_proc p where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_gateway')",
     "select 'sequence ' || s.seqrelid::regclass || ' ' || s.seqtypid::regtype || ' ' || s.seqstart || ' ' || s.seqincrement || ' ' || \
      s.seqmax || ' ' || s.seqmin || ' ' || s.seqcache || s.seqcycle \
      from pg_sequence s",
@@ -46,19 +46,22 @@ const SCHEMA: &[&str] = &[
      join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a \
      where c.relnamespace::regnamespace::text in ('app', 'audit', 'sec')",
     "select 'granted ' || p.oid::regprocedure || ' ' || a.grantee::regrole || ' ' || a.privilege_type from pg_proc p, \
-     aclexplode(p.proacl) a where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec') and a.grantee <> p.proowner",
+     aclexplode(p.proacl) a where p.pronamespace::regnamespace::text in ('app', 'audit', 'sec', 'mps_gateway') and a.grantee <> p.proowner",
     "select 'public ' || p.oid::regprocedure from pg_proc p where p.proacl is null and p.pronamespace::regnamespace::text in ('app', \
-     'audit', 'sec')",
+     'audit', 'sec', 'mps_gateway')",
     "select 'schema ' || n.nspname || ' owner ' || pg_get_userbyid(n.nspowner) || ' says ' || coalesce(obj_description(n.oid, \
      'pg_namespace'), '-') \
-     from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')",
+     from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')",
     "select 'schema ' || n.nspname || ' to ' || a.grantee::regrole || ' ' || a.privilege_type \
      from pg_namespace n, aclexplode(n.nspacl) a \
-     where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat') and a.grantee <> n.nspowner",
+     where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway') and a.grantee <> n.nspowner",
     "select 'member ' || pg_describe_object(d.classid, d.objid, d.objsubid) from pg_depend d join pg_extension e on d.refclassid = \
      'pg_extension'::regclass and d.refobjid = e.oid where e.extname = 'mps' and d.deptype = 'e'",
     "select 'initial privileges ' || i.classoid::regclass || i.objoid from pg_init_privs i where i.privtype = 'e'",
     "select 'extension ' || extversion || ' in ' || extnamespace::regnamespace || extrelocatable from pg_extension where extname = 'mps'",
+    "select 'domain ' || t.oid::regtype || ' of ' || t.typbasetype::regtype || ' owner ' || pg_get_userbyid(t.typowner) || ' to ' || \
+     coalesce(t.typacl::text, '-') || ' says ' || coalesce(obj_description(t.oid, 'pg_type'), '-') from pg_type t where t.typtype = 'd' \
+     and t.typnamespace <> 'information_schema'::regnamespace",
     "select 'setting ' || to_jsonb(s)::text from app.settings s",
     "select 'level ' || to_jsonb(l)::text from app.membership_levels l",
 ];
@@ -433,7 +436,7 @@ fn all_work(before: &[String], after: &[String]) {
 
 /// Every right on what the extension and its schemas hold, by whom and to whom, on objects by their oid.
 const RIGHTS: &str = "\
-    with spaces as (select n.* from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat')) \
+    with spaces as (select n.* from pg_namespace n where n.nspname in ('app', 'audit', 'sec', 'mps_archive', 'mps_compat', 'mps_gateway')) \
     select o.kind || ' ' || o.oid || ' ' || o.col || ' ' || a.grantor::regrole || ' to ' || a.grantee::regrole || ' ' || \
     a.privilege_type || a.is_grantable \
     from (select 'schema' as kind, s.oid, '' as col, s.nspacl as acl from spaces s \
