@@ -1,5 +1,5 @@
 // The database from inside, as its superuser: what a test needs to prepare or to look at behind the API's back.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 
 const database = process.env.MPS_TEST_DB;
 if (!database) throw new Error('MPS_TEST_DB is not set: run tests/client/run');
@@ -22,6 +22,17 @@ export function psqlError(sql, vars = {}) {
     return /^ERROR:\s+(\w{5})$/m.exec(failure.stderr)?.[1] ?? failure.stderr;
   }
   return 'no error';
+}
+
+/** A transaction that has run some SQL and stays open, with its locks, until it is released. */
+export async function hold(sql, vars = {}) {
+  const set = Object.entries(vars).flatMap(([name, value]) => ['-v', `${name}=${value}`]);
+  const session = spawn('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', ...set, '-d', database], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise((done) => session.on('exit', done));
+  session.stdin.write(`BEGIN;\n${sql};\n\\echo held\n`);
+  const held = new Promise((done) => session.stdout.on('data', (text) => String(text).includes('held') && done(true)));
+  if ((await Promise.race([held, ended])) !== true) throw new Error(`psql could not: ${sql}`);
+  return { release: () => (session.stdin.end('ROLLBACK;\n'), ended) };
 }
 
 /** Everything that an RPC could have moved, in one line: equal before and after a request that must move nothing. */
