@@ -3937,6 +3937,7 @@ BEGIN
         -- An older view would not show what became pending before the locks were there.
         PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: SET TRANSACTION ISOLATION LEVEL READ COMMITTED');
     END IF;
+    PERFORM sec.refuse_outdated();
     PERFORM sec.refuse_shadows();
     IF to_regnamespace('mps_archive') IS NULL
        OR (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'mps_archive') <> sec.owner() THEN
@@ -3997,7 +3998,7 @@ COMMENT ON FUNCTION app.archive_month_batch(date) IS
     'Under READ COMMITTED only. NULL: done; busy: a lock was not to be had within half a second; else why the month stays. One batch of '
     'app.archive_partitions().\n'
     'Level: operator.\n'
-    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT.';
+    'Errors: INVALID_ARGUMENT, STATUS_CONFLICT, SCHEMA_OUTDATED.';
 CREATE FUNCTION sec.install_days() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN

@@ -49,6 +49,24 @@ BEGIN
         PERFORM app.user_recharge_personal_card(strangers.card_of(v_id), 5000, 'cash');
     END LOOP;
     PERFORM app.create_merchant('MINE', 'Corner Coffee'), app.create_merchant('YOURS', 'The other one');
+    -- A gateway has told of a payment that nobody knows.
+    PERFORM app.set_gateway_account('gate', 'alipay', '{"app_id": "2021000000000001", "seller_ids": ["2088531891668739"]}');
+    PERFORM app.set_gateway_key('gate', 'alipay_public_key', 'a',
+        'MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAz4WhRUlbIHMWqEdtSlWOsJrTEID/qHwz4eSNNKIGC8SLK9dOu6IFQZYPFpoDJgBWtT'
+        'ymm2UzJM+oG9ZGQT9zCOumT0uBwWs5No87DhhvorgrrknlZHS0mGK3lAnvVn4t8lxdEj5M5wPuP0uJGRGH0n6RExezMH/IJRHxU6QPeSHwSpqH'
+        'SMRFVPdEsfTpqfamAWBbO2pJDRH44WH1GkMsetEp8gpJPGVbQK7Nj2YsjTZAblN70d5DrcFEgQS3+uwqtLtPssccng6fDcL4sdnpJblq+tPyAO'
+        'v5EDDB2dxB0Go0X+B3FJ7yhoiwpWqgzAzegVWl2y5q5JgrOWMDLcXD+QIDAQAB');
+    PERFORM app.gateway_notify('gate', '{}', convert_to(
+        'gmt_create=2026-11-26+10%3A34%3A50&seller_email=shop%40example.com&subject=%E5%82%A8%E5%80%BC%E5%8D%A1%E5%85%8'
+        '5%E5%80%BC+100+%E5%85%83&body=&buyer_id=2088102534368455&invoice_amount=100.00&notify_id=202611260022210345600'
+        '0000000001&fund_bill_list=%5B%7B%22amount%22%3A%22100.00%22%2C%22fundChannel%22%3A%22ALIPAYACCOUNT%22%7D%5D&no'
+        'tify_type=trade_status_sync&trade_status=TRADE_SUCCESS&receipt_amount=100.00&buyer_pay_amount=95.50&app_id=202'
+        '1000000000001&seller_id=2088531891668739&gmt_payment=2026-11-26+10%3A34%3A55&notify_time=2026-11-26+10%3A34%3A'
+        '56&version=1.0&out_trade_no=CZ2611000123&total_amount=100.00&trade_no=2026112622001468450512500001&auth_app_id'
+        '=2021000000000001&point_amount=0.00&charset=utf-8&sign_type=RSA2&sign=Fbb9mJNQHi3Yr9vrhNtO6CcGEj%2FkpD69RqJfKB'
+        'Iv1g2ZV6gu8sDFrTjK%2BO%2F4kWbytLNp6xAWGVUFqkzIm6C65v1govszXPHZA2HksY2Wpi9LlUy%2B5WGxn016xlalGgfD33HNLlcSq9dTth'
+        'PFAneZvThPmjpf3ChPzUCYjsdXA2e8m8t8%2F4tbP%2BslE2Zr9LJ0ifBhyzKrsdy83l20OiORZl7%2Bf8arjYAy8fVPa2kFaBBZIIoBcUj3g2'
+        '%2FMsNc47yWrGIRhtMDWmh8KXwGBs6qxiGToma8n62ZRtJ4rJk1RK5NmO%2FAGpH6xqBZGxaIHc%2BXBndmh7%2B9S0bHkgvrpXpFWKQ%3D%3D', 'UTF8'));
     PERFORM app.set_merchant_user('MINE', strangers.id_of('till'), 'owner');
     PERFORM app.create_enterprise_card('Great Wall Ltd', 0.9, strangers.id_of('member'));
     PERFORM app.create_enterprise_card('Jade Gate Ltd', 1.0, strangers.id_of('victim'));
@@ -192,6 +210,7 @@ BEGIN
         'qr_plain', v_codes,
         'merchant_code', ARRAY['MINE', v_shop, 'YOURS'],
         'after', ARRAY[NULL::text],
+        'account', ARRAY['gate'], 'p_id', (SELECT jsonb_agg(e.id) FROM app.gateway_events e WHERE e.verified),
         'status', ARRAY['lost', 'active', 'frozen', 'suspended', 'closed', 'completed'],
         'resolution', ARRAY['credited', 'refunded', 'refund_completed', 'refund_failed', 'written_off'],
         'settings', (SELECT jsonb_build_array('{}'::jsonb, settings, '{"qr_ttl_seconds": 120}'::jsonb) FROM strangers.kept),

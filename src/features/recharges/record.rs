@@ -81,8 +81,7 @@ impl Asked<'_> {
     fn is(&self, call: &Call, tx: &Tx) -> bool {
         tx.tx_type == TxType::Recharge
             && tx.raw_amount == self.amount
-            // Whoever paid with another method than was asked for has paid all the same.
-            && (tx.payment_method == self.method || tx.gateway_trade_no.is_some())
+            && tx.payment_method == self.method
             && tx.merchant_id == self.merchant_id()
             && is_for(call, tx, &self.seen)
     }

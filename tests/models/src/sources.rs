@@ -24,6 +24,7 @@ pub enum Kind {
     Suspense,
     /// An account at a payment gateway, with its keys.
     GatewayAccount,
+    GatewayTally,
     Card,
     /// Cards that are passed by where somebody has them.
     FreeCards,
@@ -98,6 +99,7 @@ const LEAVES: &[(&str, Takes)] = &[
     ("features::gateways::account::lock", One(Kind::GatewayAccount)),
     ("features::gateways::account::create", One(Kind::GatewayAccount)),
     ("features::gateways::account::replace", Nothing("locked")),
+    ("features::gateways::events::tally", One(Kind::GatewayTally)),
     ("features::recharges::suspense::lock", One(Kind::Suspense)),
     ("features::recharges::suspense::insert", Nothing("a new row")),
     ("features::recharges::suspense::resolve", Nothing("locked")),

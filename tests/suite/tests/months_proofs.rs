@@ -40,8 +40,9 @@ fn put_back(s: &Session, suffix: &str) {
         "from ('{year}-{0}-01 00:00Z') to ('{year}-{0}-01 00:00Z'::timestamptz + interval '1 month')",
         &suffix[4..]
     );
-    let mut steps = String::from("begin; lock table app.transactions, app.point_ledger, audit.event_log;");
-    for table in ["app.transactions", "app.point_ledger", "audit.event_log"] {
+    let mut steps =
+        String::from("begin; lock table app.transactions, app.point_ledger, audit.event_log, app.gateway_events;");
+    for table in ["app.transactions", "app.point_ledger", "audit.event_log", "app.gateway_events"] {
         let (schema, name) = table.split_once('.').expect("a schema");
         steps += &format!(
             "alter table mps_archive.{name}_{suffix} set schema {schema}; \

@@ -37,10 +37,19 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("tools/install ", "builds; whoever runs this has done it"),
     ("openssl genpkey ", "receipts.rs makes a key like it"),
     ("openssl rand ", "gateways_keys.rs makes a key like it"),
-    ("psql -c \"SELECT app.set_gateway_key_from_file(", "names files with the reader's keys; gateways_keys.rs sets keys from files"),
+    (
+        "psql -c \"SELECT app.set_gateway_key_from_file(",
+        "names files with the reader's keys; gateways_keys.rs sets keys from files",
+    ),
     ("psql -c \"CREATE ROLE mps_gateway LOGIN", "gateway_level.rs and gateway.test.mjs make such a role"),
-    ("psql -c \"SELECT id, received_at, account, outcome", "what the reader's gateway has sent; gateway_callbacks.rs reads both tables"),
-    ("const { data, error } = await backend.rpc('gateway_notify'", "a server of the reader's; gateway.test.mjs calls it so"),
+    (
+        "psql -c \"SELECT id, received_at, account, outcome",
+        "what the reader's gateway has sent; gateway_callbacks.rs reads both tables",
+    ),
+    (
+        "const { data, error } = await backend.rpc('gateway_notify'",
+        "a server of the reader's; gateway.test.mjs calls it so",
+    ),
     ("flowchart ", "a picture"),
     ("sequenceDiagram", "a picture"),
     ("const { data, error } = await supabase.rpc('merchant_charge_by_qr'", "front_end.test.mjs runs it"),

@@ -667,7 +667,10 @@ fn a_month_is_made_once_however_many_ask() {
         "select c.oid::regclass::text from pg_class c join pg_inherits i on i.inhrelid = c.oid \
          where c.relname like '%_209105' and c.relrowsecurity and c.relowner = 'mps_owner'::regrole order by 1",
     );
-    assert_eq!(there, ["app.point_ledger_209105", "app.transactions_209105", "audit.event_log_209105"]);
+    assert_eq!(
+        there,
+        ["app.gateway_events_209105", "app.point_ledger_209105", "app.transactions_209105", "audit.event_log_209105"]
+    );
 }
 
 /// Takes the present month's partitions away, after everything moved into the month before.

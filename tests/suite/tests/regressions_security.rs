@@ -172,6 +172,11 @@ const BREACHES: &[(&str, &[(&str, &str)])] = &[
         "alter sequence audit.event_id_seq cache 10",
         &[("sequences give each number once, in the order of time", "audit.event_id_seq has CACHE 10")],
     ),
+    (
+        "insert into app.gateway_accounts values ('gate', 'wechat', true, null, now(), '{}');
+         insert into sec.gateway_keys (account, kind, key_id, created_at, sealed, key) values ('gate', 'wechat_apiv3_key', 'k', now(), false, 'x')",
+        &[("secrets of payment gateways are sealed", "gate k is kept plain")],
+    ),
     ("alter table app.personal_cards disable row level security", &[(RLS, "app.personal_cards")]),
     ("alter table audit.event_log_{month} disable row level security", &[(RLS, "audit.event_log_{month}")]),
     ("alter table sec.api_grants disable row level security", &[(RLS, "sec.api_grants")]),

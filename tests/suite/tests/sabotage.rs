@@ -391,6 +391,11 @@ const BOOKS: &[(&str, &str)] = &[
         where tx_no = P",
     ),
     (
+        "callbacks",
+        "insert into app.gateway_events (id, received_at, verified, account, provider, outcome, tx_no, trade_no, amount, body) \
+        values (1, now(), true, 'gate', 'wechat', 'credited', 'CZ2611999999', 'wx-9', 5, '')",
+    ),
+    (
         "closed_months",
         "delete from app.closed_months; insert into app.closed_months (noted_through, through, noted_at) \
         select m, m, now() from (select date_trunc('month', now() at time zone 'UTC')::date as m) x",

@@ -18,9 +18,8 @@ enum Reads {
 
 fn reads(argument: &str) -> Reads {
     match argument {
-        "p_name" | "p_company_name" | "p_phone" | "p_email" | "p_code" | "p_merchant_code" | "p_gateway_trade_no" => {
-            Reads::Trimmed
-        }
+        "p_name" | "p_company_name" | "p_phone" | "p_email" | "p_code" | "p_merchant_code" | "p_gateway_trade_no"
+        | "p_account" => Reads::Trimmed,
         "p_qr_plain" | "p_tx_no" | "p_original_tx_no" | "p_card_no" | "p_before" => Reads::Number,
         "p_reason" | "p_note" => Reads::Words,
         "p_idempotency_key" | "p_external_order_id" => Reads::Exactly,
@@ -82,6 +81,8 @@ impl World {
         }
         shop.set_card(&lost.card, "personal", "lost");
         let code = shop.code(&ming);
+        shop.superuser.run(&mps_sender::set_up());
+        shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
         let values = vec![
             ("replace_card.p_card_id", lost.card),
             ("confirm_recharge.p_tx_no", waiting.clone()),
@@ -126,6 +127,10 @@ impl World {
             ("p_at", "2026-01-01 00:00:00+00".into()),
             ("p_expires_at", "2090-01-01 00:00:00+00".into()),
             ("p_settings", "{}".into()),
+            ("p_account", "wechat".into()),
+            ("p_headers", "{}".into()),
+            ("p_body", "x".into()),
+            ("p_id", shop.superuser.value("select id from app.gateway_events")),
         ];
         World { shop, user: ming.id, values }
     }

@@ -269,8 +269,10 @@ fn enter(
                 Payment { tx_no: answer.id.clone(), merchant, paid: answer.paid, account: request.account.clone() };
             pool(&world.payments, payment);
         }
-        if answer.status == "processing" {
-            pool(&world.waiting, Waiting { tx_no: answer.id.clone(), amount: answer.paid });
+        if let What::Recharge { method, .. } = request.what
+            && answer.status == "processing"
+        {
+            pool(&world.waiting, Waiting { tx_no: answer.id.clone(), amount: answer.paid, method });
         }
     }
     Some(answer)

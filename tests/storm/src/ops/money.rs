@@ -252,11 +252,9 @@ fn change(client: &mut Client, request: &mut Request) -> &'static str {
     let another = client.any_payment(100);
     let order = client.name("order");
     let pick = client.below(3);
-    // Once a gateway has said how it was paid, it is not compared with what a member had asked for.
-    let of_member = request.may_be_asked_again();
     match &mut request.what {
         What::Charge { .. } if pick == 0 => request.order = Some(order),
-        What::Recharge { method, .. } if pick == 0 && !of_member => {
+        What::Recharge { method, .. } if pick == 0 => {
             *method = if *method == "wechat" { "alipay" } else { "wechat" };
         }
         // The key of a till's recharge is the merchant's, so it cannot be another card's either.

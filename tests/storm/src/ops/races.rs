@@ -25,8 +25,13 @@ enum Door {
 }
 
 impl Door {
-    fn any(client: &mut Client) -> Door {
-        [Door::Backend, Door::Backend, Door::Wechat, Door::Alipay][client.below(4)]
+    /// One of those through which what was asked for with this method is paid.
+    fn any(client: &mut Client, method: &str) -> Door {
+        match (client.chance(50), method) {
+            (true, _) => Door::Backend,
+            (false, "alipay") => Door::Alipay,
+            (false, _) => Door::Wechat,
+        }
     }
 }
 
@@ -96,7 +101,7 @@ fn failed(client: &Client, tx_no: &str, asked: Asked<String>) {
 /// Ends a recharge that waits, in one of the ways in which gateways do, and ways in which they should not.
 pub fn settle_recharge(client: &mut Client) {
     let pick = client.below(1_000_000);
-    let Some(Waiting { tx_no, amount }) = ({
+    let Some(Waiting { tx_no, amount, method }) = ({
         let waiting = client.world.waiting.lock().expect("not poisoned");
         (!waiting.is_empty()).then(|| waiting[pick % waiting.len()].clone())
     }) else {
@@ -105,7 +110,7 @@ pub fn settle_recharge(client: &mut Client) {
     // Whoever confirms says the same trade number, as a gateway does.
     let trade = format!("trade-{tx_no}");
     let way = client.below(10);
-    let doors = [Door::any(client), Door::any(client)];
+    let doors = [Door::any(client, method), Door::any(client, method)];
     let (a, b) = (&mut client.a, &mut client.b);
     match way {
         0..=2 => {
@@ -147,16 +152,16 @@ pub fn settle_recharge(client: &mut Client) {
             }
             let done = client.world.books().facts[&tx_no].confirmed;
             if done {
-                pay_once_more(client, &tx_no, amount);
+                pay_once_more(client, &tx_no, amount, method);
             }
         }
     }
 }
 
 /// The gateway takes money for a recharge that has its money: it comes into suspense.
-fn pay_once_more(client: &mut Client, tx_no: &str, amount: Cents) {
+fn pay_once_more(client: &mut Client, tx_no: &str, amount: Cents, method: &str) {
     let amount = amount + client.below(3) as Cents;
-    let door = Door::any(client);
+    let door = Door::any(client, method);
     suspend(client, tx_no, amount, door);
 }
 
@@ -400,7 +405,7 @@ pub fn one_order_two_recharges(client: &mut Client) {
         }
     }
     let [(one, one_amount), (two, two_amount)] = asked_for.as_slice() else { return };
-    let doors = [Door::any(client), Door::any(client)];
+    let doors = [Door::any(client, "wechat"), Door::any(client, "wechat")];
     let (first, second) = at_once(
         &mut client.a,
         &mut client.b,
@@ -472,7 +477,8 @@ pub fn recharge_outlives_cards(client: &mut Client) {
     money::ask_again(client, &recharge, &answer);
     // Others may have settled it by now; else there is nothing yet to correct.
     client.request(COMPENSATE, &correction, &["STATUS_CONFLICT", "BALANCE_LIMIT"]);
-    let door = Door::any(client);
+    let What::Recharge { method, .. } = recharge.what else { unreachable!() };
+    let door = Door::any(client, method);
     let asked = confirm(&mut client.a, &answer.id, answer.paid, &format!("trade-{}", answer.id), door);
     confirmed(client, &answer.id, asked, &[]);
     let corrected = client.request(COMPENSATE, &correction, &["BALANCE_LIMIT"]);
