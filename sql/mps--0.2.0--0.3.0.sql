@@ -6644,8 +6644,8 @@ CREATE FUNCTION sec.rebuild_gateway_numbers() RETURNS TABLE (what text, n bigint
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     -- The log names callbacks that are not there any more: no other one gets such a number.
     SELECT 'callbacks that are named, and lost', count(*)
-    FROM (SELECT max((e.context -> 'payload' ->> 'gateway_event')::bigint) AS last FROM audit.event_log e
-          WHERE e.context -> 'payload' ? 'gateway_event') x,
+    FROM (SELECT max((e.context ->> 'gateway_event')::bigint) AS last FROM audit.event_log e
+          WHERE e.context ? 'gateway_event') x,
          LATERAL (SELECT setval('app.gateway_event_id_seq', x.last)) s
     WHERE x.last > (SELECT q.last_value - (NOT q.is_called)::integer FROM app.gateway_event_id_seq q)
 $$;
@@ -6792,9 +6792,9 @@ CREATE FUNCTION sec.books_callbacks(p_from timestamptz, p_to timestamptz, p_arch
     -- What no account has ever brought is not looked for in the log.
     confirmed AS (
         SELECT a.id, a.happened_at, a.object_id AS tx_no, a.context ->> 'gateway_trade_no' AS trade_no,
-               (a.context -> 'payload' ->> 'gateway_event')::bigint AS event_id
+               (a.context ->> 'gateway_event')::bigint AS event_id
         FROM audit.event_log a
-        WHERE a.action = 'recharge.confirmed' AND a.context -> 'payload' ->> 'gateway_event' ~ '^[0-9]{1,18}$'
+        WHERE a.action = 'recharge.confirmed' AND a.context ->> 'gateway_event' ~ '^[0-9]{1,18}$'
           AND a.happened_at >= p_from AND a.happened_at < p_to AND EXISTS (SELECT FROM app.gateway_events))
     SELECT 'callbacks', format('callback %s of %s: %s', c.id, c.account, x.what)
     FROM credited c

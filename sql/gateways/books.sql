@@ -18,9 +18,9 @@ CREATE FUNCTION sec.books_callbacks(p_from timestamptz, p_to timestamptz, p_arch
     -- What no account has ever brought is not looked for in the log.
     confirmed AS (
         SELECT a.id, a.happened_at, a.object_id AS tx_no, a.context ->> 'gateway_trade_no' AS trade_no,
-               (a.context -> 'payload' ->> 'gateway_event')::bigint AS event_id
+               (a.context ->> 'gateway_event')::bigint AS event_id
         FROM audit.event_log a
-        WHERE a.action = 'recharge.confirmed' AND a.context -> 'payload' ->> 'gateway_event' ~ '^[0-9]{1,18}$'
+        WHERE a.action = 'recharge.confirmed' AND a.context ->> 'gateway_event' ~ '^[0-9]{1,18}$'
           AND a.happened_at >= p_from AND a.happened_at < p_to AND EXISTS (SELECT FROM app.gateway_events))
     SELECT 'callbacks', format('callback %s of %s: %s', c.id, c.account, x.what)
     FROM credited c

@@ -69,8 +69,8 @@ CREATE FUNCTION sec.rebuild_gateway_numbers() RETURNS TABLE (what text, n bigint
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     -- The log names callbacks that are not there any more: no other one gets such a number.
     SELECT 'callbacks that are named, and lost', count(*)
-    FROM (SELECT max((e.context -> 'payload' ->> 'gateway_event')::bigint) AS last FROM audit.event_log e
-          WHERE e.context -> 'payload' ? 'gateway_event') x,
+    FROM (SELECT max((e.context ->> 'gateway_event')::bigint) AS last FROM audit.event_log e
+          WHERE e.context ? 'gateway_event') x,
          LATERAL (SELECT setval('app.gateway_event_id_seq', x.last)) s
     WHERE x.last > (SELECT q.last_value - (NOT q.is_called)::integer FROM app.gateway_event_id_seq q)
 $$;

@@ -20,11 +20,12 @@ pub struct Whole {
     pub config: Config,
 }
 
-/// An account, not locked. `None`: there is none, or none that this release could read.
+/// An account, not locked, as it is now: who keeps an old snapshot open brings nothing for one that was turned off since. `None`: there
+/// is none, or none that this release could read.
 pub fn find(db: &Db, code: &str) -> Option<Whole> {
     let sql = "SELECT a.provider, a.active, a.config FROM app.gateway_accounts a WHERE a.code = $1";
     let (provider, active, kept): (String, bool, RawJsonb) =
-        db.row(sql, &[p(code)], |r| (r.get(1), r.get(2), r.get(3)))?;
+        db.rows_of_now(sql, &[p(code)], |r| (r.get(1), r.get(2), r.get(3))).pop()?;
     let provider = Provider::from_label(&provider)?;
     let config = Config::read(provider, serde_json::from_str(&kept.to_text()).ok()?).ok()?;
     Some(Whole { provider, active, config })

@@ -57,7 +57,7 @@ impl Effect {
 
 /// Does what the notice tells of. What cannot be credited goes into suspense; nothing of this is an error of the gateway's.
 pub fn apply(call: &Call, account: &str, provider: Provider, event_id: i64, notice: &Notice) -> Result<Effect> {
-    let about = About { call, provider, notice, payload: payload(account, event_id, notice) };
+    let about = About { call, provider, notice, event_id, payload: payload(account, event_id, notice) };
     match &notice.told {
         Told::Paid => about.paid(),
         Told::PaidAndRefunded { left, out_refund_no } => about.refunded(*left, out_refund_no.as_deref()),
@@ -85,6 +85,7 @@ struct About<'a> {
     call: &'a Call<'a>,
     provider: Provider,
     notice: &'a Notice,
+    event_id: i64,
     payload: RawJsonb,
 }
 
@@ -102,7 +103,7 @@ impl About<'_> {
 
     fn payment(&self, amount: Money) -> Payment<'_> {
         let method = Some(self.provider.method());
-        Payment { amount, trade_no: self.trade_no(), payload: self.payload.clone(), method }
+        Payment { amount, trade_no: self.trade_no(), payload: self.payload.clone(), event: Some(self.event_id), method }
     }
 
     fn paid(&self) -> Result<Effect> {
@@ -172,9 +173,13 @@ impl About<'_> {
         let owner = keys::order_owner(self.call.db, OrderScope::gateway_trade(), self.trade_no());
         let all_went = left == Some(Money::ZERO);
         if let Some(owner) = owner {
-            return self.refunded_later(TradeOwner::of(owner), all_went.then_some(total), out_refund_no);
+            return self.refunded_later(TradeOwner::of(owner), all_went, out_refund_no);
         }
         let tx_no = match self.order()? {
+            // The card has that money: none of it waits to be given.
+            Order::Recharge(tx) if !all_went && recharges::has(&tx, &self.payment(total)) => {
+                return Ok(Effect { reason: Some(recharges::PARTLY_REFUNDED.into()), ..self.paid()? });
+            }
             Order::Recharge(tx) => Some(tx.tx_no()),
             Order::Archived(id) => Some(id.number_for(TxType::Recharge)),
             Order::Unknown | Order::Ambiguous => None,
@@ -190,16 +195,19 @@ impl About<'_> {
                 recharges::note_refunded(self.call, id, "refunded at the gateway before its payment was told of")?;
                 Ok(Effect::of(Outcome::Noted, recharges::REFUNDED, tx_no))
             }
-            Err(owner) => Ok(self.owned(Some(owner), tx_no.as_deref())),
+            // A word of the payment came at the same instant.
+            Err(owner) => self.refunded_later(owner, all_went, out_refund_no),
         }
     }
 
     /// Of a payment that is in the books, `all` of which went back, or a part that nobody says.
-    fn refunded_later(&self, owner: TradeOwner, all: Option<Money>, out_refund_no: Option<&str>) -> Result<Effect> {
+    fn refunded_later(&self, owner: TradeOwner, all: bool, out_refund_no: Option<&str>) -> Result<Effect> {
         let not_asked = Effect::of(Outcome::Noted, "refund_not_asked", None);
-        let Some(all) = all else { return Ok(not_asked) };
+        if !all {
+            return Ok(not_asked);
+        }
         if let Some(number) = out_refund_no {
-            let told = self.refund_of(number, all, true)?;
+            let told = self.refund_of(number, None, true)?;
             if told.reason != not_asked.reason {
                 return Ok(told);
             }
@@ -238,8 +246,8 @@ impl About<'_> {
     fn refund(&self, out_refund_no: &str, how: &RefundState) -> Result<Effect> {
         let amount = self.notice.amount.expect("a refund has an amount");
         match how {
-            RefundState::WentBack => self.refund_of(out_refund_no, amount, true),
-            RefundState::Returned => self.refund_of(out_refund_no, amount, false),
+            RefundState::WentBack => self.refund_of(out_refund_no, Some(amount), true),
+            RefundState::Returned => self.refund_of(out_refund_no, Some(amount), false),
             RefundState::Pending(state) => {
                 let reason = Some(format!("refund_{}", state.to_ascii_lowercase()));
                 Ok(Effect { outcome: Outcome::Noted, reason, tx_no: None })
@@ -247,7 +255,7 @@ impl About<'_> {
         }
     }
 
-    fn refund_of(&self, out_refund_no: &str, amount: Money, went_back: bool) -> Result<Effect> {
+    fn refund_of(&self, out_refund_no: &str, amount: Option<Money>, went_back: bool) -> Result<Effect> {
         let refund = Refund { out_refund_no, trade_no: self.notice.trade_no.as_deref(), amount, went_back };
         let done = if went_back { "refund_completed" } else { "refund_returned" };
         Ok(match recharges::refund_told(self.call, &refund)? {

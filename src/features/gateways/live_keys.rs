@@ -25,6 +25,7 @@ struct Row {
     is_sealed: bool,
 }
 
+/// As they are now, whatever the snapshot: a key that was ended is ended for everybody.
 fn rows(db: &Db, at: Timestamp, account: &str, is_secret: bool) -> Vec<Row> {
     let sql = "SELECT k.kind, k.key_id, k.key, k.sealed FROM sec.gateway_keys k \
                WHERE k.account = $1 AND coalesce(k.valid_from <= $2, true) AND coalesce(k.valid_until > $2, true) \
@@ -33,7 +34,7 @@ fn rows(db: &Db, at: Timestamp, account: &str, is_secret: bool) -> Vec<Row> {
         let kind = Kind::from_label(&r.text(1))?;
         Some(Row { kind, id: r.get(2), key: r.get(3), is_sealed: r.get(4) })
     };
-    let found = db.rows(sql, &[p(account), p(at)], read);
+    let found = db.rows_of_now(sql, &[p(account), p(at)], read);
     found.into_iter().flatten().filter(|row| row.kind.is_secret() == is_secret).collect()
 }
 

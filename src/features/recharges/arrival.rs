@@ -11,14 +11,18 @@ use crate::ledger::{posting, transactions};
 use mps_domain::error::{Result, Token};
 use mps_domain::money::Money;
 use mps_domain::tx_no::{PayMethod, TxStatus};
+use mps_domain::typed;
 use serde_json::json;
 
 /// What the gateway says of a payment.
+#[derive(Clone)]
 pub struct Payment<'a> {
     /// The order's total.
     pub amount: Money,
     pub trade_no: &'a str,
     pub payload: RawJsonb,
+    /// The callback that told of it. Not in the payload, where a backend may write what it likes.
+    pub event: Option<i64>,
     /// How the payer paid, where that is known.
     pub method: Option<PayMethod>,
 }
@@ -51,6 +55,9 @@ pub enum Why {
 /// Credits the recharge, or finds that the money is credited already, or puts it into suspense, or says why none of that. Takes the
 /// trade number for the recharge first, which the caller gives back (by an error) or to a row of suspense where it is refused.
 pub fn arrive(call: &Call, known: Tx, paid: &Payment) -> Result<Arrival> {
+    // Releases before 0.3.0 kept the white space around it: what is written so stays the same number.
+    let written = known.gateway_trade_no.clone().filter(|written| is_written(written, paid.trade_no));
+    let paid = &Payment { trade_no: written.as_deref().unwrap_or(paid.trade_no), ..paid.clone() };
     // Claims come before row locks.
     let id = known.id;
     let owner = match keys::claim_order(call.db, OrderScope::gateway_trade(), paid.trade_no, id.raw()) {
@@ -109,6 +116,18 @@ pub fn arrive(call: &Call, known: Tx, paid: &Payment) -> Result<Arrival> {
     credit(call, open, tx, paid, waiting)
 }
 
+/// Whether a trade number is this one, with white space around it or without.
+fn is_written(written: &str, trade_no: &str) -> bool {
+    typed::trimmed(written) == typed::trimmed(trade_no)
+}
+
+/// Whether a settled recharge has this payment, or is still to be told its number.
+pub fn has(tx: &Tx, paid: &Payment) -> bool {
+    let written = tx.gateway_trade_no.as_deref();
+    tx.status == TxStatus::Completed
+        && (takes_number(tx, paid) || written.is_some_and(|written| is_written(written, paid.trade_no)))
+}
+
 fn credit(call: &Call, open: Open, mut tx: Tx, paid: &Payment, waiting: Option<Suspense>) -> Result<Arrival> {
     let (was, asked_method) = (tx.status, tx.payment_method);
     let mut card = match was {
@@ -131,6 +150,9 @@ fn credit(call: &Call, open: Open, mut tx: Tx, paid: &Payment, waiting: Option<S
     if tx.payment_method != asked_method {
         context["asked_method"] = asked_method.label().into();
         context["method"] = tx.payment_method.label().into();
+    }
+    if let Some(event) = paid.event {
+        context["gateway_event"] = event.into();
     }
     call.audit_with_payload("recharge.confirmed", "transaction", &tx.tx_no(), context, paid.payload.clone());
     Ok(Arrival::Credited(tx))
@@ -179,6 +201,9 @@ fn open_row(call: &Call, id: i64, tx_no: Option<&str>, method: PayMethod, paid: 
     });
     if let Some(tx_no) = tx_no {
         context["tx_no"] = tx_no.into();
+    }
+    if let Some(event) = paid.event {
+        context["gateway_event"] = event.into();
     }
     call.audit_with_payload("suspense.opened", "suspense", &id.to_string(), context, paid.payload.clone());
     let arrived = Arrived {

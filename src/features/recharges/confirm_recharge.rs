@@ -11,7 +11,6 @@ use crate::ledger::tx::Tx;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
 use mps_domain::tx_no::PayMethod;
-use mps_domain::typed;
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
@@ -42,14 +41,13 @@ fn confirm_recharge_v3(
             amount: args::amount(p_amount, "p_amount")?,
             trade_no: args::trade_number(given, "p_gateway_trade_no")?,
             payload: args::object(p_payload, "p_payload")?,
+            event: None,
             method: args::said(p_payment_method).map(paid_by).transpose()?,
         };
         let known = find_recharge(call, tx_type, id)?;
-        // Releases before 0.3.0 kept the white space around it: what is written so stays the same number.
-        let (kept, given) = (known.gateway_trade_no.clone(), given.filter(|given| *given != paid.trade_no));
-        if let Some(kept) = kept.as_deref().filter(|kept| typed::trimmed(kept) == paid.trade_no) {
-            paid.trade_no = kept;
-        } else if let Some(given) = given.filter(|g| keys::is_claimed(call.db, OrderScope::gateway_trade(), g)) {
+        // Releases before 0.3.0 kept the white space around it: what is claimed so stays the same number.
+        let given = given.filter(|given| *given != paid.trade_no);
+        if let Some(given) = given.filter(|g| keys::is_claimed(call.db, OrderScope::gateway_trade(), g)) {
             paid.trade_no = given;
         }
         confirm(call, known, &paid)

@@ -4,6 +4,7 @@ use super::resolution::{self, Request, Resolution};
 use super::suspense::{self, Status};
 use crate::engine::param::p;
 use crate::kernel::call::Call;
+use crate::kernel::keys::{self, OrderScope, TradeOwner};
 use mps_domain::error::Result;
 use mps_domain::money::Money;
 
@@ -11,7 +12,8 @@ use mps_domain::money::Money;
 pub struct Refund<'a> {
     pub out_refund_no: &'a str,
     pub trade_no: Option<&'a str>,
-    pub amount: Money,
+    /// `None`: all that was left of the payment.
+    pub amount: Option<Money>,
     /// Whether the payer has the money, or it came back.
     pub went_back: bool,
 }
@@ -28,23 +30,43 @@ pub enum Told {
     Differs,
 }
 
-/// Completes a refund out of suspense, or opens the row again.
+/// Completes a refund out of suspense, or opens the row again. A row whose whole money went back is over, whoever asked for that, and
+/// whatever was said of it before: nobody credits it any more.
 pub fn refund_told(call: &Call, refund: &Refund) -> Result<Told> {
-    let sql = "SELECT s.id FROM app.suspense_payments s WHERE s.out_refund_no = $1";
-    let Some(id) = call.db.row::<i64>(sql, &[p(refund.out_refund_no)], |r| r.get(1)) else { return Ok(Told::Unknown) };
+    let Some(id) = row_of(call, refund) else { return Ok(Told::Unknown) };
     let open = call.open_month()?;
-    let kept = suspense::lock(open, id).filter(|kept| kept.out_refund_no.as_deref() == Some(refund.out_refund_no));
+    let kept = suspense::lock(open, id);
     call.after_waiting()?;
     let Some(kept) = kept else { return Ok(Told::Unknown) };
-    if kept.amount != refund.amount || refund.trade_no.is_some_and(|trade_no| trade_no != kept.gateway_trade_no) {
-        return Ok(Told::Differs);
+    let is_asked = kept.out_refund_no.as_deref() == Some(refund.out_refund_no);
+    let is_other = refund.amount.is_some_and(|amount| amount != kept.amount)
+        || refund.trade_no.is_some_and(|trade_no| trade_no != kept.gateway_trade_no);
+    if is_other {
+        return Ok(if is_asked { Told::Differs } else { Told::Unknown });
     }
-    let resolution = if refund.went_back { Resolution::RefundCompleted } else { Resolution::RefundFailed };
-    match (kept.status, refund.went_back) {
-        (Status::Refunding, _) => {}
-        (Status::Refunded, true) | (Status::Open, false) => return Ok(Told::Before),
+    let resolution = match (kept.status, refund.went_back) {
+        (Status::Refunding, true) if is_asked => Resolution::RefundCompleted,
+        (Status::Refunding, false) if is_asked => Resolution::RefundFailed,
+        (Status::Open | Status::Refunding, true) => {
+            resolution::note_refunded(call, id, "refunded at the gateway")?;
+            return Ok(Told::Done);
+        }
+        (Status::Refunded, true) => return Ok(Told::Before),
+        (Status::Open, false) if is_asked => return Ok(Told::Before),
         _ => return Ok(Told::Unknown),
-    }
+    };
     resolution::resolve(call, id, &Request { resolution, note: "as the gateway says", card: None, key: None })?;
     Ok(Told::Done)
+}
+
+/// The row that asked for it, else the one that has the payment.
+fn row_of(call: &Call, refund: &Refund) -> Option<i64> {
+    let sql = "SELECT s.id FROM app.suspense_payments s WHERE s.out_refund_no = $1";
+    call.db.row(sql, &[p(refund.out_refund_no)], |r| r.get(1)).or_else(|| {
+        let owner = keys::order_owner(call.db, OrderScope::gateway_trade(), refund.trade_no?);
+        match TradeOwner::of(owner?) {
+            TradeOwner::Suspense(id) => Some(id),
+            TradeOwner::Recharge(_) => None,
+        }
+    })
 }

@@ -160,12 +160,14 @@ fn credit(call: &Call, open: Open, kept: &mut Suspense, request: &Request) -> Re
     Ok(())
 }
 
-/// Closes an open row whose money has gone back at the gateway by itself; `false` where it is not open.
+/// Closes a row whose money has gone back at the gateway by itself; `false` where nothing of it is left to be given.
 pub fn note_refunded(call: &Call, id: i64, note: &str) -> Result<bool> {
     let open = call.open_month()?;
     let kept = suspense::lock(open, id);
     call.after_waiting()?;
-    let Some(mut kept) = kept.filter(|kept| kept.status == Status::Open) else { return Ok(false) };
+    let Some(mut kept) = kept.filter(|kept| matches!(kept.status, Status::Open | Status::Refunding)) else {
+        return Ok(false);
+    };
     kept.status = Status::Refunded;
     let (actor, role, resolution) = (call.caller.uid, &call.caller.role, Resolution::RefundCompleted.label());
     suspense::resolve(call.db, &mut kept, &Word { resolution, at: call.at, actor, role, note, key: None })?;

@@ -84,9 +84,9 @@ fn a_payment_is_credited_once_however_often_it_is_told() {
     );
     assert_eq!(&event["happened_at"][..19], "2026-11-26 02:34:56");
     assert_eq!(shop.superuser.value("select callbacks from app.gateway_tallies where kind = 'repeated'"), "3");
-    let logged = shop.superuser.value(
-        "select context -> 'payload' ->> 'gateway_event' from audit.event_log where action = 'recharge.confirmed'",
-    );
+    let logged = shop
+        .superuser
+        .value("select context ->> 'gateway_event' from audit.event_log where action = 'recharge.confirmed'");
     assert_eq!(logged, event["id"]);
     books_hold(&shop);
 }
@@ -331,8 +331,119 @@ fn a_refund_out_of_suspense_ends_when_the_gateway_says_so() {
     let number = refunding("T3", &tx_no);
     assert_eq!(outcome(&shop, &refund(&number, "T3", &tx_no, 700, "CLOSED")), "noted refund_returned");
     assert_eq!(&suspended(&shop)[1]["status"], "open");
-    assert_eq!(outcome(&shop, &refund("nobody's", "T3", &tx_no, 700, "SUCCESS")), "noted refund_not_asked");
+    // A part of it, or nothing, that nobody asked for here.
+    assert_eq!(outcome(&shop, &refund("nobody's", "T3", &tx_no, 699, "SUCCESS")), "noted refund_not_asked");
+    assert_eq!(outcome(&shop, &refund("nobody's", "T3", &tx_no, 700, "CLOSED")), "noted refund_not_asked");
+    assert_eq!(&suspended(&shop)[1]["status"], "open");
     books_hold(&shop);
+}
+
+/// Whoever asked for it: what the payer has again is nobody's to credit.
+#[test]
+fn money_that_went_back_whole_leaves_suspense() {
+    let shop = open();
+    let (ming, _) = asked(&shop, "10.00");
+    let resolved = |trade: &str, word: &str| {
+        let sql = format!(
+            "select r.* from app.suspense_payments s, app.resolve_suspense(s.id, '{word}', 'so') r where s.gateway_trade_no = '{trade}'"
+        );
+        shop.backend.row(&sql)["out_refund_no"].to_owned()
+    };
+    // Somebody believed that it had failed.
+    outcome(&shop, &paid("ORDER-1", "T1", 700));
+    let number = resolved("T1", "refunded");
+    resolved("T1", "refund_failed");
+    assert_eq!(outcome(&shop, &refund(&number, "T1", "ORDER-1", 700, "SUCCESS")), "noted refund_completed");
+    // It was asked for once more meanwhile.
+    outcome(&shop, &paid("ORDER-2", "T2", 700));
+    let number = resolved("T2", "refunded");
+    resolved("T2", "refund_failed");
+    resolved("T2", "refunded");
+    assert_eq!(outcome(&shop, &refund(&number, "T2", "ORDER-2", 700, "SUCCESS")), "noted refund_completed");
+    // On the merchant's page, and told twice.
+    outcome(&shop, &paid("ORDER-3", "T3", 700));
+    let page = refund("page-1", "T3", "ORDER-3", 700, "SUCCESS");
+    assert_eq!([outcome(&shop, &page), outcome(&shop, &page)], ["noted refund_completed", "replayed refund_completed"]);
+    // Alipay says what went back in all, not what this refund was of.
+    let part = [("refund_fee", Some("3.00")), ("gmt_refund", Some("2026-11-26 12:00:00"))];
+    assert_eq!(outcome(&shop, &alipay("ORDER-4", "T4", "7.00", "TRADE_SUCCESS", &part)), "suspense partly_refunded");
+    let number = resolved("T4", "refunded");
+    let rest =
+        [("refund_fee", Some("7.00")), ("gmt_refund", Some("2026-11-26 12:30:00")), ("out_biz_no", Some(&*number))];
+    assert_eq!(outcome(&shop, &alipay("ORDER-4", "T4", "7.00", "TRADE_CLOSED", &rest)), "noted refund_completed");
+    let states: Vec<String> = suspended(&shop).iter().map(|row| row["status"].to_owned()).collect();
+    assert_eq!(states, ["refunded"; 4]);
+    for id in 1..=4 {
+        shop.backend.refused(
+            "STATUS_CONFLICT",
+            &format!("select * from app.resolve_suspense({id}, 'credited', 'once more', '{}')", ming.card),
+        );
+    }
+    assert_eq!(shop.superuser.value("select ok from app.health() where check_name = 'suspense'"), "t");
+    books_hold(&shop);
+}
+
+/// What the card has is never in suspense beside it.
+#[test]
+fn a_recharge_that_was_trusted_has_its_payment_whatever_went_back_of_it() {
+    let shop = open();
+    let ming = shop.member("0");
+    let sql = format!("select tx_no from app.user_recharge_personal_card('{}', 10, 'alipay')", ming.card);
+    let tx_no = shop.backend.value(&sql);
+    let part = [("refund_fee", Some("4.00")), ("gmt_refund", Some("2026-11-26 12:00:00"))];
+    assert_eq!(outcome(&shop, &alipay(&tx_no, "A1", "10.00", "TRADE_SUCCESS", &part)), "credited partly_refunded");
+    assert_eq!(outcome(&shop, &alipay(&tx_no, "A1", "10.00", "TRADE_SUCCESS", &[])), "replayed");
+    assert_eq!((shop.balance(&ming.card), suspended(&shop).len()), ("10.00".into(), 0));
+    // As releases before 0.3.0 wrote a trade number that somebody had typed.
+    let written = |from: &str, to: &str| {
+        shop.superuser.run(&format!(
+            "begin; set local session_replication_role = replica; \
+             update app.transactions set gateway_trade_no = {to} where gateway_trade_no = {from}; \
+             update app.external_orders set order_id = {to} where order_id = {from}; commit"
+        ));
+    };
+    written("'A1'", "U&'A1\\3000'");
+    assert_eq!(outcome(&shop, &alipay(&tx_no, "A1", "10.00", "TRADE_FINISHED", &[])), "replayed");
+    assert_eq!(outcome(&shop, &alipay(&tx_no, "A1", "10.00", "TRADE_SUCCESS", &part)), "replayed partly_refunded");
+    assert_eq!((shop.balance(&ming.card), suspended(&shop).len()), ("10.00".into(), 0));
+    written("U&'A1\\3000'", "'A1'");
+    books_hold(&shop);
+}
+
+/// A backend's payload is its own: it names no callback, and stands in nobody's way.
+#[test]
+fn what_a_backend_writes_into_a_payload_is_no_callback() {
+    let shop = open();
+    let (ming, tx_no) = asked(&shop, "10.00");
+    assert_eq!(outcome(&shop, &paid("ORDER-1", "T1", 1000)), "suspense order_unknown");
+    shop.backend.row(&format!(
+        "select c.* from app.suspense_payments s, app.confirm_recharge('{tx_no}', s.amount, s.gateway_trade_no, s.payload) c"
+    ));
+    books_hold(&shop);
+    for (trade, event) in [("T2", r#""evt_12""#), ("T3", "9223372036854775807"), ("T4", "1e400")] {
+        let tx_no = shop.pending(&ming, "1.00");
+        let payload = format!(r#"{{"gateway_event": {event}}}"#);
+        shop.backend.row(&format!("select * from app.confirm_recharge('{tx_no}', 1, '{trade}', '{payload}')"));
+    }
+    books_hold(&shop);
+    assert_eq!(shop.superuser.value("select n from sec.rebuild_gateway_numbers()"), "0");
+    assert_eq!(outcome(&shop, &paid("ORDER-2", "T5", 1000)), "suspense order_unknown");
+}
+
+/// Whoever keeps a snapshot open keeps nothing that was taken away since.
+#[test]
+fn an_old_snapshot_keeps_no_account_and_no_key() {
+    let shop = open();
+    let (ming, tx_no) = asked(&shop, "10.00");
+    let callback = paid(&tx_no, "T1", 1000);
+    let old = [shop.db.backend(), shop.db.backend()];
+    old.iter().for_each(|session| session.run("begin isolation level repeatable read; select 1"));
+    shop.superuser.run("update sec.gateway_keys set valid_until = '2026-01-01' where kind = 'wechat_public_key'");
+    assert_eq!(&take(&old[0], &callback)["reason"], "serial_unknown");
+    shop.superuser.run("update sec.gateway_keys set valid_until = null");
+    shop.superuser.run("update app.gateway_accounts set active = false");
+    assert_eq!(&take(&old[1], &callback)["reason"], "account_inactive");
+    assert_eq!(shop.balance(&ming.card), "0.00");
 }
 
 #[test]
