@@ -50,9 +50,8 @@ pub fn data_directory() -> PathBuf {
 
 /// A new id whose beginning is the time (RFC 9562, version 7), so that neighbours in time are neighbours in the index.
 pub fn new_id(now: Timestamp) -> Uuid {
-    const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
     let mut bytes: [u8; 16] = random();
-    let millis = ((now.0 + MICROS_1970_TO_2000) / 1000) as u64;
+    let millis = (now.unix_micros() / 1000) as u64;
     bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
     bytes[6] = (bytes[6] & 0x0F) | 0x70;
     bytes[8] = (bytes[8] & 0x3F) | 0x80;

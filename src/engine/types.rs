@@ -16,6 +16,18 @@ pub use pgrx::Uuid;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    const UNIX_EPOCH: i64 = -946_684_800_000_000;
+
+    /// By microseconds since 1970, as everybody else counts.
+    pub const fn of_unix(micros: i64) -> Timestamp {
+        Timestamp(micros.saturating_add(Timestamp::UNIX_EPOCH))
+    }
+
+    /// Microseconds since 1970.
+    pub const fn unix_micros(self) -> i64 {
+        self.0.saturating_sub(Timestamp::UNIX_EPOCH)
+    }
+
     pub const fn is_finite(self) -> bool {
         self.0 != i64::MIN && self.0 != i64::MAX
     }

@@ -150,9 +150,6 @@ pub fn verify<'a>(body: &[u8], keys: &[(&'a str, &PublicKey)]) -> Result<Verifie
     let messages = UNSIGNED.map(|without| form.signed(without));
     let fits = |key: &PublicKey| messages.iter().any(|message| key.verifies(message, &signature));
     let (key_id, _) = keys.iter().find(|(_, key)| fits(key)).ok_or(Refusal::SignatureWrong)?;
-    if form.is_ambiguous(&READ) {
-        return Err(Refusal::FormAmbiguous);
-    }
     Ok(Verified { key_id, form, charset })
 }
 
@@ -174,8 +171,11 @@ impl<'a> Verified<'a> {
         self.key_id
     }
 
-    /// Reads it. `trade_status` decides whether it is of a trade.
+    /// Reads it, if it can be read in one way only. `trade_status` decides whether it is of a trade.
     pub fn notice(&self) -> Result<Notice, Refusal> {
+        if self.form.is_ambiguous(&READ) {
+            return Err(Refusal::FormAmbiguous);
+        }
         let content = match self.id("trade_status")? {
             Some(status) => Content::Trade(Box::new(self.trade(TradeStatus::of(status))?)),
             None if self.form.get("notify_type") == Some(b"trade_status_sync") => {

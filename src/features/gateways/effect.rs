@@ -125,7 +125,7 @@ impl About<'_> {
             Arrival::Refused { tx, in_suspense, why } => (tx, in_suspense, why),
         };
         let reason = match why {
-            Why::Amount(..) if tx.gateway_trade_no.as_deref() == Some(payment.trade_no) => {
+            Why::Amount(..) if recharges::is_number_of(&tx, payment.trade_no) => {
                 return Ok(Effect::of(Outcome::Conflict, recharges::AMOUNT_DIFFERS, tx_no));
             }
             Why::Elsewhere(_) => {

@@ -89,7 +89,7 @@ pub fn note_refused(call: &Call, received: &Received, refused: &Refused) -> Resu
 pub fn note(call: &Call, id: i64, received: &Received, notice: &Notice, effect: &Effect) -> Result<()> {
     let open = call.open_month()?;
     let changed = matches!(effect.outcome, Outcome::Credited | Outcome::Suspense | Outcome::Failed);
-    if !changed && came_before(call, received.account, &notice.event_key) {
+    if !changed && came_before(call, received.account, &notice.event_key, effect) {
         tally(open, call.at, received.account, REPEATED, id);
         return Ok(());
     }
@@ -115,12 +115,16 @@ pub fn note(call: &Call, id: i64, received: &Received, notice: &Notice, effect: 
     Ok(())
 }
 
-/// Gateways repeat for some 25 hours; what comes later is written down once more.
-fn came_before(call: &Call, account: &str, event_key: &str) -> bool {
+/// Whether it came and did the same, or nothing is left to do. Gateways repeat for some 25 hours; what comes later is written down once
+/// more.
+fn came_before(call: &Call, account: &str, event_key: &str, effect: &Effect) -> bool {
     const DAYS_MICROS: i64 = 2 * mps_domain::month::DAY_MICROS;
     let sql = "SELECT EXISTS (SELECT FROM app.gateway_events e \
-               WHERE e.event_key = $1 AND e.account = $2 AND e.received_at >= $3 AND e.received_at <= $4)";
-    let args = [p(event_key), p(account), p(Timestamp(call.at.0 - DAYS_MICROS)), p(call.at)];
+               WHERE e.event_key = $1 AND e.account = $2 AND e.received_at >= $3 AND e.received_at <= $4 \
+                 AND ($5 = 'replayed' OR e.outcome = $5 AND e.reason IS NOT DISTINCT FROM $6))";
+    let since = Timestamp(call.at.0 - DAYS_MICROS);
+    let did = [p(effect.outcome.label()), p(effect.reason.as_deref())];
+    let args = [p(event_key), p(account), p(since), p(call.at), did[0], did[1]];
     call.db.row(sql, &args, |r| r.get(1)).unwrap_or(false)
 }
 

@@ -27,6 +27,7 @@ fn gateway_notify(
         name!(tx_no, Option<String>),
     ),
 > {
+    let _deadline = notices::deadline();
     let taken = write(|call| {
         call.caller.require_backend()?;
         let account = args::code(p_account, "p_account")?;

@@ -12,7 +12,6 @@ use mps_domain::error::{Error, Result, Token};
 use mps_notices::keys::PublicKey;
 use mps_notices::secret::{Apiv3Key, MasterKey};
 
-const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
 /// How an id of WeChat's public keys begins that are no certificate.
 const WECHAT_PUBLIC_KEY_ID: &str = "PUB_KEY_ID_";
 
@@ -129,7 +128,7 @@ impl Given<'_> {
 /// A certificate is not valid before and after what it says.
 fn bounds(key: &PublicKey, from: &mut Option<Timestamp>, until: &mut Option<Timestamp>) {
     if let Some(certificate) = key.certificate() {
-        let at = |micros: i64| Timestamp(micros.saturating_sub(MICROS_1970_TO_2000));
+        let at = Timestamp::of_unix;
         *from = Some(from.map_or(at(certificate.valid_from), |from| from.max(at(certificate.valid_from))));
         *until = Some(until.map_or(at(certificate.valid_until), |until| until.min(at(certificate.valid_until))));
     }

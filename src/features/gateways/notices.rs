@@ -17,7 +17,6 @@ use serde_json::{Map, Value};
 
 /// The gateways wait five seconds for an answer. Whatever holds a callback up for longer than this ends it, and it comes again.
 const DEADLINE_MILLIS: u32 = 3000;
-const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
 /// What WeChat signs beside the body.
 const SIGNED: [&str; 5] =
     ["wechatpay-timestamp", "wechatpay-nonce", "wechatpay-signature", "wechatpay-serial", "wechatpay-signature-type"];
@@ -26,6 +25,11 @@ const HEADER_BYTES: usize = 1024;
 const OK: i32 = 200;
 const NO_CONTENT: i32 = 204;
 const BAD_REQUEST: i32 = 400;
+
+/// The time that a door has, kept until its whole call has ended: what comes after [`take`] may wait, too.
+pub fn deadline() -> Deadline {
+    Deadline::after(DEADLINE_MILLIS)
+}
 
 /// What answers a callback.
 pub struct Taken {
@@ -90,7 +94,6 @@ pub struct Request<'a> {
 /// Errors: `GATEWAY_ACCOUNT_NOT_FOUND`; and those of every call.
 pub fn take(call: &Call, request: &Request) -> Result<Taken> {
     let Request { asked, code, headers, body } = *request;
-    let _deadline = Deadline::after(DEADLINE_MILLIS);
     let account = account::find(call.db, code).ok_or(Token::GatewayAccountNotFound)?;
     let provider = account.provider;
     let wechat_headers = if provider == Provider::Wechat { headers.kept() } else { RawJsonb::empty() };
@@ -130,9 +133,9 @@ fn read(call: &Call, at: Timestamp, request: &Request, account: &Account) -> std
         Provider::Wechat => {
             let keys = live_keys::public_keys(call.db, at, code);
             let keys: Vec<_> = keys.iter().map(|(id, key)| (id.as_str(), key)).collect();
-            let now = (call.at.0 + MICROS_1970_TO_2000).div_euclid(1_000_000);
+            let now = call.at.unix_micros().div_euclid(1_000_000);
             let verified = wechat::verify(&headers.signed(), body, &keys, now).map_err(unsigned)?;
-            let secrets = live_keys::secrets(call.db, at, code)?;
+            let secrets = live_keys::secrets(call.db, at, code).map_err(|why| why.by(verified.key_id()))?;
             let secrets: Vec<_> = secrets.iter().map(|(id, key)| (id.as_str(), key)).collect();
             told::of_wechat(&verified, &account.config.parties, &secrets)
         }

@@ -13,6 +13,7 @@ const HEADER_BYTES: usize = 65_536;
 
 #[pg_extern(sql = false)]
 fn notify(body: Option<&[u8]>) -> Vec<u8> {
+    let _deadline = notices::deadline();
     at_the_door(|call| {
         let sent = sent_headers();
         let (provider, code) = set_by_proxy(&sent)?;

@@ -47,6 +47,11 @@ impl Refused {
         Refused { key_id: Some(key_id.to_owned()), status: BAD_REQUEST, ..Refused::unsigned(why) }
     }
 
+    /// The same, of what this key has signed.
+    pub fn by(self, key_id: &str) -> Refused {
+        Refused { key_id: Some(key_id.to_owned()), ..self }
+    }
+
     /// The account takes no notices.
     pub fn inactive() -> Refused {
         Refused::own("account_inactive", "The account is not active.", BAD_REQUEST)

@@ -12,8 +12,6 @@ use mps_domain::error::{Error, Result, Token};
 use mps_notices::{Refusal, alipay, wechat};
 use pgrx::prelude::*;
 
-const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
-
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]
 fn reverify_event(
@@ -73,7 +71,7 @@ fn prove(call: &Call, event: &Event) -> Result<String> {
         Some(Provider::Wechat) => {
             let headers = serde_json::from_str(&event.headers.to_text()).unwrap_or_default();
             let headers = Headers::of(headers);
-            let at = (event.received_at.0 + MICROS_1970_TO_2000).div_euclid(1_000_000);
+            let at = event.received_at.unix_micros().div_euclid(1_000_000);
             let verified = wechat::verify(&headers.signed(), &event.body, &keys, at).map_err(not_proved)?;
             Ok(verified.key_id().to_owned())
         }

@@ -7,8 +7,6 @@ use mps_domain::money::Money;
 use mps_notices::account::{AlipayApp, WechatMerchant, WechatProvider};
 use mps_notices::{Refusal, alipay, wechat};
 
-const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
-
 /// A notice that is verified, read, and of this account.
 pub struct Notice {
     /// The same whenever it is repeated.
@@ -51,7 +49,7 @@ fn money(fen: Option<i64>) -> Option<Money> {
 }
 
 fn moment(micros: Option<i64>) -> Option<Timestamp> {
-    micros.map(|micros| Timestamp(micros.saturating_sub(MICROS_1970_TO_2000)))
+    micros.map(Timestamp::of_unix)
 }
 
 /// Reads what WeChat signed.

@@ -123,9 +123,12 @@ fn is_written(written: &str, trade_no: &str) -> bool {
 
 /// Whether a settled recharge has this payment, or is still to be told its number.
 pub fn has(tx: &Tx, paid: &Payment) -> bool {
-    let written = tx.gateway_trade_no.as_deref();
-    tx.status == TxStatus::Completed
-        && (takes_number(tx, paid) || written.is_some_and(|written| is_written(written, paid.trade_no)))
+    tx.status == TxStatus::Completed && (takes_number(tx, paid) || is_number_of(tx, paid.trade_no))
+}
+
+/// Whether a recharge has this trade number.
+pub fn is_number_of(tx: &Tx, trade_no: &str) -> bool {
+    tx.gateway_trade_no.as_deref().is_some_and(|written| is_written(written, trade_no))
 }
 
 fn credit(call: &Call, open: Open, mut tx: Tx, paid: &Payment, waiting: Option<Suspense>) -> Result<Arrival> {

@@ -646,3 +646,69 @@ fn what_is_said_of_a_callback_and_what_it_did_are_the_same() {
                  key_id, outcome, reason, tx_no, trade_no, out_trade_no, headers, body from app.gateway_events";
     assert!(found(twice));
 }
+
+#[test]
+fn the_time_of_a_callback_ends_with_its_call() {
+    let shop = open();
+    // Whoever writes and logs nothing asks at the end whether it may: that waits as well.
+    let holder = shop.db.superuser();
+    holder.run("begin; lock table audit.event_log in share row exclusive mode");
+    let began = Instant::now();
+    let forged = "select * from app.gateway_notify('wechat', '{}', 'x')";
+    assert_eq!(shop.backend.failure(forged).code, "57014");
+    assert!((2.5..4.5).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+    holder.run("rollback");
+    assert_eq!(&shop.backend.row(forged)["outcome"], "refused");
+    assert_eq!(shop.superuser.value("select callbacks from app.gateway_tallies"), "1");
+}
+
+#[test]
+fn what_a_gateway_has_signed_is_kept_whole_where_it_is_refused() {
+    let shop = open();
+    let kept = |reason: &str| {
+        shop.superuser
+            .row(&format!("select verified, key_id, length(body) n from app.gateway_events where reason = '{reason}'"))
+    };
+    // Its own text could be read as another amount.
+    let two_ways = alipay("ORDER-9", "A1", "7.00", "TRADE_SUCCESS", &[("subject", Some("a&total_amount=9999.00&b=c"))]);
+    assert_eq!(outcome(&shop, &two_ways), "refused form_ambiguous");
+    let row = kept("form_ambiguous");
+    assert_eq!(row.values(), ["t", "ali", &two_ways.body.len().to_string()]);
+    // The key that would open it is not here.
+    shop.superuser.run("update sec.gateway_keys set sealed = true where kind = 'wechat_apiv3_key'");
+    let closed = paid("ORDER-9", "T1", 700);
+    let answer = take(&shop.backend, &closed);
+    assert_eq!(["status", "outcome", "reason"].map(|n| answer[n].to_owned()), ["503", "refused", "master_key"]);
+    assert_eq!(kept("master_key").values(), ["t", mps_sender::WECHAT_KEY_ID, &closed.body.len().to_string()]);
+    let ids = shop.superuser.column("select id from app.gateway_events");
+    ids.iter().for_each(|id| drop(shop.backend.row(&format!("select * from app.reverify_event({id})"))));
+}
+
+#[test]
+fn what_comes_again_and_does_something_else_is_written_down() {
+    let shop = open();
+    let went_back = refund("console-1", "T1", "ORDER-9", 700, "SUCCESS");
+    assert_eq!(outcome(&shop, &went_back), "noted refund_not_asked");
+    assert_eq!(outcome(&shop, &paid("ORDER-9", "T1", 700)), "suspense order_unknown");
+    assert_eq!(outcome(&shop, &went_back), "noted refund_completed");
+    assert_eq!(outcome(&shop, &went_back), "replayed refund_completed");
+    let told = "select coalesce(reason, '') from app.gateway_events order by id";
+    assert_eq!(shop.superuser.column(told), ["refund_not_asked", "order_unknown", "refund_completed"]);
+    assert_eq!(&suspended(&shop)[0]["status"], "refunded");
+    books_hold(&shop);
+}
+
+#[test]
+fn another_amount_of_a_number_that_was_written_with_white_space_is_a_conflict() {
+    let shop = open();
+    let (ming, tx_no) = asked(&shop, "10.00");
+    shop.backend.row(&confirm(&tx_no, "10", "G1"));
+    // As releases before 0.3.0 kept it.
+    shop.superuser.run(&format!(
+        "update app.transactions set gateway_trade_no = 'G1 ' where tx_no = '{tx_no}'; \
+         update app.external_orders set order_id = 'G1 ' where order_id = 'G1'"
+    ));
+    assert_eq!(outcome(&shop, &paid(&tx_no, "G1", 1001)), "conflict amount_differs");
+    assert_eq!(outcome(&shop, &paid(&tx_no, "G1", 1000)), "replayed");
+    assert_eq!((shop.balance(&ming.card), suspended(&shop).len()), ("10.00".into(), 0));
+}
