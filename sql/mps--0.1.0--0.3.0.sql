@@ -6622,6 +6622,8 @@ BEGIN
             body         bytea       NOT NULL
         ) PARTITION BY RANGE (received_at);
         CREATE INDEX gateway_events_event_key_idx ON app.gateway_events (event_key) WHERE event_key IS NOT NULL;
+        CREATE INDEX gateway_events_odd_idx ON app.gateway_events (received_at)
+            WHERE outcome = 'conflict' OR (outcome = 'refused' AND verified);
         CREATE INDEX gateway_events_trade_no_idx ON app.gateway_events (trade_no) WHERE trade_no IS NOT NULL;
         COMMENT ON TABLE app.gateway_events IS
             'Callbacks of payment gateways, with what was signed, so that they can be proved again; by month of received_at (UTC). Each '
@@ -6752,6 +6754,26 @@ $$;
 COMMENT ON FUNCTION sec.plain_secrets() IS
     'Which secrets of payment gateways every dump carries as they are: set before mps.master_key_file was. Internal: '
     'sec.security_check().';
+CREATE FUNCTION sec.odd_callbacks() RETURNS TABLE (problem text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Signed by the gateway, and yet not taken as what they say.
+    SELECT format('%s: %s (%s), the last at %s', e.account, e.outcome, e.reason, max(e.received_at))
+    FROM app.gateway_events e
+    WHERE e.received_at > now() - interval '2 days' AND (e.outcome = 'conflict' OR (e.outcome = 'refused' AND e.verified))
+    GROUP BY e.account, e.outcome, e.reason
+    UNION ALL
+    -- Anybody can send them; but where none was taken since, the gateway may sign with a key that is not here.
+    SELECT format('%s: refused (%s), the last at %s, and none was taken since', t.account, t.kind, t.last_at)
+    FROM (SELECT x.account, x.kind, max(x.last_at) AS last_at, max(x.first_event) AS event
+          FROM app.gateway_tallies x WHERE x.hour > now() - interval '2 days' AND x.kind IN ('serial_unknown', 'key_none')
+          GROUP BY x.account, x.kind) t
+    WHERE NOT EXISTS (SELECT FROM app.gateway_events e
+                      WHERE e.id > t.event AND e.account = t.account AND e.verified AND e.received_at > t.last_at)
+      AND NOT EXISTS (SELECT FROM app.gateway_tallies r WHERE r.account = t.account AND r.kind = 'repeated' AND r.last_at > t.last_at)
+$$;
+COMMENT ON FUNCTION sec.odd_callbacks() IS
+    'Which callbacks of the last two days, by account and reason, somebody should look at: after a day the gateway sends them no more. '
+    'Internal: sec.health_of_gateways().';
 CREATE FUNCTION sec.health_of_gateways() RETURNS TABLE (check_name text, ok boolean, detail text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'gateway_secrets'::text, bool_and(s.state = 'sealed'),
@@ -6759,10 +6781,14 @@ CREATE FUNCTION sec.health_of_gateways() RETURNS TABLE (check_name text, ok bool
                         FILTER (WHERE s.state <> 'sealed'), 'all are sealed')
     FROM sec.gateway_secrets() s
     HAVING count(*) > 0
+    UNION ALL
+    SELECT 'gateway_callbacks', count(c.problem) = 0, coalesce(string_agg(c.problem, '; ' ORDER BY c.problem), 'none to look at')
+    FROM (SELECT FROM app.gateway_accounts LIMIT 1) a LEFT JOIN sec.odd_callbacks() c ON true
+    HAVING count(*) > 0
 $$;
 COMMENT ON FUNCTION sec.health_of_gateways() IS
-    'What app.health() says of payment gateways: secrets that are kept plain, or that the master key does not open. No row where there is '
-    'none. Internal: sec.health_rows().';
+    'What app.health() says of payment gateways: secrets that are kept plain, or that the master key does not open; callbacks that '
+    'contradict the books, or are refused. No row where there is no secret, and no account. Internal: sec.health_rows().';
 CREATE FUNCTION sec.logged_of_gateways() RETURNS TABLE (action text, needs text[])
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('gateway.account_set', '{provider,active,config,merchant}'::text[]), ('gateway.key_set', '{}')

@@ -27,6 +27,8 @@ BEGIN
             body         bytea       NOT NULL
         ) PARTITION BY RANGE (received_at);
         CREATE INDEX gateway_events_event_key_idx ON app.gateway_events (event_key) WHERE event_key IS NOT NULL;
+        CREATE INDEX gateway_events_odd_idx ON app.gateway_events (received_at)
+            WHERE outcome = 'conflict' OR (outcome = 'refused' AND verified);
         CREATE INDEX gateway_events_trade_no_idx ON app.gateway_events (trade_no) WHERE trade_no IS NOT NULL;
         COMMENT ON TABLE app.gateway_events IS
             'Callbacks of payment gateways, with what was signed, so that they can be proved again; by month of received_at (UTC). Each '

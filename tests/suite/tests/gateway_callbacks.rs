@@ -712,3 +712,34 @@ fn another_amount_of_a_number_that_was_written_with_white_space_is_a_conflict() 
     assert_eq!(outcome(&shop, &paid(&tx_no, "G1", 1000)), "replayed");
     assert_eq!((shop.balance(&ming.card), suspended(&shop).len()), ("10.00".into(), 0));
 }
+
+#[test]
+fn whoever_looks_at_health_sees_callbacks_that_nobody_takes() {
+    let shop = Shop::open();
+    let health =
+        |shop: &Shop| shop.superuser.rows("select ok, detail from app.health() where check_name = 'gateway_callbacks'");
+    assert_eq!(health(&shop), [] as [Row; 0]);
+    shop.superuser.run(&set_up());
+    let is = |ok: &str, says: &str| {
+        let row = &health(&shop)[0];
+        assert!(&row["ok"] == ok && row["detail"].contains(says), "{row:?}");
+    };
+    is("t", "none to look at");
+    let (_, tx_no) = asked(&shop, "10.00");
+    // What anybody can send is nothing to wake somebody for.
+    shop.backend.row("select * from app.gateway_notify('wechat', '{}', 'x')");
+    is("t", "none to look at");
+    // But the gateway may have a new key, until it is seen that it has not.
+    let mut rotated = paid(&tx_no, "T1", 1000);
+    rotated.headers["wechatpay-serial"] = "PUB_KEY_ID_2".into();
+    assert_eq!(outcome(&shop, &rotated), "refused serial_unknown");
+    is("f", "wechat: refused (serial_unknown), the last at");
+    assert_eq!(outcome(&shop, &paid(&tx_no, "T1", 1000)), "credited");
+    is("t", "none to look at");
+    // A signed word against the books, and one that cannot be read.
+    assert_eq!(outcome(&shop, &paid(&tx_no, "T1", 1)), "conflict amount_differs");
+    is("f", "wechat: conflict (amount_differs), the last at");
+    shop.superuser.run("update sec.gateway_keys set sealed = true where kind = 'wechat_apiv3_key'");
+    assert_eq!(outcome(&shop, &paid(&tx_no, "T1", 1000)), "refused master_key");
+    is("f", "wechat: refused (master_key)");
+}
