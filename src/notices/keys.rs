@@ -21,7 +21,7 @@ pub(crate) const MAX_SIGNATURE_CHARS: usize = 1024;
 /// What a certificate says beside its key. Who issued it is not asked: whoever sets a key vouches for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// In upper-case hex without leading zeros: how WeChat's header names it.
+    /// In upper-case hex, without the zeros that some tools write in front: see [`is_same_id`].
     pub serial: String,
     /// From when to when it is valid, in microseconds since 1970.
     pub valid_from: i64,
@@ -118,6 +118,11 @@ impl PublicKey {
         let rsa = rsa::PublicKey::new_with_size_limits(modulus, exponent, BITS).map_err(|_| Refusal::KeyForm)?;
         Ok(PublicKey { rsa, bits, certificate })
     }
+}
+
+/// Whether two ids name one key. A serial number is a number: tools write it in whole bytes, so with a zero in front of it or without.
+pub fn is_same_id(one: &str, other: &str) -> bool {
+    one.trim_start_matches('0') == other.trim_start_matches('0')
 }
 
 fn bits(modulus: &[u8]) -> usize {

@@ -1,7 +1,7 @@
 //! WeChat Pay, API v3: a signature in headers over a JSON envelope, in which the notice is encrypted.
 
 use crate::json::Object;
-use crate::keys::{PublicKey, is_signature};
+use crate::keys::{PublicKey, is_same_id, is_signature};
 use crate::secret::{Apiv3Key, NONCE_BYTES, TAG_BYTES};
 use crate::states::states;
 use crate::{MAX_BODY_BYTES, MAX_ID_CHARS, Refusal};
@@ -174,7 +174,7 @@ pub fn verify<'a>(
     if headers.signature_type.is_some_and(|kind| kind != SIGNATURE_TYPE) {
         return Err(Refusal::SignatureType);
     }
-    let (key_id, key) = keys.iter().find(|(id, _)| *id == serial).ok_or(Refusal::SerialUnknown)?;
+    let (key_id, key) = keys.iter().find(|(id, _)| is_same_id(id, serial)).ok_or(Refusal::SerialUnknown)?;
     // A probe (`WECHATPAY/SIGNTEST/...`) is no signature of any key and ends here, like whatever else is none.
     let signature = BASE64.decode(signature.as_bytes()).map_err(|_| Refusal::SignatureWrong)?;
     let message = [timestamp.as_bytes(), b"\n", nonce.as_bytes(), b"\n", body, b"\n"].concat();

@@ -9,7 +9,7 @@ use crate::engine::server;
 use crate::engine::types::Timestamp;
 use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
-use mps_notices::keys::PublicKey;
+use mps_notices::keys::{PublicKey, is_same_id};
 use mps_notices::secret::{Apiv3Key, MasterKey};
 
 /// How an id of WeChat's public keys begins that are no certificate.
@@ -64,6 +64,8 @@ pub struct Given<'a> {
 
 /// A key as it is kept.
 pub struct Kept {
+    /// Of a certificate its serial number, as it is written here: one key has one id.
+    pub id: String,
     key: Vec<u8>,
     pub is_sealed: bool,
     /// When it is valid; a certificate says so itself.
@@ -83,10 +85,12 @@ impl Given<'_> {
             Kind::WechatPublicKey => Some(PublicKey::wechat(self.key).map_err(wrong)?),
             Kind::AlipayPublicKey => Some(PublicKey::alipay(self.key).map_err(wrong)?),
         };
+        let mut id = self.id;
         let (key, is_sealed) = match &public {
             None => self.secret()?,
             Some(public) => {
                 self.must_be_named_after(public)?;
+                id = public.certificate().map_or(id, |certificate| &certificate.serial);
                 bounds(public, &mut from, &mut until);
                 (self.key.trim().as_bytes().to_vec(), false)
             }
@@ -94,13 +98,13 @@ impl Given<'_> {
         if from.zip(until).is_some_and(|(from, until)| until <= from) {
             return Err(refused("p_valid_until is not after p_valid_from"));
         }
-        Ok(Kept { key, is_sealed, from, until })
+        Ok(Kept { id: id.to_owned(), key, is_sealed, from, until })
     }
 
     /// By its id a request finds it.
     fn must_be_named_after(&self, key: &PublicKey) -> Result<()> {
         match key.certificate() {
-            Some(certificate) if certificate.serial != self.id => {
+            Some(certificate) if !is_same_id(&certificate.serial, self.id) => {
                 Err(refused(&format!("p_key_id is not the serial number of the certificate, {}", certificate.serial)))
             }
             None if self.kind == Kind::WechatPublicKey && !self.id.starts_with(WECHAT_PUBLIC_KEY_ID) => Err(refused(
@@ -146,7 +150,7 @@ pub fn set(open: Open, at: Timestamp, given: &Given, kept: &Kept) -> bool {
     let args = [
         p(given.account),
         p(given.kind.label()),
-        p(given.id),
+        p(kept.id.as_str()),
         p(kept.key.as_slice()),
         p(kept.is_sealed),
         p(kept.from),

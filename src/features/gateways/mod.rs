@@ -53,7 +53,7 @@ fn set_key(
     let kept = given.kept(known.provider)?;
     let changed = keys::set(open, call.at, &given, &kept);
     if changed {
-        let context = json!({ "kind": kind.label(), "key_id": id, "sealed": kept.is_sealed });
+        let context = json!({ "kind": kind.label(), "key_id": kept.id, "sealed": kept.is_sealed });
         call.audit("gateway.key_set", "gateway_account", account, context);
     }
     Ok(changed)

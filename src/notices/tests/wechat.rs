@@ -19,7 +19,11 @@ fn every_message_is_read() {
         assert_eq!(key_id, message.serial);
         assert_eq!(notice.event_key, format!("EV-{}", message.name));
         let without_type = Headers { signature_type: None, ..message.headers() };
-        assert_eq!(made.wechat_with(&without_type, &message.body), Ok((key_id, notice)));
+        assert_eq!(made.wechat_with(&without_type, &message.body), Ok((key_id.clone(), notice.clone())));
+        // The header names a number; whether with a zero in front is not said.
+        let serial = format!("0{}", message.serial);
+        let in_bytes = Headers { serial: Some(&serial), ..message.headers() };
+        assert_eq!(made.wechat_with(&in_bytes, &message.body), Ok((key_id, notice)));
     }
 }
 

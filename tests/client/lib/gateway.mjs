@@ -21,12 +21,13 @@ export function newKey() {
   return { privateKey, pem: publicKey.export({ type: 'spki', format: 'pem' }) };
 }
 
-/** A key with a certificate, whose serial number is its id. */
+/** A key with a certificate, whose serial number is its id: here with a zero in front, as openssl writes it in whole bytes. */
 export function newCertificate(name) {
   const dir = mkdtempSync(join(tmpdir(), 'mps-certificate-'));
   try {
     const [key, certificate] = [join(dir, 'key.pem'), join(dir, 'certificate.pem')];
     run('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30', '-subj', `/CN=${name}`,
+      '-set_serial', `0x06${randomBytes(18).toString('hex')}`,
       '-addext', `subjectAltName=DNS:${name}`, '-keyout', key, '-out', certificate]);
     const serial = run('openssl', ['x509', '-in', certificate, '-noout', '-serial']).trim().replace('serial=', '');
     return { privateKey: readFileSync(key, 'utf8'), pem: readFileSync(certificate, 'utf8'), serial };

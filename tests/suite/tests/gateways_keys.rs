@@ -39,6 +39,8 @@ fn keys_of_every_kind_are_taken_and_several_live_at_once() {
     for (serial, pem) in certificates() {
         assert_eq!(s.value(&set_key("wechat", "wechat_public_key", serial, pem, "")), "t");
         assert_eq!(s.value(&set_key("wechat", "wechat_public_key", serial, pem, "")), "f", "the same again");
+        // As tools write it that count in bytes.
+        assert_eq!(s.value(&set_key("wechat", "wechat_public_key", &format!("0{serial}"), pem, "")), "f");
     }
     assert_eq!(s.value(&set_key("wechat", "wechat_public_key", id, &format!("\n{public}\n\n"), "")), "t");
     for (n, key) in alipay_keys().into_iter().enumerate() {
