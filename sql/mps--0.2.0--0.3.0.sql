@@ -7305,7 +7305,7 @@ BEGIN
             'Gateway money that came and could not be credited, until app.resolve_suspense() says what becomes of it';
         COMMENT ON COLUMN app.suspense_payments.gateway_trade_no IS 'The gateway''s number of the payment; each is here at most once.';
         COMMENT ON COLUMN app.suspense_payments.tx_no IS 'The recharge that it was paid for, if known.';
-        COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken, in currency units.';
+        COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken and not given back by itself, in currency units.';
         COMMENT ON COLUMN app.suspense_payments.reason IS
             'Why it was not credited: already_settled (the recharge has its money already); of callbacks amount_differs, order_unknown, '
             'order_ambiguous, archived, balance_limit, partly_refunded (amount is what is left), refunded.';
@@ -7602,7 +7602,8 @@ CREATE FUNCTION sec.logged_of_recharges() RETURNS TABLE (action text, needs text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('recharge.requested', ARRAY['card_no', 'amount', 'method']), ('recharge.confirmed', ARRAY['gateway_trade_no', 'was']),
            ('recharge.failed', ARRAY['reason']), ('recharge.cancelled', '{}'),
-           ('suspense.opened', ARRAY['gateway_trade_no', 'amount', 'method', 'why']), ('suspense.resolved', ARRAY['status'])
+           ('suspense.opened', ARRAY['gateway_trade_no', 'amount', 'method', 'why']), ('suspense.resolved', ARRAY['status']),
+           ('suspense.reduced', ARRAY['amount'])
 $$;
 COMMENT ON FUNCTION sec.logged_of_recharges() IS 'The events of recharges. Internal: sec.logged_actions().';
 CREATE FUNCTION sec.rebuilds_of_recharges() RETURNS TABLE (place integer, step text)
@@ -7659,7 +7660,8 @@ CREATE FUNCTION sec.rebuild_suspense() RETURNS TABLE (what text, n bigint)
 BEGIN
     INSERT INTO app.suspense_payments (id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution,
                                        resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no)
-    SELECT e.object_id::bigint, e.happened_at, e.context ->> 'gateway_trade_no', e.context ->> 'tx_no', (e.context ->> 'amount')::numeric,
+    SELECT e.object_id::bigint, e.happened_at, e.context ->> 'gateway_trade_no', e.context ->> 'tx_no',
+           coalesce(l.amount, e.context ->> 'amount')::numeric,
            (e.context ->> 'method')::app.pay_method, e.context ->> 'why', coalesce(e.context -> 'payload', '{}'),
            coalesce(r.context ->> 'status', 'open'),
            -- Of a confirmation, which says no more.
@@ -7672,6 +7674,8 @@ BEGIN
     LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context ->> 'out_refund_no' AS number FROM audit.event_log x
                WHERE x.action = 'suspense.resolved' AND x.context ->> 'out_refund_no' IS NOT NULL
                ORDER BY x.object_id, x.id DESC) o ON o.object_id = e.object_id
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context ->> 'amount' AS amount FROM audit.event_log x
+               WHERE x.action = 'suspense.reduced' ORDER BY x.object_id, x.id DESC) l ON l.object_id = e.object_id
     WHERE e.action = 'suspense.opened';
     GET DIAGNOSTICS n = ROW_COUNT;
     what := 'payments in suspense';

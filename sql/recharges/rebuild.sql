@@ -4,7 +4,8 @@ CREATE FUNCTION sec.logged_of_recharges() RETURNS TABLE (action text, needs text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('recharge.requested', ARRAY['card_no', 'amount', 'method']), ('recharge.confirmed', ARRAY['gateway_trade_no', 'was']),
            ('recharge.failed', ARRAY['reason']), ('recharge.cancelled', '{}'),
-           ('suspense.opened', ARRAY['gateway_trade_no', 'amount', 'method', 'why']), ('suspense.resolved', ARRAY['status'])
+           ('suspense.opened', ARRAY['gateway_trade_no', 'amount', 'method', 'why']), ('suspense.resolved', ARRAY['status']),
+           ('suspense.reduced', ARRAY['amount'])
 $$;
 COMMENT ON FUNCTION sec.logged_of_recharges() IS 'The events of recharges. Internal: sec.logged_actions().';
 
@@ -66,7 +67,8 @@ CREATE FUNCTION sec.rebuild_suspense() RETURNS TABLE (what text, n bigint)
 BEGIN
     INSERT INTO app.suspense_payments (id, created_at, gateway_trade_no, tx_no, amount, payment_method, reason, payload, status, resolution,
                                        resolved_at, resolved_by, resolved_role, note, credited_tx_no, out_refund_no)
-    SELECT e.object_id::bigint, e.happened_at, e.context ->> 'gateway_trade_no', e.context ->> 'tx_no', (e.context ->> 'amount')::numeric,
+    SELECT e.object_id::bigint, e.happened_at, e.context ->> 'gateway_trade_no', e.context ->> 'tx_no',
+           coalesce(l.amount, e.context ->> 'amount')::numeric,
            (e.context ->> 'method')::app.pay_method, e.context ->> 'why', coalesce(e.context -> 'payload', '{}'),
            coalesce(r.context ->> 'status', 'open'),
            -- Of a confirmation, which says no more.
@@ -79,6 +81,8 @@ BEGIN
     LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context ->> 'out_refund_no' AS number FROM audit.event_log x
                WHERE x.action = 'suspense.resolved' AND x.context ->> 'out_refund_no' IS NOT NULL
                ORDER BY x.object_id, x.id DESC) o ON o.object_id = e.object_id
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context ->> 'amount' AS amount FROM audit.event_log x
+               WHERE x.action = 'suspense.reduced' ORDER BY x.object_id, x.id DESC) l ON l.object_id = e.object_id
     WHERE e.action = 'suspense.opened';
     GET DIAGNOSTICS n = ROW_COUNT;
     what := 'payments in suspense';

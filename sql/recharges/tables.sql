@@ -43,7 +43,7 @@ BEGIN
             'Gateway money that came and could not be credited, until app.resolve_suspense() says what becomes of it';
         COMMENT ON COLUMN app.suspense_payments.gateway_trade_no IS 'The gateway''s number of the payment; each is here at most once.';
         COMMENT ON COLUMN app.suspense_payments.tx_no IS 'The recharge that it was paid for, if known.';
-        COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken, in currency units.';
+        COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken and not given back by itself, in currency units.';
         COMMENT ON COLUMN app.suspense_payments.reason IS
             'Why it was not credited: already_settled (the recharge has its money already); of callbacks amount_differs, order_unknown, '
             'order_ambiguous, archived, balance_limit, partly_refunded (amount is what is left), refunded.';

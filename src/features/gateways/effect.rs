@@ -49,6 +49,12 @@ impl Effect {
         Effect { outcome, reason: reason.into().map(str::to_owned), tx_no }
     }
 
+    /// Some of what is in suspense went back.
+    fn in_part(is_known: bool) -> Effect {
+        let outcome = if is_known { Outcome::Replayed } else { Outcome::Noted };
+        Effect::of(outcome, recharges::PARTLY_REFUNDED, None)
+    }
+
     /// The money is in suspense since an earlier word of it.
     fn in_suspense_before(tx_no: Option<String>) -> Effect {
         Effect::of(Outcome::Replayed, "suspense", tx_no)
@@ -173,7 +179,7 @@ impl About<'_> {
         let owner = keys::order_owner(self.call.db, OrderScope::gateway_trade(), self.trade_no());
         let all_went = left == Some(Money::ZERO);
         if let Some(owner) = owner {
-            return self.refunded_later(TradeOwner::of(owner), all_went, out_refund_no);
+            return self.refunded_later(TradeOwner::of(owner), left, out_refund_no);
         }
         let tx_no = match self.order()? {
             // The card has that money: none of it waits to be given.
@@ -196,15 +202,17 @@ impl About<'_> {
                 Ok(Effect::of(Outcome::Noted, recharges::REFUNDED, tx_no))
             }
             // A word of the payment came at the same instant.
-            Err(owner) => self.refunded_later(owner, all_went, out_refund_no),
+            Err(owner) => self.refunded_later(owner, left, out_refund_no),
         }
     }
 
-    /// Of a payment that is in the books, `all` of which went back, or a part that nobody says.
-    fn refunded_later(&self, owner: TradeOwner, all: bool, out_refund_no: Option<&str>) -> Result<Effect> {
+    /// Of a payment that is in the books, and of which so much is `left`, where that is said.
+    fn refunded_later(&self, owner: TradeOwner, left: Option<Money>, out_refund_no: Option<&str>) -> Result<Effect> {
         let not_asked = Effect::of(Outcome::Noted, "refund_not_asked", None);
-        if !all {
-            return Ok(not_asked);
+        if left != Some(Money::ZERO) {
+            let (TradeOwner::Suspense(id), Some(left)) = (owner, left) else { return Ok(not_asked) };
+            let noted = recharges::note_part(self.call, id, &recharges::Part::Left(left))?;
+            return Ok(noted.map_or(not_asked, |is_new| Effect::in_part(!is_new)));
         }
         if let Some(number) = out_refund_no {
             let told = self.refund_of(number, None, true)?;
@@ -262,6 +270,7 @@ impl About<'_> {
             recharges::Told::Done => Effect::of(Outcome::Noted, done, None),
             recharges::Told::Before => Effect::of(Outcome::Replayed, done, None),
             recharges::Told::Unknown => Effect::of(Outcome::Noted, "refund_not_asked", None),
+            recharges::Told::Part { before } => Effect::in_part(before),
             recharges::Told::Differs => Effect::of(Outcome::Conflict, "refund_differs", None),
         })
     }

@@ -5,6 +5,7 @@ mod confirm_recharge;
 mod expire_recharges;
 mod fail_recharge;
 mod order;
+mod partly_refunded;
 mod record;
 mod refund_told;
 mod resolution;
@@ -16,6 +17,7 @@ mod user_recharge_personal_card;
 
 pub use arrival::{Arrival, Payment, Why, arrive, has, is_number_of, suspend, suspend_unclaimed};
 pub use order::{Order, find as find_order};
+pub use partly_refunded::{Part, note_part};
 pub use refund_told::{Refund, Told, refund_told};
 pub use resolution::note_refunded;
 pub use suspense::{

@@ -1,5 +1,6 @@
 //! What a gateway says of a refund of money that was in suspense.
 
+use super::partly_refunded::{Part, note_part};
 use super::resolution::{self, Request, Resolution};
 use super::suspense::{self, Status};
 use crate::engine::param::p;
@@ -28,6 +29,8 @@ pub enum Told {
     Unknown,
     /// It is of another payment or amount.
     Differs,
+    /// Nobody here asked for it, and it took a part of what waits; whether that was known.
+    Part { before: bool },
 }
 
 /// Completes a refund out of suspense, or opens the row again. A row whose whole money went back is over, whoever asked for that, and
@@ -41,8 +44,13 @@ pub fn refund_told(call: &Call, refund: &Refund) -> Result<Told> {
     let is_asked = kept.out_refund_no.as_deref() == Some(refund.out_refund_no);
     let is_other = refund.amount.is_some_and(|amount| amount != kept.amount)
         || refund.trade_no.is_some_and(|trade_no| trade_no != kept.gateway_trade_no);
+    if is_other && is_asked {
+        return Ok(Told::Differs);
+    }
     if is_other {
-        return Ok(if is_asked { Told::Differs } else { Told::Unknown });
+        let part = refund.amount.filter(|_| refund.went_back).map(|amount| Part::Went(amount, refund.out_refund_no));
+        let noted = part.map_or(Ok(None), |part| note_part(call, id, &part))?;
+        return Ok(noted.map_or(Told::Unknown, |is_new| Told::Part { before: !is_new }));
     }
     let resolution = match (kept.status, refund.went_back) {
         (Status::Refunding, true) if is_asked => Resolution::RefundCompleted,

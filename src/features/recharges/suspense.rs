@@ -72,9 +72,9 @@ pub const ORDER_AMBIGUOUS: &str = "order_ambiguous";
 pub const ARCHIVED: &str = "archived";
 /// No card can hold so much.
 pub const BALANCE_LIMIT: &str = "balance_limit";
-/// Some of it went back at the gateway before its payment was told of; the amount is what is left.
+/// Some of it went back at the gateway before its payment was told of. The amount is what is left, as of any row.
 pub const PARTLY_REFUNDED: &str = "partly_refunded";
-/// So did all of it; the row is there so that a late word of the payment credits nothing.
+/// All of it did; the row is there so that a late word of the payment credits nothing.
 pub const REFUNDED: &str = "refunded";
 
 record! {
@@ -181,6 +181,13 @@ pub fn resolve(db: &Db, suspense: &mut Suspense, word: &Word) -> Result<()> {
         note,
         idempotency_keys,
     );
+    db.update_locked(&BY_ID, None, &[p(suspense.id)], &mut suspense.version, changes.into())
+}
+
+/// Writes what is left of the money of a locked row. Error: as [`resolve`].
+pub fn reduce(db: &Db, suspense: &mut Suspense, left: Money) -> Result<()> {
+    suspense.amount = left;
+    let changes = changes!(db, suspense: amount, idempotency_keys);
     db.update_locked(&BY_ID, None, &[p(suspense.id)], &mut suspense.version, changes.into())
 }
 

@@ -103,6 +103,7 @@ const LEAVES: &[(&str, Takes)] = &[
     ("features::recharges::suspense::lock", One(Kind::Suspense)),
     ("features::recharges::suspense::insert", Nothing("a new row")),
     ("features::recharges::suspense::resolve", Nothing("locked")),
+    ("features::recharges::suspense::reduce", Nothing("locked")),
     ("features::cards::expire_cards::expire_cards", Many(Kind::Card)),
     ("features::cards::expire_qrcodes::forget_personal_codes", Many(Kind::FreeCards)),
     ("features::cards::expire_qrcodes::forget_binding_codes", Many(Kind::FreeCards)),

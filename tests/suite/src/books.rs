@@ -143,9 +143,11 @@ const RULES: &[(&str, &str)] = &[
          select trade_no from app.gateway_events where outcome = 'credited' group by trade_no having count(*) > 1
          union all
          select e.id || ': ' || e.trade_no from app.gateway_events e left join app.suspense_payments s on s.gateway_trade_no = e.trade_no
-         where e.outcome = 'suspense' and s.amount is distinct from e.amount
-            -- Of what went back in part, what is left is kept.
-            and (e.reason <> 'partly_refunded' or s.amount > e.amount)",
+         left join lateral (select (l.context ->> 'amount')::numeric as amount from audit.event_log l
+                            where l.action = 'suspense.reduced' and l.object_id = s.id::text order by l.id desc limit 1) l on true
+         where e.outcome = 'suspense' and s.amount is distinct from coalesce(l.amount, e.amount)
+            -- Of what went back in part before it was told of, what is left is kept.
+            and (e.reason <> 'partly_refunded' or l.amount is not null or s.amount > e.amount)",
     ),
     (
         "what waits is counted",

@@ -331,10 +331,11 @@ fn a_refund_out_of_suspense_ends_when_the_gateway_says_so() {
     let number = refunding("T3", &tx_no);
     assert_eq!(outcome(&shop, &refund(&number, "T3", &tx_no, 700, "CLOSED")), "noted refund_returned");
     assert_eq!(&suspended(&shop)[1]["status"], "open");
-    // A part of it, or nothing, that nobody asked for here.
-    assert_eq!(outcome(&shop, &refund("nobody's", "T3", &tx_no, 699, "SUCCESS")), "noted refund_not_asked");
+    // A part of it that nobody asked for here, or nothing.
+    assert_eq!(outcome(&shop, &refund("nobody's", "T3", &tx_no, 699, "SUCCESS")), "noted partly_refunded");
     assert_eq!(outcome(&shop, &refund("nobody's", "T3", &tx_no, 700, "CLOSED")), "noted refund_not_asked");
-    assert_eq!(&suspended(&shop)[1]["status"], "open");
+    let row = &suspended(&shop)[1];
+    assert_eq!((&row["status"], &row["amount"]), ("open", "0.01"));
     books_hold(&shop);
 }
 
@@ -742,4 +743,48 @@ fn whoever_looks_at_health_sees_callbacks_that_nobody_takes() {
     shop.superuser.run("update sec.gateway_keys set sealed = true where kind = 'wechat_apiv3_key'");
     assert_eq!(outcome(&shop, &paid(&tx_no, "T1", 1000)), "refused master_key");
     is("f", "wechat: refused (master_key)");
+}
+
+#[test]
+fn of_what_went_back_in_part_no_more_is_given_than_is_left() {
+    let shop = open();
+    let ming = shop.member("0");
+    let amounts = |trade: &str| {
+        shop.superuser.value(&format!(
+            "select amount || ' ' || status from app.suspense_payments where gateway_trade_no = '{trade}'"
+        ))
+    };
+    // Alipay says how much went back so far.
+    let part = |fee: &str| {
+        let fields = [("refund_fee", Some(fee)), ("gmt_refund", Some("2026-11-26 12:00:00"))];
+        alipay("ORDER-9", "A1", "100.00", "TRADE_SUCCESS", &fields)
+    };
+    assert_eq!(outcome(&shop, &alipay("ORDER-9", "A1", "100.00", "TRADE_SUCCESS", &[])), "suspense order_unknown");
+    assert_eq!(outcome(&shop, &part("40.00")), "noted partly_refunded");
+    assert_eq!(outcome(&shop, &part("40.00")), "replayed partly_refunded");
+    assert_eq!(amounts("A1"), "60.00 open");
+    assert_eq!(outcome(&shop, &part("55.00")), "noted partly_refunded");
+    // An older word that comes later takes nothing back.
+    assert_eq!(outcome(&shop, &part("40.00")), "noted refund_not_asked");
+    assert_eq!(amounts("A1"), "45.00 open");
+    assert_eq!(outcome(&shop, &part("100.00")), "noted refunded");
+    assert_eq!(amounts("A1"), "45.00 refunded");
+    // WeChat says how much each refund is.
+    assert_eq!(outcome(&shop, &paid("ORDER-9", "T1", 700)), "suspense order_unknown");
+    let went = |number: &str, fen: i64| refund(number, "T1", "ORDER-9", fen, "SUCCESS");
+    assert_eq!(outcome(&shop, &went("console-1", 200)), "noted partly_refunded");
+    assert_eq!(outcome(&shop, &went("console-1", 200)), "replayed partly_refunded");
+    assert_eq!(outcome(&shop, &refund("console-2", "T1", "ORDER-9", 100, "CLOSED")), "noted refund_not_asked");
+    assert_eq!(outcome(&shop, &went("console-3", 600)), "noted refund_not_asked");
+    assert_eq!(amounts("T1"), "5.00 open");
+    // The same refund at the same instant, and somebody who credits: whoever comes first, no cent is given twice.
+    let id = shop.superuser.value("select id from app.suspense_payments where gateway_trade_no = 'T1'");
+    let credit = format!("select * from app.resolve_suspense({id}, 'credited', 'his', '{}')", ming.card);
+    let mut jobs: Vec<_> = (0..3).map(|_| (shop.db.backend(), went("console-4", 300).sql("wechat"))).collect();
+    jobs.push((shop.db.backend(), credit));
+    together(jobs).into_iter().for_each(|answer| drop(answer.unwrap()));
+    let given = shop.balance(&ming.card);
+    assert!(["2.00", "5.00"].contains(&given.as_str()), "{given}");
+    assert_eq!(amounts("T1"), format!("{given} credited"));
+    books_hold(&shop);
 }

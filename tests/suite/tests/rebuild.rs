@@ -88,6 +88,12 @@ fn a_gateway(shop: &Shop, member: &Member, waiting: &str) {
             backend.run(&format!("select * from app.resolve_suspense({id}, 'refund_failed', 'closed account')"));
         }
     }
+    // A payment that nobody knows, of which the gateway gives a part back by itself.
+    shop.superuser.run(&mps_sender::set_up());
+    for fee in ["0.00", "3.00"] {
+        let fields = [("refund_fee", Some(fee)), ("gmt_refund", Some("2026-11-26 12:00:00"))];
+        backend.row(&mps_sender::alipay("ORDER-9", "trade-9", "8.00", "TRADE_SUCCESS", &fields).sql("alipay"));
+    }
     // The word of a backend first, the gateway's later.
     let told = backend.row(&format!("select * from app.user_recharge_personal_card('{}', 3, 'wechat')", member.card));
     confirm(&told["tx_no"], "3", "trade-6", ", 'alipay'");
