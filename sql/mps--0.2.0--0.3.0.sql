@@ -176,6 +176,7 @@ BEGIN
     PERFORM sec.install_compensations();
     PERFORM sec.install_claims();
     PERFORM sec.install_recharges();
+    PERFORM sec.install_reconciliation();
     PERFORM sec.install_jobs();
     PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();
@@ -327,6 +328,10 @@ BEGIN
     IF to_regclass('app.v_usage_logs') IS NULL THEN
         PERFORM sec.make_usage_logs();
         PERFORM sec.strip_grants('app.v_usage_logs');
+    END IF;
+    IF to_regclass('app.v_recon_days') IS NULL THEN
+        PERFORM sec.make_recon_days();
+        PERFORM sec.strip_grants('app.v_recon_days');
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -549,6 +554,10 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.resolve_suspense', 'backend'),
            ('app.expire_recharges_batch', 'operator'),
            ('app.expire_recharges', 'operator'),
+           ('app.import_bill', 'backend'),
+           ('app.reconcile', 'backend'),
+           ('app.resolve_recon_item', 'backend'),
+           ('app.close_recon_day', 'backend'),
            ('app.get_settings', 'backend'),
            ('app.update_settings', 'backend'),
            ('app.card_statement', 'client'),
@@ -573,6 +582,9 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.enterprise_cards'),
            ('app.external_orders'),
            ('app.gateway_accounts'),
+           ('app.gateway_bill_files'),
+           ('app.gateway_bill_lines'),
+           ('app.gateway_bills'),
            ('app.gateway_events'),
            ('app.gateway_tallies'),
            ('app.idempotency_keys'),
@@ -589,6 +601,8 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.pending_recharges'),
            ('app.personal_cards'),
            ('app.point_ledger'),
+           ('app.recon_days'),
+           ('app.recon_items'),
            ('app.settings'),
            ('app.suspense_payments'),
            ('app.transaction_compensations'),
@@ -642,6 +656,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_merchants()
     UNION ALL SELECT * FROM sec.columns_of_gateways()
     UNION ALL SELECT * FROM sec.columns_of_recharges()
+    UNION ALL SELECT * FROM sec.columns_of_reconciliation()
     UNION ALL SELECT * FROM sec.columns_of_settings()
     UNION ALL SELECT * FROM sec.columns_of_statements()
 $$;
@@ -655,6 +670,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_merchants()
     UNION ALL SELECT * FROM sec.policies_of_gateways()
     UNION ALL SELECT * FROM sec.policies_of_recharges()
+    UNION ALL SELECT * FROM sec.policies_of_reconciliation()
     UNION ALL SELECT * FROM sec.policies_of_settings()
 $$;
 COMMENT ON FUNCTION sec.policies() IS
@@ -679,6 +695,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_merchants()
     UNION ALL SELECT * FROM sec.descriptions_of_gateways()
     UNION ALL SELECT * FROM sec.descriptions_of_recharges()
+    UNION ALL SELECT * FROM sec.descriptions_of_reconciliation()
     UNION ALL SELECT * FROM sec.descriptions_of_settings()
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
 $$;
@@ -693,6 +710,7 @@ CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, de
     UNION ALL SELECT * FROM sec.health_of_gateways()
     UNION ALL SELECT * FROM sec.health_of_receipts()
     UNION ALL SELECT * FROM sec.health_of_recharges()
+    UNION ALL SELECT * FROM sec.health_of_reconciliation()
 $$;
 COMMENT ON FUNCTION sec.health_rows() IS
     'What the families have to say in app.health(). Internal.';
@@ -704,6 +722,7 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
     UNION ALL SELECT * FROM sec.sequences_of_merchants()
     UNION ALL SELECT * FROM sec.sequences_of_gateways()
     UNION ALL SELECT * FROM sec.sequences_of_recharges()
+    UNION ALL SELECT * FROM sec.sequences_of_reconciliation()
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
     'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
@@ -717,6 +736,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_gateways()
     UNION ALL SELECT * FROM sec.logged_of_receipts()
     UNION ALL SELECT * FROM sec.logged_of_recharges()
+    UNION ALL SELECT * FROM sec.logged_of_reconciliation()
     UNION ALL SELECT * FROM sec.logged_of_settings()
 $$;
 COMMENT ON FUNCTION sec.logged_actions() IS
@@ -731,6 +751,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_payments()
     UNION ALL SELECT * FROM sec.rebuilds_of_gateways()
     UNION ALL SELECT * FROM sec.rebuilds_of_recharges()
+    UNION ALL SELECT * FROM sec.rebuilds_of_reconciliation()
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
 $$;
 COMMENT ON FUNCTION sec.rebuild_steps() IS
@@ -741,6 +762,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     UNION ALL SELECT * FROM sec.rules_of_payments()
     UNION ALL SELECT * FROM sec.rules_of_gateways()
     UNION ALL SELECT * FROM sec.rules_of_recharges()
+    UNION ALL SELECT * FROM sec.rules_of_reconciliation()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
     'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';
@@ -6494,8 +6516,8 @@ CREATE FUNCTION sec.columns_of_gateways() RETURNS TABLE (level text, tab text, c
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('backend', 'app.gateway_accounts', 'code, provider, active, merchant_id, created_at, config'),
            ('backend', 'app.gateway_events',
-            'id, received_at, happened_at, amount, verified, account, provider, event_key, key_id, outcome, reason, tx_no, trade_no, '
-            'out_trade_no, headers, body'),
+            'id, received_at, happened_at, amount, verified, account, provider, kind, event_key, key_id, outcome, reason, tx_no, '
+            'trade_no, out_trade_no, headers, body'),
            ('backend', 'app.gateway_tallies', 'account, hour, kind, callbacks, last_at, first_event')
 $$;
 COMMENT ON FUNCTION sec.columns_of_gateways() IS
@@ -6523,6 +6545,7 @@ CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text
            ('app.gateway_events', 'verified', 'Whether a key of the account has signed it.'),
            ('app.gateway_events', 'account', 'The account that it came for.'),
            ('app.gateway_events', 'provider', 'wechat, alipay.'),
+           ('app.gateway_events', 'kind', 'payment, refund, other; NULL: it was refused.'),
            ('app.gateway_events', 'event_key', 'The gateway''s id of it, the same whenever it is repeated.'),
            ('app.gateway_events', 'key_id', 'Of the key that has signed it.'),
            ('app.gateway_events', 'outcome', 'credited, replayed, suspense, conflict, failed, noted, refused.'),
@@ -6594,6 +6617,7 @@ BEGIN
             verified     boolean     NOT NULL,
             account      text        NOT NULL,
             provider     text        NOT NULL,
+            kind         text,
             event_key    text,
             key_id       text,
             outcome      text        NOT NULL,
@@ -6607,6 +6631,7 @@ BEGIN
         CREATE INDEX gateway_events_event_key_idx ON app.gateway_events (event_key) WHERE event_key IS NOT NULL;
         CREATE INDEX gateway_events_odd_idx ON app.gateway_events (received_at)
             WHERE outcome = 'conflict' OR (outcome = 'refused' AND verified);
+        CREATE INDEX gateway_events_happened_at_idx ON app.gateway_events (account, happened_at) WHERE kind = 'payment';
         CREATE INDEX gateway_events_trade_no_idx ON app.gateway_events (trade_no) WHERE trade_no IS NOT NULL;
         COMMENT ON TABLE app.gateway_events IS
             'Callbacks of payment gateways, with what was signed, so that they can be proved again; by month of received_at (UTC). Each '
@@ -7308,7 +7333,8 @@ BEGIN
         COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken and not given back by itself, in currency units.';
         COMMENT ON COLUMN app.suspense_payments.reason IS
             'Why it was not credited: already_settled (the recharge has its money already); of callbacks amount_differs, order_unknown, '
-            'order_ambiguous, archived, balance_limit, partly_refunded (amount is what is left), refunded.';
+            'order_ambiguous, archived, balance_limit, partly_refunded (amount is what is left), refunded; '
+            'in_a_bill (app.resolve_recon_item() sends it back).';
         COMMENT ON COLUMN app.suspense_payments.payload IS 'What the gateway or the backend said of it.';
         COMMENT ON COLUMN app.suspense_payments.status IS
             'open; credited to a card; refunding (the gateway was asked); refunded; written_off.';
@@ -7693,6 +7719,959 @@ END
 $$;
 COMMENT ON FUNCTION sec.rebuild_suspense() IS
     'Money in suspense, and what every trade number of a gateway belongs to. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.columns_of_reconciliation() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('backend', 'app.gateway_bills',
+            'id, imported_at, replaced_at, account, bill_date, kind, lines, payments, payment_total, payment_settled, refunds, '
+            'refund_total, refund_settled, fee_total, incoming, incoming_total, outgoing, outgoing_total, sha256, warnings'),
+           ('backend', 'app.gateway_bill_files', 'bill_id, content'),
+           ('backend', 'app.gateway_bill_lines',
+            'bill_id, line, at, owner, amount, settled, fee, is_copy, entry, trade_no, order_no, refund_no, out_refund_no, state, '
+            'refund_state'),
+           ('backend', 'app.recon_days',
+            'account, bill_date, reconciled_at, closed_at, closed_by, closed_role, reopened_at, matched_payments, matched_payment_total, '
+            'matched_refunds, matched_refund_total, book_payments, book_payment_total, book_refunds, book_refund_total, callbacks, '
+            'callback_total'),
+           ('backend', 'app.recon_items',
+            'id, first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no, book_amount, '
+            'bill_amount, status, resolution, resolved_at, resolved_by, resolved_role, note, result_tx_no, suspense_id, receivable'),
+           ('backend', 'app.v_recon_days', NULL)
+$$;
+COMMENT ON FUNCTION sec.columns_of_reconciliation() IS
+    'What may be read of bills and reconciliation. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_reconciliation() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Clients see nothing of it.
+    SELECT t.tab, 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+           'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'
+    FROM (VALUES ('app.gateway_bills'), ('app.gateway_bill_files'), ('app.gateway_bill_lines'), ('app.recon_days'), ('app.recon_items'))
+         t (tab)
+$$;
+COMMENT ON FUNCTION sec.policies_of_reconciliation() IS 'The policies of bills and reconciliation. Internal: sec.policies().';
+CREATE FUNCTION sec.descriptions_of_reconciliation() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.gateway_bills', 'id', 'Of the bill; a corrected one has another.'),
+           ('app.gateway_bills', 'imported_at', 'When it was imported.'),
+           ('app.gateway_bills', 'replaced_at', 'When another of the same day and kind took its place; NULL: it counts.'),
+           ('app.gateway_bills', 'account', 'The account that it is of.'),
+           ('app.gateway_bills', 'bill_date', 'The gateway''s day, in Shanghai.'),
+           ('app.gateway_bills', 'kind', 'trade: payments and refunds; fundflow: every movement of the account with the gateway.'),
+           ('app.gateway_bills', 'lines', 'How many lines it has.'),
+           ('app.gateway_bills', 'payments', 'How many payments.'),
+           ('app.gateway_bills', 'payment_total', 'What was ordered, in currency units.'),
+           ('app.gateway_bills', 'payment_settled', 'What the gateway settles of it.'),
+           ('app.gateway_bills', 'refunds', 'How many refunds.'),
+           ('app.gateway_bills', 'refund_total', 'What was given back, positive.'),
+           ('app.gateway_bills', 'refund_settled', 'What the account pays of it.'),
+           ('app.gateway_bills', 'fee_total', 'What the gateway takes for its service, less what it gives back of that.'),
+           ('app.gateway_bills', 'incoming', 'Of a fundflow: how many movements in.'),
+           ('app.gateway_bills', 'incoming_total', 'Their sum.'),
+           ('app.gateway_bills', 'outgoing', 'Of a fundflow: how many movements out.'),
+           ('app.gateway_bills', 'outgoing_total', 'Their sum, positive.'),
+           ('app.gateway_bills', 'sha256', 'Of the file.'),
+           ('app.gateway_bills', 'warnings', 'What is odd in it, as texts.'),
+           ('app.gateway_bill_files', 'bill_id', 'The bill.'),
+           ('app.gateway_bill_files', 'content', 'The file, byte for byte.'),
+           ('app.gateway_bill_lines', 'bill_id', 'The bill.'),
+           ('app.gateway_bill_lines', 'line', 'The line of the unzipped file, from 1.'),
+           ('app.gateway_bill_lines', 'at', 'When it was paid, or the refund accepted.'),
+           ('app.gateway_bill_lines', 'owner',
+            'What the trade number belonged to when that was asked last: the id of a recharge, or with a minus of a row in suspense.'),
+           ('app.gateway_bill_lines', 'amount', 'The order''s amount, or what was refunded; never negative.'),
+           ('app.gateway_bill_lines', 'settled', 'What the gateway settles of it.'),
+           ('app.gateway_bill_lines', 'fee', 'For the gateway''s service; negative where it is given back.'),
+           ('app.gateway_bill_lines', 'is_copy', 'Whether the payment is in an earlier line or bill already.'),
+           ('app.gateway_bill_lines', 'entry', 'payment, refund, other.'),
+           ('app.gateway_bill_lines', 'trade_no', 'The gateway''s number of the payment.'),
+           ('app.gateway_bill_lines', 'order_no', 'The order''s number, which the shop had sent.'),
+           ('app.gateway_bill_lines', 'refund_no', 'The gateway''s number of the refund.'),
+           ('app.gateway_bill_lines', 'out_refund_no', 'The refund''s number, which the shop had sent.'),
+           ('app.gateway_bill_lines', 'state', 'As the file has it.'),
+           ('app.gateway_bill_lines', 'refund_state', 'As the file has it, when it was made.'),
+           ('app.recon_days', 'account', 'The account.'),
+           ('app.recon_days', 'bill_date', 'The gateway''s day, in Shanghai.'),
+           ('app.recon_days', 'reconciled_at', 'When app.reconcile() looked last; NULL: not since the bill that counts.'),
+           ('app.recon_days', 'closed_at', 'When it was closed; NULL: it is not.'),
+           ('app.recon_days', 'closed_by', 'The sub of the claims of who closed it, if any.'),
+           ('app.recon_days', 'closed_role', 'The database role of who closed it.'),
+           ('app.recon_days', 'reopened_at', 'When a new bill opened it again, the last time.'),
+           ('app.recon_days', 'matched_payments', 'Payments that bill and books have alike.'),
+           ('app.recon_days', 'matched_payment_total', 'Their sum.'),
+           ('app.recon_days', 'matched_refunds', 'Refunds that bill and books have alike.'),
+           ('app.recon_days', 'matched_refund_total', 'Their sum.'),
+           ('app.recon_days', 'book_payments', 'Payments of that day that the books have.'),
+           ('app.recon_days', 'book_payment_total', 'Their sum.'),
+           ('app.recon_days', 'book_refunds', 'Refunds that ended a row of suspense that day.'),
+           ('app.recon_days', 'book_refund_total', 'Their sum.'),
+           ('app.recon_days', 'callbacks', 'Payments of that day that callbacks told of.'),
+           ('app.recon_days', 'callback_total', 'Their sum.')
+    UNION ALL SELECT * FROM sec.descriptions_of_recon_items()
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_reconciliation() IS
+    'What columns of bills and reconciliation are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.descriptions_of_recon_items() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.recon_items', 'id', 'For app.resolve_recon_item().'),
+           ('app.recon_items', 'first_seen', 'When app.reconcile() found it first.'),
+           ('app.recon_items', 'last_seen', 'When app.reconcile() found it last.'),
+           ('app.recon_items', 'account', 'The account.'),
+           ('app.recon_items', 'bill_date', 'The gateway''s day, in Shanghai.'),
+           ('app.recon_items', 'entry', 'What differs: payment, refund, fee.'),
+           ('app.recon_items', 'class',
+            'status_differs, only_in_bill, only_in_books, amount_differs, fee_differs, duplicate, timing (of a neighbouring day).'),
+           ('app.recon_items', 'ref', 'What tells it from the others of its day.'),
+           ('app.recon_items', 'tx_no', 'The recharge, where one is known.'),
+           ('app.recon_items', 'trade_no', 'The gateway''s number of the payment.'),
+           ('app.recon_items', 'order_no', 'The order''s number, which the shop had sent.'),
+           ('app.recon_items', 'refund_no', 'The number of the refund that the shop had sent, else the gateway''s.'),
+           ('app.recon_items', 'book_amount', 'By the books; of a fee, what the account''s rate makes of it.'),
+           ('app.recon_items', 'bill_amount', 'By the bill.'),
+           ('app.recon_items', 'status', 'open, resolved.'),
+           ('app.recon_items', 'resolution', 'credit, debit, refund, write_off, explained; settled: by itself.'),
+           ('app.recon_items', 'resolved_at', 'When that was said.'),
+           ('app.recon_items', 'resolved_by', 'The sub of the claims of who said it, if any.'),
+           ('app.recon_items', 'resolved_role', 'The database role of who said it.'),
+           ('app.recon_items', 'note', 'Why.'),
+           ('app.recon_items', 'result_tx_no', 'What it moved: a recharge, or the adjustment that took money back.'),
+           ('app.recon_items', 'suspense_id', 'The row of app.suspense_payments that has the money.'),
+           ('app.recon_items', 'receivable', 'What is still owed by who had the money back, where the card did not cover it.'),
+           ('app.v_recon_days', 'account', 'The account.'),
+           ('app.v_recon_days', 'bill_date', 'The gateway''s day, in Shanghai.'),
+           ('app.v_recon_days', 'reconciled_at', 'When app.reconcile() looked last.'),
+           ('app.v_recon_days', 'closed_at', 'When it was closed; NULL: it is not.'),
+           ('app.v_recon_days', 'reopened_at', 'When a new bill, or a difference, opened it again, the last time.'),
+           ('app.v_recon_days', 'bill_payments', 'Payments of the bill; NULL: there is none.'),
+           ('app.v_recon_days', 'bill_payment_total', 'Their sum, in currency units.'),
+           ('app.v_recon_days', 'bill_refunds', 'Refunds of the bill.'),
+           ('app.v_recon_days', 'bill_refund_total', 'Their sum, positive.'),
+           ('app.v_recon_days', 'book_payments', 'Payments of that day that the books have.'),
+           ('app.v_recon_days', 'book_payment_total', 'Their sum.'),
+           ('app.v_recon_days', 'book_refunds', 'Refunds that ended a row of suspense that day.'),
+           ('app.v_recon_days', 'book_refund_total', 'Their sum.'),
+           ('app.v_recon_days', 'callbacks', 'Payments of that day that callbacks told of.'),
+           ('app.v_recon_days', 'callback_total', 'Their sum.'),
+           ('app.v_recon_days', 'matched_payments', 'Payments that bill and books have alike.'),
+           ('app.v_recon_days', 'matched_payment_total', 'Their sum.'),
+           ('app.v_recon_days', 'matched_refunds', 'Refunds that bill and books have alike.'),
+           ('app.v_recon_days', 'matched_refund_total', 'Their sum.'),
+           ('app.v_recon_days', 'open_items', 'Differences that nobody has resolved.'),
+           ('app.v_recon_days', 'receivables', 'What members still owe for what was taken back.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_recon_items() IS
+    'What columns of differences are. Internal: sec.descriptions_of_reconciliation().';
+CREATE FUNCTION sec.sequences_of_reconciliation() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.gateway_bill_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.gateway_bill_id_seq q),
+           (SELECT max(b.id) FROM app.gateway_bills b)
+    UNION ALL
+    SELECT 'app.recon_item_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.recon_item_id_seq q),
+           (SELECT max(i.id) FROM app.recon_items i)
+$$;
+COMMENT ON FUNCTION sec.sequences_of_reconciliation() IS
+    'The sequences of bills and differences: the number that each gave last, and the greatest that a table has. Internal: '
+    'sec.sequence_states().';
+CREATE FUNCTION sec.install_reconciliation() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.gateway_bill_id_seq') IS NULL THEN
+        CREATE SEQUENCE app.gateway_bill_id_seq AS bigint;
+        COMMENT ON SEQUENCE app.gateway_bill_id_seq IS 'Ids of app.gateway_bills; may skip, never repeats';
+    END IF;
+    IF to_regclass('app.gateway_bills') IS NULL THEN
+        CREATE TABLE app.gateway_bills (
+            id              bigint        NOT NULL PRIMARY KEY,
+            imported_at     timestamptz   NOT NULL,
+            replaced_at     timestamptz,
+            account         text          NOT NULL REFERENCES app.gateway_accounts,
+            bill_date       date          NOT NULL,
+            kind            text          NOT NULL CHECK (kind IN ('trade', 'fundflow')),
+            lines           bigint        NOT NULL,
+            payments        bigint        NOT NULL,
+            payment_total   numeric(20,2) NOT NULL,
+            payment_settled numeric(20,2) NOT NULL,
+            refunds         bigint        NOT NULL,
+            refund_total    numeric(20,2) NOT NULL,
+            refund_settled  numeric(20,2) NOT NULL,
+            fee_total       numeric(20,5) NOT NULL,
+            incoming        bigint        NOT NULL,
+            incoming_total  numeric(20,2) NOT NULL,
+            outgoing        bigint        NOT NULL,
+            outgoing_total  numeric(20,2) NOT NULL,
+            sha256          bytea         NOT NULL,
+            warnings        jsonb         NOT NULL DEFAULT '[]'
+        );
+        CREATE UNIQUE INDEX gateway_bills_current_idx ON app.gateway_bills (account, bill_date, kind) WHERE replaced_at IS NULL;
+        COMMENT ON TABLE app.gateway_bills IS
+            'The bills of payment gateways that were imported; of a day and kind one counts, and those before it are kept';
+    END IF;
+    IF to_regclass('app.gateway_bill_files') IS NULL THEN
+        CREATE TABLE app.gateway_bill_files (
+            bill_id bigint NOT NULL PRIMARY KEY REFERENCES app.gateway_bills,
+            content bytea  NOT NULL
+        );
+        -- Most are packed already.
+        ALTER TABLE app.gateway_bill_files ALTER COLUMN content SET STORAGE EXTERNAL;
+        COMMENT ON TABLE app.gateway_bill_files IS 'The files of app.gateway_bills, as they were downloaded';
+    END IF;
+    IF to_regclass('app.gateway_bill_lines') IS NULL THEN
+        CREATE TABLE app.gateway_bill_lines (
+            bill_id       bigint        NOT NULL,
+            line          bigint        NOT NULL,
+            at            timestamptz   NOT NULL,
+            owner         bigint,
+            amount        numeric(14,2) NOT NULL,
+            settled       numeric(14,2) NOT NULL,
+            fee           numeric(20,5),
+            is_copy       boolean       NOT NULL,
+            entry         text          NOT NULL,
+            trade_no      text          NOT NULL,
+            order_no      text,
+            refund_no     text,
+            out_refund_no text,
+            state         text,
+            refund_state  text,
+            PRIMARY KEY (bill_id, line)
+        );
+        CREATE INDEX gateway_bill_lines_trade_no_idx ON app.gateway_bill_lines (trade_no);
+        CREATE INDEX gateway_bill_lines_order_no_idx ON app.gateway_bill_lines (order_no) WHERE owner IS NULL;
+        CREATE INDEX gateway_bill_lines_out_refund_no_idx ON app.gateway_bill_lines (out_refund_no) WHERE out_refund_no IS NOT NULL;
+        COMMENT ON TABLE app.gateway_bill_lines IS 'The payments and refunds of the trade bills that count, a row for each line';
+    END IF;
+    IF to_regclass('app.recon_days') IS NULL THEN
+        CREATE TABLE app.recon_days (
+            account               text          NOT NULL REFERENCES app.gateway_accounts,
+            bill_date             date          NOT NULL,
+            reconciled_at         timestamptz,
+            closed_at             timestamptz,
+            closed_by             uuid,
+            closed_role           text,
+            reopened_at           timestamptz,
+            matched_payments      bigint        NOT NULL DEFAULT 0,
+            matched_payment_total numeric(20,2) NOT NULL DEFAULT 0,
+            matched_refunds       bigint        NOT NULL DEFAULT 0,
+            matched_refund_total  numeric(20,2) NOT NULL DEFAULT 0,
+            book_payments         bigint        NOT NULL DEFAULT 0,
+            book_payment_total    numeric(20,2) NOT NULL DEFAULT 0,
+            book_refunds          bigint        NOT NULL DEFAULT 0,
+            book_refund_total     numeric(20,2) NOT NULL DEFAULT 0,
+            callbacks             bigint        NOT NULL DEFAULT 0,
+            callback_total        numeric(20,2) NOT NULL DEFAULT 0,
+            PRIMARY KEY (account, bill_date)
+        );
+        CREATE INDEX recon_days_reopened_idx ON app.recon_days (bill_date) WHERE reopened_at IS NOT NULL AND closed_at IS NULL;
+        COMMENT ON TABLE app.recon_days IS
+            'Days of accounts at payment gateways: as app.reconcile() found them last, and whether they are closed';
+    END IF;
+    PERFORM sec.install_recon_items();
+END
+$install$;
+COMMENT ON FUNCTION sec.install_reconciliation() IS
+    'Makes the tables of bills and reconciliation, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.install_recon_items() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.recon_item_id_seq') IS NULL THEN
+        CREATE SEQUENCE app.recon_item_id_seq AS bigint;
+        COMMENT ON SEQUENCE app.recon_item_id_seq IS 'Ids of app.recon_items; may skip, never repeats';
+    END IF;
+    IF to_regclass('app.recon_items') IS NULL THEN
+        CREATE TABLE app.recon_items (
+            id            bigint        NOT NULL PRIMARY KEY DEFAULT nextval('app.recon_item_id_seq'),
+            first_seen    timestamptz   NOT NULL,
+            last_seen     timestamptz   NOT NULL,
+            account       text          NOT NULL REFERENCES app.gateway_accounts,
+            bill_date     date          NOT NULL,
+            entry         text          NOT NULL CHECK (entry IN ('payment', 'refund', 'fee')),
+            class         text          NOT NULL CHECK (class IN ('status_differs', 'only_in_bill', 'only_in_books', 'amount_differs',
+                                                                  'fee_differs', 'duplicate', 'timing')),
+            ref           text          NOT NULL,
+            tx_no         text,
+            trade_no      text,
+            order_no      text,
+            refund_no     text,
+            book_amount   numeric(14,2),
+            bill_amount   numeric(14,2),
+            status        text          NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'resolved')),
+            resolution    text          CHECK (resolution IN ('credit', 'debit', 'refund', 'write_off', 'explained', 'settled')),
+            resolved_at   timestamptz,
+            resolved_by   uuid,
+            resolved_role text,
+            note          text,
+            result_tx_no  text,
+            suspense_id   bigint,
+            receivable    numeric(14,2) NOT NULL DEFAULT 0 CHECK (receivable >= 0),
+            UNIQUE (account, bill_date, entry, ref),
+            CHECK ((status = 'resolved') = (resolution IS NOT NULL))
+        );
+        CREATE INDEX recon_items_open_idx ON app.recon_items (account, bill_date) WHERE status = 'open';
+        CREATE INDEX recon_items_trade_no_idx ON app.recon_items (trade_no);
+        CREATE INDEX recon_items_receivable_idx ON app.recon_items (account) WHERE receivable > 0;
+        COMMENT ON TABLE app.recon_items IS
+            'Where bill, callbacks and books of a day differ, until app.resolve_recon_item() says what becomes of it, or it is so no more';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_recon_items() IS
+    'Makes the table of differences and the sequence of its ids, where they are missing. Internal: sec.install_reconciliation() calls it.';
+CREATE FUNCTION app.import_bill(p_account text, p_bill_date date, p_kind text, p_content bytea)
+    RETURNS TABLE (bill_id bigint, lines bigint, payments bigint, payment_total numeric, refunds bigint, refund_total numeric,
+        fee_total numeric, replaced boolean, replayed boolean, warnings text[])
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'import_bill_wrapper';
+COMMENT ON FUNCTION app.import_bill IS
+    E'Imports the file in which a payment gateway says what it did in a day.\n'
+    'By a backend. p_bill_date: the gateway''s day, in Shanghai. p_kind: trade, fundflow. p_content: the file as it was downloaded: CSV of '
+    'WeChat Pay, also gzip; ZIP or CSV of Alipay, in UTF-8, GBK or GB18030. Of a past day without any, the gateway''s answer '
+    'NO_STATEMENT_EXIST. Unless its own totals are those of its lines, nothing is imported. The same file again changes nothing; another '
+    'one of the same day replaces the former, which is kept, and opens a closed day again. At most 2 GiB unzipped.\n'
+    'Level: backend.\n'
+    'Results: bill_id, lines, payments, payment_total, refunds, refund_total, fee_total (currency units, to the hundred-thousandth), '
+    'replaced (whether there was another one), replayed (whether this file is there already), warnings (what is odd in it).\n'
+    'Errors: BILL_INVALID (the detail names the line and why), GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.reconcile(p_account text, p_bill_date date)
+    RETURNS TABLE (class text, items bigint, amount numeric)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'reconcile_wrapper';
+COMMENT ON FUNCTION app.reconcile IS
+    E'Compares a day''s trade bill with the books and with the callbacks, and writes down what differs in app.recon_items.\n'
+    'By a backend, as often as wanted: what is not so any more settles itself. A difference that a closed day turns out to have opens it '
+    'again.\n'
+    'Level: backend.\n'
+    'Results: class (matched; status_differs: the bill says paid, the recharge is pending or failed; only_in_bill; only_in_books; '
+    'amount_differs; fee_differs; duplicate; timing: of a neighbouring day), items (how many of it, also those that are resolved), amount '
+    '(their sum by the bill, else by the books).\n'
+    'Errors: RECON_CONFLICT (the day has no trade bill), GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.resolve_recon_item(p_id bigint, p_resolution text, p_note text)
+    RETURNS TABLE (id bigint, status text, resolution text, tx_no text, suspense_id bigint, out_refund_no text, receivable numeric,
+        replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'resolve_recon_item_wrapper';
+COMMENT ON FUNCTION app.resolve_recon_item IS
+    E'Says what becomes of a difference in app.recon_items, once.\n'
+    'By a backend. p_resolution: credit (the payment of the bill goes to its recharge as if its callback came now, or into suspense), '
+    'debit (a recharge whose money is not there, or went back, is taken back from its card; what that does not cover is a receivable, and '
+    'debit again takes more of it), refund (the payment of the bill is sent back: out_refund_no is what to send to the gateway), '
+    'write_off, explained (nothing moves). The same again answers replayed = true; write_off ends a receivable.\n'
+    'Level: backend.\n'
+    'Results: id, status (resolved), resolution, tx_no (what was moved: the recharge, or the adjustment), suspense_id (the row that has '
+    'the money), out_refund_no, receivable (what is still owed), replayed.\n'
+    'Errors: RECON_CONFLICT (no such item, another word was said, or this word moves nothing here), INVALID_ARGUMENT, NOT_ALLOWED, '
+    'STATUS_CONFLICT.';
+CREATE FUNCTION app.close_recon_day(p_account text, p_bill_date date)
+    RETURNS TABLE (account text, bill_date date, closed_at timestamptz, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'close_recon_day_wrapper';
+COMMENT ON FUNCTION app.close_recon_day IS
+    E'Closes a day of an account at a payment gateway: it has its bill, and nothing of it is open.\n'
+    'By a backend. Reconciles it first. A later bill of the day opens it again.\n'
+    'Level: backend.\n'
+    'Results: account, bill_date, closed_at, replayed (whether it was closed already).\n'
+    'Errors: RECON_CONFLICT (no bill, or something is open), GATEWAY_ACCOUNT_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION sec.recon_day(p_at timestamptz) RETURNS date
+    -- Both gateways live in +08:00 the whole year.
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (p_at AT TIME ZONE 'UTC' + interval '8 hours')::date
+$$;
+COMMENT ON FUNCTION sec.recon_day(timestamptz) IS 'The gateways'' day that a moment lies in. Internal.';
+CREATE FUNCTION sec.recon_day_start(p_day date) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (p_day - interval '8 hours') AT TIME ZONE 'UTC'
+$$;
+COMMENT ON FUNCTION sec.recon_day_start(date) IS 'The first moment of a gateways'' day. Internal.';
+CREATE FUNCTION sec.is_told(p_trade_no text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM app.gateway_events e WHERE e.trade_no = p_trade_no AND e.kind = 'payment' AND e.happened_at IS NOT NULL)
+$$;
+COMMENT ON FUNCTION sec.is_told(text) IS 'Whether a callback has told of a payment, and when it was made. Internal: sec.recon_entries().';
+CREATE FUNCTION sec.recon_is_said(p_trade_no text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM app.recon_items i
+                   WHERE i.trade_no = p_trade_no AND i.entry = 'payment' AND i.resolution IN ('credit', 'refund'))
+$$;
+COMMENT ON FUNCTION sec.recon_is_said(text) IS
+    'Whether a payment came into the books by app.resolve_recon_item(): it is of the day whose bill had it. Internal: '
+    'sec.recon_entries().';
+CREATE FUNCTION sec.recon_is_of(p_account text, p_trade_no text, p_else boolean) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT bool_or(b.account = p_account) FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
+                     WHERE l.trade_no = p_trade_no), p_else)
+$$;
+COMMENT ON FUNCTION sec.recon_is_of(text, text, boolean) IS
+    'Whether a payment that no callback told of is of an account: of the one whose bill has it, else as p_else says. Internal: '
+    'sec.recon_entries().';
+CREATE FUNCTION sec.recon_posted(p_method text, p_from timestamptz, p_to timestamptz)
+    RETURNS TABLE (tx_no text, trade_no text, order_id text, amount numeric, at timestamptz)
+    -- Of each month by its index on merchants and moments, as app.day_totals().
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET enable_seqscan = off
+    SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET standard_conforming_strings = on AS $posted$
+DECLARE
+    v_month timestamp;
+BEGIN
+    FOR v_month IN SELECT generate_series(date_trunc('month', p_from), p_to - interval '1 microsecond', interval '1 month') LOOP
+        CONTINUE WHEN NOT sec.has_month(v_month);
+        RETURN QUERY EXECUTE format($q$
+            WITH RECURSIVE merchants (id) AS (
+                (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id IS NOT NULL ORDER BY x.merchant_id LIMIT 1)
+                UNION ALL
+                SELECT (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id > m.id ORDER BY x.merchant_id LIMIT 1)
+                FROM merchants m WHERE m.id IS NOT NULL)
+            SELECT t.tx_no, t.gateway_trade_no, t.external_order_id, t.final_amount, t.posted_at
+            FROM (SELECT x.* FROM app.%1$I x WHERE x.merchant_id IS NULL AND x.posted_at >= $2 AND x.posted_at < $3
+                  UNION ALL
+                  SELECT x.* FROM merchants m JOIN app.%1$I x ON x.merchant_id = m.id
+                  WHERE m.id IS NOT NULL AND x.posted_at >= $2 AND x.posted_at < $3) t
+            WHERE t.tx_type = 'recharge' AND t.status = 'completed' AND t.payment_method = $1::app.pay_method$q$,
+            'transactions_' || to_char(v_month, 'YYYYMM')) USING p_method, p_from, p_to;
+    END LOOP;
+    -- And what lies in other months.
+    FOR v_month IN
+        SELECT DISTINCT date_trunc('month', l.created_at) FROM app.late_postings l WHERE l.posted_at >= p_from AND l.posted_at < p_to
+    LOOP
+        CONTINUE WHEN NOT sec.has_month(v_month);
+        RETURN QUERY EXECUTE format($q$
+            SELECT t.tx_no, t.gateway_trade_no, t.external_order_id, t.final_amount, t.posted_at
+            FROM app.late_postings l JOIN app.%1$I t ON t.id = l.tx_id
+            WHERE l.posted_at >= $2 AND l.posted_at < $3
+              AND t.tx_type = 'recharge' AND t.status = 'completed' AND t.payment_method = $1::app.pay_method$q$,
+            'transactions_' || to_char(v_month, 'YYYYMM')) USING p_method, p_from, p_to;
+    END LOOP;
+END
+$posted$;
+COMMENT ON FUNCTION sec.recon_posted(text, timestamptz, timestamptz) IS
+    'The recharges of a payment method that were credited in a period, in whichever month they lie. Internal: sec.recon_entries().';
+CREATE FUNCTION sec.recon_entries(p_account text, p_day date)
+    RETURNS TABLE (entry text, tx_no text, trade_no text, order_id text, refund_no text, amount numeric, at timestamptz, told boolean,
+        in_books boolean)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off AS $entries$
+DECLARE
+    v_from timestamptz := sec.recon_day_start(p_day);
+    v_to timestamptz := sec.recon_day_start(p_day + 1);
+    v_method text;
+    -- What nobody else knows is of the account that was there first.
+    v_is_first boolean;
+    v_is_alone boolean;
+BEGIN
+    SELECT a.provider, bool_and((a.created_at, a.code) <= (x.created_at, x.code)), count(*) = 1 INTO v_method, v_is_first, v_is_alone
+    FROM app.gateway_accounts a JOIN app.gateway_accounts x ON x.provider = a.provider
+    WHERE a.code = p_account GROUP BY a.provider;
+
+    RETURN QUERY
+        SELECT 'payment', e.tx_no, e.trade_no, NULL::text, NULL::text, e.amount, e.happened_at, true,
+               e.outcome <> 'conflict' AND EXISTS (SELECT FROM app.external_orders o
+                                                   WHERE o.scope_no = 0 AND o.scope = 3 AND o.order_id = e.trade_no)
+        FROM (SELECT DISTINCT ON (x.trade_no) x.* FROM app.gateway_events x
+              WHERE x.account = p_account AND x.kind = 'payment' AND x.happened_at >= v_from AND x.happened_at < v_to
+                AND x.trade_no IS NOT NULL
+              ORDER BY x.trade_no, x.outcome = 'conflict', x.id) e;
+
+    RETURN QUERY
+        SELECT 'payment', t.tx_no, t.trade_no, t.order_id, NULL::text, t.amount, t.at, false, true
+        FROM sec.recon_posted(v_method, v_from, v_to) t
+        WHERE (t.trade_no IS NULL
+               OR NOT sec.is_told(t.trade_no) AND NOT sec.recon_is_said(t.trade_no)
+                  AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.gateway_trade_no = t.trade_no))
+          AND (v_is_alone OR sec.recon_is_of(p_account, t.trade_no, v_is_first));
+
+    RETURN QUERY
+        SELECT 'payment', s.tx_no, s.gateway_trade_no, NULL::text, NULL::text, s.amount, s.created_at, false, true
+        FROM app.suspense_payments s
+        WHERE s.created_at >= v_from AND s.created_at < v_to AND s.payment_method::text = v_method
+          AND NOT sec.is_told(s.gateway_trade_no) AND NOT sec.recon_is_said(s.gateway_trade_no)
+          AND (v_is_alone OR sec.recon_is_of(p_account, s.gateway_trade_no, v_is_first));
+
+    RETURN QUERY
+        SELECT 'payment', coalesce(i.result_tx_no, i.tx_no), i.trade_no, i.order_no, NULL::text, i.bill_amount, v_from, false, true
+        FROM app.recon_items i
+        WHERE i.account = p_account AND i.bill_date = p_day AND i.entry = 'payment' AND i.resolution IN ('credit', 'refund')
+          AND i.class <> 'duplicate' AND NOT sec.is_told(i.trade_no);
+
+    RETURN QUERY
+        SELECT 'refund', NULL::text, s.gateway_trade_no, NULL::text, s.out_refund_no, s.amount, s.resolved_at, false, true
+        FROM app.suspense_payments s
+        WHERE s.status = 'refunded' AND s.resolved_at >= v_from AND s.resolved_at < v_to AND s.payment_method::text = v_method
+          AND (v_is_alone OR sec.recon_is_of(p_account, s.gateway_trade_no, v_is_first));
+END
+$entries$;
+COMMENT ON FUNCTION sec.recon_entries(text, date) IS
+    'What books and callbacks have of a gateways'' day: payments by the time that a callback says, else by when they were posted; refunds '
+    'that ended a row of suspense. Internal: sec.recon_note().';
+CREATE FUNCTION sec.recon_months(p_ids bigint[]) RETURNS TABLE (tab text, lowest bigint, beyond bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'transactions_20' || lpad(x.yymm::text, 4, '0'), x.yymm * 100000000000, (x.yymm + 1) * 100000000000
+    FROM unnest(p_ids) x (yymm)
+    WHERE sec.month_of_id(x.yymm * 100000000000) IS NOT NULL
+      AND sec.has_month(sec.month_of_id(x.yymm * 100000000000) AT TIME ZONE 'UTC')
+$$;
+COMMENT ON FUNCTION sec.recon_months(bigint[]) IS
+    'Of months, as yymm, those that are here: the table of each, and the ids that it can have. Internal.';
+CREATE FUNCTION sec.recon_claimed(p_account text, p_bill bigint, p_day date)
+    RETURNS TABLE (entry text, class text, ref text, tx_no text, trade_no text, order_no text, refund_no text, book_amount numeric,
+        bill_amount numeric, settled boolean)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off SET standard_conforming_strings = on AS $claimed$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN
+        SELECT m.* FROM sec.recon_months(ARRAY(
+            SELECT DISTINCT l.owner / 100000000000 FROM app.gateway_bill_lines l
+            WHERE l.bill_id = p_bill AND l.owner > 0 AND l.entry = 'payment')) m
+    LOOP
+        RETURN QUERY EXECUTE format($q$
+            SELECT 'payment', x.class, l.trade_no, CASE x.class WHEN 'status_differs' THEN l.order_no ELSE t.tx_no END, l.trade_no,
+                   l.order_no, NULL::text, t.final_amount::numeric, l.amount::numeric, x.class = 'timing'
+            FROM app.gateway_bill_lines l
+            JOIN app.%I t ON t.id = l.owner
+            CROSS JOIN LATERAL (SELECT CASE
+                WHEN t.final_amount <> l.amount THEN 'amount_differs'
+                -- Paid for another recharge of ours than the one that a backend gave it to.
+                WHEN l.order_no <> t.tx_no AND l.order_no ~ '^CZ[0-9]{10,15}$'
+                     AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no) THEN 'status_differs'
+                WHEN t.posted_at >= $3 AND t.posted_at < $4 AND l.at >= $3 AND l.at < $4 THEN NULL
+                WHEN sec.recon_is_said(l.trade_no) THEN NULL
+                WHEN sec.recon_day(coalesce((SELECT min(e.happened_at) FROM app.gateway_events e
+                                             WHERE e.trade_no = l.trade_no AND e.account = $2 AND e.kind = 'payment'),
+                                            (SELECT min(s.created_at) FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no),
+                                            t.posted_at)) <> $5 THEN 'timing'
+                END AS class) x
+            WHERE l.bill_id = $1 AND l.owner >= %s AND l.owner < %s AND l.entry = 'payment' AND NOT l.is_copy AND x.class IS NOT NULL$q$,
+            v.tab, v.lowest, v.beyond)
+            USING p_bill, p_account, sec.recon_day_start(p_day), sec.recon_day_start(p_day + 1), p_day;
+    END LOOP;
+END
+$claimed$;
+COMMENT ON FUNCTION sec.recon_claimed(text, bigint, date) IS
+    'Payments of a bill whose recharge has another amount, is another one, or is of another day. Internal: sec.recon_note().';
+CREATE FUNCTION sec.recon_suspended(p_account text, p_bill bigint, p_day date)
+    RETURNS TABLE (entry text, class text, ref text, tx_no text, trade_no text, order_no text, refund_no text, book_amount numeric,
+        bill_amount numeric, settled boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off AS $suspended$
+    SELECT 'payment', x.class, l.trade_no, s.tx_no, l.trade_no, l.order_no, NULL, s.amount, l.amount, x.class = 'timing'
+    FROM app.gateway_bill_lines l
+    JOIN app.suspense_payments s ON s.id = -l.owner
+    CROSS JOIN LATERAL (SELECT min(e.happened_at) AS at, bool_or(e.amount = l.amount) AS is_so FROM app.gateway_events e
+                        WHERE e.trade_no = l.trade_no AND e.account = p_account AND e.kind = 'payment') e
+    CROSS JOIN LATERAL (SELECT CASE
+        -- Of what went back in part, the row is of what is left.
+        WHEN s.amount <> l.amount AND e.is_so IS NOT TRUE
+             AND NOT (s.amount < l.amount AND (s.reason = 'partly_refunded' OR s.idempotency_keys::text LIKE '%"\\u0001%'))
+            THEN 'amount_differs'
+        WHEN sec.recon_day(coalesce(e.at, s.created_at)) <> p_day AND NOT sec.recon_is_said(l.trade_no) THEN 'timing'
+        END AS class) x
+    WHERE l.bill_id = p_bill AND l.owner < 0 AND l.entry = 'payment' AND NOT l.is_copy AND x.class IS NOT NULL
+    UNION ALL
+    SELECT 'payment', 'duplicate', l.trade_no || ' line ' || l.line, NULL, l.trade_no, l.order_no, NULL, NULL, l.amount, false
+    FROM app.gateway_bill_lines l WHERE l.bill_id = p_bill AND l.is_copy
+$suspended$;
+COMMENT ON FUNCTION sec.recon_suspended(text, bigint, date) IS
+    'Payments of a bill that are in suspense with another amount or of another day, and those that it has once more. Internal: '
+    'sec.recon_note().';
+CREATE FUNCTION sec.recon_candidate(p_order_no text) RETURNS bigint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN p_order_no ~ '^CZ[0-9]{10,15}$' THEN sec.id_of_number(p_order_no)
+                ELSE (SELECT min(o.tx_id) FROM app.external_orders o
+                      WHERE o.scope_no IN (1, 2, 3) AND o.scope = 2 AND o.order_id = p_order_no HAVING count(DISTINCT o.tx_id) = 1) END
+$$;
+COMMENT ON FUNCTION sec.recon_candidate(text) IS
+    'The recharge that an order at a gateway names: its number, or the order id of a backend''s, where one alone has it. Internal: '
+    'sec.recon_unclaimed().';
+CREATE FUNCTION sec.recon_unclaimed(p_bill bigint)
+    RETURNS TABLE (entry text, class text, ref text, tx_no text, trade_no text, order_no text, refund_no text, book_amount numeric,
+        bill_amount numeric, settled boolean)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off SET standard_conforming_strings = on AS $unclaimed$
+DECLARE
+    v record;
+    v_here bigint[] := '{}';
+BEGIN
+    FOR v IN
+        SELECT m.* FROM sec.recon_months(ARRAY(
+            SELECT DISTINCT sec.recon_candidate(l.order_no) / 100000000000 FROM app.gateway_bill_lines l
+            WHERE l.bill_id = p_bill AND l.owner IS NULL AND l.entry = 'payment' AND NOT l.is_copy)) m
+    LOOP
+        v_here := v_here || v.lowest / 100000000000;
+        RETURN QUERY EXECUTE format($q$
+            SELECT 'payment', x.class, l.trade_no, t.tx_no, l.trade_no, l.order_no, NULL::text, t.final_amount::numeric, l.amount::numeric,
+                   false
+            FROM app.gateway_bill_lines l
+            CROSS JOIN LATERAL (SELECT sec.recon_candidate(l.order_no) AS id OFFSET 0) c
+            LEFT JOIN app.%I t ON t.id = c.id AND t.tx_type = 'recharge'
+            CROSS JOIN LATERAL (SELECT CASE
+                WHEN t.id IS NULL THEN 'only_in_bill'
+                WHEN t.status = 'completed' AND t.gateway_trade_no IS NOT NULL AND btrim(t.gateway_trade_no) <> l.trade_no THEN 'duplicate'
+                WHEN t.status = 'completed' AND t.payment_method = 'cash' THEN 'duplicate'
+                WHEN t.final_amount <> l.amount THEN 'amount_differs'
+                WHEN t.status <> 'completed' THEN 'status_differs'
+                END AS class) x
+            WHERE l.bill_id = $1 AND l.owner IS NULL AND l.entry = 'payment' AND NOT l.is_copy AND c.id >= %s AND c.id < %s
+              AND x.class IS NOT NULL$q$, v.tab, v.lowest, v.beyond) USING p_bill;
+    END LOOP;
+    RETURN QUERY
+        SELECT 'payment', 'only_in_bill', l.trade_no, NULL::text, l.trade_no, l.order_no, NULL::text, NULL::numeric, l.amount::numeric,
+               false
+        FROM app.gateway_bill_lines l
+        WHERE l.bill_id = p_bill AND l.owner IS NULL AND l.entry = 'payment' AND NOT l.is_copy
+          AND (sec.recon_candidate(l.order_no) / 100000000000 = ANY (v_here)) IS NOT TRUE;
+END
+$unclaimed$;
+COMMENT ON FUNCTION sec.recon_unclaimed(bigint) IS
+    'Payments of a bill whose trade number is nobody''s: what their order says of them. Internal: sec.recon_note().';
+CREATE FUNCTION sec.recon_refunds(p_bill bigint)
+    RETURNS TABLE (entry text, class text, ref text, tx_no text, trade_no text, order_no text, refund_no text, book_amount numeric,
+        bill_amount numeric, settled boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off AS $refunds$
+    SELECT 'refund', x.class, concat_ws(' ', l.trade_no, coalesce(l.out_refund_no, l.refund_no, 'line ' || l.line)),
+           CASE WHEN l.order_no ~ '^CZ[0-9]{10,15}$' THEN l.order_no END, l.trade_no, l.order_no, coalesce(l.out_refund_no, l.refund_no),
+           s.amount, l.amount, false
+    FROM (SELECT y.*, count(*) OVER (PARTITION BY y.trade_no, coalesce(y.out_refund_no, y.refund_no, y.line::text) ORDER BY y.line) AS nth
+          FROM app.gateway_bill_lines y WHERE y.bill_id = p_bill AND y.entry = 'refund') l
+    LEFT JOIN app.suspense_payments s ON s.out_refund_no = l.out_refund_no
+    LEFT JOIN app.suspense_payments o ON s.id IS NULL AND o.gateway_trade_no = l.trade_no AND o.status <> 'credited'
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN l.nth > 1 THEN 'duplicate'
+        WHEN s.id IS NOT NULL AND (s.amount <> l.amount OR s.gateway_trade_no <> l.trade_no) THEN 'amount_differs'
+        -- Before the gateway's own word, which the bill may come ahead of.
+        WHEN s.status = 'refunding' THEN CASE WHEN coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END
+        WHEN s.status = 'refunded' THEN NULL
+        WHEN s.id IS NOT NULL THEN 'status_differs'
+        -- Refunds that nobody asked for here, and that a gateway told of.
+        WHEN o.id IS NOT NULL AND sec.refunded_of(o.id) = (
+            SELECT sum(r.amount) FROM app.gateway_bill_lines r WHERE r.trade_no = l.trade_no AND r.entry = 'refund') THEN NULL
+        ELSE 'only_in_bill'
+        END AS class) x
+    WHERE l.nth <= 2 AND x.class IS NOT NULL
+$refunds$;
+COMMENT ON FUNCTION sec.recon_refunds(bigint) IS
+    'Refunds of a bill that nobody asked for here, or that are not as they were asked for. Internal: sec.recon_note().';
+CREATE FUNCTION sec.refunded_of(p_suspense_id bigint) RETURNS numeric
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT max(l.amount) FROM app.gateway_bill_lines l WHERE l.trade_no = s.gateway_trade_no AND l.entry = 'payment'),
+                    (SELECT max(e.amount) FROM app.gateway_events e WHERE e.trade_no = s.gateway_trade_no AND e.kind = 'payment'),
+                    s.amount)
+           - CASE WHEN s.status = 'refunded' THEN 0 ELSE s.amount END
+    FROM app.suspense_payments s WHERE s.id = p_suspense_id
+$$;
+COMMENT ON FUNCTION sec.refunded_of(bigint) IS 'How much of a payment in suspense went back, by the books. Internal: sec.recon_refunds().';
+CREATE FUNCTION sec.recon_fees(p_bill bigint, p_rate numeric)
+    RETURNS TABLE (entry text, class text, ref text, tx_no text, trade_no text, order_no text, refund_no text, book_amount numeric,
+        bill_amount numeric, settled boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $fees$
+    -- A gateway rounds each fee to the cent, one way or the other.
+    SELECT 'fee', 'fee_differs', format('%s line %s', l.trade_no, l.line), NULL, l.trade_no, l.order_no,
+           coalesce(l.out_refund_no, l.refund_no), round(x.fee, 2), round(l.fee, 2), false
+    FROM app.gateway_bill_lines l
+    CROSS JOIN LATERAL (SELECT l.settled * p_rate * CASE l.entry WHEN 'refund' THEN -1 ELSE 1 END AS fee) x
+    WHERE l.bill_id = p_bill AND l.fee IS NOT NULL AND l.entry IN ('payment', 'refund') AND abs(l.fee - x.fee) >= 0.01
+$fees$;
+COMMENT ON FUNCTION sec.recon_fees(bigint, numeric) IS
+    'Lines of a bill whose fee is not what the account''s rate makes of them. Internal: sec.recon_note().';
+CREATE FUNCTION sec.recon_missing(p_account text, p_day date, p_entry text, p_tx_no text, p_trade_no text, p_order_id text,
+                                  p_refund_no text, p_at timestamptz) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
+    SET enable_mergejoin = off AS $missing$
+DECLARE
+    -- Gateways cut their days by clocks of their own, and who credits does so a little later.
+    c_border constant interval := '1 hour';
+    v_day date;
+BEGIN
+    IF p_trade_no IS NULL THEN
+        SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
+        WHERE l.owner IS NULL AND l.order_no IN (p_tx_no, p_order_id) AND l.entry = p_entry ORDER BY b.bill_date <> p_day LIMIT 1;
+    ELSE
+        SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
+        WHERE l.trade_no = p_trade_no AND l.entry = p_entry ORDER BY b.bill_date <> p_day LIMIT 1;
+    END IF;
+    IF v_day = p_day THEN
+        RETURN NULL;
+    ELSIF v_day IS NOT NULL THEN
+        RETURN 'settled';
+    END IF;
+    SELECT x.day INTO v_day
+    FROM (VALUES (p_day - 1, p_at < sec.recon_day_start(p_day) + c_border),
+                 (p_day + 1, p_at >= sec.recon_day_start(p_day + 1) - c_border)) x (day, is_near)
+    WHERE x.is_near AND NOT EXISTS (SELECT FROM app.gateway_bills b
+                                    WHERE b.account = p_account AND b.bill_date = x.day AND b.kind = 'trade' AND b.replaced_at IS NULL);
+    RETURN CASE WHEN v_day IS NULL THEN 'only_in_books' ELSE 'timing' END;
+END
+$missing$;
+COMMENT ON FUNCTION sec.recon_missing(text, date, text, text, text, text, text, timestamptz) IS
+    'What is to be said of a book entry of a day: NULL, its bill has it; settled, the bill of another day has it; timing, the bill of a '
+    'neighbouring day, which is not here, may have it; only_in_books. Internal: sec.recon_note().';
+CREATE FUNCTION sec.recon_note(p_account text, p_bill bigint, p_day date, p_at timestamptz, p_role text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $note$
+DECLARE
+    v_rate numeric := (SELECT (a.config ->> 'fee_rate')::numeric FROM app.gateway_accounts a WHERE a.code = p_account);
+BEGIN
+    -- Whose each trade number is by now: a recharge's is so for good.
+    UPDATE app.gateway_bill_lines l SET owner = o.tx_id FROM app.external_orders o
+    WHERE l.bill_id = p_bill AND (l.owner IS NULL OR l.owner < 0) AND o.scope_no = 0 AND o.scope = 3 AND o.order_id = l.trade_no
+      AND l.owner IS DISTINCT FROM o.tx_id;
+    PERFORM sec.recon_mark_copies(p_bill, p_day, p_account);
+
+    INSERT INTO app.recon_items AS i (first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no,
+                                      book_amount, bill_amount, status, resolution, resolved_at, resolved_role)
+    SELECT p_at, p_at, p_account, p_day, f.entry, f.class, f.ref, f.tx_no, f.trade_no, f.order_no, f.refund_no, f.book_amount,
+           f.bill_amount, CASE WHEN f.settled THEN 'resolved' ELSE 'open' END, CASE WHEN f.settled THEN 'settled' END,
+           CASE WHEN f.settled THEN p_at END, CASE WHEN f.settled THEN p_role END
+    FROM (SELECT * FROM sec.recon_claimed(p_account, p_bill, p_day)
+          UNION ALL SELECT * FROM sec.recon_suspended(p_account, p_bill, p_day)
+          UNION ALL SELECT * FROM sec.recon_unclaimed(p_bill)
+          UNION ALL SELECT * FROM sec.recon_refunds(p_bill)
+          UNION ALL SELECT * FROM sec.recon_fees(p_bill, v_rate) WHERE v_rate IS NOT NULL
+          UNION ALL SELECT * FROM sec.recon_booked(p_account, p_bill, p_day)) f
+    ON CONFLICT (account, bill_date, entry, ref) DO UPDATE
+        SET last_seen = excluded.last_seen, class = excluded.class, tx_no = excluded.tx_no, trade_no = excluded.trade_no,
+            order_no = excluded.order_no, refund_no = excluded.refund_no, book_amount = excluded.book_amount,
+            bill_amount = excluded.bill_amount,
+            -- Somebody's word holds as long as it is about the same.
+            (status, resolution, resolved_at, resolved_role) = (
+                SELECT x.status, x.resolution, x.resolved_at, x.resolved_role
+                FROM (VALUES (i.status, i.resolution, i.resolved_at, i.resolved_role,
+                              i.status = 'resolved' AND (excluded.status = 'resolved' OR i.resolution <> 'settled'
+                                  AND (i.class, i.book_amount, i.bill_amount)
+                                      IS NOT DISTINCT FROM (excluded.class, excluded.book_amount, excluded.bill_amount))),
+                             (excluded.status, excluded.resolution, excluded.resolved_at, excluded.resolved_role, true))
+                     x (status, resolution, resolved_at, resolved_role, holds)
+                WHERE x.holds LIMIT 1);
+
+    -- What is not so any more has settled itself; and what another day waited for, this bill may have.
+    UPDATE app.recon_items i SET status = 'resolved', resolution = 'settled', resolved_at = p_at, resolved_role = p_role
+    WHERE i.account = p_account AND i.status = 'open'
+      AND (i.bill_date = p_day AND i.last_seen <> p_at
+           OR i.bill_date <> p_day AND i.class IN ('timing', 'only_in_books')
+              AND EXISTS (SELECT FROM app.gateway_bill_lines l
+                          WHERE l.bill_id = p_bill AND l.entry = i.entry
+                            AND (l.trade_no = i.trade_no OR i.trade_no IS NULL AND l.owner IS NULL AND l.order_no = i.ref)));
+END
+$note$;
+COMMENT ON FUNCTION sec.recon_note(text, bigint, date, timestamptz, text) IS
+    'Compares a bill with books and callbacks, and writes down what differs, with the sums of the day. Internal: app.reconcile().';
+CREATE FUNCTION sec.recon_mark_copies(p_bill bigint, p_day date, p_account text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off AS $copies$
+    UPDATE app.gateway_bill_lines l SET is_copy = NOT l.is_copy
+    WHERE l.bill_id = p_bill AND l.entry = 'payment'
+      AND l.is_copy IS DISTINCT FROM EXISTS (
+          SELECT FROM app.gateway_bill_lines x JOIN app.gateway_bills b ON b.id = x.bill_id
+          WHERE x.trade_no = l.trade_no AND x.entry = 'payment' AND (b.bill_date, b.account, x.line) < (p_day, p_account, l.line))
+$copies$;
+COMMENT ON FUNCTION sec.recon_mark_copies(bigint, date, text) IS
+    'Marks payments of a bill that stand in an earlier line of it, or in an earlier bill. Internal: sec.recon_note().';
+CREATE FUNCTION sec.recon_booked(p_account text, p_bill bigint, p_day date)
+    RETURNS TABLE (entry text, class text, ref text, tx_no text, trade_no text, order_no text, refund_no text, book_amount numeric,
+        bill_amount numeric, settled boolean)
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off AS $booked$
+    WITH e AS MATERIALIZED (SELECT * FROM sec.recon_entries(p_account, p_day)),
+    noted AS (
+        UPDATE app.recon_days d SET (book_payments, book_payment_total, book_refunds, book_refund_total, callbacks, callback_total) = (
+            SELECT count(*) FILTER (WHERE e.entry = 'payment' AND e.in_books),
+                   coalesce(sum(e.amount) FILTER (WHERE e.entry = 'payment' AND e.in_books), 0),
+                   count(*) FILTER (WHERE e.entry = 'refund'), coalesce(sum(e.amount) FILTER (WHERE e.entry = 'refund'), 0),
+                   count(*) FILTER (WHERE e.told), coalesce(sum(e.amount) FILTER (WHERE e.told), 0) FROM e)
+        WHERE d.account = p_account AND d.bill_date = p_day)
+    SELECT e.entry, CASE x.word WHEN 'settled' THEN 'timing' ELSE x.word END, coalesce(e.refund_no, e.trade_no, e.tx_no), e.tx_no,
+           e.trade_no, e.order_id, e.refund_no, e.amount, NULL::numeric, x.word = 'settled'
+    FROM (SELECT y.* FROM e y
+          WHERE y.in_books AND NOT EXISTS (SELECT FROM app.gateway_bill_lines l
+                                           WHERE l.trade_no = y.trade_no AND l.bill_id = p_bill AND l.entry = y.entry) OFFSET 0) e
+    CROSS JOIN LATERAL (SELECT sec.recon_missing(p_account, p_day, e.entry, e.tx_no, e.trade_no, e.order_id, e.refund_no, e.at) AS word
+                        OFFSET 0) x
+    WHERE x.word IS NOT NULL
+$booked$;
+COMMENT ON FUNCTION sec.recon_booked(text, bigint, date) IS
+    'Book entries of a day that its bill does not have; notes the sums of books and callbacks on the day. Internal: sec.recon_note().';
+CREATE FUNCTION sec.make_recon_days() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CREATE VIEW app.v_recon_days WITH (security_invoker = true) AS
+        SELECT d.account, d.bill_date, d.reconciled_at, d.closed_at, d.reopened_at,
+               b.payments AS bill_payments, b.payment_total AS bill_payment_total, b.refunds AS bill_refunds,
+               b.refund_total AS bill_refund_total, d.book_payments, d.book_payment_total, d.book_refunds, d.book_refund_total,
+               d.callbacks, d.callback_total, d.matched_payments, d.matched_payment_total, d.matched_refunds, d.matched_refund_total,
+               b.fee_total AS fees, round(b.payment_settled - b.refund_settled - b.fee_total, 2) AS net,
+               f.incoming_total AS flow_in, f.outgoing_total AS flow_out,
+               (SELECT count(*) FROM app.recon_items i
+                WHERE i.account = d.account AND i.bill_date = d.bill_date AND i.status = 'open') AS open_items,
+               (SELECT coalesce(sum(i.receivable), 0.00) FROM app.recon_items i
+                WHERE i.account = d.account AND i.bill_date = d.bill_date AND i.receivable > 0) AS receivables
+        FROM app.recon_days d
+             LEFT JOIN app.gateway_bills b
+                 ON b.account = d.account AND b.bill_date = d.bill_date AND b.kind = 'trade' AND b.replaced_at IS NULL
+             LEFT JOIN app.gateway_bills f
+                 ON f.account = d.account AND f.bill_date = d.bill_date AND f.kind = 'fundflow' AND f.replaced_at IS NULL;
+    COMMENT ON VIEW app.v_recon_days IS
+        'Days of accounts at payment gateways: what bill, books and callbacks say of each, what is open, and whether it is closed. Books '
+        'and callbacks as app.reconcile() found them at reconciled_at.';
+    COMMENT ON COLUMN app.v_recon_days.fees IS 'What the gateway takes for its service.';
+    COMMENT ON COLUMN app.v_recon_days.net IS 'What the gateway owes the bank for that day: settled payments less refunds less fees.';
+    COMMENT ON COLUMN app.v_recon_days.flow_in IS 'What came into the account with the gateway, by the fundflow; NULL: not imported.';
+    COMMENT ON COLUMN app.v_recon_days.flow_out IS 'What went out of it, by the fundflow; NULL: not imported.';
+END
+$$;
+COMMENT ON FUNCTION sec.make_recon_days() IS 'Makes app.v_recon_days. Internal.';
+CREATE FUNCTION sec.missing_bills() RETURNS TABLE (account text, bill_date date)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- A bill is there at ten in the morning of the next day; what lies back two months, nobody waits for.
+    SELECT f.account, d.day::date
+    FROM (SELECT b.account, min(b.bill_date) AS first FROM app.gateway_bills b JOIN app.gateway_accounts a ON a.code = b.account
+          WHERE b.kind = 'trade' AND a.active GROUP BY b.account) f
+    CROSS JOIN LATERAL generate_series(greatest(f.first, sec.recon_day(now()) - 60)::timestamp,
+                                       (sec.recon_day(now() - interval '10 hours') - 1)::timestamp, interval '1 day') d (day)
+    WHERE NOT EXISTS (SELECT FROM app.gateway_bills b
+                      WHERE b.account = f.account AND b.bill_date = d.day::date AND b.kind = 'trade' AND b.replaced_at IS NULL)
+$$;
+COMMENT ON FUNCTION sec.missing_bills() IS
+    'The days of the last two months, since the first bill of each active account, whose bill is not here. Internal: '
+    'sec.health_of_reconciliation().';
+CREATE FUNCTION sec.health_of_reconciliation() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c_days constant integer := 3;
+BEGIN
+    IF NOT EXISTS (SELECT FROM app.gateway_bills) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+        SELECT 'gateway_bills'::text, count(*) = 0,
+               CASE WHEN count(*) = 0 THEN 'every day has its bill'
+                    ELSE format('%s days without a bill, for app.import_bill(): %s', count(*),
+                                array_to_string((array_agg(format('%s %s', m.account, m.bill_date) ORDER BY m.bill_date))[1:10], ', ')) END
+        FROM sec.missing_bills() m;
+    RETURN QUERY
+        SELECT 'gateway_days'::text, count(*) = 0,
+               CASE WHEN count(*) = 0 THEN 'none to look at'
+                    ELSE array_to_string((array_agg(x.what ORDER BY x.what))[1:10], '; ') END
+        FROM (SELECT format('%s %s: %s items open for more than %s days, for app.resolve_recon_item()', i.account, i.bill_date, count(*),
+                            c_days) AS what
+              FROM app.recon_items i
+              WHERE i.status = 'open' AND i.first_seen < now() - make_interval(days => c_days) GROUP BY i.account, i.bill_date
+              UNION ALL
+              SELECT format('%s %s: was closed, and a new bill or a difference has opened it again', d.account, d.bill_date)
+              FROM app.recon_days d WHERE d.reopened_at IS NOT NULL AND d.closed_at IS NULL) x;
+    RETURN QUERY
+        SELECT 'gateway_receivables'::text, false,
+               format('%s: items of app.recon_items whose card did not cover what was taken back: %s', sum(i.receivable),
+                      array_to_string((array_agg(format('%s (%s)', i.id, i.receivable) ORDER BY i.id))[1:10], ', '))
+        FROM app.recon_items i WHERE i.receivable > 0 HAVING count(*) > 0;
+END
+$$;
+COMMENT ON FUNCTION sec.health_of_reconciliation() IS
+    'What app.health() says of bills and days; no row where no bill was ever imported. Internal: sec.health_rows().';
+CREATE FUNCTION sec.logged_of_reconciliation() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('gateway.bill_imported', '{}'::text[]), ('gateway.day_closed', '{}'), ('gateway.day_reopened', '{}'),
+           ('recon.item_resolved', ARRAY['account', 'bill_date', 'entry', 'class', 'ref', 'resolution', 'first_seen'])
+$$;
+COMMENT ON FUNCTION sec.logged_of_reconciliation() IS 'The events of bills and days. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_reconciliation() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (170, 'rebuild_recon_items')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_reconciliation() IS 'The step of bills and days. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_recon_items() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.recon_items (id, first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no,
+                                 book_amount, bill_amount, status, resolution, resolved_at, resolved_by, resolved_role, note,
+                                 result_tx_no, suspense_id, receivable)
+    SELECT e.object_id::bigint, 'epoch'::timestamptz + (e.context ->> 'first_seen')::bigint * interval '1 microsecond', e.happened_at,
+           e.context ->> 'account',
+           (e.context ->> 'bill_date')::date, e.context ->> 'entry', e.context ->> 'class', e.context ->> 'ref', e.context ->> 'tx_no',
+           e.context ->> 'trade_no', e.context ->> 'order_no', e.context ->> 'refund_no', (e.context ->> 'book_amount')::numeric,
+           (e.context ->> 'bill_amount')::numeric, 'resolved', e.context ->> 'resolution', e.happened_at, e.actor_user_id, e.actor_role,
+           e.context ->> 'note', e.context ->> 'result_tx_no', (e.context ->> 'suspense_id')::bigint,
+           coalesce((e.context ->> 'receivable')::numeric, 0)
+    FROM (SELECT DISTINCT ON (x.object_id) x.* FROM audit.event_log x WHERE x.action = 'recon.item_resolved'
+          ORDER BY x.object_id, x.id DESC) e
+    -- One that was found anew under another id after a day of its bill was imported again.
+    ON CONFLICT (account, bill_date, entry, ref) DO NOTHING;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    PERFORM setval('app.recon_item_id_seq', x.last) FROM (SELECT max(i.id) AS last FROM app.recon_items i) x
+    WHERE x.last > (SELECT q.last_value - (NOT q.is_called)::integer FROM app.recon_item_id_seq q);
+    what := 'differences that were resolved, without bills and days';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_recon_items() IS
+    'What somebody said becomes of a difference; bills and days are not in the log. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rules_of_reconciliation() RETURNS TABLE (place integer, checks text[], rule text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (150, ARRAY['gateway_days'], 'books_gateway_days'), (151, ARRAY['gateway_words'], 'books_gateway_words')
+$$;
+COMMENT ON FUNCTION sec.rules_of_reconciliation() IS
+    'What app.verify_books() checks of days and gateways'' words. Internal: sec.books_rules().';
+CREATE FUNCTION sec.books_gateway_days(p_from timestamptz, p_to timestamptz)
+    RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH closed AS (
+        SELECT d.*, b.id AS bill_id, b.payments, b.payment_total, b.refunds, b.refund_total
+        FROM app.recon_days d
+        LEFT JOIN app.gateway_bills b
+            ON b.account = d.account AND b.bill_date = d.bill_date AND b.kind = 'trade' AND b.replaced_at IS NULL
+        WHERE d.closed_at IS NOT NULL AND d.closed_at >= p_from AND d.closed_at < p_to),
+    lines AS (
+        SELECT l.bill_id, count(*) FILTER (WHERE l.entry = 'payment') AS payments, sum(l.amount) FILTER (WHERE l.entry = 'payment') AS paid,
+               count(*) FILTER (WHERE l.entry = 'refund') AS refunds, sum(l.amount) FILTER (WHERE l.entry = 'refund') AS refunded,
+               -- Somebody's still, unless an item says otherwise.
+               count(*) FILTER (WHERE l.owner IS NOT NULL AND o.tx_id IS NULL) AS lost
+        FROM closed c
+        JOIN app.gateway_bill_lines l ON l.bill_id = c.bill_id
+        LEFT JOIN app.external_orders o ON o.scope_no = 0 AND o.scope = 3 AND o.order_id = l.trade_no
+            AND (o.tx_id = l.owner OR l.owner < 0 AND o.tx_id > 0)
+        GROUP BY l.bill_id),
+    items AS (
+        SELECT c.account, c.bill_date, count(*) FILTER (WHERE i.status = 'open') AS open,
+               count(*) FILTER (WHERE i.entry = 'payment' AND i.bill_amount IS NOT NULL AND i.last_seen = c.reconciled_at) AS payments,
+               sum(i.bill_amount) FILTER (WHERE i.entry = 'payment' AND i.last_seen = c.reconciled_at) AS paid,
+               count(*) FILTER (WHERE i.entry = 'refund' AND i.bill_amount IS NOT NULL AND i.last_seen = c.reconciled_at) AS refunds,
+               sum(i.bill_amount) FILTER (WHERE i.entry = 'refund' AND i.last_seen = c.reconciled_at) AS refunded
+        FROM closed c JOIN app.recon_items i ON i.account = c.account AND i.bill_date = c.bill_date
+        GROUP BY c.account, c.bill_date)
+    SELECT 'gateway_days', format('%s %s: %s', c.account, c.bill_date, x.what)
+    FROM closed c
+    LEFT JOIN lines l ON l.bill_id = c.bill_id
+    LEFT JOIN items i ON i.account = c.account AND i.bill_date = c.bill_date
+    CROSS JOIN LATERAL (VALUES
+        (c.bill_id IS NULL, 'is closed, and has no bill'),
+        (i.open > 0, format('is closed, and has %s open items', i.open)),
+        (c.bill_id IS NOT NULL AND (coalesce(l.payments, 0), coalesce(l.paid, 0), coalesce(l.refunds, 0), coalesce(l.refunded, 0))
+             IS DISTINCT FROM (c.payments, c.payment_total, c.refunds, c.refund_total),
+         format('the bill says %s payments of %s and %s refunds of %s, its lines %s of %s and %s of %s', c.payments, c.payment_total,
+                c.refunds, c.refund_total, coalesce(l.payments, 0), coalesce(l.paid, 0), coalesce(l.refunds, 0), coalesce(l.refunded, 0))),
+        (c.bill_id IS NOT NULL AND (c.matched_payments + coalesce(i.payments, 0), c.matched_payment_total + coalesce(i.paid, 0),
+                                    c.matched_refunds + coalesce(i.refunds, 0), c.matched_refund_total + coalesce(i.refunded, 0))
+             IS DISTINCT FROM (c.payments, c.payment_total, c.refunds, c.refund_total),
+         format('matched and differing payments and refunds are %s of %s and %s of %s, the bill says %s of %s and %s of %s',
+                c.matched_payments + coalesce(i.payments, 0), c.matched_payment_total + coalesce(i.paid, 0),
+                c.matched_refunds + coalesce(i.refunds, 0), c.matched_refund_total + coalesce(i.refunded, 0), c.payments,
+                c.payment_total, c.refunds, c.refund_total)),
+        (l.lost > 0, format('%s lines were matched with what the books do not have any more', l.lost))) x (is_so, what)
+    WHERE x.is_so
+$rule$;
+COMMENT ON FUNCTION sec.books_gateway_days(timestamptz, timestamptz) IS
+    'Closed days of gateways that do not add up. Internal: sec.books_rules().';
+CREATE FUNCTION sec.books_gateway_words(p_from timestamptz, p_to timestamptz)
+    RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH given AS (
+        SELECT t.tx_no, t.gateway_trade_no FROM app.transactions t
+        WHERE t.gateway_trade_no IS NOT NULL AND t.tx_type = 'recharge' AND t.status = 'completed'
+          AND t.created_at >= p_from AND t.created_at < p_to),
+    words AS (
+        SELECT a.object_id AS tx_no FROM audit.event_log a WHERE a.action = 'recharge.confirmed' AND a.happened_at >= p_from
+        UNION ALL
+        SELECT a.context ->> 'tx_no' FROM audit.event_log a
+        WHERE a.action = 'suspense.resolved' AND a.context ->> 'status' = 'credited' AND a.happened_at >= p_from)
+    SELECT 'gateway_words', format('%s was credited with %s, and neither a callback nor a backend has said so', g.tx_no, g.gateway_trade_no)
+    FROM given g LEFT JOIN words w ON w.tx_no = g.tx_no
+    WHERE w.tx_no IS NULL
+$rule$;
+COMMENT ON FUNCTION sec.books_gateway_words(timestamptz, timestamptz) IS
+    'Recharges with a gateway''s trade number that nobody''s word has credited. Internal: sec.books_rules().';
 CREATE FUNCTION sec.columns_of_settings() RETURNS TABLE (level text, tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'app.membership_levels', 'level, name, min_points, discount')

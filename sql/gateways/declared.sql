@@ -4,8 +4,8 @@ CREATE FUNCTION sec.columns_of_gateways() RETURNS TABLE (level text, tab text, c
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('backend', 'app.gateway_accounts', 'code, provider, active, merchant_id, created_at, config'),
            ('backend', 'app.gateway_events',
-            'id, received_at, happened_at, amount, verified, account, provider, event_key, key_id, outcome, reason, tx_no, trade_no, '
-            'out_trade_no, headers, body'),
+            'id, received_at, happened_at, amount, verified, account, provider, kind, event_key, key_id, outcome, reason, tx_no, '
+            'trade_no, out_trade_no, headers, body'),
            ('backend', 'app.gateway_tallies', 'account, hour, kind, callbacks, last_at, first_event')
 $$;
 COMMENT ON FUNCTION sec.columns_of_gateways() IS
@@ -35,6 +35,7 @@ CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text
            ('app.gateway_events', 'verified', 'Whether a key of the account has signed it.'),
            ('app.gateway_events', 'account', 'The account that it came for.'),
            ('app.gateway_events', 'provider', 'wechat, alipay.'),
+           ('app.gateway_events', 'kind', 'payment, refund, other; NULL: it was refused.'),
            ('app.gateway_events', 'event_key', 'The gateway''s id of it, the same whenever it is repeated.'),
            ('app.gateway_events', 'key_id', 'Of the key that has signed it.'),
            ('app.gateway_events', 'outcome', 'credited, replayed, suspense, conflict, failed, noted, refused.'),

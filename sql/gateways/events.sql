@@ -16,6 +16,7 @@ BEGIN
             verified     boolean     NOT NULL,
             account      text        NOT NULL,
             provider     text        NOT NULL,
+            kind         text,
             event_key    text,
             key_id       text,
             outcome      text        NOT NULL,
@@ -29,6 +30,7 @@ BEGIN
         CREATE INDEX gateway_events_event_key_idx ON app.gateway_events (event_key) WHERE event_key IS NOT NULL;
         CREATE INDEX gateway_events_odd_idx ON app.gateway_events (received_at)
             WHERE outcome = 'conflict' OR (outcome = 'refused' AND verified);
+        CREATE INDEX gateway_events_happened_at_idx ON app.gateway_events (account, happened_at) WHERE kind = 'payment';
         CREATE INDEX gateway_events_trade_no_idx ON app.gateway_events (trade_no) WHERE trade_no IS NOT NULL;
         COMMENT ON TABLE app.gateway_events IS
             'Callbacks of payment gateways, with what was signed, so that they can be proved again; by month of received_at (UTC). Each '

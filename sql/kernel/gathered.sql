@@ -94,6 +94,10 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('app.resolve_suspense', 'backend'),
            ('app.expire_recharges_batch', 'operator'),
            ('app.expire_recharges', 'operator'),
+           ('app.import_bill', 'backend'),
+           ('app.reconcile', 'backend'),
+           ('app.resolve_recon_item', 'backend'),
+           ('app.close_recon_day', 'backend'),
            ('app.get_settings', 'backend'),
            ('app.update_settings', 'backend'),
            ('app.card_statement', 'client'),
@@ -119,6 +123,9 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.enterprise_cards'),
            ('app.external_orders'),
            ('app.gateway_accounts'),
+           ('app.gateway_bill_files'),
+           ('app.gateway_bill_lines'),
+           ('app.gateway_bills'),
            ('app.gateway_events'),
            ('app.gateway_tallies'),
            ('app.idempotency_keys'),
@@ -135,6 +142,8 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.pending_recharges'),
            ('app.personal_cards'),
            ('app.point_ledger'),
+           ('app.recon_days'),
+           ('app.recon_items'),
            ('app.settings'),
            ('app.suspense_payments'),
            ('app.transaction_compensations'),
@@ -192,6 +201,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_merchants()
     UNION ALL SELECT * FROM sec.columns_of_gateways()
     UNION ALL SELECT * FROM sec.columns_of_recharges()
+    UNION ALL SELECT * FROM sec.columns_of_reconciliation()
     UNION ALL SELECT * FROM sec.columns_of_settings()
     UNION ALL SELECT * FROM sec.columns_of_statements()
 $$;
@@ -206,6 +216,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_merchants()
     UNION ALL SELECT * FROM sec.policies_of_gateways()
     UNION ALL SELECT * FROM sec.policies_of_recharges()
+    UNION ALL SELECT * FROM sec.policies_of_reconciliation()
     UNION ALL SELECT * FROM sec.policies_of_settings()
 $$;
 COMMENT ON FUNCTION sec.policies() IS
@@ -232,6 +243,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_merchants()
     UNION ALL SELECT * FROM sec.descriptions_of_gateways()
     UNION ALL SELECT * FROM sec.descriptions_of_recharges()
+    UNION ALL SELECT * FROM sec.descriptions_of_reconciliation()
     UNION ALL SELECT * FROM sec.descriptions_of_settings()
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
 $$;
@@ -247,6 +259,7 @@ CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, de
     UNION ALL SELECT * FROM sec.health_of_gateways()
     UNION ALL SELECT * FROM sec.health_of_receipts()
     UNION ALL SELECT * FROM sec.health_of_recharges()
+    UNION ALL SELECT * FROM sec.health_of_reconciliation()
 $$;
 COMMENT ON FUNCTION sec.health_rows() IS
     'What the families have to say in app.health(). Internal.';
@@ -259,6 +272,7 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
     UNION ALL SELECT * FROM sec.sequences_of_merchants()
     UNION ALL SELECT * FROM sec.sequences_of_gateways()
     UNION ALL SELECT * FROM sec.sequences_of_recharges()
+    UNION ALL SELECT * FROM sec.sequences_of_reconciliation()
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
     'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
@@ -273,6 +287,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_gateways()
     UNION ALL SELECT * FROM sec.logged_of_receipts()
     UNION ALL SELECT * FROM sec.logged_of_recharges()
+    UNION ALL SELECT * FROM sec.logged_of_reconciliation()
     UNION ALL SELECT * FROM sec.logged_of_settings()
 $$;
 COMMENT ON FUNCTION sec.logged_actions() IS
@@ -288,6 +303,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_payments()
     UNION ALL SELECT * FROM sec.rebuilds_of_gateways()
     UNION ALL SELECT * FROM sec.rebuilds_of_recharges()
+    UNION ALL SELECT * FROM sec.rebuilds_of_reconciliation()
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
 $$;
 COMMENT ON FUNCTION sec.rebuild_steps() IS
@@ -299,6 +315,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     UNION ALL SELECT * FROM sec.rules_of_payments()
     UNION ALL SELECT * FROM sec.rules_of_gateways()
     UNION ALL SELECT * FROM sec.rules_of_recharges()
+    UNION ALL SELECT * FROM sec.rules_of_reconciliation()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
     'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';

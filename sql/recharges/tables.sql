@@ -46,7 +46,8 @@ BEGIN
         COMMENT ON COLUMN app.suspense_payments.amount IS 'What the gateway has taken and not given back by itself, in currency units.';
         COMMENT ON COLUMN app.suspense_payments.reason IS
             'Why it was not credited: already_settled (the recharge has its money already); of callbacks amount_differs, order_unknown, '
-            'order_ambiguous, archived, balance_limit, partly_refunded (amount is what is left), refunded.';
+            'order_ambiguous, archived, balance_limit, partly_refunded (amount is what is left), refunded; '
+            'in_a_bill (app.resolve_recon_item() sends it back).';
         COMMENT ON COLUMN app.suspense_payments.payload IS 'What the gateway or the backend said of it.';
         COMMENT ON COLUMN app.suspense_payments.status IS
             'open; credited to a card; refunding (the gateway was asked); refunded; written_off.';

@@ -45,6 +45,9 @@ tokens! {
     InvalidPaymentMethod "INVALID_PAYMENT_METHOD" 400
         "This payment method cannot be used here. Members recharge with wechat or alipay; cash is for backends."
         "此处不能使用该支付方式。会员充值可用 wechat 或 alipay，现金仅限后台。";
+    BillInvalid "BILL_INVALID" 400
+        "The payment gateway's bill cannot be taken. See the detail for the line and the reason."
+        "无法导入支付渠道的账单。详细信息说明了行号与原因。";
     NotAuthenticated "NOT_AUTHENTICATED" 401
         "Nobody is signed in. Sign in and repeat the request."
         "尚未登录。请登录后重试。";
@@ -123,6 +126,9 @@ tokens! {
     StatusConflict "STATUS_CONFLICT" 409
         "The present state does not allow this change. See the detail for the reason."
         "当前状态不允许此变更。详细信息说明了原因。";
+    ReconConflict "RECON_CONFLICT" 409
+        "The day's reconciliation does not allow this. See the detail for the reason."
+        "当日对账状态不允许此操作。详细信息说明了原因。";
     Archived "ARCHIVED" 409
         "The month of this transaction is archived. Ask the database administrator."
         "该交易所在月份已归档。请联系数据库管理员。";

@@ -17,6 +17,8 @@ const INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 const BASE: i128 = 10_000;
 const BASE_DECIMALS: u32 = 4;
+/// The decimals of two digits, which is as many as anything here has.
+const MAX_SCALE: u32 = 2 * BASE_DECIMALS;
 /// 10000^4 = 10^16: the highest power that a number of 64 bits has, and far from overflowing an i128.
 const MAX_WEIGHT: i32 = 4;
 
@@ -92,9 +94,9 @@ pub fn text_bytes(bytes: &[u8]) -> Option<usize> {
     Some(usize::from(header.negative) + whole + decimals)
 }
 
-/// Reads the bytes after a numeric's length word as a whole number of `10^-scale` units; `scale` is 0 to 4.
+/// Reads the bytes after a numeric's length word as a whole number of `10^-scale` units; `scale` is 0 to 8.
 pub fn decode(bytes: &[u8], scale: u32) -> Result<i64, NotExact> {
-    assert!(scale <= BASE_DECIMALS);
+    assert!(scale <= MAX_SCALE);
     let mut words = words(bytes);
     let header = words.next().ok_or(NotExact::Malformed)?;
     if !bytes.len().is_multiple_of(2) {
@@ -120,36 +122,44 @@ pub fn decode(bytes: &[u8], scale: u32) -> Result<i64, NotExact> {
         } else if power >= 0 {
             total += digit * BASE.pow(power as u32) * unit;
         } else {
-            let dropped = 10i128.pow(BASE_DECIMALS - scale);
-            if power < -1 || digit % dropped != 0 {
+            // What the digit counts, in the smallest that two digits have.
+            let smallest = match power {
+                -1 => digit * BASE,
+                -2 => digit,
+                _ => return Err(NotExact::TooManyDecimals),
+            };
+            let dropped = 10i128.pow(MAX_SCALE - scale);
+            if smallest % dropped != 0 {
                 return Err(NotExact::TooManyDecimals);
             }
-            total += digit / dropped;
+            total += smallest / dropped;
         }
     }
     let signed = if negative { -total } else { total };
     i64::try_from(signed).map_err(|_| NotExact::TooLarge)
 }
 
-/// Room for any i64 at any scale up to 4: a header and six digits, of two bytes each.
-pub const MAX_ENCODED: usize = 14;
+/// Room for any i64 at any scale up to 8: a header and seven digits, of two bytes each.
+pub const MAX_ENCODED: usize = 16;
 
 /// Writes `units x 10^-scale` as the bytes that follow a numeric's length word; returns how many were used.
 pub fn encode(units: i64, scale: u32, out: &mut [u8; MAX_ENCODED]) -> usize {
-    assert!(scale <= BASE_DECIMALS);
+    assert!(scale <= MAX_SCALE);
     let unit = 10u64.pow(scale);
     let magnitude = units.unsigned_abs();
-    let mut digits = [0u16; 6];
+    let mut digits = [0u16; 7];
     let mut whole = magnitude / unit;
-    digits[5] = ((magnitude % unit) * 10u64.pow(BASE_DECIMALS - scale)) as u16;
+    let fraction = (magnitude % unit) * 10u64.pow(MAX_SCALE - scale);
+    digits[5] = (fraction / BASE as u64) as u16;
+    digits[6] = (fraction % BASE as u64) as u16;
     for slot in digits[..5].iter_mut().rev() {
         *slot = (whole % BASE as u64) as u16;
         whole /= BASE as u64;
     }
-    let first = digits.iter().position(|d| *d != 0).unwrap_or(6);
+    let first = digits.iter().position(|d| *d != 0).unwrap_or(7);
     let last = digits.iter().rposition(|d| *d != 0).map_or(first, |l| l + 1);
     // digits[4] is the one of weight 0.
-    let weight = if first == 6 { 0 } else { 4 - first as i32 };
+    let weight = if first == 7 { 0 } else { 4 - first as i32 };
     // No bit of one is a bit of another.
     let mut header = SHORT + ((scale as u16) << SHORT_SCALE_SHIFT);
     if units < 0 {
@@ -224,6 +234,10 @@ mod tests {
             (1_234_567, 2, &[0x8101, 1, 2_345, 6_700]),
             (20_000, 0, &[0x8001, 2]),
             (-1, 4, &[0xA27F, 1]),
+            (-60_000, 5, &[0xA2FF, 6_000]),
+            (1, 5, &[0x82FE, 1_000]),
+            (651_012, 5, &[0x8280, 6, 5_101, 2_000]),
+            (i64::MIN, 8, &[0xA402, 922, 3_372, 368, 5_477, 5_808]),
             (i64::MAX, 0, &[0x8004, 922, 3_372, 368, 5_477, 5_807]),
             (i64::MIN, 4, &[0xA203, 922, 3_372, 368, 5_477, 5_808]),
         ] {
@@ -265,14 +279,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trips(units in any::<i64>(), scale in 0u32..=4) {
+        fn round_trips(units in any::<i64>(), scale in 0u32..=8) {
             let mut out = [0; MAX_ENCODED];
             let used = encode(units, scale, &mut out);
             prop_assert_eq!(decode(&out[..used], scale), Ok(units));
         }
 
         #[test]
-        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40), scale in 0u32..=4) {
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40), scale in 0u32..=8) {
             let _ = decode(&bytes, scale);
             let _ = text_bytes(&bytes);
         }

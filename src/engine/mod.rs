@@ -25,6 +25,8 @@ pub mod ddl;
 pub mod deadline;
 #[allow(unsafe_code)]
 pub mod direct;
+#[allow(unsafe_code)]
+pub mod fee;
 pub mod labels;
 #[allow(unsafe_code)]
 pub mod option;
@@ -32,6 +34,8 @@ pub mod param;
 pub mod record;
 #[allow(unsafe_code)]
 pub mod row;
+#[allow(unsafe_code)]
+pub mod scratch;
 pub mod secret_file;
 pub mod sequences;
 pub mod server;

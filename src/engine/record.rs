@@ -2,9 +2,10 @@
 //! changes of a row, and what is read of it alone, is named, and the compiler knows the names.
 
 use crate::engine::db::Db;
+use crate::engine::fee::Fee;
 use crate::engine::param::{Param, p};
 use crate::engine::row::Row;
-use crate::engine::types::{RawJsonb, Timestamp, Uuid};
+use crate::engine::types::{Day, RawJsonb, Timestamp, Uuid};
 use mps_domain::money::{Discount, Money};
 
 /// What a column that is read is in Rust.
@@ -34,7 +35,7 @@ macro_rules! read {
     )*};
 }
 
-read!(bool, i16, i32, i64, Timestamp, Uuid, Money, Discount, RawJsonb, String, Vec<u8>);
+read!(bool, i16, i32, i64, Timestamp, Day, Uuid, Money, Discount, RawJsonb, String, Vec<u8>);
 
 macro_rules! written {
     ($($type:ty),*) => {$(
@@ -52,7 +53,7 @@ macro_rules! written {
     )*};
 }
 
-written!(bool, i16, i32, i64, Timestamp, Uuid, Money, Discount, &str, &[u8]);
+written!(bool, i16, i32, i64, Timestamp, Day, Uuid, Money, Fee, Discount, &str, &[u8]);
 
 impl Value for RawJsonb {
     fn param(&self, _: &Db) -> Param {

@@ -17,6 +17,11 @@ pub fn now() -> Timestamp {
     Timestamp(unsafe { pg_sys::GetCurrentTimestamp() })
 }
 
+/// Ends here where the call was cancelled.
+pub fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
 /// When the statement of the client began that is running.
 pub fn statement_began() -> Timestamp {
     // SAFETY: reads a backend-local variable.

@@ -198,7 +198,7 @@ unsafe impl<T: ToColumn> ToColumn for Option<T> {
 }
 
 /// The type modifier of `numeric(precision, scale)`.
-const fn numeric_modifier(precision: i32, scale: u32) -> i32 {
+pub(in crate::engine) const fn numeric_modifier(precision: i32, scale: u32) -> i32 {
     ((precision << 16) | scale as i32) + pg_sys::VARHDRSZ as i32
 }
 
@@ -256,8 +256,8 @@ impl FromColumn for Discount {
 /// Money and discounts in result columns (the domain's own types cannot carry Postgres's traits for functions).
 #[derive(Clone, Copy, Debug)]
 pub struct NumericOut {
-    units: i64,
-    scale: u32,
+    pub(in crate::engine) units: i64,
+    pub(in crate::engine) scale: u32,
 }
 
 impl From<Money> for NumericOut {
@@ -488,7 +488,7 @@ fn varlena(bytes: &[u8]) -> Datum {
 }
 
 /// A numeric of `units x 10^-scale`, in the current memory context.
-fn scaled(units: i64, scale: u32) -> Datum {
+pub(in crate::engine) fn scaled(units: i64, scale: u32) -> Datum {
     let mut out = [0; numeric::MAX_ENCODED];
     let used = numeric::encode(units, scale, &mut out);
     varlena(&out[..used])

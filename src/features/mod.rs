@@ -10,5 +10,6 @@ mod operation;
 mod payments;
 mod receipts;
 mod recharges;
+mod reconciliation;
 mod settings;
 mod statements;

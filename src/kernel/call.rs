@@ -92,6 +92,11 @@ impl Call<'_> {
         Ok(open)
     }
 
+    /// As [`Call::open_month`], after it: nothing is made and nothing locked any more.
+    pub fn opened_month(&self) -> Result<Open<'_>> {
+        months::opened(self.db, self.month)
+    }
+
     /// As [`Call::open_month`], for who changes the settings: it locks them itself.
     pub fn open_month_for_settings(&self) -> Result<Open<'_>> {
         let open = months::ensure(self.db, self.month)?;

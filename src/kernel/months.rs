@@ -99,6 +99,16 @@ pub fn ensure(db: &Db, month: Month) -> Result<Open<'_>> {
     }
 }
 
+/// As [`ensure`], of a month that this call has made sure of before.
+pub fn opened(db: &Db, month: Month) -> Result<Open<'_>> {
+    match presence(db, month) {
+        Presence::Present => Ok(Open(db)),
+        Presence::Archived => Err(Error::new(Token::Archived, "this month is archived")),
+        Presence::Detached(table) => Err(detached(&table)),
+        Presence::Never => panic!("the month was made before"),
+    }
+}
+
 /// Refuses a month that somebody has detached, or is about to.
 pub fn ensure_attached(db: &Db, month: Month) -> Result<()> {
     match presence(db, month) {

@@ -7,7 +7,7 @@ import { charge, fund, newCompany, newMember, newShop, payCode, unique } from '.
 import { psql } from './lib/psql.mjs';
 
 const contract = {
-  400: ['INVALID_AMOUNT', 'INVALID_ARGUMENT', 'INVALID_PAYMENT_METHOD'],
+  400: ['INVALID_AMOUNT', 'INVALID_ARGUMENT', 'INVALID_PAYMENT_METHOD', 'BILL_INVALID'],
   401: ['NOT_AUTHENTICATED', 'SIGNATURE_INVALID'],
   402: ['INSUFFICIENT_BALANCE'],
   403: ['NOT_MERCHANT_USER', 'NOT_CARD_USER', 'NOT_CARD_ADMIN', 'NOT_ALLOWED'],
@@ -15,7 +15,7 @@ const contract = {
   409: [
     'MERCHANT_INACTIVE', 'CARD_NOT_ACTIVE', 'CARD_EXPIRED', 'CARD_NOT_EMPTY', 'MEMBER_NOT_ACTIVE', 'LAST_ADMIN', 'NOT_REFUNDABLE',
     'REFUND_EXCEEDS_REMAINING', 'RECHARGE_NOT_PENDING', 'TOO_MANY_PENDING', 'AMOUNT_MISMATCH', 'EXTERNAL_ORDER_CONFLICT', 'BALANCE_LIMIT',
-    'STATUS_CONFLICT', 'ARCHIVED', 'SCHEMA_OUTDATED', 'READ_ONLY',
+    'STATUS_CONFLICT', 'RECON_CONFLICT', 'ARCHIVED', 'SCHEMA_OUTDATED', 'READ_ONLY',
   ],
   410: ['QR_EXPIRED_OR_INVALID'],
   422: ['IDEMPOTENCY_KEY_REUSED'],
@@ -68,6 +68,15 @@ const provoke = {
     row(await backend.rpc('gateway_notify', { p_account: 'errors', p_headers: {}, p_body: '\\x78' }));
     const [{ id }] = ok(await backend.from('gateway_events').select('id').eq('account', 'errors'));
     return () => backend.rpc('reverify_event', { p_id: id }, { get: true });
+  },
+  BILL_INVALID: () => {
+    psql(`SELECT app.set_gateway_account('errors', 'alipay', '{"app_id": "1", "seller_ids": ["2"]}')`);
+    return () =>
+      backend.rpc('import_bill', { p_account: 'errors', p_bill_date: '2026-11-26', p_kind: 'trade', p_content: '\\x78' });
+  },
+  RECON_CONFLICT: () => {
+    psql(`SELECT app.set_gateway_account('errors', 'alipay', '{"app_id": "1", "seller_ids": ["2"]}')`);
+    return () => backend.rpc('reconcile', { p_account: 'errors', p_bill_date: '2026-11-26' });
   },
   TX_NOT_FOUND: ({ member }) => () => member.rpc('tx_by_no', { p_tx_no: 'ZF000123' }),
   MERCHANT_INACTIVE: async ({ shop, code }) => {

@@ -16,18 +16,21 @@ const clientRpcs = [
   'usage_page', 'user_recharge_personal_card',
 ];
 const backendRpcs = [
-  'adjust_points', 'compensate_tx', 'confirm_recharge', 'create_enterprise_card', 'create_merchant', 'day_totals', 'fail_recharge', 'gateway_notify',
-  'get_settings', 'replace_card', 'resolve_suspense', 'reverify_event', 'set_card_expiry', 'set_member_status', 'set_merchant_status', 'update_settings',
+  'adjust_points', 'close_recon_day', 'compensate_tx', 'confirm_recharge', 'create_enterprise_card', 'create_merchant', 'day_totals', 'fail_recharge', 'gateway_notify',
+  'get_settings', 'import_bill', 'reconcile', 'replace_card', 'resolve_recon_item', 'resolve_suspense', 'reverify_event', 'set_card_expiry', 'set_member_status', 'set_merchant_status', 'update_settings',
 ];
 const views = ['error_codes', 'v_usage_logs', 'v_user_cards'];
-const readOnlyViews = ['error_codes', 'v_reconciliation', 'v_usage_logs', 'v_user_cards'];
+const readOnlyViews = ['error_codes', 'v_recon_days', 'v_reconciliation', 'v_usage_logs', 'v_user_cards'];
 const readableTables = [
   'enterprise_card_bindings', 'enterprise_cards', 'member_profiles', 'membership_levels', 'merchant_users', 'merchants',
   'personal_cards', 'point_ledger', 'transactions',
 ];
 
 /** What a backend reads all columns of, besides. */
-const backendTables = ['gateway_accounts', 'gateway_events', 'gateway_tallies'];
+const backendTables = [
+  'gateway_accounts', 'gateway_bill_files', 'gateway_bill_lines', 'gateway_bills', 'gateway_events', 'gateway_tallies', 'recon_days', 'recon_items',
+  'v_recon_days',
+];
 
 /** Every function of schema app, with NULL for each argument: PostgREST finds a function by its argument names. */
 const functions = JSON.parse(psql(`

@@ -63,7 +63,7 @@ impl Effect {
 
 /// Does what the notice tells of. What cannot be credited goes into suspense; nothing of this is an error of the gateway's.
 pub fn apply(call: &Call, account: &str, provider: Provider, event_id: i64, notice: &Notice) -> Result<Effect> {
-    let about = About { call, provider, notice, event_id, payload: payload(account, event_id, notice) };
+    let about = About { call, provider, notice, event_id: Some(event_id), payload: payload(account, event_id, notice) };
     match &notice.told {
         Told::Paid => about.paid(),
         Told::PaidAndRefunded { left, out_refund_no } => about.refunded(*left, out_refund_no.as_deref()),
@@ -87,11 +87,44 @@ fn payload(account: &str, event_id: i64, notice: &Notice) -> RawJsonb {
     RawJsonb::parse(&kept.to_string())
 }
 
+/// A payment as a bill has it.
+pub struct OfABill<'a> {
+    pub account: &'a str,
+    pub provider: Provider,
+    pub amount: Money,
+    pub trade_no: &'a str,
+    pub order_no: Option<&'a str>,
+    pub bill_date: &'a str,
+    pub line: i64,
+}
+
+/// Does what a callback of it would do.
+pub fn pay(call: &Call, paid: &OfABill) -> Result<Effect> {
+    let notice = Notice {
+        event_key: String::new(),
+        key_id: String::new(),
+        trade_no: Some(paid.trade_no.to_owned()),
+        out_trade_no: paid.order_no.map(str::to_owned),
+        amount: Some(paid.amount),
+        happened_at: None,
+        payer_amount: None,
+        told: Told::Paid,
+    };
+    let payload = payload_of_a_bill(paid.account, paid.bill_date, paid.line);
+    About { call, provider: paid.provider, notice: &notice, event_id: None, payload }.paid()
+}
+
+/// What the log and a row of suspense keep of it.
+pub fn payload_of_a_bill(account: &str, bill_date: &str, line: i64) -> RawJsonb {
+    let kept = json!({ "gateway_account": account, "bill_date": bill_date, "bill_line": line });
+    RawJsonb::parse(&kept.to_string())
+}
+
 struct About<'a> {
     call: &'a Call<'a>,
     provider: Provider,
     notice: &'a Notice,
-    event_id: i64,
+    event_id: Option<i64>,
     payload: RawJsonb,
 }
 
@@ -109,7 +142,7 @@ impl About<'_> {
 
     fn payment(&self, amount: Money) -> Payment<'_> {
         let method = Some(self.provider.method());
-        Payment { amount, trade_no: self.trade_no(), payload: self.payload.clone(), event: Some(self.event_id), method }
+        Payment { amount, trade_no: self.trade_no(), payload: self.payload.clone(), event: self.event_id, method }
     }
 
     fn paid(&self) -> Result<Effect> {

@@ -18,6 +18,10 @@ mod set_gateway_key;
 mod set_gateway_key_from_file;
 mod told;
 
+pub use account::{Whole, find as find_account, lock as lock_account};
+pub use config::Parties;
+pub use effect::{OfABill, Outcome, pay, payload_of_a_bill};
+
 use crate::engine::types::{Text, Timestamp};
 use crate::kernel::args;
 use crate::kernel::call::Call;

@@ -36,6 +36,17 @@ pub enum Told {
     Nothing(String),
 }
 
+impl Notice {
+    /// What it is about, for the day's reconciliation: a payment by itself, and when that was made.
+    pub fn kind(&self) -> &'static str {
+        match self.told {
+            Told::Paid => "payment",
+            Told::PaidAndRefunded { .. } | Told::Refund { .. } => "refund",
+            Told::Unpaid(_) | Told::Nothing(_) => "other",
+        }
+    }
+}
+
 pub enum RefundState {
     WentBack,
     /// The payer did not get it: it is with the merchant again.

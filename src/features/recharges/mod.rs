@@ -19,10 +19,10 @@ pub use arrival::{Arrival, Payment, Why, arrive, has, is_number_of, suspend, sus
 pub use order::{Order, find as find_order};
 pub use partly_refunded::{Part, note_part};
 pub use refund_told::{Refund, Told, refund_told};
-pub use resolution::note_refunded;
+pub use resolution::{note_refunded, send_back};
 pub use suspense::{
-    ALREADY_SETTLED, AMOUNT_DIFFERS, ARCHIVED, BALANCE_LIMIT, ORDER_AMBIGUOUS, ORDER_UNKNOWN, PARTLY_REFUNDED,
-    REFUNDED, credited_by,
+    ALREADY_SETTLED, AMOUNT_DIFFERS, ARCHIVED, BALANCE_LIMIT, IN_A_BILL, ORDER_AMBIGUOUS, ORDER_UNKNOWN,
+    PARTLY_REFUNDED, REFUNDED, credited_by, refund_number,
 };
 pub use unpaid::{Ended, fail};
 

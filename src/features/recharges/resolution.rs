@@ -160,6 +160,13 @@ fn credit(call: &Call, open: Open, kept: &mut Suspense, request: &Request) -> Re
     Ok(())
 }
 
+/// Asks a row's money back: under which number, and whether that was done before.
+pub fn send_back(call: &Call, id: i64, note: &str) -> Result<(String, bool)> {
+    let request = Request { resolution: Resolution::Refunded, note, card: None, key: None };
+    let (kept, replayed) = resolve(call, id, &request)?;
+    Ok((kept.out_refund_no.expect("a row that is refunding has one"), replayed))
+}
+
 /// Closes a row whose money has gone back at the gateway by itself; `false` where nothing of it is left to be given.
 pub fn note_refunded(call: &Call, id: i64, note: &str) -> Result<bool> {
     let open = call.open_month()?;

@@ -72,6 +72,8 @@ pub const ORDER_AMBIGUOUS: &str = "order_ambiguous";
 pub const ARCHIVED: &str = "archived";
 /// No card can hold so much.
 pub const BALANCE_LIMIT: &str = "balance_limit";
+/// A bill has it, and it is to be sent back.
+pub const IN_A_BILL: &str = "in_a_bill";
 /// Some of it went back at the gateway before its payment was told of. The amount is what is left, as of any row.
 pub const PARTLY_REFUNDED: &str = "partly_refunded";
 /// All of it did; the row is there so that a late word of the payment credits nothing.
@@ -141,6 +143,12 @@ pub fn insert(db: &Db, id: i64, at: Timestamp, arrived: Arrived) {
 
 pub fn lock(open: Open, id: i64) -> Option<Suspense> {
     open.lock(&BY_ID, None, &[p(id)], Suspense::read)
+}
+
+/// Under which number money is asked back.
+pub fn refund_number(db: &Db, id: i64) -> Option<String> {
+    let sql = "SELECT s.out_refund_no FROM app.suspense_payments s WHERE s.id = $1";
+    db.row(sql, &[p(id)], |r| r.opt(1)).flatten()
 }
 
 /// The recharge that took money out of suspense, by the payment's trade number.

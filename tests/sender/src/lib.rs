@@ -1,6 +1,8 @@
 //! A payment gateway for tests: signs and encrypts what WeChat Pay and Alipay send, written by their descriptions and not by the code
 //! that reads it. Its keys are nobody's.
 
+pub mod bill;
+
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use data_encoding::BASE64;

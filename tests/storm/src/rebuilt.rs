@@ -7,7 +7,7 @@ use postgres::Client;
 use std::collections::HashMap;
 
 /// Tables that are not of the books, or hold what no log has: keys, jobs, which months are over, the log itself.
-const NOT_COMPARED: [&str; 13] = [
+const NOT_COMPARED: [&str; 17] = [
     "app.idempotency_keys",
     "app.operating_mode",
     "sec.gateway_keys",
@@ -21,10 +21,14 @@ const NOT_COMPARED: [&str; 13] = [
     "audit.seal_cut",
     "app.gateway_events",
     "app.gateway_tallies",
+    "app.gateway_bills",
+    "app.gateway_bill_files",
+    "app.gateway_bill_lines",
+    "app.recon_days",
 ];
 
 /// What is not in the log, and when exactly a movement was posted.
-const LOST: [&str; 18] = [
+const LOST: [&str; 19] = [
     "app.member_profiles.name",
     "app.member_profiles.phone",
     "app.member_profiles.email",
@@ -43,10 +47,11 @@ const LOST: [&str; 18] = [
     "app.transaction_compensations.reason",
     "app.suspense_payments.idempotency_keys",
     "app.late_postings.posted_at",
+    "app.recon_items.last_seen",
 ];
 
 /// Rows that are not in the log, of tables that are.
-const BUT: [(&str, &str); 1] = [("app.external_orders", "scope = 3")];
+const BUT: [(&str, &str); 2] = [("app.external_orders", "scope = 3"), ("app.recon_items", "resolution <> 'settled'")];
 
 const SHOWN: usize = 5;
 

@@ -34,6 +34,10 @@ const NOT_IN_IT: &[(&str, &[&str])] = &[
     ("audit.seal_cut", &[]),
     ("app.gateway_events", &[]),
     ("app.gateway_tallies", &[]),
+    ("app.gateway_bills", &[]),
+    ("app.gateway_bill_files", &[]),
+    ("app.gateway_bill_lines", &[]),
+    ("app.recon_days", &[]),
     ("sec.gateway_keys", &[]),
     ("app.member_profiles", &["name", "phone", "email"]),
     ("app.personal_cards", &["qr_hash", "qr_expires_at", "last_posted_at"]),
@@ -43,14 +47,16 @@ const NOT_IN_IT: &[(&str, &[&str])] = &[
     ("app.transaction_compensations", &["reason"]),
     ("app.suspense_payments", &["idempotency_keys"]),
     ("app.late_postings", &["posted_at"]),
+    ("app.recon_items", &["last_seen"]),
 ];
 
 /// As a column is compared, where it is not as it stands.
 const AS: &[(&str, &str, &str)] =
     &[("app.point_ledger", "reason", "case when tx_no is null or tx_no like 'TZ%' then reason end")];
 
-/// Of order ids only those of gateways are in the log.
-const ROWS: &[(&str, &str)] = &[("app.external_orders", " where scope = 3")];
+/// Of order ids only those of gateways are in the log; of differences those that somebody has resolved.
+const ROWS: &[(&str, &str)] =
+    &[("app.external_orders", " where scope = 3"), ("app.recon_items", " where resolution <> 'settled'")];
 
 impl Db {
     /// A database with the tables of this one, and of its rows the log and its seals alone.

@@ -1,6 +1,7 @@
 //! Every function that changes something leaves an audit event. Which functions there are says the database, not this file: a
 //! new one that is nowhere below fails here.
 
+use mps_sender::bill;
 use mps_tests::{Member, SHOP, Scratch, Shop, gateways, q};
 use std::collections::BTreeSet;
 
@@ -29,6 +30,7 @@ const NO_EVENT: &[(&str, &str)] = &[
     ("audit.balances_ready", "the same"),
     ("audit.publish_balances", "the same"),
     ("audit.sign_head", "the same"),
+    ("app.reconcile", "what it writes down follows from bill and books; what becomes of it leaves events"),
     ("app.rebuild_from_log", "is refused here; rebuild.rs looks for its event"),
     // Procedures, whose batches are looked at below.
     ("app.expire_cards", "its batch does it"),
@@ -69,7 +71,27 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
     let lost = shop.member("1.00");
     shop.set_card(&lost.card, "personal", "lost");
     let suspense = in_suspense(shop, &shop.member("0"));
+    let day = "2026-11-26";
+    let content = bill::wechat(day, &[bill::Line::payment("4200001", "a-stranger-s", 100)]);
+    shop.backend.row(&bill::import("wechat", day, "trade", &content));
+    shop.backend.rows(&format!("select * from app.reconcile('wechat', '{day}')"));
+    let item = shop.superuser.value("select id from app.recon_items");
     let mut calls = vec![
+        (
+            "app.import_bill",
+            "gateway.bill_imported",
+            bill::import("wechat", "2026-11-25", "trade", &bill::wechat("2026-11-25", &[])),
+        ),
+        (
+            "app.resolve_recon_item",
+            "recon.item_resolved",
+            format!("select * from app.resolve_recon_item({item}, 'explained', 'x')"),
+        ),
+        (
+            "app.close_recon_day",
+            "gateway.day_closed",
+            "select * from app.close_recon_day('wechat', '2026-11-25')".to_owned(),
+        ),
         ("app.merchant_charge_by_qr", "payment", Shop::charge_sql(&shop.code(&ming), "1.00", "")),
         ("app.register_member", "member.registered", "select * from app.register_member('x')".to_owned()),
         ("app.rotate_card_qr", "card.code_rotated", format!("select * from app.rotate_card_qr('{}')", ming.card)),

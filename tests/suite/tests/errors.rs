@@ -1,5 +1,6 @@
 //! Errors: every token, and every argument of every RPC given wrongly.
 
+use mps_sender::bill;
 use mps_tests::{Db, SHOP, Scratch, Shop, TOKENS, gateways, nobody};
 use std::collections::BTreeSet;
 
@@ -18,6 +19,10 @@ const PROVOCATIONS: &[Provocation] = &[
         let ming = s.member("0");
         let sql = format!("select * from app.user_recharge_personal_card('{}', 1, 'balance')", ming.card);
         s.backend.refused("INVALID_PAYMENT_METHOD", &sql);
+    }),
+    ("BILL_INVALID", |s| {
+        s.superuser.run(&mps_sender::set_up());
+        s.backend.refused("BILL_INVALID", &bill::import("wechat", "2026-11-26", "trade", b"no bill"));
     }),
     ("NOT_AUTHENTICATED", |s| {
         s.db.login("app_role").refused("NOT_AUTHENTICATED", "select * from app.register_member('x')");
@@ -63,6 +68,10 @@ const PROVOCATIONS: &[Provocation] = &[
     }),
     ("TX_NOT_FOUND", |s| {
         s.cashier.refused("TX_NOT_FOUND", "select * from app.tx_by_no('ZF2611999999')");
+    }),
+    ("RECON_CONFLICT", |s| {
+        s.superuser.run(&mps_sender::set_up());
+        s.backend.refused("RECON_CONFLICT", "select * from app.reconcile('wechat', '2026-11-26')");
     }),
     ("GATEWAY_ACCOUNT_NOT_FOUND", |s| {
         let sql = gateways::set_key("nowhere", "alipay_public_key", "a", gateways::alipay_keys()[0], "");
@@ -227,6 +236,9 @@ enum Kind {
     OptionalDay,
     Day,
     GivenDay,
+    BillDay,
+    Bill,
+    ItemId,
     HeadNo,
     Account,
     Headers,
@@ -449,6 +461,14 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
             texts(&[("'infinity'", ARG), ("'-infinity'", ARG), ("'1999-12-31'", ARG), ("'10000-01-01'", ARG)])
         }
         Day => texts(&[("date 'infinity'", ARG), ("date '-infinity'", ARG)]),
+        BillDay => {
+            texts(&[("null", ARG), ("date 'infinity'", ARG), ("date '-infinity'", ARG), ("date '1999-12-31'", ARG)])
+        }
+        Bill => texts(&[("null", ARG), ("''", &["BILL_INVALID"]), ("'\\x504b0304'", &["BILL_INVALID"])]),
+        ItemId => {
+            let none: &[&str] = &["RECON_CONFLICT"];
+            vec![("null", ARG), ("0", none), ("-1", none), ("9223372036854775807", none)]
+        }
         GivenDay => {
             texts(&[("null", ARG), ("date 'infinity'", ARG), ("date '-infinity'", ARG), ("date '2100-01-01'", ARG)])
         }
@@ -728,6 +748,25 @@ const CALLS: &[(&str, &[Argument])] = &[
         ],
     ),
     ("reverify_event", &[("p_id", "{event}", Kind::EventId)]),
+    (
+        "import_bill",
+        &[
+            ("p_account", "'wechat'", Kind::Account),
+            ("p_bill_date", "'2026-11-25'", Kind::BillDay),
+            ("p_kind", "'trade'", Kind::Label),
+            ("p_content", "'\\x{bill}'", Kind::Bill),
+        ],
+    ),
+    ("reconcile", &[("p_account", "'wechat'", Kind::Account), ("p_bill_date", "'2026-11-26'", Kind::BillDay)]),
+    (
+        "resolve_recon_item",
+        &[
+            ("p_id", "{item}", Kind::ItemId),
+            ("p_resolution", "'explained'", Kind::Label),
+            ("p_note", "'x'", Kind::Name),
+        ],
+    ),
+    ("close_recon_day", &[("p_account", "'wechat'", Kind::Account), ("p_bill_date", "'2026-11-24'", Kind::BillDay)]),
     ("business_day", &[("p_at", "now()", Kind::Free)]),
     ("business_day_start", &[("p_day", "current_date", Kind::Free)]),
     ("day_totals", &[("p_from_day", "null", Kind::Day), ("p_to_day", "null", Kind::Day)]),
@@ -754,6 +793,13 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     shop.superuser.run(&mps_sender::set_up());
     shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
     let event = shop.superuser.value("select id from app.gateway_events");
+    let nothing = bill::wechat("2026-11-24", &[]);
+    let of_a_stranger = bill::wechat("2026-11-26", &[bill::Line::payment("4200001", "a-stranger-s", 100)]);
+    shop.backend.row(&bill::import("wechat", "2026-11-24", "trade", &nothing));
+    shop.backend.row(&bill::import("wechat", "2026-11-26", "trade", &of_a_stranger));
+    shop.backend.rows("select * from app.reconcile('wechat', '2026-11-26')");
+    let item = shop.superuser.value("select id from app.recon_items");
+    let bill: String = bill::wechat("2026-11-25", &[]).iter().map(|byte| format!("{byte:02x}")).collect();
     shop.set_card(&lost.card, "personal", "lost");
     let code = shop.code(&ming);
     shop.superuser.run(&gateways::set_account("gate", "alipay", gateways::ALIPAY));
@@ -769,6 +815,8 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
             .replace("{waiting}", &waiting)
             .replace("{suspense}", &suspense)
             .replace("{event}", &event)
+            .replace("{item}", &item)
+            .replace("{bill}", &bill)
             .replace("{code}", &code)
             .replace("{config}", gateways::ALIPAY)
             .replace("{key_file}", key_file.path())

@@ -643,8 +643,8 @@ fn what_is_said_of_a_callback_and_what_it_did_are_the_same() {
     ] {
         assert!(found(change), "{change}");
     }
-    let twice = "insert into app.gateway_events select id + 1, received_at, happened_at, amount, verified, account, provider, event_key, \
-                 key_id, outcome, reason, tx_no, trade_no, out_trade_no, headers, body from app.gateway_events";
+    let twice = "insert into app.gateway_events select id + 1, received_at, happened_at, amount, verified, account, provider, kind, \
+                 event_key, key_id, outcome, reason, tx_no, trade_no, out_trade_no, headers, body from app.gateway_events";
     assert!(found(twice));
 }
 

@@ -8,6 +8,9 @@ const TABLES: &[&str] = &[
     "app.enterprise_cards",
     "app.external_orders",
     "app.gateway_accounts",
+    "app.gateway_bill_files",
+    "app.gateway_bill_lines",
+    "app.gateway_bills",
     "app.idempotency_keys",
     "app.member_profiles",
     "app.membership_levels",
@@ -15,6 +18,8 @@ const TABLES: &[&str] = &[
     "app.merchants",
     "app.personal_cards",
     "app.point_ledger",
+    "app.recon_days",
+    "app.recon_items",
     "app.settings",
     "app.transaction_compensations",
     "app.transactions",
@@ -107,6 +112,10 @@ const RPCS: &[(&str, &str)] = &[
     ("set_gateway_key_from_file", "p_account p_kind p_key_id p_path p_valid_from? p_valid_until?"),
     ("gateway_notify", "p_account p_headers p_body"),
     ("reverify_event", "p_id"),
+    ("import_bill", "p_account p_bill_date p_kind p_content"),
+    ("reconcile", "p_account p_bill_date"),
+    ("resolve_recon_item", "p_id p_resolution p_note"),
+    ("close_recon_day", "p_account p_bill_date"),
 ];
 
 #[test]

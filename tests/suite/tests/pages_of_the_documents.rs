@@ -47,6 +47,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "what the reader's gateway has sent; gateway_callbacks.rs reads both tables",
     ),
     (
+        "psql -c \"SELECT * FROM app.import_bill(",
+        "a file of the reader's gateway; docs/rpc/reconciliation.md has a day that is run",
+    ),
+    (
         "const { data, error } = await backend.rpc('gateway_notify'",
         "a server of the reader's; gateway.test.mjs calls it so",
     ),

@@ -1,5 +1,6 @@
 //! The books from the audit log alone: `app.rebuild_from_log()` writes them anew, to the last digit, or says which event it lacks.
 
+use mps_sender::bill::{self, Line};
 use mps_tests::{
     Cluster, Db, Member, SHOP, Scratch, Session, Shop, Till, Waiting, differences, gateways, nobody, not_compared,
     program, q, together,
@@ -94,6 +95,17 @@ fn a_gateway(shop: &Shop, member: &Member, waiting: &str) {
         let fields = [("refund_fee", Some(fee)), ("gmt_refund", Some("2026-11-26 12:00:00"))];
         backend.row(&mps_sender::alipay("ORDER-9", "trade-9", "8.00", "TRADE_SUCCESS", &fields).sql("alipay"));
     }
+    // Its bill has two that nobody knows, and then one.
+    let day = "2026-11-26";
+    let lines = [Line::payment("4200001", "ORDER-1", 100), Line::payment("4200002", "ORDER-2", 250)];
+    backend.row(&bill::import("wechat", day, "trade", &bill::wechat(day, &lines)));
+    backend.rows(&format!("select * from app.reconcile('wechat', '{day}')"));
+    for (trade, word) in [("4200001", "explained"), ("4200002", "refund")] {
+        let id = backend.value(&format!("select id from app.recon_items where trade_no = '{trade}'"));
+        backend.row(&format!("select * from app.resolve_recon_item({id}, '{word}', 'as seen')"));
+    }
+    backend.row(&format!("select * from app.close_recon_day('wechat', '{day}')"));
+    backend.row(&bill::import("wechat", day, "trade", &bill::wechat(day, &lines[..1])));
     // The word of a backend first, the gateway's later.
     let told = backend.row(&format!("select * from app.user_recharge_personal_card('{}', 3, 'wechat')", member.card));
     confirm(&told["tx_no"], "3", "trade-6", ", 'alipay'");

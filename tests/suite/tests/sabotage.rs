@@ -396,6 +396,18 @@ const BOOKS: &[(&str, &str)] = &[
         values (1, now(), true, 'gate', 'wechat', 'credited', 'CZ2611999999', 'wx-9', 5, '')",
     ),
     (
+        "gateway_days",
+        "insert into app.gateway_accounts values ('gate', 'wechat', true, null, now(), '{}'); \
+        insert into app.recon_days (account, bill_date, closed_at) values ('gate', '2026-11-26', now())",
+    ),
+    (
+        "gateway_words",
+        "update app.transactions set gateway_trade_no = 'wx-7' where tx_type = 'recharge' and payment_method = 'cash' and card_seq = 1 \
+            and card_id = (select c.id from app.personal_cards c order by c.card_no limit 1); \
+        insert into app.external_orders (scope_no, tx_id, scope, order_id) \
+        select 0, t.id, 3, 'wx-7' from app.transactions t where t.gateway_trade_no = 'wx-7'",
+    ),
+    (
         "closed_months",
         "delete from app.closed_months; insert into app.closed_months (noted_through, through, noted_at) \
         select m, m, now() from (select date_trunc('month', now() at time zone 'UTC')::date as m) x",

@@ -1,6 +1,7 @@
 //! What people type and send: empty texts, white space around them, the case of codes and numbers. Every text argument of every
 //! RPC, as the catalog lists them, so that a new one has to say here what it is.
 
+use mps_sender::bill;
 use mps_tests::{Row, Session, Shop, nobody, q};
 
 /// How a text argument is read.
@@ -23,7 +24,7 @@ fn reads(argument: &str) -> Reads {
         "p_qr_plain" | "p_tx_no" | "p_original_tx_no" | "p_card_no" | "p_before" => Reads::Number,
         "p_reason" | "p_note" => Reads::Words,
         "p_idempotency_key" | "p_external_order_id" => Reads::Exactly,
-        "p_card_type" | "p_role" | "p_status" | "p_resolution" | "p_payment_method" => Reads::Exactly,
+        "p_card_type" | "p_role" | "p_kind" | "p_status" | "p_resolution" | "p_payment_method" => Reads::Exactly,
         other => panic!("how is {other} read? Say so here"),
     }
 }
@@ -83,6 +84,13 @@ impl World {
         let code = shop.code(&ming);
         shop.superuser.run(&mps_sender::set_up());
         shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
+        let day = "2026-11-26";
+        let content = bill::wechat(day, &[bill::Line::payment("4200001", "a-stranger-s", 100)]);
+        shop.backend.row(&bill::import("wechat", day, "trade", &content));
+        shop.backend.rows(&format!("select * from app.reconcile('wechat', '{day}')"));
+        let item = shop.superuser.value("select id from app.recon_items");
+        shop.backend.row(&bill::import("wechat", "2026-11-24", "trade", &bill::wechat("2026-11-24", &[])));
+        let bill = content.iter().fold("\\x".to_owned(), |hex, byte| format!("{hex}{byte:02x}"));
         let values = vec![
             ("replace_card.p_card_id", lost.card),
             ("confirm_recharge.p_tx_no", waiting.clone()),
@@ -130,6 +138,12 @@ impl World {
             ("p_account", "wechat".into()),
             ("p_headers", "{}".into()),
             ("p_body", "x".into()),
+            ("close_recon_day.p_bill_date", "2026-11-24".into()),
+            ("p_bill_date", "2026-11-26".into()),
+            ("p_kind", "trade".into()),
+            ("p_content", bill),
+            ("resolve_recon_item.p_resolution", "explained".into()),
+            ("resolve_recon_item.p_id", item),
             ("p_id", shop.superuser.value("select id from app.gateway_events")),
         ];
         World { shop, user: ming.id, values }
@@ -193,6 +207,7 @@ fn settled(row: &Row) -> Row {
         "tx_id",
         "refund_tx_id",
         "refund_tx_no",
+        "closed_at",
         "created_at",
         "posted_at",
         "member_id",

@@ -1,0 +1,100 @@
+//! `app.recon_items`: where bill, callbacks and books of a day differ.
+
+use super::shown;
+use crate::engine::db::Db;
+use crate::engine::param::p;
+use crate::engine::row::Row;
+use crate::engine::types::{Day, Timestamp};
+use crate::kernel::call::Call;
+use crate::kernel::months::Open;
+use mps_domain::money::Money;
+use serde_json::{Value, json};
+
+/// A difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub id: i64,
+    pub first_seen: Timestamp,
+    pub account: String,
+    pub bill_date: Day,
+    pub entry: String,
+    pub class: String,
+    pub reference: String,
+    pub tx_no: Option<String>,
+    pub trade_no: Option<String>,
+    pub order_no: Option<String>,
+    pub refund_no: Option<String>,
+    pub book_amount: Option<Money>,
+    pub bill_amount: Option<Money>,
+    pub status: String,
+    pub resolution: Option<String>,
+    pub result_tx_no: Option<String>,
+    pub suspense_id: Option<i64>,
+    pub receivable: Money,
+}
+
+impl Item {
+    fn read(r: &Row) -> Item {
+        Item {
+            id: r.get(1),
+            first_seen: r.get(2),
+            account: r.get(3),
+            bill_date: r.get(4),
+            entry: r.get(5),
+            class: r.get(6),
+            reference: r.get(7),
+            tx_no: r.opt(8),
+            trade_no: r.opt(9),
+            order_no: r.opt(10),
+            refund_no: r.opt(11),
+            book_amount: r.opt(12),
+            bill_amount: r.opt(13),
+            status: r.get(14),
+            resolution: r.opt(15),
+            result_tx_no: r.opt(16),
+            suspense_id: r.opt(17),
+            receivable: r.get(18),
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.status == "open"
+    }
+}
+
+/// As it is now, not locked.
+pub fn find(db: &Db, id: i64) -> Option<Item> {
+    let sql = "SELECT i.id, i.first_seen, i.account, i.bill_date, i.entry, i.class, i.ref, i.tx_no, i.trade_no, i.order_no, i.refund_no, \
+                      i.book_amount, i.bill_amount, i.status, i.resolution, i.result_tx_no, i.suspense_id, i.receivable \
+               FROM app.recon_items i WHERE i.id = $1";
+    db.row(sql, &[p(id)], Item::read)
+}
+
+/// As [`find`], locked.
+pub fn lock(open: Open, id: i64) -> Option<Item> {
+    let sql = "SELECT i.id, i.first_seen, i.account, i.bill_date, i.entry, i.class, i.ref, i.tx_no, i.trade_no, i.order_no, i.refund_no, \
+                      i.book_amount, i.bill_amount, i.status, i.resolution, i.result_tx_no, i.suspense_id, i.receivable \
+               FROM app.recon_items i WHERE i.id = $1 FOR NO KEY UPDATE";
+    open.row(sql, &[p(id)], Item::read)
+}
+
+/// Writes what became of a locked item, and into the log all that it takes to have it there again.
+pub fn resolve(call: &Call, item: &Item, resolution: &str, note: &str) {
+    let sql = "UPDATE app.recon_items SET status = 'resolved', resolution = $2, resolved_at = $3, resolved_by = $4, resolved_role = $5, \
+                   note = $6, result_tx_no = $7, suspense_id = $8, receivable = $9 WHERE id = $1";
+    let said = [p(item.id), p(resolution), p(call.at), p(call.caller.uid), p(call.caller.role.as_str()), p(note)];
+    let moved = [p(item.result_tx_no.as_deref()), p(item.suspense_id), p(item.receivable)];
+    call.db.run_once(sql, &[&said[..], &moved].concat());
+    call.audit("recon.item_resolved", "recon_item", &item.id.to_string(), context(item, resolution, note));
+}
+
+fn context(item: &Item, resolution: &str, note: &str) -> Value {
+    let amount = |amount: Option<Money>| amount.map(|amount| amount.to_string());
+    json!({
+        "account": item.account, "bill_date": shown(item.bill_date).to_string(), "entry": item.entry, "class": item.class,
+        "ref": item.reference, "tx_no": item.tx_no, "trade_no": item.trade_no, "order_no": item.order_no,
+        "refund_no": item.refund_no, "book_amount": amount(item.book_amount), "bill_amount": amount(item.bill_amount),
+        "first_seen": item.first_seen.unix_micros(), "resolution": resolution, "note": note,
+        "result_tx_no": item.result_tx_no, "suspense_id": item.suspense_id, "receivable": item.receivable.to_string(),
+    })
+}

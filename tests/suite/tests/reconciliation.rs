@@ -1,0 +1,472 @@
+//! Bills of payment gateways beside the books and the callbacks: what differs, what becomes of it, and days that close.
+
+use mps_sender::bill::{self, Line};
+use mps_sender::{Payment, set_up};
+use mps_tests::{Member, NULL, Row, Session, Shop, together};
+
+/// The day that callbacks of the sender are of.
+const DAY: &str = "2026-11-26";
+
+fn open() -> Shop {
+    let shop = Shop::open();
+    shop.superuser.run(&set_up());
+    shop
+}
+
+fn asked(shop: &Shop, amount: &str) -> (Member, String) {
+    let ming = shop.member("0");
+    let tx_no = shop.pending(&ming, amount);
+    (ming, tx_no)
+}
+
+/// A recharge of so many fen whose callback came.
+fn told(shop: &Shop, fen: i64) -> (Member, String, String) {
+    let (ming, tx_no) = asked(shop, &format!("{}.{:02}", fen / 100, fen % 100));
+    let trade = format!("4200{tx_no}");
+    let callback = Payment { order: &tx_no, trade: &trade, fen, state: "SUCCESS" }.sent();
+    assert_eq!(&shop.backend.row(&callback.sql("wechat"))["outcome"], "credited");
+    (ming, tx_no, trade)
+}
+
+fn confirmed(shop: &Shop, fen: i64) -> (Member, String, String) {
+    let amount = format!("{}.{:02}", fen / 100, fen % 100);
+    let (ming, tx_no) = asked(shop, &amount);
+    let trade = format!("4200{tx_no}");
+    shop.backend.row(&format!("select * from app.confirm_recharge('{tx_no}', {amount}, '{trade}')"));
+    (ming, tx_no, trade)
+}
+
+/// As if the only movement of a card had been posted at another moment.
+fn posted(shop: &Shop, tx_no: &str, at: &str) {
+    shop.superuser.run(&format!(
+        "update app.transactions set posted_at = {at} where tx_no = '{tx_no}'; \
+         update app.personal_cards c set last_posted_at = t.posted_at from app.transactions t \
+         where t.tx_no = '{tx_no}' and c.id = t.card_id"
+    ));
+}
+
+/// The gateways' day of now.
+fn today(shop: &Shop) -> String {
+    shop.superuser.value("select sec.recon_day(now())")
+}
+
+#[track_caller]
+fn import(shop: &Shop, day: &str, lines: &[Line]) -> Row {
+    shop.backend.row(&bill::import("wechat", day, "trade", &bill::wechat(day, lines)))
+}
+
+/// Class, items and amount of a day.
+#[track_caller]
+fn reconcile(session: &Session, day: &str) -> Vec<String> {
+    let rows = session.rows(&format!("select * from app.reconcile('wechat', '{day}')"));
+    rows.iter().map(|r| format!("{} {} {}", &r["class"], &r["items"], &r["amount"])).collect()
+}
+
+/// What the items of a day say.
+fn items(shop: &Shop, day: &str) -> Vec<String> {
+    let sql = format!("select * from app.recon_items where bill_date = '{day}' order by entry, ref");
+    let shown = |r: &Row| {
+        let names = ["entry", "class", "book_amount", "bill_amount", "status"];
+        names.map(|name| r[name].to_owned()).join(" ")
+    };
+    shop.backend.rows(&sql).iter().map(shown).collect()
+}
+
+#[track_caller]
+fn item(shop: &Shop, class: &str) -> String {
+    shop.backend.value(&format!("select id from app.recon_items where class = '{class}' and status = 'open'"))
+}
+
+fn resolve(id: &str, word: &str) -> String {
+    format!("select * from app.resolve_recon_item({id}, '{word}', 'as seen')")
+}
+
+fn close(day: &str) -> String {
+    format!("select * from app.close_recon_day('wechat', '{day}')")
+}
+
+#[track_caller]
+fn books_hold(shop: &Shop) {
+    assert_eq!(shop.superuser.rows("select * from app.verify_books() where ok is not true"), [] as [Row; 0]);
+}
+
+fn health(shop: &Shop, check: &str) -> Row {
+    shop.superuser.row(&format!("select ok, detail from app.health() where check_name = '{check}'"))
+}
+
+#[test]
+fn a_day_that_is_alike_closes_and_a_corrected_bill_opens_it_again() {
+    let shop = open();
+    let (_, first, trade) = told(&shop, 50_000);
+    let (_, second, other) = told(&shop, 1);
+    let lines = [Line::payment(&trade, &first, 50_000), Line { fee: 1, ..Line::payment(&other, &second, 1) }];
+    let row = import(&shop, DAY, &lines);
+    let names = ["lines", "payments", "payment_total", "refunds", "fee_total", "replaced", "replayed", "warnings"];
+    assert_eq!(names.map(|n| row[n].to_owned()), ["2", "2", "500.01", "0", "0.00001", "f", "f", "{}"]);
+    let again = import(&shop, DAY, &lines);
+    assert_eq!((&again["replayed"], &again["bill_id"]), ("t", &row["bill_id"]));
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 500.01"]);
+    let closed = shop.backend.row(&close(DAY));
+    assert_eq!((&closed["replayed"], &closed["bill_date"]), ("f", DAY));
+    assert_eq!(&shop.backend.row(&close(DAY))["replayed"], "t");
+    let names = "bill_payments, bill_payment_total, book_payments, book_payment_total, callbacks, callback_total, fees, net, open_items";
+    let day = shop.backend.row(&format!("select concat_ws(' ', {names}) says, closed_at from app.v_recon_days"));
+    assert_eq!(&day["says"], "2 500.01 2 500.01 2 500.01 0.00001 500.01 0");
+    assert_ne!(&day["closed_at"], NULL);
+    books_hold(&shop);
+    assert_eq!(&health(&shop, "gateway_days")["ok"], "t");
+
+    // The gateway corrects itself: one payment less.
+    let row = import(&shop, DAY, &lines[..1]);
+    assert_eq!((&row["replaced"], &row["replayed"]), ("t", "f"));
+    assert_eq!(shop.backend.value("select closed_at from app.v_recon_days"), NULL);
+    assert_eq!(&health(&shop, "gateway_days")["ok"], "f");
+    shop.backend.refused("RECON_CONFLICT", &close(DAY));
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 500.00", "only_in_books 1 0.01"]);
+    assert_eq!(items(&shop, DAY), ["payment only_in_books 0.01 NULL open"]);
+    assert_eq!(&shop.backend.row(&resolve(&item(&shop, "only_in_books"), "explained"))["status"], "resolved");
+    shop.backend.row(&close(DAY));
+    assert_eq!(&health(&shop, "gateway_days")["ok"], "t");
+    books_hold(&shop);
+    // Both are kept, and the lines of the one that counts.
+    assert_eq!(shop.backend.value("select count(*) from app.gateway_bill_files"), "2");
+    assert_eq!(shop.backend.value("select count(*) from app.gateway_bill_lines"), "1");
+}
+
+#[test]
+fn callback_and_bill_end_the_same_in_either_order() {
+    let shop = open();
+    let (ming, tx_no) = asked(&shop, "20.00");
+    import(&shop, DAY, &[Line::payment("4200001", &tx_no, 2000)]);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 0 0.00", "status_differs 1 20.00"]);
+    let callback = Payment { order: &tx_no, trade: "4200001", fen: 2000, state: "SUCCESS" }.sent();
+    assert_eq!(&shop.backend.row(&callback.sql("wechat"))["outcome"], "credited");
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 20.00"]);
+    let kept = shop.backend.row("select status, resolution from app.recon_items");
+    assert_eq!((&kept["status"], &kept["resolution"]), ("resolved", "settled"));
+    shop.backend.row(&close(DAY));
+    assert_eq!(shop.balance(&ming.card), "20.00");
+    books_hold(&shop);
+}
+
+#[test]
+fn what_the_bill_has_is_credited_as_by_its_callback() {
+    let shop = open();
+    let (ming, tx_no) = asked(&shop, "20.00");
+    let (hong, failed) = asked(&shop, "30.00");
+    shop.backend.row(&format!("select * from app.fail_recharge('{failed}', 'declined')"));
+    let (_, other) = asked(&shop, "40.00");
+    import(
+        &shop,
+        DAY,
+        &[
+            Line::payment("4200001", &tx_no, 2000),
+            Line::payment("4200002", &failed, 3000),
+            Line::payment("4200003", &other, 4001),
+            Line::payment("4200004", "of-somebody-else", 5000),
+        ],
+    );
+    assert_eq!(
+        reconcile(&shop.backend, DAY),
+        ["matched 0 0.00", "amount_differs 1 40.01", "only_in_bill 1 50.00", "status_differs 2 50.00"]
+    );
+    let ids = shop.backend.rows("select id, trade_no from app.recon_items order by trade_no");
+    let ids: Vec<&str> = ids.iter().map(|r| &r["id"]).collect();
+    let said = |word: &str, id: &str| {
+        let row = shop.backend.row(&resolve(id, word));
+        let again = shop.backend.row(&resolve(id, word));
+        assert_eq!((&row["replayed"], &again["replayed"]), ("f", "t"));
+        for name in ["tx_no", "suspense_id", "out_refund_no", "receivable", "resolution"] {
+            assert_eq!(row[name], again[name], "{name}");
+        }
+        row
+    };
+    assert_eq!(&said("credit", ids[0])["tx_no"], tx_no);
+    assert_eq!(&said("credit", ids[1])["tx_no"], failed);
+    assert_ne!(&said("credit", ids[2])["suspense_id"], NULL);
+    let back = said("refund", ids[3]);
+    assert!(back["out_refund_no"].starts_with("SR"), "{back:?}");
+    shop.backend.refused("RECON_CONFLICT", &resolve(ids[3], "credit"));
+    assert_eq!((shop.balance(&ming.card), shop.balance(&hong.card)), ("20.00".into(), "30.00".into()));
+    let rows = shop
+        .backend
+        .rows("select gateway_trade_no || ' ' || amount || ' ' || status s from app.suspense_payments order by 1");
+    let rows: Vec<&str> = rows.iter().map(|r| &r["s"]).collect();
+    assert_eq!(rows, ["4200003 40.01 open", "4200004 50.00 refunding"]);
+    assert_eq!(reconcile(&shop.backend, DAY)[0], "matched 4 140.01");
+    shop.backend.row(&close(DAY));
+    books_hold(&shop);
+    // A callback that comes later finds it done.
+    let late = Payment { order: &tx_no, trade: "4200001", fen: 2000, state: "SUCCESS" }.sent();
+    assert_eq!(&shop.backend.row(&late.sql("wechat"))["outcome"], "replayed");
+}
+
+#[test]
+fn a_refund_at_the_console_is_taken_back_and_what_is_spent_is_owed() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    shop.charge(&ming, "30.00");
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), Line::refund(&trade, &tx_no, 10_000, "console-1")]);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 100.00", "only_in_bill 1 100.00"]);
+    let id = item(&shop, "only_in_bill");
+    let row = shop.backend.row(&resolve(&id, "debit"));
+    assert_eq!((&row["receivable"], shop.balance(&ming.card)), ("30.00", "0.00".into()));
+    assert_eq!(&health(&shop, "gateway_receivables")["ok"], "f");
+    shop.backend.row(&close(DAY));
+    // Nothing there: it is owed as before. Then some, and the rest.
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["receivable"], "30.00");
+    shop.recharge(&ming.card, "10.00");
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["receivable"], "20.00");
+    shop.recharge(&ming.card, "50.00");
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["receivable"], "0.00");
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["replayed"], "t");
+    assert_eq!(shop.balance(&ming.card), "30.00");
+    assert_eq!(shop.superuser.rows("select from app.health() where check_name = 'gateway_receivables'").len(), 0);
+    shop.backend.refused("RECON_CONFLICT", &resolve(&id, "write_off"));
+    books_hold(&shop);
+}
+
+#[test]
+fn what_is_owed_can_be_written_off() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    shop.charge(&ming, "100.00");
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), Line::refund(&trade, &tx_no, 4_000, "console-1")]);
+    reconcile(&shop.backend, DAY);
+    let id = item(&shop, "only_in_bill");
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["receivable"], "40.00");
+    let row = shop.backend.row(&resolve(&id, "write_off"));
+    assert_eq!((&row["receivable"], &row["resolution"]), ("0.00", "write_off"));
+    assert_eq!(&shop.backend.row(&resolve(&id, "write_off"))["replayed"], "t");
+    books_hold(&shop);
+}
+
+#[test]
+fn no_more_is_taken_back_than_was_credited() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    shop.recharge(&ming.card, "500.00");
+    shop.backend.row(&format!("select * from app.compensate_tx('{tx_no}', -60, 'the shop did it by hand', 'k1')"));
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), Line::refund(&trade, &tx_no, 5_000, "console-1")]);
+    reconcile(&shop.backend, DAY);
+    let id = item(&shop, "only_in_bill");
+    shop.backend.refused("RECON_CONFLICT", &resolve(&id, "debit"));
+    shop.backend.row(&resolve(&id, "explained"));
+    assert_eq!(shop.balance(&ming.card), "540.00");
+}
+
+#[test]
+fn words_that_come_at_once_move_money_once() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    shop.recharge(&ming.card, "500.00");
+    let (hong, waits) = asked(&shop, "20.00");
+    import(
+        &shop,
+        DAY,
+        &[
+            Line::payment(&trade, &tx_no, 10_000),
+            Line::refund(&trade, &tx_no, 5_000, "console-1"),
+            Line::payment("4200009", &waits, 2000),
+        ],
+    );
+    reconcile(&shop.backend, DAY);
+    for (class, word) in [("only_in_bill", "debit"), ("status_differs", "credit")] {
+        let id = item(&shop, class);
+        let callback = Payment { order: &waits, trade: "4200009", fen: 2000, state: "SUCCESS" }.sent();
+        let reconciling = format!("select * from app.reconcile('wechat', '{DAY}')");
+        let said = (0..6).map(|_| (shop.db.backend(), resolve(&id, word)));
+        let others = [callback.sql("wechat"), reconciling].map(|sql| (shop.db.backend(), sql));
+        for answer in together(others.into_iter().chain(said).collect()) {
+            if let Err(failure) = answer {
+                failure.must_be("RECON_CONFLICT", word);
+            }
+        }
+    }
+    assert_eq!((shop.balance(&ming.card), shop.balance(&hong.card)), ("550.00".into(), "20.00".into()));
+    shop.backend.row(&close(DAY));
+    books_hold(&shop);
+}
+
+#[test]
+fn what_a_backend_alone_has_confirmed_is_of_the_day_it_was_posted() {
+    let shop = open();
+    let day = today(&shop);
+    let (_, first, trade) = confirmed(&shop, 1234);
+    let (_, second, other) = confirmed(&shop, 99);
+    import(&shop, &day, &[Line { time: "00:00:01", ..Line::payment(&trade, &first, 1234) }]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 1 12.34", "only_in_books 1 0.99"]);
+    // The gateway never had it: it is taken back.
+    let row = shop.backend.row(&resolve(&item(&shop, "only_in_books"), "debit"));
+    assert!(row["tx_no"].starts_with("TZ"), "{row:?}");
+    assert_eq!(
+        shop.superuser.value(&format!("select original_tx_no from app.transactions where tx_no = '{}'", &row["tx_no"])),
+        second
+    );
+    shop.backend.row(&close(&day));
+    books_hold(&shop);
+    let _ = other;
+}
+
+#[test]
+fn a_payment_that_the_next_day_s_bill_has_settles_itself() {
+    let shop = open();
+    let day = today(&shop);
+    let tomorrow = shop.superuser.value(&format!("select '{day}'::date + 1"));
+    let (_, tx_no, trade) = confirmed(&shop, 500);
+    // As if it had been posted a moment before midnight.
+    posted(&shop, &tx_no, &format!("sec.recon_day_start('{tomorrow}') - interval '3 s'"));
+    import(&shop, &day, &[]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "timing 1 5.00"]);
+    shop.backend.refused("RECON_CONFLICT", &close(&day));
+    import(&shop, &tomorrow, &[Line { time: "00:00:02", ..Line::payment(&trade, &tx_no, 500) }]);
+    assert_eq!(reconcile(&shop.backend, &tomorrow), ["matched 0 0.00", "timing 1 5.00"]);
+    let sql = "select bill_date || ' ' || class || ' ' || status || ' ' || coalesce(book_amount, 0) || ' ' || coalesce(bill_amount, 0) \
+               from app.recon_items order by 1";
+    assert_eq!(
+        shop.backend.column(sql),
+        [format!("{day} timing resolved 5.00 0"), format!("{tomorrow} timing resolved 5.00 5.00")]
+    );
+    shop.backend.row(&close(&day));
+    shop.backend.row(&close(&tomorrow));
+}
+
+#[test]
+fn what_no_neighbour_has_either_is_only_in_the_books() {
+    let shop = open();
+    let day = today(&shop);
+    let tomorrow = shop.superuser.value(&format!("select '{day}'::date + 1"));
+    let (_, tx_no, _) = confirmed(&shop, 500);
+    posted(&shop, &tx_no, &format!("sec.recon_day_start('{tomorrow}') - interval '3 s'"));
+    import(&shop, &day, &[]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "timing 1 5.00"]);
+    import(&shop, &tomorrow, &[]);
+    assert_eq!(reconcile(&shop.backend, &tomorrow), ["matched 0 0.00"]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "only_in_books 1 5.00"]);
+    assert_eq!(items(&shop, &day), ["payment only_in_books 5.00 NULL open"]);
+}
+
+#[test]
+fn a_trade_number_twice_and_two_for_one_recharge() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 1000);
+    let lines = [
+        Line::payment(&trade, &tx_no, 1000),
+        Line::payment(&trade, &tx_no, 1000),
+        Line::payment("4200007", &tx_no, 1000),
+    ];
+    import(&shop, DAY, &lines);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 10.00", "duplicate 2 20.00"]);
+    let ids = shop.backend.column("select id from app.recon_items order by trade_no = '4200007'");
+    // The same payment once more is nobody's money; the other one is kept in sight.
+    let row = shop.backend.row(&resolve(&ids[0], "credit"));
+    assert_eq!((&row["tx_no"], &row["suspense_id"]), (tx_no.as_str(), NULL));
+    let row = shop.backend.row(&resolve(&ids[1], "credit"));
+    assert_ne!(&row["suspense_id"], NULL);
+    assert_eq!(shop.balance(&ming.card), "10.00");
+    assert_eq!(shop.backend.value("select reason from app.suspense_payments"), "already_settled");
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 20.00", "duplicate 1 10.00"]);
+    shop.backend.row(&close(DAY));
+    books_hold(&shop);
+    // A second bill has the first payment again.
+    import(&shop, "2026-11-27", &[Line::payment(&trade, &tx_no, 1000)]);
+    assert_eq!(reconcile(&shop.backend, "2026-11-27")[1], "duplicate 1 10.00");
+}
+
+#[test]
+fn fees_are_those_of_the_account_s_rate() {
+    let shop = open();
+    let config =
+        format!(r#"{{"mchid": "{}", "appids": ["{}"], "fee_rate": 0.006}}"#, mps_sender::MCHID, mps_sender::APPID);
+    shop.superuser.run(&format!("select app.set_gateway_account('wechat', 'wechat', '{config}')"));
+    let (_, first, trade) = told(&shop, 10_000);
+    let (_, second, other) = told(&shop, 10_000);
+    // 0.60 would be right; 0.609 is within a cent, 0.61 is not.
+    let lines = [
+        Line { fee: 60_900, ..Line::payment(&trade, &first, 10_000) },
+        Line { fee: 61_000, ..Line::payment(&other, &second, 10_000) },
+    ];
+    import(&shop, DAY, &lines);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 200.00", "fee_differs 1 0.61"]);
+    assert_eq!(items(&shop, DAY), ["fee fee_differs 0.60 0.61 open"]);
+    let id = item(&shop, "fee_differs");
+    for word in ["credit", "debit", "refund"] {
+        shop.backend.refused("RECON_CONFLICT", &resolve(&id, word));
+    }
+    shop.backend.row(&resolve(&id, "write_off"));
+    shop.backend.row(&close(DAY));
+    books_hold(&shop);
+}
+
+#[test]
+fn a_refund_of_what_is_in_suspense_is_matched_when_the_gateway_or_somebody_says_so() {
+    let shop = open();
+    let callback = Payment { order: "no-order-of-ours", trade: "4200001", fen: 700, state: "SUCCESS" }.sent();
+    assert_eq!(&shop.backend.row(&callback.sql("wechat"))["outcome"], "suspense");
+    let suspense = shop.backend.value("select id from app.suspense_payments");
+    let asked = shop.backend.row(&format!("select * from app.resolve_suspense({suspense}, 'refunded', 'not ours')"));
+    let number = asked["out_refund_no"].to_owned();
+    let paid = Line::payment("4200001", "no-order-of-ours", 700);
+    let going = Line { refund: Some((&number, "PROCESSING")), ..paid.clone() };
+    import(&shop, DAY, &[paid.clone(), going]);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 14.00"]);
+    import(&shop, DAY, &[paid.clone(), Line::refund("4200001", "no-order-of-ours", 700, &number)]);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 7.00", "status_differs 1 7.00"]);
+    let told = mps_sender::refund(&number, "4200001", "no-order-of-ours", 700, "SUCCESS");
+    shop.backend.row(&told.sql("wechat"));
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 14.00"]);
+    shop.backend.row(&close(DAY));
+    books_hold(&shop);
+}
+
+#[test]
+fn a_refund_at_the_console_of_what_waits_ends_it() {
+    let shop = open();
+    let callback = Payment { order: "no-order-of-ours", trade: "4200001", fen: 700, state: "SUCCESS" }.sent();
+    shop.backend.row(&callback.sql("wechat"));
+    let order = "no-order-of-ours";
+    import(&shop, DAY, &[Line::payment("4200001", order, 700), Line::refund("4200001", order, 300, "console-1")]);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 7.00", "only_in_bill 1 3.00"]);
+    let id = item(&shop, "only_in_bill");
+    shop.backend.row(&resolve(&id, "debit"));
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["replayed"], "t");
+    assert_eq!(shop.backend.value("select amount || ' ' || status from app.suspense_payments"), "4.00 open");
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 10.00"]);
+    shop.backend.row(&close(DAY));
+    books_hold(&shop);
+}
+
+#[test]
+fn a_bill_that_is_damaged_of_another_shop_or_day_is_refused_whole() {
+    let shop = open();
+    let good = bill::wechat(DAY, &[Line::payment("4200001", "x", 700)]);
+    let text = String::from_utf8(good.clone()).unwrap();
+    let bad = [
+        ("2026-11-25", text.clone(), "line 2 is of"),
+        (DAY, text.replace(mps_sender::MCHID, "1900000002"), "line 2: 商户号 is 1900000002"),
+        (DAY, text.replace("`7.00,`0.00\r\n", "`7.01,`0.00\r\n"), "line 4"),
+        (DAY, text.replace("`JSAPI,", "`JSAPI,`x,"), "line 2 has 28 columns"),
+        (DAY, "{\"code\":\"NO_STATEMENT_EXIST\"}".to_owned(), ""),
+    ];
+    for (day, content, why) in &bad[..4] {
+        let failure = shop.backend.refused("BILL_INVALID", &bill::import("wechat", day, "trade", content.as_bytes()));
+        assert!(failure.detail.contains(why), "{why}: {failure:?}");
+    }
+    shop.backend.refused("BILL_INVALID", &bill::import("alipay", DAY, "trade", &good));
+    shop.backend.refused("BILL_INVALID", &bill::import("wechat", DAY, "fundflow", &good));
+    // Of today it is only not made yet; of a day that is over, there was nothing.
+    let (day, content, _) = &bad[4];
+    let ahead = shop.superuser.value("select sec.recon_day(now())");
+    shop.backend.refused("BILL_INVALID", &bill::import("wechat", &ahead, "trade", content.as_bytes()));
+    let row = shop.backend.row(&bill::import("wechat", "2026-11-20", "trade", content.as_bytes()));
+    assert_eq!((&row["lines"], row["warnings"].contains("NO_STATEMENT_EXIST")), ("0", true));
+    shop.backend.row("select * from app.close_recon_day('wechat', '2026-11-20')");
+    shop.backend.row(&bill::import("wechat", day, "trade", &good));
+    let alipay = bill::alipay(DAY, &[Line { fee: 60, ..Line::payment("2026112622", "y", 10_000) }]);
+    let row = shop.backend.row(&bill::import("alipay", DAY, "trade", &alipay));
+    assert_eq!((&row["payment_total"], &row["fee_total"]), ("100.00", "0.00060"));
+    for session in [&shop.cashier, &shop.db.user(mps_tests::nobody())] {
+        session.denied(&bill::import("wechat", DAY, "trade", &good));
+        session.denied(&close(DAY));
+    }
+}
