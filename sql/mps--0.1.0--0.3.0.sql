@@ -567,6 +567,7 @@ COMMENT ON FUNCTION sec.api_functions() IS
 CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.archived_months'),
+           ('app.asked_methods'),
            ('app.business_day_rules'),
            ('app.closed_months'),
            ('app.enterprise_card_bindings'),
@@ -7291,6 +7292,15 @@ BEGIN
         COMMENT ON TABLE app.pending_recharges IS
             'The recharges that wait for their payment, by card: what settings.max_pending_recharges bounds';
     END IF;
+    IF to_regclass('app.asked_methods') IS NULL THEN
+        CREATE TABLE app.asked_methods (
+            tx_id          bigint         NOT NULL PRIMARY KEY,
+            payment_method app.pay_method NOT NULL
+        );
+        COMMENT ON TABLE app.asked_methods IS
+            'The recharges that were paid by another method than the one asked for, which payment_method has: whoever repeats the '
+            'request is known by it';
+    END IF;
     IF to_regclass('app.suspense_id_seq') IS NULL THEN
         CREATE SEQUENCE app.suspense_id_seq AS bigint;
         COMMENT ON SEQUENCE app.suspense_id_seq IS 'Ids of app.suspense_payments; may skip, never repeats';
@@ -7339,8 +7349,8 @@ BEGIN
 END
 $install$;
 COMMENT ON FUNCTION sec.install_recharges() IS
-    'Makes the tables of pending recharges and of suspense and the sequence of its ids, where they are '
-    'missing. Internal: sec.install() calls it.';
+    'Makes the tables of pending recharges, of methods that were asked for and of suspense, and the sequence of its ids, where they '
+    'are missing. Internal: sec.install() calls it.';
 CREATE OR REPLACE FUNCTION app.user_recharge_personal_card(p_personal_card_id uuid, p_amount numeric, p_payment_method text DEFAULT 'wechat',
     p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_external_order_id text DEFAULT NULL,
     p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
@@ -7698,6 +7708,13 @@ BEGIN
     what := 'payments in suspense';
     RETURN NEXT;
 
+    INSERT INTO app.asked_methods (tx_id, payment_method)
+    SELECT sec.id_of_number(e.object_id), (e.context ->> 'asked_method')::app.pay_method
+    FROM audit.event_log e WHERE e.action = 'recharge.confirmed' AND e.context ? 'asked_method';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'recharges that were paid otherwise than asked for';
+    RETURN NEXT;
+
     -- So that what a gateway tells once more is not credited once more.
     INSERT INTO app.external_orders (scope_no, tx_id, scope, order_id)
     SELECT 0, t.id, 3, t.gateway_trade_no FROM app.transactions t WHERE t.gateway_trade_no IS NOT NULL
@@ -7709,7 +7726,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.rebuild_suspense() IS
-    'Money in suspense, and what every trade number of a gateway belongs to. Internal: app.rebuild_from_log().';
+    'Money in suspense, methods that were asked for, and what every trade number of a gateway belongs to. Internal: '
+    'app.rebuild_from_log().';
 CREATE FUNCTION sec.columns_of_settings() RETURNS TABLE (level text, tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'app.membership_levels', 'level, name, min_points, discount')

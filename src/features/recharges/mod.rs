@@ -1,6 +1,7 @@
 //! Recharges: asked for, confirmed or failed, and money that no recharge can take.
 
 mod arrival;
+mod asked_method;
 mod confirm_recharge;
 mod expire_recharges;
 mod fail_recharge;
