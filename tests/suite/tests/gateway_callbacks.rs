@@ -217,9 +217,48 @@ fn a_trade_number_that_has_credited_another_recharge_is_a_conflict() {
     let ((ming, first), (mei, second)) = (asked(&shop, "10.00"), asked(&shop, "10.00"));
     assert_eq!(outcome(&shop, &paid(&first, "T1", 1000)), "credited");
     assert_eq!(outcome(&shop, &paid(&second, "T1", 1000)), "conflict trade_no_taken");
-    assert_eq!(outcome(&shop, &paid("ORDER-9", "T1", 1000)), "conflict trade_no_taken");
+    // An order that is unknown here names no other recharge: the trade number says whose it is.
+    assert_eq!(outcome(&shop, &paid("ORDER-9", "T1", 1000)), "replayed");
+    assert_eq!(outcome(&shop, &paid("ORDER-9", "T1", 1001)), "conflict amount_differs");
     assert_eq!(outcome(&shop, &paid(&first, "T1", 1001)), "conflict amount_differs");
     assert_eq!((shop.balance(&ming.card), shop.balance(&mei.card)), ("10.00".into(), "0.00".into()));
+    assert_eq!((suspended(&shop).len(), status(&shop, &second).as_str()), (0, "processing"));
+    books_hold(&shop);
+}
+
+/// A shop that sends a number of its own to the gateway, and has its backend say which recharge was paid.
+#[test]
+fn what_a_backend_has_confirmed_is_no_conflict_by_an_order_that_only_the_shop_knows() {
+    let shop = open();
+    let health = "select detail from app.health() where check_name = 'gateway_callbacks'";
+    let ((ming, first), (_, second)) = (asked(&shop, "10.00"), asked(&shop, "10.00"));
+    shop.backend.row(&confirm(&first, "10", "T1"));
+    let told = |order: &str, fen: i64| {
+        let row = take(&shop.backend, &paid(order, "T1", fen));
+        ["outcome", "reason", "tx_no"].map(|n| row[n].to_owned()).join(" ")
+    };
+    for order in ["ORDER-9", "ORDER-9", "CZ2611099999"] {
+        assert_eq!(told(order, 1000), format!("replayed NULL {first}"), "{order}");
+    }
+    assert_eq!(outcome(&shop, &alipay("ORDER-9", "T1", "10.00", "TRADE_FINISHED", &[])), "replayed");
+    assert_eq!(shop.superuser.value(health), "none to look at");
+    assert_eq!((shop.balance(&ming.card), suspended(&shop).len()), ("10.00".into(), 0));
+    // It stays one where the order is of another, of several of which none is it, or where the money is not what was credited.
+    let own = |order: &str, method: &str| {
+        let sql =
+            "select * from app.user_recharge_personal_card('{card}', 10, '{method}', p_external_order_id => '{order}')";
+        let sql = sql.replace("{card}", &ming.card).replace("{method}", method).replace("{order}", order);
+        shop.backend.row(&sql)["tx_no"].to_owned()
+    };
+    let (one, two, _) = (own("SEVERAL", "wechat"), own("ANOTHER", "cash"), own("SEVERAL", "alipay"));
+    assert_eq!(told("ORDER-9", 999), format!("conflict amount_differs {first}"));
+    assert_eq!(told(&second, 1000), format!("conflict trade_no_taken {second}"));
+    assert_eq!(told("ANOTHER", 1000), format!("conflict trade_no_taken {two}"));
+    assert_eq!(told("SEVERAL", 1000), "conflict trade_no_taken NULL");
+    assert!(shop.superuser.value(health).contains("conflict (trade_no_taken)"));
+    shop.backend.row(&confirm(&one, "10", "T2"));
+    let of_several = take(&shop.backend, &paid("SEVERAL", "T2", 1000));
+    assert_eq!((&of_several["outcome"], &of_several["tx_no"]), ("replayed", &*one));
     assert_eq!((suspended(&shop).len(), status(&shop, &second).as_str()), (0, "processing"));
     books_hold(&shop);
 }
