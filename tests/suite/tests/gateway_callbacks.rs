@@ -2,7 +2,7 @@
 
 use mps_sender::{Callback, Payment, alipay, refund, set_up, wechat};
 use mps_tests::{Member, NULL, Row, Session, Shop, Waiting, together};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn open() -> Shop {
     let shop = Shop::open();
@@ -568,6 +568,71 @@ fn what_is_refused_is_answered_recorded_and_counted() {
     shop.backend.refused("GATEWAY_ACCOUNT_NOT_FOUND", &good.sql("nobody"));
     shop.superuser.run(&set_up().lines().next().unwrap().replace("\"appids\"", "\"active\": false, \"appids\""));
     assert_eq!(outcome(&shop, &good), "refused account_inactive");
+    books_hold(&shop);
+}
+
+/// Forgeries come at once on eight connections, of which one keeps its transaction open, as a slow client of a backend does.
+#[test]
+fn a_refusal_waits_for_no_other_and_each_is_counted() {
+    const OTHERS: usize = 7;
+    const EACH: usize = 20;
+    const AT_MOST: Duration = Duration::from_millis(200);
+    let shop = open();
+    let mut forged = paid("CZ2611000001", "T1", 1000);
+    forged.headers["wechatpay-signature"] = "AAAA".into();
+    let forged = forged.sql("wechat");
+    let sent_by = |session: &Session| {
+        let began = Instant::now();
+        assert_eq!(&session.row(&forged)["reason"], "signature_wrong");
+        began.elapsed()
+    };
+    let counted = |what: &str| {
+        let sql = format!("select {what} from app.gateway_tallies where kind = 'signature_wrong'");
+        shop.superuser.value(&sql).parse::<usize>().unwrap()
+    };
+    let noted = || shop.superuser.value("select count(*) from app.gateway_events where outcome = 'refused'");
+    let mut sessions: Vec<Session> = (0..=OTHERS).map(|_| shop.db.backend()).collect();
+    // What a backend learns at its first call is not what is measured.
+    for session in &sessions {
+        session.run("begin");
+        sent_by(session);
+        session.run("rollback");
+    }
+    assert_eq!((counted("coalesce(sum(callbacks), 0)"), noted()), (0, "0".to_owned()));
+    let (holder, others) = sessions.split_first_mut().unwrap();
+    let mut so_far = 0;
+    // The first of the hour, then one that is counted with others; what is undone is not counted.
+    for end in ["commit", "commit", "rollback"] {
+        holder.run("begin");
+        // Whatever row it is given the second time, it holds both.
+        sent_by(holder);
+        sent_by(holder);
+        let longest = std::thread::scope(|threads| {
+            let sent = |session: &mut Session| (0..EACH).map(|_| sent_by(session)).max().unwrap();
+            let all: Vec<_> = others.iter_mut().map(|session| threads.spawn(move || sent(session))).collect();
+            all.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
+        });
+        assert!(longest < AT_MOST, "{end}: one was held up for {longest:?}");
+        so_far += OTHERS * EACH;
+        assert_eq!(counted("sum(callbacks)"), so_far, "{end}");
+        holder.run(end);
+        so_far += if end == "commit" { 2 } else { 0 };
+        assert_eq!(counted("sum(callbacks)"), so_far, "{end}");
+    }
+    // Bounded by how many had not ended at once, however many were sent: one of each of the others, two of the holder.
+    assert!((2..=OTHERS + 2).contains(&counted("count(*)")), "{}", counted("count(*)"));
+    assert!((1..=OTHERS + 1).contains(&noted().parse().unwrap()), "{}", noted());
+    assert_eq!(
+        shop.superuser
+            .value("select count(*) from app.gateway_events e join app.gateway_tallies t on t.first_event = e.id"),
+        noted()
+    );
+    // Whoever else holds the rows holds nobody up, either.
+    let lock = shop.db.superuser();
+    lock.run("begin; select from app.gateway_tallies for update");
+    assert!(sent_by(&others[0]) < AT_MOST);
+    lock.run("rollback");
+    assert_eq!(counted("sum(callbacks)"), so_far + 1);
     books_hold(&shop);
 }
 
