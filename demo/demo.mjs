@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { isDeepStrictEqual } from 'node:util';
 import { verifier } from '../tests/client/lib/verifier.mjs';
 import { backend, signedIn } from '../tests/client/lib/api.mjs';
+import { alipayAccount, alipayNotice, alipayTrade, newKey, send, startGateway } from '../tests/client/lib/gateway.mjs';
 import { drawQr } from '../tests/client/lib/qr.mjs';
 
 const colours = process.stdout.isTTY && !process.env.NO_COLOR;
@@ -151,6 +152,53 @@ expect('Wang Lei pays', `120.00 -> ${money(byWang.final_amount)}`, '120.00 -> 10
 expect('Lin Xia pays', `50.00 -> ${money(byLin.final_amount)}`, '50.00 -> 44.00');
 expect('company’s balance', money((await cardOf(lin, 'enterprise')).balance), '850.40');
 
+step('Lin Xia recharges 200.00 more, and Alipay itself tells the database');
+note('The DBA sets an account and its key, once; its role can bring what gateways send, and nothing else.');
+const alipay = newKey();
+psql(`
+  DO $$ BEGIN IF to_regrole('mps_gateway') IS NULL THEN CREATE ROLE mps_gateway LOGIN NOINHERIT; END IF; END $$;
+  SELECT sec.grant_api('mps_gateway', 'gateway'), app.set_gateway_account('alipay-main', 'alipay', :'config'),
+         app.set_gateway_key('alipay-main', 'alipay_public_key', 'first', :'public')`, {
+  config: JSON.stringify({ app_id: alipayAccount.app_id, seller_ids: [alipayAccount.seller_id] }), public: alipay.pem,
+});
+const topUp = one(await lin.rpc('user_recharge_personal_card', {
+  p_personal_card_id: card, p_amount: 200.0, p_payment_method: 'alipay', p_idempotency_key: 'ide-124' }));
+expect('she asks for', `${money(topUp.amount)}  ${topUp.status}`, '200.00  processing');
+if (process.env.MPS_NO_NGINX) {
+  note(`Not shown here, because ${process.env.MPS_NO_NGINX}: the server confirms.`);
+  expect('the server confirms', one(await backend.rpc('confirm_recharge', {
+    p_tx_no: topUp.tx_no, p_amount: 200.0, p_gateway_trade_no: 'ali-2026-2' })).status, 'completed');
+} else {
+  note('She pays. Alipay signs what it tells, and sends it over TLS: nginx -> a second PostgREST -> the database.');
+  const { front, stop } = await startGateway('mps');
+  const headers = { 'Content-Type': 'application/x-www-form-urlencoded; charset=utf-8' };
+  const tell = (body) => send(front, { path: '/notify/alipay-main', body, headers });
+  const trade = alipayTrade(topUp.tx_no, '200.00');
+  const told = alipayNotice(trade, alipay.privateKey);
+  // Somebody else knows the order, the account and the form of it all, but has no key of Alipay's.
+  const forged = await tell(alipayNotice(trade, newKey().privateKey));
+  expect('a forged one', `${forged.status}  ${forged.text}`, '400  failure');
+  expect('  balance', money((await cardOf(lin)).balance), '962.00');
+  expect('another amount in it', (await tell(told.replaceAll('200.00', '900.00'))).text, 'failure');
+  const real = await tell(told);
+  expect('the real one', `${real.status}  ${real.text}`, '200  success');
+  expect('  balance', money((await cardOf(lin)).balance), '1162.00');
+  expect('told once more', (await tell(told)).text, 'success');
+  expect('  balance', money((await cardOf(lin)).balance), '1162.00');
+  note('What app.gateway_events says of it, and app.gateway_tallies of how often the same came:');
+  const events = ok(await backend.from('gateway_events').select('outcome, reason, verified, tx_no, amount').order('id'));
+  const [first, last] = [events[0], events.at(-1)];
+  expect('first', `${first.outcome}: ${first.reason}`, 'refused: signature_wrong');
+  expect('  signed by Alipay', first.verified, false);
+  expect('then', `${last.outcome}  ${money(last.amount)}`, 'credited  200.00');
+  expect('  the recharge', last.tx_no, topUp.tx_no);
+  expect('  signed by Alipay', last.verified, true);
+  const counted = (kind) => psql("SELECT sum(callbacks) FROM app.gateway_tallies WHERE kind = :'kind'", { kind });
+  expect('signature_wrong', counted('signature_wrong'), '2');
+  expect('repeated', counted('repeated'), '1');
+  await stop();
+}
+
 step('Tao of the Noodle House tries to charge for the Corner Cafe');
 const fresh = await payCode(lin, card);
 refused(await tao.rpc('merchant_charge_by_qr', { p_merchant_code: 'SHOP-001', p_qr_plain: fresh, p_amount: 30.0 }),
@@ -159,24 +207,24 @@ refused(await tao.rpc('merchant_charge_by_qr', { p_merchant_code: 'SHOP-001', p_
 step('Mei scans the code of the beans once more');
 refused(await mei.rpc('merchant_charge_by_qr', { p_merchant_code: 'SHOP-001', p_qr_plain: coffeeCode, p_amount: 30.0 }),
   410, 'QR_EXPIRED_OR_INVALID');
-expect('balance', money((await cardOf(lin)).balance), '962.00');
+expect('balance', money((await cardOf(lin)).balance), '1162.00');
 
 step('In the evening the owner looks into the database');
-expect('transactions', Number(psql('SELECT count(*) FROM app.transactions')), 8);
+expect('transactions', Number(psql('SELECT count(*) FROM app.transactions')), 9);
 expect('all completed', psql(`SELECT bool_and(status = 'completed') FROM app.transactions`), 't');
 expect('money in - money out', psql(`
-  SELECT sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END) FROM app.transactions`), '1812.40');
+  SELECT sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END) FROM app.transactions`), '2012.40');
 expect('money on the cards', psql(`
-  SELECT (SELECT sum(balance) FROM app.personal_cards) + (SELECT sum(balance) FROM app.enterprise_cards)`), '1812.40');
+  SELECT (SELECT sum(balance) FROM app.personal_cards) + (SELECT sum(balance) FROM app.enterprise_cards)`), '2012.40');
 expect('the shop’s day', psql(`
   SELECT sum(payment_total) - sum(refund_total) FROM app.day_totals() WHERE merchant_code = 'SHOP-001'`), '5187.60');
 const lines = ok(await mei.rpc('merchant_statement', { p_merchant_code: 'SHOP-001', p_day: psql('SELECT app.business_day(now())') }));
 const taken = (of) => lines.filter((l) => l.tx_type === of).reduce((sum, l) => sum + l.final_amount, 0);
 expect('lines of its statement', money(taken('payment') - taken('refund')), '5187.60');
-expect('lines on Lin Xia’s page', ok(await lin.rpc('usage_page')).length, 6);
+expect('lines on Lin Xia’s page', ok(await lin.rpc('usage_page')).length, 7);
 expect('security rules broken', Number(psql('SELECT count(*) FROM sec.security_check() WHERE NOT ok')), 0);
 
-step('Lin Xia keeps a receipt of the latte, which needs no server to be verified');
+step('Lin Xia keeps receipts, which need no server to be verified');
 psql('CALL audit.seal()');
 const latteReceipt = ok(await lin.rpc('tx_proof', { p_tx_no: latte.tx_no }));
 const published = psql(`CREATE TEMP TABLE key (line text); COPY key FROM PROGRAM 'openssl pkey -in ../demo-seal.pem -pubout'; TABLE key`);
@@ -184,6 +232,10 @@ const shopKeys = await verifier.keys(published);
 const proved = await verifier.receipt(latteReceipt, shopKeys);
 expect('proved of', proved.movement.txNo, latte.tx_no);
 expect('  change, then balance', `${proved.movement.changeCents / 100n}  ${proved.movement.balanceAfterCents / 100n}`, '-52  5948');
+const topUpReceipt = await verifier.receipt(ok(await lin.rpc('tx_proof', { p_tx_no: topUp.tx_no })), shopKeys);
+expect('proved of', topUpReceipt.movement.txNo, topUp.tx_no);
+const { changeCents, balanceAfterCents } = topUpReceipt.movement;
+expect('  change, then balance', `${changeCents / 100n}  ${balanceAfterCents / 100n}`, '200  1162');
 const heads = ok(await lin.rpc('head_proof', { p_head_no: proved.head.headNo }));
 expect('the shop', (await verifier.judge(proved.head, heads, shopKeys)).verdict, 'stands');
 
@@ -191,5 +243,5 @@ step('At night the DBA has the database read only for a moment');
 expect('mode', psql(`SELECT mode FROM app.set_mode('read_only', 'a snapshot')`), 'read_only');
 refused(await mei.rpc('merchant_refund_tx', { p_merchant_code: 'SHOP-001', p_original_tx_no: latte.tx_no, p_refund_amount: 1.0 }),
   409, 'READ_ONLY');
-expect('Lin Xia still sees', money((await cardOf(lin)).balance), '962.00');
+expect('Lin Xia still sees', money((await cardOf(lin)).balance), '1162.00');
 expect('mode', psql(`SELECT mode FROM app.set_mode('normal')`), 'normal');

@@ -205,7 +205,24 @@ SELECT pg_temp.expect('Lin Xia pays', :'paid', '50.00 -> 44.00');
 SELECT pg_temp.expect('company''s balance', :'balance', '850.40');
 
 \echo
-\echo ' 9  Tao of the Noodle House tries to charge for the Corner Cafe'
+\echo ' 9  Lin Xia recharges 200.00 more'
+:as_lin
+SELECT tx_no AS top_up, amount || '  ' || status AS state FROM app.user_recharge_personal_card(
+    :'lin_card', 200.00, 'alipay', p_idempotency_key => 'ide-124') \gset
+COMMIT;
+:as_backend
+SELECT status FROM app.confirm_recharge(:'top_up', 200.00, 'ali-2026-2') \gset
+COMMIT;
+:as_lin
+SELECT balance FROM app.v_user_cards WHERE card_type = 'personal' \gset
+COMMIT;
+SELECT pg_temp.expect('she asks for', :'state', '200.00  processing');
+SELECT pg_temp.expect('the server confirms', :'status', 'completed');
+SELECT pg_temp.expect('balance', :'balance', '1162.00');
+\echo '    Through supabase-js Alipay itself tells the database of it; docs/gateways.md says how.'
+
+\echo
+\echo '10  Tao of the Noodle House tries to charge for the Corner Cafe'
 :as_lin
 SELECT qr_plain AS code FROM app.rotate_card_qr(:'lin_card') \gset
 COMMIT;
@@ -220,7 +237,7 @@ SELECT pg_temp.expect('SQLSTATE (HTTP status)', :'LAST_ERROR_SQLSTATE', 'PT403')
 SELECT pg_temp.expect('error', :'LAST_ERROR_MESSAGE', 'NOT_MERCHANT_USER');
 
 \echo
-\echo '10  Mei scans the code of the beans once more'
+\echo '11  Mei scans the code of the beans once more'
 \set ON_ERROR_STOP off
 :as_mei
 SELECT * FROM app.merchant_charge_by_qr('SHOP-001', :'beans_code', 30.00);
@@ -233,16 +250,16 @@ SELECT pg_temp.expect('error', :'LAST_ERROR_MESSAGE', 'QR_EXPIRED_OR_INVALID');
 :as_lin
 SELECT balance FROM app.v_user_cards WHERE card_type = 'personal' \gset
 COMMIT;
-SELECT pg_temp.expect('balance', :'balance', '962.00');
+SELECT pg_temp.expect('balance', :'balance', '1162.00');
 
 \echo
-\echo '11  In the evening the owner looks into the database'
-SELECT pg_temp.expect('transactions', count(*)::text, '8') FROM app.transactions;
+\echo '12  In the evening the owner looks into the database'
+SELECT pg_temp.expect('transactions', count(*)::text, '9') FROM app.transactions;
 SELECT pg_temp.expect('all completed', bool_and(status = 'completed')::text, 'true') FROM app.transactions;
-SELECT pg_temp.expect('money in - money out', sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END)::text, '1812.40')
+SELECT pg_temp.expect('money in - money out', sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END)::text, '2012.40')
 FROM app.transactions;
 SELECT pg_temp.expect('money on the cards',
-    ((SELECT sum(balance) FROM app.personal_cards) + (SELECT sum(balance) FROM app.enterprise_cards))::text, '1812.40');
+    ((SELECT sum(balance) FROM app.personal_cards) + (SELECT sum(balance) FROM app.enterprise_cards))::text, '2012.40');
 SELECT sum(payment_total) - sum(refund_total) AS taken FROM app.day_totals() WHERE merchant_code = 'SHOP-001' \gset
 SELECT sum(CASE tx_type WHEN 'payment' THEN final_amount ELSE -final_amount END) AS lines
 FROM app.merchant_statement('SHOP-001', p_day => app.business_day(now())) WHERE tx_type IN ('payment', 'refund') \gset
@@ -251,11 +268,11 @@ SELECT pg_temp.expect('lines of its statement', :'lines', :'taken');
 :as_lin
 SELECT count(*) AS mine FROM app.usage_page() \gset
 COMMIT;
-SELECT pg_temp.expect('lines on Lin Xia''s page', :'mine', '6');
+SELECT pg_temp.expect('lines on Lin Xia''s page', :'mine', '7');
 SELECT pg_temp.expect('security rules broken', count(*)::text, '0') FROM sec.security_check() WHERE NOT ok;
 
 \echo
-\echo '12  Lin Xia keeps a receipt of the latte, which needs no server to be verified'
+\echo '13  Lin Xia keeps a receipt of the latte, which needs no server to be verified'
 CALL audit.seal();
 :as_lin
 SELECT app.tx_proof(:'latte') AS receipt \gset
@@ -267,7 +284,7 @@ FROM (SELECT (:'receipt'::jsonb ->> 'leaf')::jsonb AS leaf) r;
 \echo '    Through supabase-js the day also verifies it; docs/receipts.md says how.'
 
 \echo
-\echo '13  At night the DBA has the database read only for a moment'
+\echo '14  At night the DBA has the database read only for a moment'
 SELECT pg_temp.expect('mode', mode, 'read_only') FROM app.set_mode('read_only', 'a snapshot');
 \set ON_ERROR_STOP off
 :as_mei
@@ -280,5 +297,5 @@ SELECT pg_temp.expect('error', :'LAST_ERROR_MESSAGE', 'READ_ONLY');
 :as_lin
 SELECT balance FROM app.v_user_cards WHERE card_type = 'personal' \gset
 COMMIT;
-SELECT pg_temp.expect('Lin Xia still sees', :'balance', '962.00');
+SELECT pg_temp.expect('Lin Xia still sees', :'balance', '1162.00');
 SELECT pg_temp.expect('mode', mode, 'normal') FROM app.set_mode('normal');

@@ -28,6 +28,14 @@ SELECT c.card_no, g.change, g.balance_after AS points, l.name AS level, g.tx_no
 FROM app.point_ledger g JOIN app.personal_cards c ON c.id = g.card_id JOIN app.membership_levels l ON l.level = g.level
 ORDER BY g.created_at, g.point_seq;
 
+SELECT EXISTS (SELECT FROM app.gateway_events) AS told \gset
+\if :told
+\echo 'Callbacks of payment gateways'
+SELECT to_char(e.received_at, 'HH24:MI:SS.MS') AS at, e.account, e.outcome, e.reason, e.verified, e.tx_no, e.amount, e.trade_no,
+       octet_length(e.body) AS bytes
+FROM app.gateway_events e ORDER BY e.id;
+\endif
+
 \echo 'Audit: who did what, to what'
 SELECT to_char(a.happened_at, 'HH24:MI:SS.MS') AS at, coalesce(m.name, CASE WHEN a.actor_user_id IS NULL THEN '-' ELSE 'staff' END) AS who,
        a.actor_role AS role, a.action, a.object_id AS object

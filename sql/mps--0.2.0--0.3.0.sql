@@ -576,6 +576,7 @@ COMMENT ON FUNCTION sec.api_functions() IS
 CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.archived_months'),
+           ('app.asked_methods'),
            ('app.business_day_rules'),
            ('app.closed_months'),
            ('app.enterprise_card_bindings'),
@@ -6558,9 +6559,9 @@ CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text
            ('app.gateway_tallies', 'account', 'The account that they came for.'),
            ('app.gateway_tallies', 'hour', 'The hour that begins then.'),
            ('app.gateway_tallies', 'kind', 'The reason why they were refused; repeated: they changed nothing any more.'),
-           ('app.gateway_tallies', 'callbacks', 'How many.'),
+           ('app.gateway_tallies', 'callbacks', 'How many of them are counted here.'),
            ('app.gateway_tallies', 'last_at', 'When the last of them came.'),
-           ('app.gateway_tallies', 'first_event', 'The row of app.gateway_events of the first.')
+           ('app.gateway_tallies', 'first_event', 'The id of the first of these; of the first of all there is a row of app.gateway_events.')
 $$;
 COMMENT ON FUNCTION sec.descriptions_of_gateways() IS 'What columns of payment gateways are. Internal: sec.describe_columns().';
 CREATE FUNCTION sec.install_gateways() RETURNS void
@@ -6635,8 +6636,8 @@ BEGIN
         CREATE INDEX gateway_events_trade_no_idx ON app.gateway_events (trade_no) WHERE trade_no IS NOT NULL;
         COMMENT ON TABLE app.gateway_events IS
             'Callbacks of payment gateways, with what was signed, so that they can be proved again; by month of received_at (UTC). Each '
-            'partition has its own primary key (id). What was refused stands here once an hour and reason, and so does what came again '
-            'and changed nothing: app.gateway_tallies counts the others.';
+            'partition has its own primary key (id). What was refused stands here once an hour and reason (more than once only where it '
+            'came at once), and so does what came again and changed nothing: app.gateway_tallies counts the others.';
     END IF;
     IF to_regclass('app.gateway_tallies') IS NULL THEN
         CREATE TABLE app.gateway_tallies (
@@ -6646,10 +6647,11 @@ BEGIN
             callbacks   bigint      NOT NULL,
             last_at     timestamptz NOT NULL,
             first_event bigint      NOT NULL,
-            PRIMARY KEY (account, hour, kind)
+            PRIMARY KEY (account, hour, kind, first_event)
         );
         COMMENT ON TABLE app.gateway_tallies IS
-            'How many callbacks of an account were refused in an hour, by reason, or came again, so that nobody fills a disk by sending';
+            'How many callbacks of an account were refused in an hour, by reason, or came again, so that nobody fills a disk by sending. '
+            'Those that came at once may stand in several rows, so that none waits for another: their sum is the number';
     END IF;
 END
 $install$;
@@ -7299,6 +7301,15 @@ BEGIN
         COMMENT ON TABLE app.pending_recharges IS
             'The recharges that wait for their payment, by card: what settings.max_pending_recharges bounds';
     END IF;
+    IF to_regclass('app.asked_methods') IS NULL THEN
+        CREATE TABLE app.asked_methods (
+            tx_id          bigint         NOT NULL PRIMARY KEY,
+            payment_method app.pay_method NOT NULL
+        );
+        COMMENT ON TABLE app.asked_methods IS
+            'The recharges that were paid by another method than the one asked for, which payment_method has: whoever repeats the '
+            'request is known by it';
+    END IF;
     IF to_regclass('app.suspense_id_seq') IS NULL THEN
         CREATE SEQUENCE app.suspense_id_seq AS bigint;
         COMMENT ON SEQUENCE app.suspense_id_seq IS 'Ids of app.suspense_payments; may skip, never repeats';
@@ -7348,8 +7359,8 @@ BEGIN
 END
 $install$;
 COMMENT ON FUNCTION sec.install_recharges() IS
-    'Makes the tables of pending recharges and of suspense and the sequence of its ids, where they are '
-    'missing. Internal: sec.install() calls it.';
+    'Makes the tables of pending recharges, of methods that were asked for and of suspense, and the sequence of its ids, where they '
+    'are missing. Internal: sec.install() calls it.';
 CREATE OR REPLACE FUNCTION app.user_recharge_personal_card(p_personal_card_id uuid, p_amount numeric, p_payment_method text DEFAULT 'wechat',
     p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_external_order_id text DEFAULT NULL,
     p_idempotency_key text DEFAULT NULL, p_merchant_code text DEFAULT NULL)
@@ -7707,6 +7718,13 @@ BEGIN
     what := 'payments in suspense';
     RETURN NEXT;
 
+    INSERT INTO app.asked_methods (tx_id, payment_method)
+    SELECT sec.id_of_number(e.object_id), (e.context ->> 'asked_method')::app.pay_method
+    FROM audit.event_log e WHERE e.action = 'recharge.confirmed' AND e.context ? 'asked_method';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'recharges that were paid otherwise than asked for';
+    RETURN NEXT;
+
     -- So that what a gateway tells once more is not credited once more.
     INSERT INTO app.external_orders (scope_no, tx_id, scope, order_id)
     SELECT 0, t.id, 3, t.gateway_trade_no FROM app.transactions t WHERE t.gateway_trade_no IS NOT NULL
@@ -7718,7 +7736,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.rebuild_suspense() IS
-    'Money in suspense, and what every trade number of a gateway belongs to. Internal: app.rebuild_from_log().';
+    'Money in suspense, methods that were asked for, and what every trade number of a gateway belongs to. Internal: '
+    'app.rebuild_from_log().';
 CREATE FUNCTION sec.columns_of_reconciliation() RETURNS TABLE (level text, tab text, cols text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('backend', 'app.gateway_bills',

@@ -48,8 +48,8 @@ CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text
            ('app.gateway_tallies', 'account', 'The account that they came for.'),
            ('app.gateway_tallies', 'hour', 'The hour that begins then.'),
            ('app.gateway_tallies', 'kind', 'The reason why they were refused; repeated: they changed nothing any more.'),
-           ('app.gateway_tallies', 'callbacks', 'How many.'),
+           ('app.gateway_tallies', 'callbacks', 'How many of them are counted here.'),
            ('app.gateway_tallies', 'last_at', 'When the last of them came.'),
-           ('app.gateway_tallies', 'first_event', 'The row of app.gateway_events of the first.')
+           ('app.gateway_tallies', 'first_event', 'The id of the first of these; of the first of all there is a row of app.gateway_events.')
 $$;
 COMMENT ON FUNCTION sec.descriptions_of_gateways() IS 'What columns of payment gateways are. Internal: sec.describe_columns().';

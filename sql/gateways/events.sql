@@ -34,8 +34,8 @@ BEGIN
         CREATE INDEX gateway_events_trade_no_idx ON app.gateway_events (trade_no) WHERE trade_no IS NOT NULL;
         COMMENT ON TABLE app.gateway_events IS
             'Callbacks of payment gateways, with what was signed, so that they can be proved again; by month of received_at (UTC). Each '
-            'partition has its own primary key (id). What was refused stands here once an hour and reason, and so does what came again '
-            'and changed nothing: app.gateway_tallies counts the others.';
+            'partition has its own primary key (id). What was refused stands here once an hour and reason (more than once only where it '
+            'came at once), and so does what came again and changed nothing: app.gateway_tallies counts the others.';
     END IF;
     IF to_regclass('app.gateway_tallies') IS NULL THEN
         CREATE TABLE app.gateway_tallies (
@@ -45,10 +45,11 @@ BEGIN
             callbacks   bigint      NOT NULL,
             last_at     timestamptz NOT NULL,
             first_event bigint      NOT NULL,
-            PRIMARY KEY (account, hour, kind)
+            PRIMARY KEY (account, hour, kind, first_event)
         );
         COMMENT ON TABLE app.gateway_tallies IS
-            'How many callbacks of an account were refused in an hour, by reason, or came again, so that nobody fills a disk by sending';
+            'How many callbacks of an account were refused in an hour, by reason, or came again, so that nobody fills a disk by sending. '
+            'Those that came at once may stand in several rows, so that none waits for another: their sum is the number';
     END IF;
 END
 $install$;

@@ -117,6 +117,7 @@ COMMENT ON FUNCTION sec.api_functions() IS
 CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.archived_months'),
+           ('app.asked_methods'),
            ('app.business_day_rules'),
            ('app.closed_months'),
            ('app.enterprise_card_bindings'),

@@ -88,6 +88,13 @@ BEGIN
     what := 'payments in suspense';
     RETURN NEXT;
 
+    INSERT INTO app.asked_methods (tx_id, payment_method)
+    SELECT sec.id_of_number(e.object_id), (e.context ->> 'asked_method')::app.pay_method
+    FROM audit.event_log e WHERE e.action = 'recharge.confirmed' AND e.context ? 'asked_method';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'recharges that were paid otherwise than asked for';
+    RETURN NEXT;
+
     -- So that what a gateway tells once more is not credited once more.
     INSERT INTO app.external_orders (scope_no, tx_id, scope, order_id)
     SELECT 0, t.id, 3, t.gateway_trade_no FROM app.transactions t WHERE t.gateway_trade_no IS NOT NULL
@@ -99,4 +106,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.rebuild_suspense() IS
-    'Money in suspense, and what every trade number of a gateway belongs to. Internal: app.rebuild_from_log().';
+    'Money in suspense, methods that were asked for, and what every trade number of a gateway belongs to. Internal: '
+    'app.rebuild_from_log().';

@@ -1,4 +1,4 @@
--- The recharges that wait for their payment, and gateway money in suspense.
+-- The recharges that wait for their payment, those that were paid otherwise than asked for, and gateway money in suspense.
 
 CREATE FUNCTION sec.install_recharges() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
@@ -11,6 +11,15 @@ BEGIN
         CREATE INDEX pending_recharges_card_id_idx ON app.pending_recharges (card_id);
         COMMENT ON TABLE app.pending_recharges IS
             'The recharges that wait for their payment, by card: what settings.max_pending_recharges bounds';
+    END IF;
+    IF to_regclass('app.asked_methods') IS NULL THEN
+        CREATE TABLE app.asked_methods (
+            tx_id          bigint         NOT NULL PRIMARY KEY,
+            payment_method app.pay_method NOT NULL
+        );
+        COMMENT ON TABLE app.asked_methods IS
+            'The recharges that were paid by another method than the one asked for, which payment_method has: whoever repeats the '
+            'request is known by it';
     END IF;
     IF to_regclass('app.suspense_id_seq') IS NULL THEN
         CREATE SEQUENCE app.suspense_id_seq AS bigint;
@@ -61,5 +70,5 @@ BEGIN
 END
 $install$;
 COMMENT ON FUNCTION sec.install_recharges() IS
-    'Makes the tables of pending recharges and of suspense and the sequence of its ids, where they are '
-    'missing. Internal: sec.install() calls it.';
+    'Makes the tables of pending recharges, of methods that were asked for and of suspense, and the sequence of its ids, where they '
+    'are missing. Internal: sec.install() calls it.';

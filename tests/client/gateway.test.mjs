@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { backend, http, sign } from './lib/api.mjs';
 import { row } from './lib/expect.mjs';
-import { alipayNotice, newCertificate, newKey, send, startGateway, wechatHeaders, wechatNotice } from './lib/gateway.mjs';
+import {
+  alipayNotice, alipayTrade, inShanghai, newCertificate, newKey, send, startGateway, wechatHeaders, wechatNotice,
+} from './lib/gateway.mjs';
 import { books, hold, psql, psqlError } from './lib/psql.mjs';
 import { newMember, unique } from './lib/shop.mjs';
 
@@ -49,7 +51,6 @@ async function waiting(amount, method) {
   return { ...member, txNo: asked.tx_no };
 }
 
-const inShanghai = () => new Date(Date.now() + 8 * 3600 * 1000).toISOString().slice(0, 19);
 const payment = (txNo, fen, more = {}) => ({
   mchid: '1900000109', appid: 'wxd678efh567hg6787', out_trade_no: txNo, transaction_id: unique('4200'), trade_type: 'JSAPI',
   trade_state: 'SUCCESS', trade_state_desc: '支付成功', bank_type: 'OTHERS', attach: '', success_time: `${inShanghai()}+08:00`,
@@ -57,13 +58,6 @@ const payment = (txNo, fen, more = {}) => ({
   amount: { total: fen, payer_total: fen, currency: 'CNY', payer_currency: 'CNY' }, ...more,
 });
 const paidAtWechat = (txNo, fen) => wechatNotice('TRANSACTION.SUCCESS', payment(txNo, fen), apiv3Key);
-const trade = (txNo, yuan, more = {}) => ({
-  notify_time: inShanghai().replace('T', ' '), notify_type: 'trade_status_sync', notify_id: unique('ac05099524730693a8b330c5ecf72da9'),
-  app_id: '2014072300007148', charset: 'utf-8', version: '1.0', sign_type: 'RSA2', trade_no: unique('2013112011001004330000'),
-  out_trade_no: txNo, buyer_id: '2088102122524333', seller_id: '2088101106499364', trade_status: 'TRADE_SUCCESS',
-  total_amount: yuan, receipt_amount: yuan, subject: 'recharge', body: 'a+b & c=d %41',
-  gmt_payment: inShanghai().replace('T', ' '), ...more,
-});
 
 const balance = ({ card }) => psql("SELECT balance FROM app.personal_cards WHERE id = :'card'", { card });
 const outcome = (txNo) =>
@@ -181,7 +175,7 @@ test('Alipay is answered success as text, and the card is credited: in UTF-8, an
   for (const [charset, encode] of Object.entries({ 'utf-8': Buffer.from, GBK: gbk })) {
     await t.test(charset, async () => {
       const member = await waiting(66.6, 'alipay');
-      const body = alipayNotice(trade(member.txNo, '66.60', { charset, subject: '会员充值' }), alipay.privateKey, encode);
+      const body = alipayNotice(alipayTrade(member.txNo, '66.60', { charset, subject: '会员充值' }), alipay.privateKey, encode);
       for (let repeated = 0; repeated < 3; repeated += 1) {
         const { status, text, headers } = await toAlipay(body, { 'Content-Type': `application/x-www-form-urlencoded; charset=${charset}` });
         assert.deepEqual([status, text, headers['content-type']], [200, 'success', 'text/plain']);
@@ -255,7 +249,7 @@ test('no header of a client says whose a notice is, as whom it comes, or how it 
       const body = paidAtWechat(paidBy.txNo, 500);
       const answer = await toWechat(body, { ...headers, ...wechatHeaders(body, certificate) });
       assert.deepEqual([answer.status, answer.text, balance(paidBy)], [204, '', '5.00']);
-      const form = alipayNotice(trade(other.txNo, '6.00'), alipay.privateKey);
+      const form = alipayNotice(alipayTrade(other.txNo, '6.00'), alipay.privateKey);
       const wechats = Object.fromEntries(Object.entries(headers).map(([n, v]) => [n, v === 'alipay' ? 'wechat' : v]));
       const success = await toAlipay(form, wechats);
       assert.deepEqual([success.status, success.text, balance(other)], [200, 'success', '6.00']);
@@ -272,7 +266,7 @@ test('no header of a client says whose a notice is, as whom it comes, or how it 
 
 test('what is not signed by the gateway for this account is turned away, and recorded under its reason', async (t) => {
   const member = await waiting(9, 'wechat');
-  const [body, form] = [paidAtWechat(member.txNo, 900), alipayNotice(trade(member.txNo, '9.00'), alipay.privateKey)];
+  const [body, form] = [paidAtWechat(member.txNo, 900), alipayNotice(alipayTrade(member.txNo, '9.00'), alipay.privateKey)];
   const headers = wechatHeaders(body, certificate);
   const stranger = newKey();
   const old = Math.floor(Date.now() / 1000) - 400;
@@ -298,10 +292,10 @@ test('what is not signed by the gateway for this account is turned away, and rec
       400, 'wechat-main account_mchid'],
     'WeChat: the form of Alipay': [() => toWechat(form, {}), 401, 'wechat-main header_missing'],
     'Alipay: another key': [
-      () => toAlipay(alipayNotice(trade(member.txNo, '9.00'), stranger.privateKey)), 400, 'alipay-main signature_wrong'],
+      () => toAlipay(alipayNotice(alipayTrade(member.txNo, '9.00'), stranger.privateKey)), 400, 'alipay-main signature_wrong'],
     'Alipay: another amount': [() => toAlipay(form.replace('9.00', '9.01')), 400, 'alipay-main signature_wrong'],
     'Alipay: another seller': [
-      () => toAlipay(alipayNotice(trade(member.txNo, '9.00', { seller_id: '2088101106499365' }), alipay.privateKey)),
+      () => toAlipay(alipayNotice(alipayTrade(member.txNo, '9.00', { seller_id: '2088101106499365' }), alipay.privateKey)),
       400, 'alipay-main account_seller_id'],
     'Alipay: the notice of WeChat': [() => toAlipay(body, headers), 400, 'alipay-main form_encoding'],
   };

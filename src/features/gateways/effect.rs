@@ -8,7 +8,7 @@ use crate::kernel::call::Call;
 use crate::kernel::keys::{self, OrderScope, TradeOwner};
 use mps_domain::error::Result;
 use mps_domain::money::Money;
-use mps_domain::tx_no::{TxStatus, TxType};
+use mps_domain::tx_no::{TxId, TxStatus, TxType};
 use serde_json::json;
 
 /// What became of a callback.
@@ -120,6 +120,14 @@ pub fn payload_of_a_bill(account: &str, bill_date: &str, line: i64) -> RawJsonb 
     RawJsonb::parse(&kept.to_string())
 }
 
+/// The number of the recharge that an order names, where it names one alone.
+fn the_one(named: &[TxId]) -> Option<String> {
+    match named {
+        [id] => Some(id.number_for(TxType::Recharge)),
+        _ => None,
+    }
+}
+
 struct About<'a> {
     call: &'a Call<'a>,
     provider: Provider,
@@ -149,11 +157,9 @@ impl About<'_> {
         let payment = self.payment(self.notice.amount.expect("what was paid has an amount"));
         let tx = match self.order()? {
             Order::Recharge(tx) => tx,
-            Order::Archived(id) => {
-                return self.unowned(&payment, Some(id.number_for(TxType::Recharge)), recharges::ARCHIVED);
-            }
-            Order::Unknown => return self.unowned(&payment, None, recharges::ORDER_UNKNOWN),
-            Order::Ambiguous => return self.unowned(&payment, None, recharges::ORDER_AMBIGUOUS),
+            Order::Archived(id) => return self.unowned(&payment, &[id], recharges::ARCHIVED),
+            Order::Unknown => return self.unowned(&payment, &[], recharges::ORDER_UNKNOWN),
+            Order::Ambiguous(ids) => return self.unowned(&payment, &ids, recharges::ORDER_AMBIGUOUS),
         };
         let tx_no = Some(tx.tx_no());
         let (tx, in_suspense, why) = match recharges::arrive(self.call, *tx, &payment)? {
@@ -169,7 +175,7 @@ impl About<'_> {
             }
             Why::Elsewhere(_) => {
                 let owner = keys::order_owner(self.call.db, OrderScope::gateway_trade(), payment.trade_no);
-                return Ok(self.owned(owner.map(TradeOwner::of), tx_no.as_deref()));
+                return self.owned(owner.map(TradeOwner::of), &[tx.id]);
             }
             Why::Decided(_) => return Ok(Effect::in_suspense_before(tx_no)),
             Why::Amount(..) => recharges::AMOUNT_DIFFERS,
@@ -182,28 +188,40 @@ impl About<'_> {
         Ok(Effect::of(Outcome::Suspense, reason, tx_no))
     }
 
-    /// Money whose recharge cannot be had.
-    fn unowned(&self, payment: &Payment, tx_no: Option<String>, reason: &'static str) -> Result<Effect> {
-        let method = self.provider.method();
+    /// Money whose recharge cannot be had; its order names these.
+    fn unowned(&self, payment: &Payment, named: &[TxId], reason: &'static str) -> Result<Effect> {
+        let (method, tx_no) = (self.provider.method(), the_one(named));
         match recharges::suspend_unclaimed(self.call, tx_no.as_deref(), method, payment, reason)? {
             Ok(_) => Ok(Effect::of(Outcome::Suspense, reason, tx_no)),
-            Err(owner) => Ok(self.owned(Some(owner), tx_no.as_deref())),
+            Err(owner) => self.owned(Some(owner), named),
         }
     }
 
-    /// A trade number that belonged to something before this word of it, which was sent for `tx_no`.
-    fn owned(&self, owner: Option<TradeOwner>, tx_no: Option<&str>) -> Effect {
-        let own = tx_no.map(str::to_owned);
-        let Some(TradeOwner::Recharge(id)) = owner else { return Effect::in_suspense_before(own) };
-        let number = mps_domain::tx_no::TxId::from_raw(id).map(|id| id.number_for(TxType::Recharge));
-        if number.as_deref() == tx_no {
-            return Effect::of(Outcome::Replayed, None, own);
+    /// A trade number that belonged to something before this word of it, whose order names these.
+    fn owned(&self, owner: Option<TradeOwner>, named: &[TxId]) -> Result<Effect> {
+        let Some(TradeOwner::Recharge(id)) = owner else { return Ok(Effect::in_suspense_before(the_one(named))) };
+        let taken = Effect::of(Outcome::Conflict, "trade_no_taken", the_one(named));
+        let Some(id) = TxId::from_raw(id) else { return Ok(taken) };
+        let has_it = Some(id.number_for(TxType::Recharge));
+        if named == [id] {
+            return Ok(Effect::of(Outcome::Replayed, None, has_it));
         }
         // Somebody has credited it out of suspense, where an earlier word of it had put it.
-        if recharges::credited_by(self.call.db, self.trade_no()).is_some_and(|credited| Some(credited) == number) {
-            return Effect::of(Outcome::Replayed, "suspense", number);
+        if recharges::credited_by(self.call.db, self.trade_no()) == has_it {
+            return Ok(Effect::of(Outcome::Replayed, "suspense", has_it));
         }
-        Effect::of(Outcome::Conflict, "trade_no_taken", own)
+        if !named.is_empty() && !named.contains(&id) {
+            return Ok(taken);
+        }
+        // The shop calls its order by a name that is not known here, and a backend has told whose the payment is.
+        Ok(match recharges::order_of(self.call, id)? {
+            Order::Recharge(tx) if Some(tx.final_amount) != self.notice.amount => {
+                Effect::of(Outcome::Conflict, recharges::AMOUNT_DIFFERS, has_it)
+            }
+            // The amount of what is archived is not to be had.
+            Order::Recharge(_) | Order::Archived(_) => Effect::of(Outcome::Replayed, None, has_it),
+            Order::Unknown | Order::Ambiguous(_) => taken,
+        })
     }
 
     /// A payment of which some or all went back at the gateway.
@@ -214,21 +232,22 @@ impl About<'_> {
         if let Some(owner) = owner {
             return self.refunded_later(TradeOwner::of(owner), left, out_refund_no);
         }
-        let tx_no = match self.order()? {
+        let named = match self.order()? {
             // The card has that money: none of it waits to be given.
             Order::Recharge(tx) if !all_went && recharges::has(&tx, &self.payment(total)) => {
                 return Ok(Effect { reason: Some(recharges::PARTLY_REFUNDED.into()), ..self.paid()? });
             }
-            Order::Recharge(tx) => Some(tx.tx_no()),
-            Order::Archived(id) => Some(id.number_for(TxType::Recharge)),
-            Order::Unknown | Order::Ambiguous => None,
+            Order::Recharge(tx) => vec![tx.id],
+            Order::Archived(id) => vec![id],
+            Order::Ambiguous(ids) => ids,
+            Order::Unknown => vec![],
         };
         let payment = self.payment(if all_went { total } else { left.unwrap_or(total) });
         if !all_went {
-            return self.unowned(&payment, tx_no, recharges::PARTLY_REFUNDED);
+            return self.unowned(&payment, &named, recharges::PARTLY_REFUNDED);
         }
         // Kept and closed, so that a word of the payment that comes after this one credits nothing.
-        let method = self.provider.method();
+        let (method, tx_no) = (self.provider.method(), the_one(&named));
         match recharges::suspend_unclaimed(self.call, tx_no.as_deref(), method, &payment, recharges::REFUNDED)? {
             Ok(id) => {
                 recharges::note_refunded(self.call, id, "refunded at the gateway before its payment was told of")?;
@@ -266,7 +285,7 @@ impl About<'_> {
             Order::Recharge(tx) => tx,
             Order::Archived(_) => return Ok(Effect::of(Outcome::Noted, recharges::ARCHIVED, None)),
             Order::Unknown => return Ok(Effect::of(Outcome::Noted, recharges::ORDER_UNKNOWN, None)),
-            Order::Ambiguous => return Ok(Effect::of(Outcome::Noted, recharges::ORDER_AMBIGUOUS, None)),
+            Order::Ambiguous(_) => return Ok(Effect::of(Outcome::Noted, recharges::ORDER_AMBIGUOUS, None)),
         };
         let tx_no = Some(tx.tx_no());
         // The other gateway may be paid for it still.

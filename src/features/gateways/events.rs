@@ -131,13 +131,21 @@ fn came_before(call: &Call, account: &str, event_key: &str, effect: &Effect) -> 
     call.db.row(sql, &args, |r| r.get(1)).unwrap_or(false)
 }
 
-/// Counts one of a kind; whether it is the first of its hour.
+/// Counts one of a kind; whether it is the first of its hour. Waits for nobody: where others who have not ended hold all rows of
+/// the kind, it has one of its own, so there are never more of them than calls had not ended at once, and the sum is exact.
 fn tally(open: Open, at: Timestamp, account: &str, kind: &str, id: i64) -> bool {
     const HOUR_MICROS: i64 = 3_600_000_000;
     let hour = Timestamp(at.0 - at.0.rem_euclid(HOUR_MICROS));
-    let sql = "INSERT INTO app.gateway_tallies AS t (account, hour, kind, callbacks, last_at, first_event) \
-               VALUES ($1, $2, $3, 1, $4, $5) ON CONFLICT (account, hour, kind) DO UPDATE \
-                   SET callbacks = t.callbacks + 1, last_at = greatest(t.last_at, excluded.last_at) \
-               RETURNING t.callbacks = 1";
-    open.row(sql, &[p(account), p(hour), p(kind), p(at), p(id)], |r| r.get(1)).unwrap_or(false)
+    let args = [p(account), p(hour), p(kind), p(at), p(id)];
+    let add = "UPDATE app.gateway_tallies t SET callbacks = t.callbacks + 1, last_at = greatest(t.last_at, $4) \
+               WHERE t.account = $1 AND t.hour = $2 AND t.kind = $3 AND t.first_event = ( \
+                   SELECT f.first_event FROM app.gateway_tallies f WHERE f.account = $1 AND f.hour = $2 AND f.kind = $3 \
+                   ORDER BY f.first_event LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)";
+    if open.run(add, &args[..4]) > 0 {
+        return false;
+    }
+    let begin = "INSERT INTO app.gateway_tallies AS t (account, hour, kind, callbacks, last_at, first_event) \
+                 VALUES ($1, $2, $3, 1, $4, $5) \
+                 RETURNING NOT EXISTS (SELECT FROM app.gateway_tallies o WHERE o.account = $1 AND o.hour = $2 AND o.kind = $3)";
+    open.row(begin, &args, |r| r.get(1)).unwrap_or(false)
 }

@@ -1,6 +1,7 @@
 //! Money that a gateway has: what becomes of it, whoever brings the word. `app.confirm_recharge` and the callbacks of gateways come
 //! through here, so in whatever order they come, it is credited once.
 
+use super::asked_method;
 use super::suspense::{self, Arrived, Status, Suspense};
 use crate::engine::types::RawJsonb;
 use crate::kernel::call::Call;
@@ -132,7 +133,7 @@ pub fn is_number_of(tx: &Tx, trade_no: &str) -> bool {
 }
 
 fn credit(call: &Call, open: Open, mut tx: Tx, paid: &Payment, waiting: Option<Suspense>) -> Result<Arrival> {
-    let (was, asked_method) = (tx.status, tx.payment_method);
+    let (was, asked) = (tx.status, tx.payment_method);
     let mut card = match was {
         TxStatus::Completed => None,
         _ => Some(posting::lock_successor(call, open, tx.card_type, tx.card_id)?),
@@ -141,7 +142,7 @@ fn credit(call: &Call, open: Open, mut tx: Tx, paid: &Payment, waiting: Option<S
         return Ok(Arrival::Refused { tx, in_suspense: waiting.is_some(), why: Why::NoRoom });
     }
     tx.gateway_trade_no = Some(paid.trade_no.into());
-    tx.payment_method = paid.method.unwrap_or(asked_method);
+    tx.payment_method = paid.method.unwrap_or(asked);
     match &mut card {
         None => transactions::note_trade(call.db, &mut tx)?,
         Some(card) => posting::post_waiting(call, card, &mut tx)?,
@@ -150,8 +151,9 @@ fn credit(call: &Call, open: Open, mut tx: Tx, paid: &Payment, waiting: Option<S
         credited_from_suspense(call, kept, &tx)?;
     }
     let mut context = json!({ "gateway_trade_no": paid.trade_no, "was": was.label() });
-    if tx.payment_method != asked_method {
-        context["asked_method"] = asked_method.label().into();
+    if tx.payment_method != asked {
+        asked_method::note(call.db, &tx, asked);
+        context["asked_method"] = asked.label().into();
         context["method"] = tx.payment_method.label().into();
     }
     if let Some(event) = paid.event {

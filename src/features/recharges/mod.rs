@@ -1,6 +1,7 @@
 //! Recharges: asked for, confirmed or failed, and money that no recharge can take.
 
 mod arrival;
+mod asked_method;
 mod confirm_recharge;
 mod expire_recharges;
 mod fail_recharge;
@@ -16,7 +17,7 @@ mod user_recharge_enterprise_card_admin;
 mod user_recharge_personal_card;
 
 pub use arrival::{Arrival, Payment, Why, arrive, has, is_number_of, suspend, suspend_unclaimed};
-pub use order::{Order, find as find_order};
+pub use order::{Order, by_id as order_of, find as find_order};
 pub use partly_refunded::{Part, note_part};
 pub use refund_told::{Refund, Told, refund_told};
 pub use resolution::{note_refunded, send_back};

@@ -14,8 +14,8 @@ pub enum Order {
     /// A recharge of a month that is archived, by its number.
     Archived(TxId),
     Unknown,
-    /// More than one recharge of backends carries it.
-    Ambiguous,
+    /// More than one recharge of backends carries it: these.
+    Ambiguous(Vec<TxId>),
 }
 
 /// By the number of the recharge, else by the order id of a backend's recharge, where one alone carries it. What members call their
@@ -29,16 +29,17 @@ pub fn find(call: &Call, out_trade_no: &str) -> Result<Order> {
     }
     let methods = [PayMethod::Wechat, PayMethod::Alipay, PayMethod::Cash];
     let owner = |method| keys::order_owner(call.db, OrderScope::recharge(method), out_trade_no);
-    let mut ids: Vec<i64> = methods.into_iter().filter_map(owner).collect();
+    let mut ids: Vec<TxId> = methods.into_iter().filter_map(owner).filter_map(TxId::from_raw).collect();
     ids.dedup();
     match ids[..] {
         [] => Ok(Order::Unknown),
-        [id] => TxId::from_raw(id).map_or(Ok(Order::Unknown), |id| by_id(call, id)),
-        _ => Ok(Order::Ambiguous),
+        [id] => by_id(call, id),
+        _ => Ok(Order::Ambiguous(ids)),
     }
 }
 
-fn by_id(call: &Call, id: TxId) -> Result<Order> {
+/// As [`find`], of a recharge whose id is known.
+pub fn by_id(call: &Call, id: TxId) -> Result<Order> {
     if months::presence(call.db, id.month()) == Presence::Archived {
         return Ok(Order::Archived(id));
     }

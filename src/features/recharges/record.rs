@@ -1,6 +1,7 @@
 //! What the two recharge RPCs share: money enters a card from outside, at once (a backend's word, or settings that trust
 //! the caller) or once the gateway's confirmation comes.
 
+use super::asked_method;
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::kernel::access::operated_merchant;
 use crate::kernel::args::{self, Given};
@@ -77,12 +78,12 @@ impl Asked<'_> {
         self.merchant.as_ref().map(|m| m.id)
     }
 
-    /// Whether a recharge is this one.
+    /// Whether a recharge is this one: by what was asked for, however it was paid.
     fn is(&self, call: &Call, tx: &Tx) -> bool {
         tx.tx_type == TxType::Recharge
             && tx.raw_amount == self.amount
-            && tx.payment_method == self.method
             && tx.merchant_id == self.merchant_id()
+            && asked_method::of(call.db, tx) == self.method
             && is_for(call, tx, &self.seen)
     }
 }

@@ -9,7 +9,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { freePort } from './ports.mjs';
 
 const top = fileURLToPath(new URL('../../../', import.meta.url));
 const run = (program, args, options = {}) => execFileSync(program, args, { encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'], ...options });
@@ -67,6 +66,21 @@ export function wechatNotice(type, resource, apiv3Key, { id = randomBytes(18).to
   });
 }
 
+/** How Shanghai's clock writes this moment, without the zone. */
+export const inShanghai = () => new Date(Date.now() + 8 * 3600 * 1000).toISOString().slice(0, 19);
+
+/** The application and the seller of the payments that Alipay tells of here. */
+export const alipayAccount = { app_id: '2014072300007148', seller_id: '2088101106499364' };
+
+/** What Alipay tells of an order that was paid. */
+export const alipayTrade = (order, yuan, more = {}) => ({
+  notify_time: inShanghai().replace('T', ' '), notify_type: 'trade_status_sync',
+  notify_id: `ac05099524730693a8b330c5ecf72da9-${randomBytes(4).toString('hex')}`, charset: 'utf-8', version: '1.0', sign_type: 'RSA2',
+  trade_no: `2013112011001004330000-${randomBytes(4).toString('hex')}`, out_trade_no: order, buyer_id: '2088102122524333',
+  ...alipayAccount, trade_status: 'TRADE_SUCCESS', total_amount: yuan, receipt_amount: yuan, subject: 'recharge', body: 'a+b & c=d %41',
+  gmt_payment: inShanghai().replace('T', ' '), ...more,
+});
+
 const plain = /^[A-Za-z0-9._*-]$/;
 const percentEncoded = (bytes) => [...bytes].map((byte) => {
   const sign = String.fromCharCode(byte);
@@ -103,18 +117,21 @@ const listens = (port) =>
     socket.on('error', () => done(false));
   });
 
-/** Runs a server on a free port, another one if that was taken meanwhile. `begin` returns the process; `ready` whether it answers. */
+/** Runs a server on a free port, another one if that was taken meanwhile. `begin` returns the process; `ready` whether it answers. It
+ * ends with this process at the latest. */
 async function serve(what, begin, ready) {
   let said = '';
   for (let turn = 0; turn < 5; turn++) {
-    const port = await freePort();
+    const port = Number(run(join(top, 'tools/free-port'), []));
     const server = begin(port);
+    const end = () => server.kill('SIGTERM');
+    process.once('exit', end);
     const ended = new Promise((done) => server.on('exit', () => done(true)));
     let over = false;
-    ended.then(() => (over = true));
+    ended.then(() => ((over = true), process.off('exit', end)));
     server.stderr.on('data', (text) => (said += text));
     for (let wait = 0; wait < 200 && !over; wait++) {
-      if (await ready(port)) return { port, stop: () => (server.kill('SIGTERM'), ended) };
+      if (await ready(port)) return { port, stop: () => (end(), ended) };
       await pause(50);
     }
     server.kill('SIGKILL');
@@ -133,9 +150,11 @@ function substituted(file, expressions) {
   return text;
 }
 
-/** nginx in front of a PostgREST of its own in front of the tests' database, as deploy/ has them. */
-export async function startGateway() {
+/** nginx in front of a PostgREST of its own in front of a database, as deploy/ has them. */
+export async function startGateway(database = process.env.MPS_TEST_DB) {
   const dir = mkdtempSync(join(tmpdir(), 'mps-gateway-'));
+  const cleared = () => rmSync(dir, { recursive: true, force: true });
+  process.once('exit', cleared);
   // nginx' workers are another user than the tests.
   chmodSync(dir, 0o711);
   const certificate = newCertificate('pay.example.com');
@@ -145,7 +164,7 @@ export async function startGateway() {
   const program = run(join(top, 'tools/postgrest'), ['binary']).trim();
   const postgrest = await serve('PostgREST', (port) => {
     const configuration = substituted('deploy/postgrest-gateway.conf', [
-      `s|dbname=postgres|dbname=${process.env.MPS_TEST_DB}|`, `s|3401|${port}|`,
+      `s|dbname=postgres|dbname=${database}|`, `s|3401|${port}|`,
     ]);
     writeFileSync(join(dir, 'postgrest.conf'), configuration);
     return spawn(program, [join(dir, 'postgrest.conf')], { env: environment, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -167,7 +186,8 @@ export async function startGateway() {
     behind: { host: '127.0.0.1', port: postgrest.port },
     stop: async () => {
       await Promise.all([nginx.stop(), postgrest.stop()]);
-      rmSync(dir, { recursive: true });
+      process.off('exit', cleared);
+      cleared();
     },
   };
 }

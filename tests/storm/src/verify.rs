@@ -185,6 +185,16 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
          WHERE t.external_order_id IS NOT NULL AND o.tx_id IS NULL",
     ),
     (
+        "a recharge that was paid otherwise than asked for keeps what was asked for, and no other does",
+        "SELECT concat_ws(' ', t.tx_no, t.payment_method, a.payment_method, e.context ->> 'method') FROM app.transactions t \
+         JOIN audit.event_log e ON e.object_id = t.tx_no AND e.action = 'recharge.requested' \
+         LEFT JOIN app.asked_methods a ON a.tx_id = t.id \
+         WHERE e.context ->> 'method' IS DISTINCT FROM coalesce(a.payment_method, t.payment_method)::text \
+            OR a.payment_method = t.payment_method \
+         UNION ALL SELECT concat_ws(' ', 'of no recharge', a.tx_id) FROM app.asked_methods a \
+         LEFT JOIN app.transactions t ON t.id = a.tx_id AND t.status = 'completed' AND t.gateway_trade_no IS NOT NULL WHERE t.id IS NULL",
+    ),
+    (
         "money in suspense was credited if and only if its row says so, once and to the cent",
         "SELECT concat_ws(' ', s.id, s.gateway_trade_no, s.status, s.credited_tx_no, t.tx_no) FROM app.suspense_payments s \
          LEFT JOIN app.transactions t ON t.gateway_trade_no = s.gateway_trade_no AND t.status = 'completed' \

@@ -46,8 +46,6 @@ pub struct Payment {
 pub struct Waiting {
     pub tx_no: String,
     pub amount: i64,
-    /// How it is to be paid.
-    pub method: &'static str,
 }
 
 /// What one client alone uses, so that it knows what must happen.

@@ -256,6 +256,7 @@ begin
     update app.external_orders set tx_id = tx_id - v_ids where tx_id > 0;
     -- What waits has been counted anew where it was moved to.
     delete from app.pending_recharges r where not exists (select from app.transactions t where t.id = r.tx_id);
+    update app.asked_methods set tx_id = tx_id - v_ids;
     update app.late_postings set tx_id = tx_id - v_ids, created_at = created_at - v_shift, posted_at = posted_at - v_shift;
     update app.suspense_payments set created_at = created_at - v_shift, resolved_at = resolved_at - v_shift,
         tx_no = regexp_replace(tx_no, v_no, v_new), credited_tx_no = regexp_replace(credited_tx_no, v_no, v_new);

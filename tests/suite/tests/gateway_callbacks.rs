@@ -2,7 +2,7 @@
 
 use mps_sender::{Callback, Payment, alipay, refund, set_up, wechat};
 use mps_tests::{Member, NULL, Row, Session, Shop, Waiting, together};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 fn open() -> Shop {
     let shop = Shop::open();
@@ -217,9 +217,48 @@ fn a_trade_number_that_has_credited_another_recharge_is_a_conflict() {
     let ((ming, first), (mei, second)) = (asked(&shop, "10.00"), asked(&shop, "10.00"));
     assert_eq!(outcome(&shop, &paid(&first, "T1", 1000)), "credited");
     assert_eq!(outcome(&shop, &paid(&second, "T1", 1000)), "conflict trade_no_taken");
-    assert_eq!(outcome(&shop, &paid("ORDER-9", "T1", 1000)), "conflict trade_no_taken");
+    // An order that is unknown here names no other recharge: the trade number says whose it is.
+    assert_eq!(outcome(&shop, &paid("ORDER-9", "T1", 1000)), "replayed");
+    assert_eq!(outcome(&shop, &paid("ORDER-9", "T1", 1001)), "conflict amount_differs");
     assert_eq!(outcome(&shop, &paid(&first, "T1", 1001)), "conflict amount_differs");
     assert_eq!((shop.balance(&ming.card), shop.balance(&mei.card)), ("10.00".into(), "0.00".into()));
+    assert_eq!((suspended(&shop).len(), status(&shop, &second).as_str()), (0, "processing"));
+    books_hold(&shop);
+}
+
+/// A shop that sends a number of its own to the gateway, and has its backend say which recharge was paid.
+#[test]
+fn what_a_backend_has_confirmed_is_no_conflict_by_an_order_that_only_the_shop_knows() {
+    let shop = open();
+    let health = "select detail from app.health() where check_name = 'gateway_callbacks'";
+    let ((ming, first), (_, second)) = (asked(&shop, "10.00"), asked(&shop, "10.00"));
+    shop.backend.row(&confirm(&first, "10", "T1"));
+    let told = |order: &str, fen: i64| {
+        let row = take(&shop.backend, &paid(order, "T1", fen));
+        ["outcome", "reason", "tx_no"].map(|n| row[n].to_owned()).join(" ")
+    };
+    for order in ["ORDER-9", "ORDER-9", "CZ2611099999"] {
+        assert_eq!(told(order, 1000), format!("replayed NULL {first}"), "{order}");
+    }
+    assert_eq!(outcome(&shop, &alipay("ORDER-9", "T1", "10.00", "TRADE_FINISHED", &[])), "replayed");
+    assert_eq!(shop.superuser.value(health), "none to look at");
+    assert_eq!((shop.balance(&ming.card), suspended(&shop).len()), ("10.00".into(), 0));
+    // It stays one where the order is of another, of several of which none is it, or where the money is not what was credited.
+    let own = |order: &str, method: &str| {
+        let sql =
+            "select * from app.user_recharge_personal_card('{card}', 10, '{method}', p_external_order_id => '{order}')";
+        let sql = sql.replace("{card}", &ming.card).replace("{method}", method).replace("{order}", order);
+        shop.backend.row(&sql)["tx_no"].to_owned()
+    };
+    let (one, two, _) = (own("SEVERAL", "wechat"), own("ANOTHER", "cash"), own("SEVERAL", "alipay"));
+    assert_eq!(told("ORDER-9", 999), format!("conflict amount_differs {first}"));
+    assert_eq!(told(&second, 1000), format!("conflict trade_no_taken {second}"));
+    assert_eq!(told("ANOTHER", 1000), format!("conflict trade_no_taken {two}"));
+    assert_eq!(told("SEVERAL", 1000), "conflict trade_no_taken NULL");
+    assert!(shop.superuser.value(health).contains("conflict (trade_no_taken)"));
+    shop.backend.row(&confirm(&one, "10", "T2"));
+    let of_several = take(&shop.backend, &paid("SEVERAL", "T2", 1000));
+    assert_eq!((&of_several["outcome"], &of_several["tx_no"]), ("replayed", &*one));
     assert_eq!((suspended(&shop).len(), status(&shop, &second).as_str()), (0, "processing"));
     books_hold(&shop);
 }
@@ -529,6 +568,71 @@ fn what_is_refused_is_answered_recorded_and_counted() {
     shop.backend.refused("GATEWAY_ACCOUNT_NOT_FOUND", &good.sql("nobody"));
     shop.superuser.run(&set_up().lines().next().unwrap().replace("\"appids\"", "\"active\": false, \"appids\""));
     assert_eq!(outcome(&shop, &good), "refused account_inactive");
+    books_hold(&shop);
+}
+
+/// Forgeries come at once on eight connections, of which one keeps its transaction open, as a slow client of a backend does.
+#[test]
+fn a_refusal_waits_for_no_other_and_each_is_counted() {
+    const OTHERS: usize = 7;
+    const EACH: usize = 20;
+    const AT_MOST: Duration = Duration::from_millis(200);
+    let shop = open();
+    let mut forged = paid("CZ2611000001", "T1", 1000);
+    forged.headers["wechatpay-signature"] = "AAAA".into();
+    let forged = forged.sql("wechat");
+    let sent_by = |session: &Session| {
+        let began = Instant::now();
+        assert_eq!(&session.row(&forged)["reason"], "signature_wrong");
+        began.elapsed()
+    };
+    let counted = |what: &str| {
+        let sql = format!("select {what} from app.gateway_tallies where kind = 'signature_wrong'");
+        shop.superuser.value(&sql).parse::<usize>().unwrap()
+    };
+    let noted = || shop.superuser.value("select count(*) from app.gateway_events where outcome = 'refused'");
+    let mut sessions: Vec<Session> = (0..=OTHERS).map(|_| shop.db.backend()).collect();
+    // What a backend learns at its first call is not what is measured.
+    for session in &sessions {
+        session.run("begin");
+        sent_by(session);
+        session.run("rollback");
+    }
+    assert_eq!((counted("coalesce(sum(callbacks), 0)"), noted()), (0, "0".to_owned()));
+    let (holder, others) = sessions.split_first_mut().unwrap();
+    let mut so_far = 0;
+    // The first of the hour, then one that is counted with others; what is undone is not counted.
+    for end in ["commit", "commit", "rollback"] {
+        holder.run("begin");
+        // Whatever row it is given the second time, it holds both.
+        sent_by(holder);
+        sent_by(holder);
+        let longest = std::thread::scope(|threads| {
+            let sent = |session: &mut Session| (0..EACH).map(|_| sent_by(session)).max().unwrap();
+            let all: Vec<_> = others.iter_mut().map(|session| threads.spawn(move || sent(session))).collect();
+            all.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
+        });
+        assert!(longest < AT_MOST, "{end}: one was held up for {longest:?}");
+        so_far += OTHERS * EACH;
+        assert_eq!(counted("sum(callbacks)"), so_far, "{end}");
+        holder.run(end);
+        so_far += if end == "commit" { 2 } else { 0 };
+        assert_eq!(counted("sum(callbacks)"), so_far, "{end}");
+    }
+    // Bounded by how many had not ended at once, however many were sent: one of each of the others, two of the holder.
+    assert!((2..=OTHERS + 2).contains(&counted("count(*)")), "{}", counted("count(*)"));
+    assert!((1..=OTHERS + 1).contains(&noted().parse().unwrap()), "{}", noted());
+    assert_eq!(
+        shop.superuser
+            .value("select count(*) from app.gateway_events e join app.gateway_tallies t on t.first_event = e.id"),
+        noted()
+    );
+    // Whoever else holds the rows holds nobody up, either.
+    let lock = shop.db.superuser();
+    lock.run("begin; select from app.gateway_tallies for update");
+    assert!(sent_by(&others[0]) < AT_MOST);
+    lock.run("rollback");
+    assert_eq!(counted("sum(callbacks)"), so_far + 1);
     books_hold(&shop);
 }
 

@@ -150,6 +150,51 @@ fn what_the_payer_really_used_is_what_the_transaction_says() {
 }
 
 #[test]
+fn who_asks_again_is_answered_however_it_was_paid() {
+    let shop = Shop::open();
+    let (ming, mei) = (shop.member("0"), shop.member("0"));
+    shop.superuser.run(&mps_sender::set_up());
+    let paid_by =
+        |tx: &str| format!("select * from app.confirm_recharge('{tx}', 10, 'T-{tx}', p_payment_method => 'alipay')");
+    let called_back =
+        |tx: &str| mps_sender::alipay(tx, &format!("T-{tx}"), "10.00", "TRADE_SUCCESS", &[]).sql("alipay");
+    let asks = [(shop.db.user(ming.id), &ming), (shop.db.user(mei.id), &mei)];
+    let member = asks.into_iter().flat_map(|(user, who)| {
+        let backend = shop.db.backend();
+        [("mine", user, who), ("own", backend, who)]
+    });
+    let mut kept = vec![];
+    for (n, (what, session, who)) in member.enumerate() {
+        let sql = format!(
+            "select * from app.user_recharge_personal_card('{}', 10, 'wechat', null, '{{}}', '{what}-{n}', 'key-{n}')",
+            who.card
+        );
+        let first = session.row(&sql);
+        let by_order = sql.replace(&format!("'key-{n}'"), &format!("'another-{n}'"));
+        shop.backend.run(&if n < 2 { paid_by(&first["tx_no"]) } else { called_back(&first["tx_no"]) });
+        let kept_as = format!("select payment_method from app.transactions where tx_no = '{}'", &first["tx_no"]);
+        assert_eq!(shop.superuser.value(&kept_as), "alipay");
+        // By its order id the request is known as well, and has the new key bound to it.
+        for again in [session.rows_moving_nothing(&sql).remove(0), session.row(&by_order)] {
+            let known = (&again["tx_no"], &again["status"], &again["replayed"]);
+            assert_eq!(known, (&first["tx_no"], "completed", "t"), "{what}");
+        }
+        // What it was paid by was not asked for.
+        session.refused("IDEMPOTENCY_KEY_REUSED", &sql.replace("wechat", "alipay"));
+        kept.push(format!("{} wechat", &first["tx_id"]));
+    }
+    // By the same method, nothing has to be kept.
+    let same = shop.pending(&ming, "10");
+    confirm(&shop, &same, "10", "T-same");
+    assert_eq!(
+        shop.superuser.column("select concat_ws(' ', tx_id, payment_method) from app.asked_methods order by 1"),
+        kept
+    );
+    assert_eq!((shop.balance(&ming.card), shop.balance(&mei.card)), ("30.00".into(), "20.00".into()));
+    books_hold(&shop);
+}
+
+#[test]
 fn a_second_payment_is_kept_in_sight_whatever_its_amount() {
     let shop = Shop::open();
     let ming = shop.member("0");

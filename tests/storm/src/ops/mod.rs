@@ -269,10 +269,10 @@ fn enter(
                 Payment { tx_no: answer.id.clone(), merchant, paid: answer.paid, account: request.account.clone() };
             pool(&world.payments, payment);
         }
-        if let What::Recharge { method, .. } = request.what
+        if let What::Recharge { .. } = request.what
             && answer.status == "processing"
         {
-            pool(&world.waiting, Waiting { tx_no: answer.id.clone(), amount: answer.paid, method });
+            pool(&world.waiting, Waiting { tx_no: answer.id.clone(), amount: answer.paid });
         }
     }
     Some(answer)

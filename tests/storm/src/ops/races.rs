@@ -11,7 +11,7 @@ use mps_certify::{How, Said};
 use std::sync::RwLock;
 use uuid::Uuid;
 
-const CONFIRM: &str = "SELECT tx_no, status, replayed FROM app.confirm_recharge($1, $2::text::numeric, $3)";
+const CONFIRM: &str = "SELECT tx_no, status, replayed FROM app.confirm_recharge($1, $2::text::numeric, $3, '{}', $4)";
 const FAIL: &str = "SELECT status FROM app.fail_recharge($1, 'declined')";
 
 const NOTIFY: &str = "SELECT outcome, reason FROM app.gateway_notify($1, $2::text::jsonb, $3)";
@@ -19,27 +19,31 @@ const NOTIFY: &str = "SELECT outcome, reason FROM app.gateway_notify($1, $2::tex
 /// Who brings a gateway's word.
 #[derive(Clone, Copy)]
 enum Door {
-    Backend,
+    /// With its word of how it was paid.
+    Backend(Option<&'static str>),
     Wechat,
     Alipay,
 }
 
 impl Door {
-    /// One of those through which what was asked for with this method is paid.
-    fn any(client: &mut Client, method: &str) -> Door {
-        match (client.chance(50), method) {
-            (true, _) => Door::Backend,
-            (false, "alipay") => Door::Alipay,
-            (false, _) => Door::Wechat,
+    /// Any of them: what was asked for with one method may be paid by another.
+    fn any(client: &mut Client) -> Door {
+        match client.below(4) {
+            0 => Door::Backend(None),
+            1 => Door::Backend(Some(["wechat", "alipay", "cash"][client.below(3)])),
+            2 => Door::Alipay,
+            _ => Door::Wechat,
         }
     }
 }
 
 fn confirm(link: &mut Link, tx_no: &str, amount: Cents, trade: &str, door: Door) -> Asked<(String, bool)> {
     let asked = match door {
-        Door::Backend => {
+        Door::Backend(method) => {
             let amount = crate::model::money(amount);
-            link.ask(Who::Backend, CONFIRM, &[&tx_no, &amount, &trade], |rows| (rows[0].get(1), rows[0].get(2)))
+            link.ask(Who::Backend, CONFIRM, &[&tx_no, &amount, &trade, &method], |rows| {
+                (rows[0].get(1), rows[0].get(2))
+            })
         }
         Door::Wechat => {
             let payment = mps_sender::Payment { order: tx_no, trade, fen: amount, state: "SUCCESS" };
@@ -101,7 +105,7 @@ fn failed(client: &Client, tx_no: &str, asked: Asked<String>) {
 /// Ends a recharge that waits, in one of the ways in which gateways do, and ways in which they should not.
 pub fn settle_recharge(client: &mut Client) {
     let pick = client.below(1_000_000);
-    let Some(Waiting { tx_no, amount, method }) = ({
+    let Some(Waiting { tx_no, amount }) = ({
         let waiting = client.world.waiting.lock().expect("not poisoned");
         (!waiting.is_empty()).then(|| waiting[pick % waiting.len()].clone())
     }) else {
@@ -110,7 +114,7 @@ pub fn settle_recharge(client: &mut Client) {
     // Whoever confirms says the same trade number, as a gateway does.
     let trade = format!("trade-{tx_no}");
     let way = client.below(10);
-    let doors = [Door::any(client, method), Door::any(client, method)];
+    let doors = [Door::any(client), Door::any(client)];
     let (a, b) = (&mut client.a, &mut client.b);
     match way {
         0..=2 => {
@@ -144,7 +148,7 @@ pub fn settle_recharge(client: &mut Client) {
             // The amount is looked at before anything else.
             // A backend can mend it; what a gateway says came, and comes into suspense.
             match doors[0] {
-                Door::Backend => {
+                Door::Backend(_) => {
                     let asked = confirm(a, &tx_no, amount + 1, &trade, doors[0]);
                     client.must_refuse("confirm", &asked.result, &["AMOUNT_MISMATCH"]);
                 }
@@ -152,16 +156,16 @@ pub fn settle_recharge(client: &mut Client) {
             }
             let done = client.world.books().facts[&tx_no].confirmed;
             if done {
-                pay_once_more(client, &tx_no, amount, method);
+                pay_once_more(client, &tx_no, amount);
             }
         }
     }
 }
 
 /// The gateway takes money for a recharge that has its money: it comes into suspense.
-fn pay_once_more(client: &mut Client, tx_no: &str, amount: Cents, method: &str) {
+fn pay_once_more(client: &mut Client, tx_no: &str, amount: Cents) {
     let amount = amount + client.below(3) as Cents;
-    let door = Door::any(client, method);
+    let door = Door::any(client);
     suspend(client, tx_no, amount, door);
 }
 
@@ -405,7 +409,7 @@ pub fn one_order_two_recharges(client: &mut Client) {
         }
     }
     let [(one, one_amount), (two, two_amount)] = asked_for.as_slice() else { return };
-    let doors = [Door::any(client, "wechat"), Door::any(client, "wechat")];
+    let doors = [Door::any(client), Door::any(client)];
     let (first, second) = at_once(
         &mut client.a,
         &mut client.b,
@@ -477,8 +481,7 @@ pub fn recharge_outlives_cards(client: &mut Client) {
     money::ask_again(client, &recharge, &answer);
     // Others may have settled it by now; else there is nothing yet to correct.
     client.request(COMPENSATE, &correction, &["STATUS_CONFLICT", "BALANCE_LIMIT"]);
-    let What::Recharge { method, .. } = recharge.what else { unreachable!() };
-    let door = Door::any(client, method);
+    let door = Door::any(client);
     let asked = confirm(&mut client.a, &answer.id, answer.paid, &format!("trade-{}", answer.id), door);
     confirmed(client, &answer.id, asked, &[]);
     let corrected = client.request(COMPENSATE, &correction, &["BALANCE_LIMIT"]);
