@@ -208,6 +208,23 @@ impl Link<'_> {
         self.note(asked, || Note::Lost(known.clone()), note);
     }
 
+    /// A clerk's word about a payment of a bill, which does not say whether somebody else's came before it.
+    pub fn note_credit_of_a_bill<T>(&mut self, asked: &Asked<T>, tx_no: &str) {
+        let known = Known::by(by_confirmation(tx_no));
+        let did = Done {
+            known: known.clone(),
+            name: Some(tx_no.to_owned()),
+            how: How::Unsaid,
+            said: Said::default(),
+            needs: vec![],
+        };
+        let note = match &asked.result {
+            Ok(_) => Note::Did(Box::new(did)),
+            Err(_) => Note::Refused(known.clone(), Why::Else),
+        };
+        self.note(asked, || Note::Lost(known.clone()), Some(note));
+    }
+
     /// That a recharge has come to nothing, which it cannot once it is credited.
     pub fn note_failure(&mut self, asked: &Asked<String>, tx_no: &str) {
         if let Err(refusal) = &asked.result

@@ -216,6 +216,15 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
          FULL JOIN app.pending_recharges r ON r.tx_id = t.id AND r.card_id = t.card_id WHERE t.id IS NULL OR r.tx_id IS NULL",
     ),
     (
+        "what the bill of a closed day has is credited or in suspense, to the cent",
+        "SELECT concat_ws(' ', b.bill_date, l.line, l.trade_no, l.amount, t.tx_no, t.final_amount, s.amount) FROM app.recon_days d \
+         JOIN app.gateway_bills b ON b.account = d.account AND b.bill_date = d.bill_date AND b.replaced_at IS NULL \
+         JOIN app.gateway_bill_lines l ON l.bill_id = b.id AND l.entry = 'payment' \
+         LEFT JOIN app.transactions t ON t.gateway_trade_no = l.trade_no AND t.status = 'completed' \
+         LEFT JOIN app.suspense_payments s ON s.gateway_trade_no = l.trade_no \
+         WHERE d.closed_at IS NOT NULL AND coalesce(t.final_amount, s.amount) IS DISTINCT FROM l.amount",
+    ),
+    (
         "every correction is written down once, beside its movement",
         "SELECT concat_ws(' ', t.tx_no, t.original_tx_no, t.final_amount, c.tx_no, c.amount) \
          FROM (SELECT * FROM app.transactions WHERE tx_type = 'adjustment') t \

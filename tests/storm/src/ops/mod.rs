@@ -2,6 +2,7 @@
 //! operation): with the same seed a client plans the same operations with the same numbers, whatever became of the ones
 //! before. How the clients interleave is the machine's.
 
+mod bills;
 mod look;
 mod money;
 mod races;
@@ -25,6 +26,7 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (70, money::ask_recharge),
     (60, races::settle_recharge),
     (20, races::resolve_suspense),
+    (12, bills::a_bill),
     (120, money::refund),
     (60, races::refunds_at_once),
     (90, money::replay),

@@ -18,7 +18,7 @@ const NOTIFY: &str = "SELECT outcome, reason FROM app.gateway_notify($1, $2::tex
 
 /// Who brings a gateway's word.
 #[derive(Clone, Copy)]
-enum Door {
+pub enum Door {
     /// With its word of how it was paid.
     Backend(Option<&'static str>),
     Wechat,
@@ -27,7 +27,7 @@ enum Door {
 
 impl Door {
     /// Any of them: what was asked for with one method may be paid by another.
-    fn any(client: &mut Client) -> Door {
+    pub fn any(client: &mut Client) -> Door {
         match client.below(4) {
             0 => Door::Backend(None),
             1 => Door::Backend(Some(["wechat", "alipay", "cash"][client.below(3)])),
@@ -37,7 +37,7 @@ impl Door {
     }
 }
 
-fn confirm(link: &mut Link, tx_no: &str, amount: Cents, trade: &str, door: Door) -> Asked<(String, bool)> {
+pub fn confirm(link: &mut Link, tx_no: &str, amount: Cents, trade: &str, door: Door) -> Asked<(String, bool)> {
     let asked = match door {
         Door::Backend(method) => {
             let amount = crate::model::money(amount);
@@ -86,7 +86,7 @@ fn fail(link: &mut Link, tx_no: &str) -> Asked<String> {
 }
 
 /// Enters an answer to a confirmation; whether it was a yes.
-fn confirmed(client: &Client, tx_no: &str, asked: Asked<(String, bool)>, allowed: &[&str]) -> bool {
+pub fn confirmed(client: &Client, tx_no: &str, asked: Asked<(String, bool)>, allowed: &[&str]) -> bool {
     let Some(((status, _), _)) = client.expect("confirm", asked, allowed) else { return false };
     if status != "completed" {
         client.world.wrong(format!("{}: {tx_no} was confirmed and is {status}", client.by()));

@@ -1,0 +1,133 @@
+//! A gateway's file of a day, beside callbacks and confirmations of the same payments that come at the same moment.
+
+use super::races::{Door, confirm, confirmed};
+use super::{Client, at_once};
+use crate::db::{Asked, Link, Who};
+use crate::model::{Cents, Suspense};
+use crate::world::Waiting;
+use mps_sender::bill::{self, Line};
+
+const IMPORT: &str =
+    "SELECT lines, payment_total::text, replayed FROM app.import_bill('wechat', $1::text::date, 'trade', $2)";
+const RECONCILE: &str = "SELECT sum(items)::bigint FROM app.reconcile('wechat', $1::text::date)";
+const OPEN: &str =
+    "SELECT id, trade_no, class FROM app.recon_items WHERE bill_date = $1::text::date AND status = 'open' ORDER BY id";
+const RESOLVE: &str = "SELECT status, tx_no, suspense_id, replayed FROM app.resolve_recon_item($1, $2, 'storm')";
+const CLOSE: &str = "SELECT replayed FROM app.close_recon_day('wechat', $1::text::date)";
+
+type Resolved = (String, Option<String>, Option<i64>, bool);
+
+/// A day of its own for each bill, whatever the calendar says of months.
+fn day(client: &Client) -> String {
+    let n = client.no as u64 * 20_000 + client.step % 20_000;
+    format!("{:04}-{:02}-{:02}", 2001 + n / 336, n / 28 % 12 + 1, n % 28 + 1)
+}
+
+/// Resolves what is open of a day, as the shop's clerk does who looks at it; what was answered of each.
+fn resolve_all(link: &mut Link, day: &str, known: (&str, &str), word: &'static str) -> Vec<(String, Asked<Resolved>)> {
+    let (trade, tx_no) = known;
+    let open = link.ask(Who::Backend, OPEN, &[&day], |rows| {
+        rows.iter().map(|r| (r.get(0), r.get(1))).collect::<Vec<(i64, String)>>()
+    });
+    let mut answers = vec![];
+    for (id, number) in open.result.unwrap_or_default() {
+        // What a recharge waits for is credited; what nobody waits for goes either way.
+        let word = if number == trade { "credit" } else { word };
+        let asked = link.ask(Who::Backend, RESOLVE, &[&id, &word], |rows| {
+            (rows[0].get(0), rows[0].get(1), rows[0].get(2), rows[0].get(3))
+        });
+        if number == trade {
+            link.note_credit_of_a_bill(&asked, tx_no);
+        }
+        answers.push((number, asked));
+    }
+    answers
+}
+
+/// The gateway took money for a recharge that waits, and for an order that nobody knows. Bill and another word of it meet.
+pub fn a_bill(client: &mut Client) {
+    let pick = client.below(1_000_000);
+    let Some(Waiting { tx_no, amount }) = ({
+        let waiting = client.world.waiting.lock().expect("not poisoned");
+        (!waiting.is_empty()).then(|| waiting[pick % waiting.len()].clone())
+    }) else {
+        return;
+    };
+    let (day, trade, stranger) = (day(client), format!("trade-{tx_no}"), client.name("stranger"));
+    let strange = 100 + client.below(10_000) as Cents;
+    let word = ["credit", "refund"][client.below(2)];
+    let (door, races) = (Door::any(client), client.chance(60));
+    let order = format!("order of {stranger}");
+    let lines = [Line::payment(&trade, &tx_no, amount), Line::payment(&stranger, &order, strange)];
+    let content = bill::wechat(&day, &lines);
+    let imported = |client: &mut Client, again: bool| {
+        let asked = client.a.ask(Who::Backend, IMPORT, &[&day, &content], |rows| {
+            (rows[0].get::<_, i64>(0), rows[0].get::<_, String>(1), rows[0].get::<_, bool>(2))
+        });
+        let Some(((lines, total, replayed), lost)) = client.expect("import a bill", asked, &[]) else { return false };
+        let due = crate::model::money(amount + strange);
+        if lines != 2 || total != due || (replayed != again && !lost) {
+            let by = client.by();
+            client.world.wrong(format!("{by}: a bill of 2 and {due} has {lines} and {total}, replayed: {replayed}"));
+        }
+        true
+    };
+    if !imported(client, false) {
+        return;
+    }
+    let compare = |link: &mut Link| link.ask(Who::Backend, RECONCILE, &[&day], |rows| rows[0].get::<_, i64>(0));
+    let clerk = |link: &mut Link| (compare(link), resolve_all(link, &day, (&trade, &tx_no), word));
+    let (first, other) = match races {
+        true => {
+            let (first, other) =
+                at_once(&mut client.a, &mut client.b, clerk, |b| confirm(b, &tx_no, amount, &trade, door));
+            (first, Some(other))
+        }
+        false => (clerk(&mut client.a), None),
+    };
+    if let Some(other) = other {
+        confirmed(client, &tx_no, other, &[]);
+    }
+    note(client, first, (&trade, &tx_no), (&stranger, strange), word);
+    // Whatever was changed by another word in between is looked at again, and then nothing is open.
+    let again = clerk(&mut client.a);
+    note(client, again, (&trade, &tx_no), (&stranger, strange), word);
+    let asked = client.a.ask(Who::Backend, CLOSE, &[&day], |rows| rows[0].get::<_, bool>(0));
+    client.expect("close a day", asked, &[]);
+    imported(client, true);
+}
+
+/// Enters what the clerk was answered.
+fn note(
+    client: &mut Client,
+    (compared, answers): (Asked<i64>, Vec<(String, Asked<Resolved>)>),
+    (trade, tx_no): (&str, &str),
+    (stranger, strange): (&str, Cents),
+    word: &str,
+) {
+    if let Some((items, _)) = client.expect("reconcile", compared, &[])
+        && items != 2
+    {
+        client.world.wrong(format!("{}: a day with two lines has {items} items", client.by()));
+    }
+    for (number, asked) in answers {
+        let Some(((status, credited, suspense, _), _)) = client.expect("resolve an item", asked, &["RECON_CONFLICT"])
+        else {
+            continue;
+        };
+        if status != "resolved" {
+            client.world.wrong(format!("{}: {number} was resolved and is {status}", client.by()));
+        }
+        if number == trade {
+            if credited.as_deref() != Some(tx_no) {
+                client.world.wrong(format!("{}: {trade} credited {credited:?} in place of {tx_no}", client.by()));
+            }
+            client.world.books().facts.get_mut(tx_no).expect("was asked for").confirmed = true;
+        } else if let Some(id) = suspense {
+            let resolved = (word == "refund").then(|| ("refunding".to_owned(), None));
+            client.world.books().suspense.insert(stranger.to_owned(), Suspense { id, amount: strange, resolved });
+        } else {
+            client.world.wrong(format!("{}: {number} is in no suspense", client.by()));
+        }
+    }
+}
