@@ -82,8 +82,8 @@ MOST_SECONDS = 2.0
 HASH = r"\\\\x[0-9a-f]{16}|\b[0-9a-f]{64}\b|_hash\b"
 # What says where a program stopped; whole rows.
 PLACE = r"stack backtrace|panicked|\.rs:\d|PL/pgSQL|SQL statement|Failing row|Key \("
-# Where hashes are what is answered.
-PROOFS = {"/rpc/head_proof", "/rpc/tx_proof", "/rpc/liability_proof"}
+# Where hashes, or files and messages as they came, are what is answered.
+PROOFS = {"/rpc/head_proof", "/rpc/tx_proof", "/rpc/liability_proof", "/gateway_bills", "/gateway_bill_files", "/gateway_events"}
 # Cases until the shop is put right and has new things.
 WORLD_LASTS = 30
 

@@ -39,6 +39,18 @@ BEGIN
 END
 $$;
 
+-- Alipay's bill of 2026-11-26 with so many payments that nobody knows, as hex.
+CREATE FUNCTION strangers.bill(p_payments integer) RETURNS bytea LANGUAGE sql STABLE AS
+$$
+    SELECT convert_to(concat_ws(E'\r\n', '#账号：[20885318916687390156]',
+        '#起始日期：[2026年11月26日 00:00:00]   终止日期：[2026年11月27日 00:00:00]',
+        '支付宝交易号,商户订单号,业务类型,完成时间,订单金额（元）,商家实收（元）,商家优惠（元）,服务费（元）',
+        (SELECT string_agg(format('20261126999%s,of-nobody-%1$s,交易,2026-11-26 10:34:56,1.00,1.00,0.00,-0.01', n), E'\r\n' ORDER BY n)
+         FROM generate_series(1, p_payments) n),
+        format('#交易合计：%s笔，商家实收共%s.00元，商家优惠共0.00元', p_payments, p_payments),
+        '#退款合计：0笔，商家实收退款共0.00元，商家优惠退款共0.00元', ''), 'UTF8')
+$$;
+
 CREATE FUNCTION strangers.open() RETURNS void LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -67,6 +79,8 @@ BEGIN
         'Iv1g2ZV6gu8sDFrTjK%2BO%2F4kWbytLNp6xAWGVUFqkzIm6C65v1govszXPHZA2HksY2Wpi9LlUy%2B5WGxn016xlalGgfD33HNLlcSq9dTth'
         'PFAneZvThPmjpf3ChPzUCYjsdXA2e8m8t8%2F4tbP%2BslE2Zr9LJ0ifBhyzKrsdy83l20OiORZl7%2Bf8arjYAy8fVPa2kFaBBZIIoBcUj3g2'
         '%2FMsNc47yWrGIRhtMDWmh8KXwGBs6qxiGToma8n62ZRtJ4rJk1RK5NmO%2FAGpH6xqBZGxaIHc%2BXBndmh7%2B9S0bHkgvrpXpFWKQ%3D%3D', 'UTF8'));
+    -- Its bill has another one.
+    PERFORM app.import_bill('gate', '2026-11-26', 'trade', strangers.bill(1)), app.reconcile('gate', '2026-11-26');
     PERFORM app.set_merchant_user('MINE', strangers.id_of('till'), 'owner');
     PERFORM app.create_enterprise_card('Great Wall Ltd', 0.9, strangers.id_of('member'));
     PERFORM app.create_enterprise_card('Jade Gate Ltd', 1.0, strangers.id_of('victim'));
@@ -210,9 +224,12 @@ BEGIN
         'qr_plain', v_codes,
         'merchant_code', ARRAY['MINE', v_shop, 'YOURS'],
         'after', ARRAY[NULL::text],
-        'account', ARRAY['gate'], 'p_id', (SELECT jsonb_agg(e.id) FROM app.gateway_events e WHERE e.verified),
+        'account', ARRAY['gate'], 'bill_date', ARRAY['2026-11-26', '2026-11-25'], 'kind', ARRAY['trade'],
+        'content', ARRAY[strangers.bill(0), strangers.bill(2)],
+        'p_id', (SELECT jsonb_agg(e.id) FROM app.gateway_events e WHERE e.verified)
+            || (SELECT jsonb_agg(i.id) FROM app.recon_items i WHERE i.account = 'gate'),
         'status', ARRAY['lost', 'active', 'frozen', 'suspended', 'closed', 'completed'],
-        'resolution', ARRAY['credited', 'refunded', 'refund_completed', 'refund_failed', 'written_off'],
+        'resolution', ARRAY['credited', 'refunded', 'refund_completed', 'refund_failed', 'written_off', 'credit', 'explained'],
         'settings', (SELECT jsonb_build_array('{}'::jsonb, settings, '{"qr_ttl_seconds": 120}'::jsonb) FROM strangers.kept),
         'suspense_id', (SELECT jsonb_agg(s.id) FROM (
             SELECT id FROM app.suspense_payments ORDER BY status <> 'open', id DESC LIMIT 4) s),
