@@ -26,6 +26,7 @@ BEGIN
     PERFORM sec.install_compensations();
     PERFORM sec.install_claims();
     PERFORM sec.install_recharges();
+    PERFORM sec.install_withdrawals();
     PERFORM sec.install_jobs();
     PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();

@@ -12,3 +12,4 @@ mod receipts;
 mod recharges;
 mod settings;
 mod statements;
+mod withdrawals;

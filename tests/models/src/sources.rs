@@ -22,6 +22,8 @@ pub enum Kind {
     Merchant,
     Tx,
     Suspense,
+    /// A refund number of a withdrawal.
+    Refund,
     /// An account at a payment gateway, with its keys.
     GatewayAccount,
     GatewayTally,
@@ -104,6 +106,8 @@ const LEAVES: &[(&str, Takes)] = &[
     ("features::recharges::suspense::insert", Nothing("a new row")),
     ("features::recharges::suspense::resolve", Nothing("locked")),
     ("features::recharges::suspense::reduce", Nothing("locked")),
+    ("features::withdrawals::parts::lock", One(Kind::Refund)),
+    ("features::withdrawals::parts::update", Nothing("locked")),
     ("features::cards::expire_cards::expire_cards", Many(Kind::Card)),
     ("features::cards::expire_qrcodes::forget_personal_codes", Many(Kind::FreeCards)),
     ("features::cards::expire_qrcodes::forget_binding_codes", Many(Kind::FreeCards)),
