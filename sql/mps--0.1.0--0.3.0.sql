@@ -8349,7 +8349,7 @@ COMMENT ON FUNCTION sec.install_withdrawals() IS 'Makes the table of withdrawals
 CREATE FUNCTION app.withdraw(p_card_id uuid, p_amount numeric, p_reason text, p_idempotency_key text,
     p_card_type text DEFAULT 'personal', p_payout text DEFAULT 'source', p_merchant_code text DEFAULT NULL)
     RETURNS TABLE (tx_no text, refund_no text, source_tx_no text, gateway_account text, gateway_trade_no text, payment_method text,
-        payout text, amount numeric, status text, replayed boolean)
+        payout text, amount numeric, status text, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE ROWS 3
     AS 'MODULE_PATHNAME', 'withdraw_wrapper';
 COMMENT ON FUNCTION app.withdraw IS
@@ -8363,10 +8363,10 @@ COMMENT ON FUNCTION app.withdraw IS
     'Level: backend.\n'
     'Results: tx_no (the withdrawal, of all rows; TX, year, month, running number), refund_no (tx_no-1, -2 ...; what to send to the '
     'gateway), source_tx_no (the recharge; NULL: of archived months), gateway_account (whose callback credited that, if one did), '
-    'gateway_trade_no (of its payment, if known), payment_method (how it came in: cash, wechat, alipay; balance: not known any more), '
-    'payout (how it goes out: source, transfer, cash), amount, status (completed; processing until the gateway''s notice, '
-    'confirm_withdrawal or fail_withdrawal; later returned, paid_after_return), replayed (whether this answers an earlier request '
-    'again).\n'
+    'gateway_trade_no (of its payment, if known), payment_method (how it came in: cash, wechat, alipay; balance: not known any '
+    'more), payout (how it goes out: source, transfer, cash), amount, status (completed; processing until the gateway''s notice, '
+    'confirm_withdrawal or fail_withdrawal; later returned, paid_after_return), created_at, replayed (whether this answers an '
+    'earlier request again).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT (also more than 200 sources), CARD_NOT_FOUND, INSUFFICIENT_BALANCE (also where recharges '
     'do not cover it), MERCHANT_NOT_FOUND, MERCHANT_INACTIVE, IDEMPOTENCY_KEY_REUSED, ARCHIVED, NOT_ALLOWED.';
 CREATE FUNCTION app.confirm_withdrawal(p_refund_no text, p_amount numeric, p_gateway_refund_no text DEFAULT NULL)

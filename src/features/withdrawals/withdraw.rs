@@ -2,7 +2,7 @@
 
 use super::parts::{self, Part, Payout, Status};
 use super::sources::{self, Source, Way};
-use crate::engine::types::{NumericArg, NumericOut, Text, Uuid};
+use crate::engine::types::{NumericArg, NumericOut, Text, Timestamp, Uuid};
 use crate::kernel::access::{operated_merchant, still_operated};
 use crate::kernel::args;
 use crate::kernel::call::{Call, write};
@@ -42,6 +42,7 @@ fn withdraw(
         name!(payout, &'static str),
         name!(amount, NumericOut),
         name!(status, &'static str),
+        name!(created_at, Timestamp),
         name!(replayed, bool),
     ),
 > {
@@ -70,6 +71,7 @@ fn withdraw(
             part.payout.label(),
             part.amount.into(),
             part.status.label(),
+            part.created_at,
             replayed,
         )
     }))
@@ -133,8 +135,10 @@ fn take_out(call: &Call, asked: &Asked) -> Result<(Vec<Part>, bool)> {
     let parts = parts(call, asked, &tx, &sources, &shares);
     // Before the movement: a trigger on that which withdraws, too, sees what these take.
     parts.iter().for_each(|part| parts::insert(call.db, part));
+    // The card that it is taken off, which is not the one that was named where that was replaced.
+    let card_no = card.card_no.clone();
     posting::post_with(call, &mut card, &mut tx, |_| {
-        parts.iter().for_each(|part| note(call, part, &seen.card_no));
+        parts.iter().for_each(|part| note(call, part, &card_no));
         Ok(())
     })?;
     Ok((parts, false))

@@ -147,6 +147,8 @@ fn this_month(shop: &Shop, members: &[Member]) {
     let new = backend.row(&format!("select * from app.replace_card('{}', 'in a taxi')", lost.card));
     let new = lost.with_card(&new["card_id"], &new["card_no"]);
     shop.charge(&new, "10.00");
+    // What the old card is asked for is taken off the new one.
+    backend.run(&format!("select * from app.withdraw('{}', 2, 'leaving', 'old')", lost.card));
     // A refund of what the old card paid goes to the new one.
     let old = s.value(&format!(
         "select min(tx_no) from app.transactions where card_id = '{}' and tx_type = 'payment'",
