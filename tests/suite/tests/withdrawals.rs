@@ -538,3 +538,71 @@ fn it_waits_in_one_order() {
     books_hold(&shop);
     assert!(shop.superuser.value("select count(*) from app.withdrawals").parse::<i64>().unwrap() > 8);
 }
+
+/// What is wrong in refund numbers is found, by the check that is theirs.
+#[test]
+fn the_books_find_what_is_wrong_in_refund_numbers() {
+    const BREACHES: &[(&str, &str)] = &[
+        ("update app.withdrawals set amount = amount - 1 where refund_no = R1", "its refund numbers are for"),
+        ("delete from app.withdrawals where tx_no = T2", "has no refund numbers"),
+        (
+            "update app.withdrawals set tx_no = 'TX' || substr(tx_no, 3, 4) || '999999', refund_no = 'TX' || substr(tx_no, 3, 4) || \
+          '999999-1' where refund_no = R2",
+            "there is no such withdrawal",
+        ),
+        (
+            "update app.withdrawals set refund_no = T1 || '-01' where refund_no = R1",
+            "its refund numbers are not its own",
+        ),
+        ("update app.withdrawals set card_id = gen_random_uuid() where refund_no = R1", "took from another card"),
+        ("update app.transactions set final_amount = 5, raw_amount = 5 where tx_no = S1", "was withdrawn of it"),
+        (
+            "update app.withdrawals set source_tx_no = 'CZ' || substr(S1, 3, 4) || '999999' where refund_no = R1",
+            "no such recharge",
+        ),
+        ("update app.withdrawals set source_tx_no = S9 where refund_no = R1", "which was on another card"),
+        ("update app.withdrawals set gateway_trade_no = 'T2' where refund_no = R1", "is of trade number"),
+        ("update app.withdrawals set asked = 'cash' where refund_no = R1", "and cash was asked for"),
+        (
+            "update app.withdrawals set returned_tx_no = 'TZ' || substr(returned_tx_no, 3, 4) || '999999' where refund_no = R2",
+            "which is not there",
+        ),
+        (
+            "update app.transactions set original_tx_no = S1 where tx_no = (select returned_tx_no from app.withdrawals where refund_no = R2)",
+            "was given back by",
+        ),
+        (
+            "update app.transactions t set card_id = o.id from app.personal_cards o where o.card_no = 'VIP00000002' \
+          and t.tx_no = (select returned_tx_no from app.withdrawals where refund_no = R2)",
+            "to another card",
+        ),
+    ];
+    let mut shop = Shop::open();
+    shop.db.without_books();
+    let (ming, other) = (shop.member("0"), shop.member("0"));
+    let source = paid(&shop, &ming, "60.00", "T1");
+    let theirs = taken(&shop, &other.card, "60.00", "wechat");
+    let first = withdraw(&shop, &ming.card, "10", "k1");
+    let second = withdraw(&shop, &ming.card, "20", "k2");
+    shop.backend.run(&fail_sql(&second[0]["refund_no"]));
+    books_hold(&shop);
+    let s = &shop.superuser;
+    for (breach, finding) in BREACHES {
+        let named = [
+            ("R1", &first[0]["refund_no"]),
+            ("R2", &second[0]["refund_no"]),
+            ("T1 ", &first[0]["tx_no"]),
+            ("T2", &second[0]["tx_no"]),
+            ("S1", &source),
+            ("S9", &theirs),
+        ];
+        let sql =
+            named.iter().fold(breach.replace("'T2'", "'trade 2'"), |sql, (name, value)| sql.replace(name, &q(value)));
+        s.run("begin");
+        s.run(&sql);
+        let found = s.value("select detail from app.verify_books() where check_name = 'withdrawals'");
+        assert!(found.contains(finding), "{sql}\n{found}");
+        s.run("rollback");
+    }
+    books_hold(&shop);
+}
