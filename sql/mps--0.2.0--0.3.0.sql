@@ -177,6 +177,7 @@ BEGIN
     PERFORM sec.install_claims();
     PERFORM sec.install_recharges();
     PERFORM sec.install_reconciliation();
+    PERFORM sec.install_withdrawals();
     PERFORM sec.install_jobs();
     PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();
@@ -568,6 +569,9 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('sec.shown_tag', 'client'),
            ('app.day_totals', 'backend'),
            ('app.day_totals', 'operator'),
+           ('app.withdraw', 'backend'),
+           ('app.confirm_withdrawal', 'backend'),
+           ('app.fail_withdrawal', 'backend'),
            ('sec.jobs', 'operator')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS
@@ -608,6 +612,7 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.suspense_payments'),
            ('app.transaction_compensations'),
            ('app.transactions'),
+           ('app.withdrawals'),
            ('audit.event_log'),
            ('audit.heads'),
            ('audit.seal_cut'),
@@ -660,6 +665,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_reconciliation()
     UNION ALL SELECT * FROM sec.columns_of_settings()
     UNION ALL SELECT * FROM sec.columns_of_statements()
+    UNION ALL SELECT * FROM sec.columns_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.columns_by_level() IS
     'What may be read past the functions, by level. Internal.';
@@ -673,6 +679,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_recharges()
     UNION ALL SELECT * FROM sec.policies_of_reconciliation()
     UNION ALL SELECT * FROM sec.policies_of_settings()
+    UNION ALL SELECT * FROM sec.policies_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.policies() IS
     'The policies, all for SELECT: table, name, condition, and the condition as the server shows it, without white space and '
@@ -699,6 +706,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_reconciliation()
     UNION ALL SELECT * FROM sec.descriptions_of_settings()
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
+    UNION ALL SELECT * FROM sec.descriptions_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.descriptions() IS
     'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
@@ -712,6 +720,7 @@ CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, de
     UNION ALL SELECT * FROM sec.health_of_receipts()
     UNION ALL SELECT * FROM sec.health_of_recharges()
     UNION ALL SELECT * FROM sec.health_of_reconciliation()
+    UNION ALL SELECT * FROM sec.health_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.health_rows() IS
     'What the families have to say in app.health(). Internal.';
@@ -739,6 +748,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_recharges()
     UNION ALL SELECT * FROM sec.logged_of_reconciliation()
     UNION ALL SELECT * FROM sec.logged_of_settings()
+    UNION ALL SELECT * FROM sec.logged_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.logged_actions() IS
     'Every kind of event that this release writes, and what its context must have for the books to be written anew from the log. '
@@ -754,6 +764,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_recharges()
     UNION ALL SELECT * FROM sec.rebuilds_of_reconciliation()
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
+    UNION ALL SELECT * FROM sec.rebuilds_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.rebuild_steps() IS
     'The steps of app.rebuild_from_log(): functions in sec, by their place. Internal.';
@@ -764,6 +775,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     UNION ALL SELECT * FROM sec.rules_of_gateways()
     UNION ALL SELECT * FROM sec.rules_of_recharges()
     UNION ALL SELECT * FROM sec.rules_of_reconciliation()
+    UNION ALL SELECT * FROM sec.rules_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
     'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';
@@ -2210,7 +2222,17 @@ BEGIN
                  UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass LOOP
         EXECUTE format('COMMENT ON COLUMN %s.actor_role IS NULL', v_log);
     END LOOP;
+    FOR v_log IN SELECT 'app.transactions'::regclass
+                 UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'app.transactions'::regclass LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.final_amount IS NULL', v_log);
+    END LOOP;
+    IF obj_description('app.transactions'::regclass) LIKE 'Every payment, refund, recharge and adjustment,%' THEN
+        EXECUTE format('COMMENT ON TABLE app.transactions IS %L',
+                       replace(obj_description('app.transactions'::regclass), 'recharge and adjustment,',
+                               'recharge, adjustment and withdrawal,'));
+    END IF;
     COMMENT ON COLUMN app.external_orders.scope IS NULL;
+    COMMENT ON COLUMN app.idempotency_keys.operation IS NULL;
     PERFORM sec.describe_columns();
 END
 $$;
@@ -2735,14 +2757,17 @@ COMMENT ON FUNCTION sec.standing_triggers_of_ledger() IS 'The standing triggers 
 CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, says text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.transactions', 'merchant_id', 'The merchant; NULL where none is concerned.'),
-           ('app.transactions', 'tx_type', 'payment, refund, recharge, adjustment.'),
+           ('app.transactions', 'tx_type', 'payment, refund, recharge, adjustment, withdrawal.'),
            ('app.transactions', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
            ('app.transactions', 'card_type', 'personal, enterprise.'),
-           ('app.transactions', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+           ('app.transactions', 'payment_method', 'balance, or of recharges wechat, alipay, cash.'),
            ('app.transactions', 'card_id', 'The card that was used.'),
            ('app.transactions', 'discount', 'What the price was multiplied by: 0.950 is five percent off.'),
            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
-           ('app.transactions', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
+           ('app.transactions', 'tx_no',
+            'ZF (payment), TK (refund), CZ (recharge), TZ (adjustment) or TX (withdrawal), then year, month, running number.'),
+           ('app.transactions', 'final_amount',
+            'What moved: payment and withdrawal take it from the card, refund and recharge add it, an adjustment adds it with its sign.'),
            ('app.transactions', 'reason', 'As it was given.'),
            ('app.transactions', 'tag', 'As it was given; a JSON object.'),
            ('app.point_ledger', 'card_id', 'The personal card.'),
@@ -2751,6 +2776,9 @@ CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, 
            ('app.point_ledger', 'balance_after', 'The points after it.'),
            ('app.point_ledger', 'level', 'The level after it.'),
            ('app.point_ledger', 'reason', 'As it was given, of points adjusted by hand.'),
+           ('app.idempotency_keys', 'operation',
+            '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points, 14 withdrawal (scope: personal '
+            'card); 21 recharge, 22 compensation, 24 withdrawal (scope: enterprise card)'),
            ('app.external_orders', 'scope',
             '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, '
             '3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge '
@@ -2783,8 +2811,12 @@ CREATE FUNCTION sec.install_transactions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
     IF to_regtype('app.tx_type') IS NULL THEN
-        CREATE TYPE app.tx_type AS ENUM ('payment', 'refund', 'recharge', 'adjustment');
-        COMMENT ON TYPE app.tx_type IS 'What a transaction is: numbers ZF, TK, CZ, TZ';
+        CREATE TYPE app.tx_type AS ENUM ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal');
+        COMMENT ON TYPE app.tx_type IS 'What a transaction is: numbers ZF, TK, CZ, TZ, TX';
+    ELSIF NOT EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = 'app.tx_type'::regtype AND e.enumlabel = 'withdrawal') THEN
+        -- Nothing that the same transaction makes or runs may name it: the server allows that once it is committed.
+        ALTER TYPE app.tx_type ADD VALUE 'withdrawal';
+        COMMENT ON TYPE app.tx_type IS 'What a transaction is: numbers ZF, TK, CZ, TZ, TX';
     END IF;
     IF to_regtype('app.tx_status') IS NULL THEN
         CREATE TYPE app.tx_status AS ENUM ('processing', 'completed', 'failed', 'cancelled');
@@ -2837,8 +2869,8 @@ BEGIN
         CREATE INDEX transactions_merchant_posted_idx ON app.transactions (merchant_id, posted_at);
         CREATE INDEX transactions_processing_idx ON app.transactions (created_at) WHERE status = 'processing';
         COMMENT ON TABLE app.transactions IS
-            'Every payment, refund, recharge and adjustment, by month of created_at (UTC). Each partition has its own primary key '
-            '(id); the id carries the month, so ids are unique for ever.';
+            'Every payment, refund, recharge, adjustment and withdrawal, by month of created_at (UTC). Each partition has its own '
+            'primary key (id); the id carries the month, so ids are unique for ever.';
         COMMENT ON COLUMN app.transactions.id IS 'yymm x 10^11 + running number; the same facts as tx_no.';
         COMMENT ON COLUMN app.transactions.created_at IS 'When it was asked for; picks the month and the number.';
         COMMENT ON COLUMN app.transactions.posted_at IS
@@ -2852,8 +2884,6 @@ BEGIN
         COMMENT ON COLUMN app.transactions.refund_chain_id IS
             'On a payment: id of its latest refund. On a refund: id of the refund of the same payment before it.';
         COMMENT ON COLUMN app.transactions.raw_amount IS 'Before discount. Signed for adjustments.';
-        COMMENT ON COLUMN app.transactions.final_amount IS
-            'What moved: a payment takes it from the card, refund and recharge add it, an adjustment adds it with its sign.';
         COMMENT ON COLUMN app.transactions.refunded_amount IS 'On a payment: the sum of its refunds so far. NULL elsewhere.';
         COMMENT ON COLUMN app.transactions.refundable_left IS 'On a refund: what was left of the payment after it. NULL elsewhere.';
         COMMENT ON COLUMN app.transactions.points_earned IS 'Points added by it; negative where taken back.';
@@ -2945,9 +2975,6 @@ BEGIN
         COMMENT ON TABLE app.idempotency_keys IS
             'Keys of requests that moved money, each in its scope (merchant and operation, or card and operation); '
             'app.expire_keys() forgets old ones';
-        COMMENT ON COLUMN app.idempotency_keys.operation IS
-            '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points (scope: personal card); 21 '
-            'recharge, 22 compensation (scope: enterprise card)';
         COMMENT ON COLUMN app.idempotency_keys.scope_no IS 'The merchant''s id, or the number inside the card_no.';
         COMMENT ON COLUMN app.idempotency_keys.ref_id IS 'id of the transaction; for points yymm x 10^11 + point_seq.';
     END IF;
@@ -4214,7 +4241,7 @@ CREATE FUNCTION sec.books_movements(p_from timestamptz, p_to timestamptz)
     -- Types of mps are made after its functions: none in what a function takes and returns.
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     SELECT t.id, t.tx_no, t.tx_type::text, t.card_id, t.card_seq, t.prev_tx_id, t.skip_tx_id, t.posted_at, t.balance_after,
-           CASE t.tx_type WHEN 'payment' THEN -t.final_amount ELSE t.final_amount END
+           CASE WHEN t.tx_type IN ('payment', 'withdrawal') THEN -t.final_amount ELSE t.final_amount END
     FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to
 $rule$;
 COMMENT ON FUNCTION sec.books_movements(timestamptz, timestamptz) IS
@@ -4366,8 +4393,8 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
     RETURNS TABLE (name text, what text)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     WITH odd AS (
-        SELECT t.*, CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ' ELSE 'TZ' END
-                    || to_char(t.created_at, 'YYMM') AS head,
+        SELECT t.*, CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ'
+                        WHEN 'withdrawal' THEN 'TX' ELSE 'TZ' END || to_char(t.created_at, 'YYMM') AS head,
                CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0')
                     ELSE (t.id % 100000000000)::text END AS tail
         FROM app.transactions t
@@ -4376,7 +4403,8 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
           AND NOT coalesce(
               t.status = 'completed' AND t.card_seq > 0 AND t.posted_at IS NOT NULL AND t.balance_after >= 0 AND t.final_amount > 0
               AND t.final_amount = CASE WHEN t.tx_type = 'payment' THEN round(t.raw_amount * t.discount, 2) ELSE t.raw_amount END
-              AND t.tx_no = CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ' ELSE 'TZ' END
+              AND t.tx_no = CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ'
+                                 WHEN 'withdrawal' THEN 'TX' ELSE 'TZ' END
                             || to_char(t.created_at, 'YYMM')
                             || CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0')
                                  ELSE (t.id % 100000000000)::text END
@@ -4510,7 +4538,7 @@ CREATE FUNCTION sec.books_audit(p_from timestamptz, p_to timestamptz, p_archived
     events AS (
         SELECT e.object_id, count(*) AS events, min(e.id) AS id, min(e.action) AS action, min(e.context ->> 'change') AS change
         FROM audit.event_log e
-        WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment')
+        WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal')
           AND e.happened_at >= p_from AND e.happened_at < p_events_before
         GROUP BY e.object_id)
     SELECT 'audit', x.what FROM moved m FULL JOIN events e ON e.object_id = m.tx_no CROSS JOIN LATERAL (SELECT CASE
@@ -4519,7 +4547,7 @@ CREATE FUNCTION sec.books_audit(p_from timestamptz, p_to timestamptz, p_archived
                 OR to_char(m.posted_at - interval '1 day', 'YYMM')::bigint = ANY (p_archived)) THEN NULL
         WHEN e.object_id IS NULL THEN format('%s: no event', m.tx_no)
         -- One of before the range, posted or audited within it; or of after it.
-        WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ)[0-9]{10,15}$' OR (
+        WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ|TX)[0-9]{10,15}$' OR (
                 substr(e.object_id, 3, 4)::bigint <> ALL (p_archived)
                 AND (SELECT count(*) FROM app.transactions t
                      WHERE t.tx_no = e.object_id AND t.status = 'completed'
@@ -4543,7 +4571,7 @@ CREATE FUNCTION sec.books_audit_proof(p_from timestamptz, p_to timestamptz)
     WITH moved AS NOT MATERIALIZED (SELECT * FROM sec.books_movements(p_from, p_to)),
     events AS NOT MATERIALIZED (
         SELECT e.object_id, e.action, e.context ->> 'change' AS change FROM audit.event_log e
-        WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment'))
+        WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal'))
     SELECT count(*) = (SELECT count(*) FROM moved)
        AND count(e.object_id) = (SELECT count(*) FROM events)
        AND count(*) FILTER (WHERE (e.action = m.tx_type AND e.change = m.change::text) IS NOT TRUE) = 0
@@ -4571,7 +4599,8 @@ CREATE FUNCTION sec.books_keys(p_archived bigint[], p_months_from timestamptz, p
     WHERE k.operation <> 13
       AND (a.id IS NULL
            OR a.tx_type <> CASE WHEN k.operation = 1 THEN 'payment' WHEN k.operation = 2 THEN 'refund'
-                                WHEN k.operation IN (3, 11, 21) THEN 'recharge' ELSE 'adjustment' END::app.tx_type
+                                WHEN k.operation IN (3, 11, 21) THEN 'recharge'
+                                WHEN k.operation IN (14, 24) THEN 'withdrawal' ELSE 'adjustment' END::app.tx_type
            OR (k.operation IN (1, 2, 3) AND a.merchant_id IS DISTINCT FROM k.scope_no))
     UNION ALL
     SELECT 'keys', format('key %L of scope 13/%s: there is no such change of points', left(k.idempotency_key, 40), k.scope_no)
@@ -4594,7 +4623,8 @@ CREATE FUNCTION sec.books_keys_proof(p_archived bigint[], p_keys_from bigint)
                count(*) FILTER (WHERE CASE WHEN k.ref_id IS NULL THEN t.idempotency_key IS NOT NULL AND t.id >= p_keys_from
                    ELSE (k.idempotency_key = t.idempotency_key
                          AND t.tx_type = CASE WHEN k.operation = 1 THEN 'payment' WHEN k.operation = 2 THEN 'refund'
-                                              WHEN k.operation IN (3, 11, 21) THEN 'recharge' ELSE 'adjustment' END::app.tx_type
+                                              WHEN k.operation IN (3, 11, 21) THEN 'recharge'
+                                              WHEN k.operation IN (14, 24) THEN 'withdrawal' ELSE 'adjustment' END::app.tx_type
                          AND (k.operation NOT IN (1, 2, 3) OR t.merchant_id = k.scope_no)) IS NOT TRUE END) AS odd
         FROM app.transactions t LEFT JOIN keys k ON k.ref_id = t.id AND k.operation <> 13)
     SELECT met.odd = 0 AND met.keys = (SELECT count(*) FROM keys k WHERE k.operation <> 13)
@@ -5261,7 +5291,7 @@ CREATE FUNCTION sec.logged_of_ledger() RETURNS TABLE (action text, needs text[])
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('payment', ARRAY['card', 'change', 'at']), ('refund', ARRAY['card', 'change', 'at', 'original']),
            ('recharge', ARRAY['card', 'change', 'method']), ('adjustment', ARRAY['card', 'change', 'original']),
-           ('month.archived', '{}')
+           ('withdrawal', ARRAY['card', 'change']), ('month.archived', '{}')
 $$;
 COMMENT ON FUNCTION sec.logged_of_ledger() IS 'The events of the ledger. Internal: sec.logged_actions().';
 CREATE FUNCTION sec.rebuilds_of_ledger() RETURNS TABLE (place integer, step text)
@@ -5284,7 +5314,7 @@ CREATE FUNCTION sec.logged_movements()
            (e.context ->> 'change')::numeric, (e.context ->> 'points')::bigint, (e.context ->> 'at')::integer,
            (e.context ->> 'member')::uuid, e.context ->> 'original', e.context ->> 'method', (e.context ->> 'raw')::numeric,
            (e.context ->> 'discount')::numeric, e.context ->> 'level'
-    FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment')
+    FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal')
 $rule$;
 COMMENT ON FUNCTION sec.logged_movements() IS
     'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '
@@ -5353,7 +5383,8 @@ CREATE FUNCTION sec.chained_movements()
            max(greatest(m.happened_at, m.created_at) - m.seq * interval '1 microsecond') OVER w + m.seq * interval '1 microsecond',
            m.seq, row_number() OVER w, lag(m.id) OVER w, lag(m.id, 64) OVER w, m.points, m.merchant_id, m.tx_type, m.card_type, m.method,
            m.card_no, m.card_id, m.member_id, m.processed_by, m.discount, m.raw,
-           CASE m.tx_type WHEN 'payment' THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no, m.original_tx_no
+           CASE WHEN m.tx_type IN ('payment', 'withdrawal') THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no,
+           m.original_tx_no
     FROM (SELECT l.event_id, l.id, l.happened_at, l.seq, l.points, l.merchant_id, l.tx_type, l.method, l.card_no, l.discount, l.raw,
                  l.change, l.tx_no, l.original_tx_no, c.id AS card_id, c.card_type, coalesce(l.member_id, c.member_id) AS member_id,
                  coalesce(a.happened_at, l.happened_at) AS created_at,
@@ -5398,8 +5429,8 @@ BEGIN
     -- Of one that failed and was paid after all.
     LEFT JOIN sec.logged_ends() d ON d.tx_no = m.tx_no;
     RETURN QUERY SELECT x.what, (SELECT count(*) FROM app.transactions t WHERE t.tx_type::text = x.tx_type)
-                 FROM (VALUES ('payments', 'payment'), ('refunds', 'refund'), ('recharges', 'recharge'), ('adjustments', 'adjustment'))
-                      x (what, tx_type);
+                 FROM (VALUES ('payments', 'payment'), ('refunds', 'refund'), ('recharges', 'recharge'), ('adjustments', 'adjustment'),
+                              ('withdrawals', 'withdrawal')) x (what, tx_type);
 END
 $$;
 COMMENT ON FUNCTION sec.rebuild_movements() IS
@@ -6551,7 +6582,7 @@ CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text
            ('app.gateway_events', 'key_id', 'Of the key that has signed it.'),
            ('app.gateway_events', 'outcome', 'credited, replayed, suspense, conflict, failed, noted, refused.'),
            ('app.gateway_events', 'reason', 'Why, in one word.'),
-           ('app.gateway_events', 'tx_no', 'The recharge that it is about, where that is known.'),
+           ('app.gateway_events', 'tx_no', 'The recharge or the withdrawal that it is about, where that is known.'),
            ('app.gateway_events', 'trade_no', 'The gateway''s number of the payment.'),
            ('app.gateway_events', 'out_trade_no', 'The order''s number at the gateway, which the shop had sent.'),
            ('app.gateway_events', 'headers', 'Those that are signed.'),
@@ -7141,7 +7172,7 @@ CREATE FUNCTION sec.balances_at(p_end timestamptz) RETURNS TABLE (card_no text, 
         WHERE l.posted_at >= p_end AND l.created_at < p_end),
     since AS (
         SELECT DISTINCT ON (x.card_id) x.card_id, x.card_seq - 1 AS card_seq,
-               x.balance_after - CASE x.tx_type WHEN 'payment' THEN -x.final_amount ELSE x.final_amount END AS balance
+               x.balance_after - CASE WHEN x.tx_type IN ('payment', 'withdrawal') THEN -x.final_amount ELSE x.final_amount END AS balance
         FROM (SELECT t.card_id, t.card_seq, t.balance_after, t.tx_type, t.final_amount FROM app.transactions t
               WHERE t.created_at >= p_end AND t.posted_at >= p_end
               UNION ALL SELECT l.* FROM late l) x
@@ -7820,7 +7851,7 @@ CREATE FUNCTION sec.descriptions_of_reconciliation() RETURNS TABLE (rel text, co
            ('app.recon_days', 'matched_refund_total', 'Their sum.'),
            ('app.recon_days', 'book_payments', 'Payments of that day that the books have.'),
            ('app.recon_days', 'book_payment_total', 'Their sum.'),
-           ('app.recon_days', 'book_refunds', 'Refunds that ended a row of suspense that day.'),
+           ('app.recon_days', 'book_refunds', 'Refunds that ended a row of suspense, or were a withdrawal''s, that day.'),
            ('app.recon_days', 'book_refund_total', 'Their sum.'),
            ('app.recon_days', 'callbacks', 'Payments of that day that callbacks told of.'),
            ('app.recon_days', 'callback_total', 'Their sum.')
@@ -7865,7 +7896,7 @@ CREATE FUNCTION sec.descriptions_of_recon_items() RETURNS TABLE (rel text, col t
            ('app.v_recon_days', 'bill_refund_total', 'Their sum, positive.'),
            ('app.v_recon_days', 'book_payments', 'Payments of that day that the books have.'),
            ('app.v_recon_days', 'book_payment_total', 'Their sum.'),
-           ('app.v_recon_days', 'book_refunds', 'Refunds that ended a row of suspense that day.'),
+           ('app.v_recon_days', 'book_refunds', 'Refunds that ended a row of suspense, or were a withdrawal''s, that day.'),
            ('app.v_recon_days', 'book_refund_total', 'Their sum.'),
            ('app.v_recon_days', 'callbacks', 'Payments of that day that callbacks told of.'),
            ('app.v_recon_days', 'callback_total', 'Their sum.'),
@@ -8210,11 +8241,18 @@ BEGIN
         FROM app.suspense_payments s
         WHERE s.status = 'refunded' AND s.resolved_at >= v_from AND s.resolved_at < v_to AND s.payment_method::text = v_method
           AND (v_is_alone OR sec.recon_is_of(p_account, s.gateway_trade_no, v_is_first));
+
+    RETURN QUERY
+        SELECT 'refund', w.tx_no, w.gateway_trade_no, NULL::text, w.refund_no, w.amount, w.settled_at, false, true
+        FROM app.withdrawals w
+        WHERE w.status = 'completed' AND w.payout = 'source' AND w.gateway_trade_no IS NOT NULL
+          AND w.settled_at >= v_from AND w.settled_at < v_to AND w.payment_method::text = v_method
+          AND (v_is_alone OR coalesce(w.gateway_account = p_account, sec.recon_is_of(p_account, w.gateway_trade_no, v_is_first)));
 END
 $entries$;
 COMMENT ON FUNCTION sec.recon_entries(text, date) IS
     'What books and callbacks have of a gateways'' day: payments by the time that a callback says, else by when they were posted; refunds '
-    'that ended a row of suspense. Internal: sec.recon_note().';
+    'that ended a row of suspense or were a withdrawal''s. Internal: sec.recon_note().';
 CREATE FUNCTION sec.recon_months(p_ids bigint[]) RETURNS TABLE (tab text, lowest bigint, beyond bigint)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'transactions_20' || lpad(x.yymm::text, 4, '0'), x.yymm * 100000000000, (x.yymm + 1) * 100000000000
@@ -8344,13 +8382,19 @@ CREATE FUNCTION sec.recon_refunds(p_bill bigint)
     SET enable_seqscan = off AS $refunds$
     SELECT 'refund', x.class, concat_ws(' ', l.trade_no, coalesce(l.out_refund_no, l.refund_no, 'line ' || l.line)),
            CASE WHEN l.order_no ~ '^CZ[0-9]{10,15}$' THEN l.order_no END, l.trade_no, l.order_no, coalesce(l.out_refund_no, l.refund_no),
-           s.amount, l.amount, false
+           coalesce(w.amount, s.amount), l.amount, false
     FROM (SELECT y.*, count(*) OVER (PARTITION BY y.trade_no, coalesce(y.out_refund_no, y.refund_no, y.line::text) ORDER BY y.line) AS nth
           FROM app.gateway_bill_lines y WHERE y.bill_id = p_bill AND y.entry = 'refund') l
+    LEFT JOIN app.withdrawals w ON w.refund_no = l.out_refund_no
     LEFT JOIN app.suspense_payments s ON s.out_refund_no = l.out_refund_no
-    LEFT JOIN app.suspense_payments o ON s.id IS NULL AND o.gateway_trade_no = l.trade_no AND o.status <> 'credited'
+    LEFT JOIN app.suspense_payments o ON w.refund_no IS NULL AND s.id IS NULL AND o.gateway_trade_no = l.trade_no AND o.status <> 'credited'
     CROSS JOIN LATERAL (SELECT CASE
         WHEN l.nth > 1 THEN 'duplicate'
+        WHEN w.refund_no IS NOT NULL AND (w.amount <> l.amount OR w.gateway_trade_no IS DISTINCT FROM l.trade_no) THEN 'amount_differs'
+        WHEN w.status = 'completed' THEN NULL
+        -- Before the gateway's own word; or after the money was given back to the card.
+        WHEN w.refund_no IS NOT NULL THEN
+            CASE WHEN w.status <> 'processing' OR coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END
         WHEN s.id IS NOT NULL AND (s.amount <> l.amount OR s.gateway_trade_no <> l.trade_no) THEN 'amount_differs'
         -- Before the gateway's own word, which the bill may come ahead of.
         WHEN s.status = 'refunding' THEN CASE WHEN coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END
@@ -8588,7 +8632,7 @@ $$;
 COMMENT ON FUNCTION sec.logged_of_reconciliation() IS 'The events of bills and days. Internal: sec.logged_actions().';
 CREATE FUNCTION sec.rebuilds_of_reconciliation() RETURNS TABLE (place integer, step text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (170, 'rebuild_recon_items')
+    VALUES (180, 'rebuild_recon_items')
 $$;
 COMMENT ON FUNCTION sec.rebuilds_of_reconciliation() IS 'The step of bills and days. Internal: sec.rebuild_steps().';
 CREATE FUNCTION sec.rebuild_recon_items() RETURNS TABLE (what text, n bigint)
@@ -8619,7 +8663,7 @@ COMMENT ON FUNCTION sec.rebuild_recon_items() IS
     'What somebody said becomes of a difference; bills and days are not in the log. Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.rules_of_reconciliation() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (150, ARRAY['gateway_days'], 'books_gateway_days'), (151, ARRAY['gateway_words'], 'books_gateway_words')
+    VALUES (160, ARRAY['gateway_days'], 'books_gateway_days'), (170, ARRAY['gateway_words'], 'books_gateway_words')
 $$;
 COMMENT ON FUNCTION sec.rules_of_reconciliation() IS
     'What app.verify_books() checks of days and gateways'' words. Internal: sec.books_rules().';
@@ -8936,8 +8980,9 @@ COMMENT ON FUNCTION sec.columns_of_statements() IS 'What may be read of statemen
 CREATE FUNCTION sec.descriptions_of_statements() RETURNS TABLE (rel text, col text, says text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.v_usage_logs', 'tx_id', 'Its id: yymm x 10^11 + running number.'),
-           ('app.v_usage_logs', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
-           ('app.v_usage_logs', 'tx_type', 'payment, refund, recharge, adjustment.'),
+           ('app.v_usage_logs', 'tx_no',
+            'ZF (payment), TK (refund), CZ (recharge), TZ (adjustment) or TX (withdrawal), then year, month, running number.'),
+           ('app.v_usage_logs', 'tx_type', 'payment, refund, recharge, adjustment, withdrawal.'),
            ('app.v_usage_logs', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
            ('app.v_usage_logs', 'card_type', 'personal, enterprise.'),
            ('app.v_usage_logs', 'card_id', 'The card that was used.'),
@@ -8945,16 +8990,16 @@ CREATE FUNCTION sec.descriptions_of_statements() RETURNS TABLE (rel text, col te
            ('app.v_usage_logs', 'merchant_id', 'The merchant; NULL where none is concerned.'),
            ('app.v_usage_logs', 'raw_amount', 'Before discount; signed for adjustments.'),
            ('app.v_usage_logs', 'discount', 'What it was multiplied by: 0.950 is five percent off.'),
-           ('app.v_usage_logs', 'final_amount', 'What was paid, given back or recharged; signed for adjustments.'),
+           ('app.v_usage_logs', 'final_amount', 'What was paid, given back, recharged or withdrawn; signed for adjustments.'),
            ('app.v_usage_logs', 'points_earned', 'Points added by it; negative where taken back.'),
            ('app.v_usage_logs', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
-           ('app.v_usage_logs', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+           ('app.v_usage_logs', 'payment_method', 'balance, or of recharges wechat, alipay, cash.'),
            ('app.v_usage_logs', 'original_tx_no', 'What a refund or an adjustment belongs to.'),
            ('app.v_usage_logs', 'refunded_amount', 'Of a payment: the sum of its refunds so far.'),
            ('app.v_usage_logs', 'reason', 'As it was given.'),
            ('app.v_usage_logs', 'created_at', 'When it was asked for.'),
            ('app.v_usage_logs', 'posted_at', 'When it moved the balance; NULL until then.'),
-           ('app.v_reconciliation', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+           ('app.v_reconciliation', 'payment_method', 'balance, or of recharges wechat, alipay, cash.'),
            ('app.v_reconciliation', 'payments', 'How many payments.'),
            ('app.v_reconciliation', 'payment_total', 'What they took from cards.'),
            ('app.v_reconciliation', 'refunds', 'How many refunds.'),
@@ -8962,7 +9007,9 @@ CREATE FUNCTION sec.descriptions_of_statements() RETURNS TABLE (rel text, col te
            ('app.v_reconciliation', 'recharges', 'How many recharges.'),
            ('app.v_reconciliation', 'recharge_total', 'What they put on cards.'),
            ('app.v_reconciliation', 'adjustments', 'How many corrections and replacements of cards; a replacement has two.'),
-           ('app.v_reconciliation', 'adjustment_total', 'What they changed balances by, signed.')
+           ('app.v_reconciliation', 'adjustment_total', 'What they changed balances by, signed.'),
+           ('app.v_reconciliation', 'withdrawals', 'How many withdrawals.'),
+           ('app.v_reconciliation', 'withdrawal_total', 'What they took from cards; what came back of it is an adjustment.')
 $$;
 COMMENT ON FUNCTION sec.descriptions_of_statements() IS 'What columns of statements are. Internal: sec.describe_columns().';
 CREATE OR REPLACE FUNCTION app.card_statement(p_card_id uuid, p_card_type text DEFAULT 'personal', p_before text DEFAULT NULL,
@@ -8979,12 +9026,12 @@ COMMENT ON FUNCTION app.card_statement IS
     'the card) continues below it; p_limit: 1 to 500 rows. p_card_type: personal, enterprise. Recharges still processing are not '
     'movements. STABLE.\n'
     'Level: client.\n'
-    'Results: tx_id, tx_no (of the movement), tx_type (payment, refund, recharge, adjustment), status (completed), change (of the '
-    'balance, signed), raw_amount (before discount), discount, final_amount (what was moved), points_earned (negative where taken '
-    'back), balance_after, card_seq (the card''s own count of movements), payment_method (balance, wechat, alipay, cash), '
-    'merchant_code, member_id (who used the card), original_tx_no (what a refund or adjustment belongs to), refunded_amount (of a '
-    'payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as sec.shown_tag() says), created_at, '
-    'posted_at (when it moved the balance).\n'
+    'Results: tx_id, tx_no (of the movement), tx_type (payment, refund, recharge, adjustment, withdrawal), status (completed), '
+    'change (of the balance, signed), raw_amount (before discount), discount, final_amount (what was moved), points_earned '
+    '(negative where taken back), balance_after, card_seq (the card''s own count of movements), payment_method (balance, wechat, '
+    'alipay, cash), merchant_code, member_id (who used the card), original_tx_no (what a refund or adjustment belongs to), '
+    'refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as sec.shown_tag() '
+    'says), created_at, posted_at (when it moved the balance).\n'
     'Errors: CARD_NOT_FOUND, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE FUNCTION app.usage_page(p_before text DEFAULT NULL, p_limit integer DEFAULT 20)
     RETURNS TABLE (tx_id bigint, tx_no text, tx_type text, status text, change numeric, raw_amount numeric, discount numeric,
@@ -8999,12 +9046,13 @@ COMMENT ON FUNCTION app.usage_page IS
     'to. By posted_at; a recharge that waits for its money by created_at. p_before (a tx_no of the page) continues below it; p_limit: '
     '1 to 500 rows. Costs the page, however long the history is. STABLE.\n'
     'Level: client.\n'
-    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment), status (completed; processing, of '
-    'a recharge that waits), change (of the balance, signed), raw_amount (before discount), discount, final_amount (what was moved), '
-    'points_earned (negative where taken back), balance_after, card_seq (the card''s own count of movements), payment_method '
-    '(balance, wechat, alipay, cash), merchant_code, member_id (the user), original_tx_no (what a refund or adjustment belongs to), '
-    'refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as sec.shown_tag() '
-    'says), created_at, posted_at (when it moved the balance), card_type (personal, enterprise), card_id, card_no.\n'
+    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment, withdrawal), status (completed; '
+    'processing, of a recharge that waits), change (of the balance, signed), raw_amount (before discount), discount, final_amount '
+    '(what was moved), points_earned (negative where taken back), balance_after, card_seq (the card''s own count of movements), '
+    'payment_method (balance, wechat, alipay, cash), merchant_code, member_id (the user), original_tx_no (what a refund or '
+    'adjustment belongs to), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is '
+    'shown as sec.shown_tag() says), created_at, posted_at (when it moved the balance), card_type (personal, enterprise), card_id, '
+    'card_no.\n'
     'Errors: TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE FUNCTION app.merchant_statement(p_merchant_code text, p_from timestamptz DEFAULT NULL, p_to timestamptz DEFAULT NULL,
     p_before text DEFAULT NULL, p_limit integer DEFAULT 50, p_day date DEFAULT NULL)
@@ -9020,10 +9068,10 @@ COMMENT ON FUNCTION app.merchant_statement(text,timestamp with time zone,timesta
     'below it; p_limit: 1 to 500 rows. The completed lines of a business day add up to that day in app.v_reconciliation. Never shows '
     'a balance. STABLE.\n'
     'Level: client.\n'
-    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge), status (processing, completed, failed, '
-    'cancelled), card_type (personal, enterprise), card_id, raw_amount (before discount), discount, final_amount (what was '
-    'moved), points_earned (negative where taken back), payment_method (balance, wechat, alipay, cash), original_tx_no (the '
-    'payment of a refund), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is '
+    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment, withdrawal), status (processing, '
+    'completed, failed, cancelled), card_type (personal, enterprise), card_id, raw_amount (before discount), discount, final_amount '
+    '(what was moved), points_earned (negative where taken back), payment_method (balance, wechat, alipay, cash), original_tx_no '
+    '(the payment of a refund), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is '
     'shown as sec.shown_tag() says), external_order_id (the shop''s own number), processed_by (the operator; NULL for a backend), '
     'created_at, posted_at (when it moved the balance), business_day (the day that it counts for).\n'
     'Errors: MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, TX_NOT_FOUND, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
@@ -9049,12 +9097,12 @@ COMMENT ON FUNCTION app.tx_by_no IS
     'By whoever may see the card, the member of the transaction, the operators of its merchant, a backend. Refunds newest first, '
     '500 at most; all of them are in the card''s and the merchant''s statement. STABLE.\n'
     'Level: client.\n'
-    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment), status (processing, completed, '
-    'failed, cancelled), card_type (personal, enterprise), card_id, member_id (who used the card), merchant_code, raw_amount '
-    '(before discount), discount, final_amount (what was moved), points_earned (negative where taken back), balance_after (only '
-    'for those who may see the card), payment_method (balance, wechat, alipay, cash), original_tx_no (what a refund or adjustment '
-    'belongs to), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 KiB is shown as '
-    'sec.shown_tag() says), created_at, posted_at (when it moved the balance).\n'
+    'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment, withdrawal), status (processing, '
+    'completed, failed, cancelled), card_type (personal, enterprise), card_id, member_id (who used the card), merchant_code, '
+    'raw_amount (before discount), discount, final_amount (what was moved), points_earned (negative where taken back), '
+    'balance_after (only for those who may see the card), payment_method (balance, wechat, alipay, cash), original_tx_no (what a '
+    'refund or adjustment belongs to), refunded_amount (of a payment, so far), reason, tag (one whose text would be longer than 16 '
+    'KiB is shown as sec.shown_tag() says), created_at, posted_at (when it moved the balance).\n'
     'Errors: TX_NOT_FOUND (also for what the caller may not see), ARCHIVED, NOT_AUTHENTICATED.';
 CREATE FUNCTION sec.shown_tag(p_tag jsonb) RETURNS jsonb
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'shown_tag_wrapper';
@@ -9086,7 +9134,8 @@ BEGIN
     CREATE OR REPLACE VIEW app.v_reconciliation WITH (security_invoker = true) AS
         SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
                x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
-               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
+               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total - x.withdrawal_total AS net, x.withdrawals,
+               x.withdrawal_total
         FROM (SELECT app.business_day(t.posted_at) AS day, t.merchant_id, t.payment_method::text AS payment_method,
                      count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
@@ -9095,7 +9144,11 @@ BEGIN
                      count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
                      count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
-                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total,
+                     -- The last type, by what it is not: an upgrade has only just added it.
+                     count(*) FILTER (WHERE t.tx_type NOT IN ('payment', 'refund', 'recharge', 'adjustment')) AS withdrawals,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type NOT IN ('payment', 'refund', 'recharge', 'adjustment')), 0.00)
+                         AS withdrawal_total
               FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
              LEFT JOIN app.merchants m ON m.id = x.merchant_id;
     COMMENT ON VIEW app.v_reconciliation IS
@@ -9105,13 +9158,14 @@ BEGIN
     COMMENT ON COLUMN app.v_reconciliation.day IS 'The business day of posted_at, by app.business_day().';
     COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
     COMMENT ON COLUMN app.v_reconciliation.net IS
-        'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
+        'What the balances of all cards changed by: recharges + refunds + adjustments - payments - withdrawals.';
 END
 $$;
 COMMENT ON FUNCTION sec.make_reconciliation() IS 'Makes app.v_reconciliation, or makes it anew. Internal.';
 CREATE FUNCTION app.day_totals(p_from_day date DEFAULT NULL, p_to_day date DEFAULT NULL)
     RETURNS TABLE (day date, merchant_code text, payment_method text, payments bigint, payment_total numeric, refunds bigint,
-        refund_total numeric, recharges bigint, recharge_total numeric, adjustments bigint, adjustment_total numeric, net numeric)
+        refund_total numeric, recharges bigint, recharge_total numeric, adjustments bigint, adjustment_total numeric, net numeric,
+        withdrawals bigint, withdrawal_total numeric)
     -- Of each month by its index on merchants and moments, whatever the statistics say.
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     SET timezone = 'UTC' SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
@@ -9176,7 +9230,8 @@ BEGIN
     RETURN QUERY EXECUTE format($q$
         SELECT x.day, (SELECT m.code FROM app.merchants m WHERE m.id = x.merchant_id), x.payment_method, x.payments, x.payment_total,
                x.refunds, x.refund_total, x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
-               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total
+               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total - x.withdrawal_total, x.withdrawals,
+               x.withdrawal_total
         FROM (SELECT app.business_day(t.posted_at) AS day, t.merchant_id, t.payment_method::text AS payment_method,
                      count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
@@ -9185,7 +9240,9 @@ BEGIN
                      count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
                      count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
-                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total,
+                     count(*) FILTER (WHERE t.tx_type = 'withdrawal') AS withdrawals,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'withdrawal'), 0.00) AS withdrawal_total
               FROM (%s) t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
         ORDER BY 1, 2, 3$q$, substr(ltrim(v_rows, E' \n'), length('UNION ALL ')))
         USING v_from, v_to;
@@ -9200,8 +9257,291 @@ COMMENT ON FUNCTION app.day_totals(date, date) IS
     'Level: backend, operator.\n'
     'Results: day, merchant_code (NULL where no merchant is concerned), payment_method (balance, wechat, alipay, cash), payments '
     '(how many), payment_total, refunds, refund_total, recharges, recharge_total, adjustments, adjustment_total, net (what balances '
-    'changed by).\n'
+    'changed by), withdrawals, withdrawal_total.\n'
     'Errors: INVALID_ARGUMENT, ARCHIVED.';
+CREATE FUNCTION sec.columns_of_withdrawals() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('backend', 'app.withdrawals',
+            'created_at, settled_at, card_type, payment_method, card_id, amount, refund_no, tx_no, source_tx_no, gateway_account, '
+            'gateway_trade_no, asked, payout, status, gateway_state, gateway_refund_no, returned_tx_no, reason')
+$$;
+COMMENT ON FUNCTION sec.columns_of_withdrawals() IS
+    'What may be read of withdrawals. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_withdrawals() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES -- Clients see the movement in their statement, and nothing of this.
+           ('app.withdrawals', 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+            'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege')
+$$;
+COMMENT ON FUNCTION sec.policies_of_withdrawals() IS 'The policies of withdrawals. Internal: sec.policies().';
+CREATE FUNCTION sec.descriptions_of_withdrawals() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.withdrawals', 'created_at', 'When it was asked for.'),
+           ('app.withdrawals', 'card_type', 'personal, enterprise.'),
+           ('app.withdrawals', 'card_id', 'The card that it was taken off.'),
+           ('app.withdrawals', 'amount', 'What the payer gets, in currency units.'),
+           ('app.withdrawals', 'tx_no', 'The withdrawal: its movement, of all its refund numbers.'),
+           ('app.withdrawals', 'asked', 'The p_payout of the withdrawal: source, transfer, cash.'),
+           ('app.withdrawals', 'reason', 'Why it was given back to the card.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_withdrawals() IS 'What columns of withdrawals are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.install_withdrawals() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.withdrawals') IS NULL THEN
+        CREATE TABLE app.withdrawals (
+            created_at        timestamptz    NOT NULL,
+            settled_at        timestamptz,
+            card_type         app.card_type  NOT NULL,
+            payment_method    app.pay_method NOT NULL,
+            card_id           uuid           NOT NULL,
+            amount            numeric(14,2)  NOT NULL CHECK (amount > 0),
+            refund_no         text           NOT NULL PRIMARY KEY,
+            tx_no             text           NOT NULL,
+            source_tx_no      text,
+            gateway_account   text,
+            gateway_trade_no  text,
+            asked             text           NOT NULL CHECK (asked IN ('source', 'transfer', 'cash')),
+            payout            text           NOT NULL CHECK (payout IN ('source', 'transfer', 'cash')),
+            status            text           NOT NULL CHECK (status IN ('processing', 'completed', 'returned', 'paid_after_return')),
+            gateway_state     text,
+            gateway_refund_no text,
+            returned_tx_no    text           UNIQUE,
+            reason            text,
+            CHECK ((status = 'processing') = (settled_at IS NULL)),
+            CHECK ((status IN ('returned', 'paid_after_return')) = (returned_tx_no IS NOT NULL))
+        );
+        CREATE INDEX withdrawals_tx_no_idx ON app.withdrawals (tx_no);
+        CREATE INDEX withdrawals_source_tx_no_idx ON app.withdrawals (source_tx_no) WHERE source_tx_no IS NOT NULL;
+        CREATE INDEX withdrawals_gateway_trade_no_idx ON app.withdrawals (gateway_trade_no) WHERE gateway_trade_no IS NOT NULL;
+        CREATE INDEX withdrawals_open_idx ON app.withdrawals (created_at) WHERE status IN ('processing', 'paid_after_return');
+        COMMENT ON TABLE app.withdrawals IS
+            'What a withdrawal takes of each source, under a refund number of its own. The withdrawal is over when none of them is '
+            'processing';
+        COMMENT ON COLUMN app.withdrawals.settled_at IS 'When the last word was said of it. NULL: it is processing.';
+        COMMENT ON COLUMN app.withdrawals.payment_method IS
+            'How it came in: cash, wechat, alipay; balance where that lies in archived months.';
+        COMMENT ON COLUMN app.withdrawals.refund_no IS
+            'tx_no, a hyphen, and which of its sources: what is sent to a gateway as out_refund_no or out_request_no.';
+        COMMENT ON COLUMN app.withdrawals.source_tx_no IS
+            'The recharge that it came in by, of the card or of one that this took over from. NULL: of archived months.';
+        COMMENT ON COLUMN app.withdrawals.gateway_account IS 'The account whose callback has credited that recharge, if one has.';
+        COMMENT ON COLUMN app.withdrawals.gateway_trade_no IS 'The gateway''s number of the payment that is refunded, if it has one.';
+        COMMENT ON COLUMN app.withdrawals.payout IS
+            'How it goes out: source (by the gateway, or by who had said that it came), transfer (somebody makes it), cash.';
+        COMMENT ON COLUMN app.withdrawals.status IS
+            'processing; completed, the payer has it; returned, the card has it again; paid_after_return, the payer was paid after that.';
+        COMMENT ON COLUMN app.withdrawals.gateway_state IS 'What the gateway said while it is processing: ABNORMAL asks for somebody.';
+        COMMENT ON COLUMN app.withdrawals.gateway_refund_no IS 'The number that the gateway or the bank has for it, if somebody noted it.';
+        COMMENT ON COLUMN app.withdrawals.returned_tx_no IS 'The adjustment that gave it back to the card.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_withdrawals() IS 'Makes the table of withdrawals, where it is missing. Internal: sec.install() calls it.';
+CREATE FUNCTION app.withdraw(p_card_id uuid, p_amount numeric, p_reason text, p_idempotency_key text,
+    p_card_type text DEFAULT 'personal', p_payout text DEFAULT 'source', p_merchant_code text DEFAULT NULL)
+    RETURNS TABLE (tx_no text, refund_no text, source_tx_no text, gateway_account text, gateway_trade_no text, payment_method text,
+        payout text, amount numeric, status text, created_at timestamptz, replayed boolean)
+    LANGUAGE c VOLATILE ROWS 3
+    AS 'MODULE_PATHNAME', 'withdraw_wrapper';
+COMMENT ON FUNCTION app.withdraw IS
+    E'Takes a member''s own money off a card at once, to go back to where it came from.\n'
+    'By a backend; one row for each refund number. Of a card of any status, or of the one that replaced it, never below zero. The '
+    'sources are its recharges and those of the cards that it replaced, newest first, each up to what it credited, less what was '
+    'taken back or withdrawn of it. p_card_type: personal, enterprise. p_payout: source (the way it came in; a payment older than '
+    'some 360 days, in an archived month, or a member''s own without a trade number goes by transfer), transfer, cash. '
+    'p_merchant_code: the shop that pays it out. The same key with the same request answers the same rows with replayed = true, and '
+    'the status of now.\n'
+    'Level: backend.\n'
+    'Results: tx_no (the withdrawal, of all rows; TX, year, month, running number), refund_no (tx_no-1, -2 ...; what to send to the '
+    'gateway), source_tx_no (the recharge; NULL: of archived months), gateway_account (whose callback credited that, if one did), '
+    'gateway_trade_no (of its payment, if known), payment_method (how it came in: cash, wechat, alipay; balance: not known any '
+    'more), payout (how it goes out: source, transfer, cash), amount, status (completed; processing until the gateway''s notice, '
+    'confirm_withdrawal or fail_withdrawal; later returned, paid_after_return), created_at, replayed (whether this answers an '
+    'earlier request again).\n'
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT (also more than 200 sources), CARD_NOT_FOUND, INSUFFICIENT_BALANCE (also where recharges '
+    'do not cover it), MERCHANT_NOT_FOUND, MERCHANT_INACTIVE, IDEMPOTENCY_KEY_REUSED, ARCHIVED, NOT_ALLOWED.';
+CREATE FUNCTION app.confirm_withdrawal(p_refund_no text, p_amount numeric, p_gateway_refund_no text DEFAULT NULL)
+    RETURNS TABLE (refund_no text, tx_no text, card_id uuid, amount numeric, status text, returned_tx_no text, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'confirm_withdrawal_wrapper';
+COMMENT ON FUNCTION app.confirm_withdrawal IS
+    E'Says that the payer has what a refund number is for.\n'
+    'By a backend, once. p_amount is compared. p_gateway_refund_no: the gateway''s or the bank''s own number, to be kept. What the card '
+    'has again already becomes paid_after_return: nothing is taken off the card by that, and app.health() is not ok.\n'
+    'Level: backend.\n'
+    'Results: refund_no, tx_no (the withdrawal), card_id (the card that it was taken off), amount, status (completed, '
+    'paid_after_return), returned_tx_no (the adjustment that had given it back, if one had), replayed (whether nothing had to be done '
+    'any more).\n'
+    'Errors: TX_NOT_FOUND, AMOUNT_MISMATCH, EXTERNAL_ORDER_CONFLICT (confirmed with another p_gateway_refund_no), INVALID_AMOUNT, '
+    'INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.fail_withdrawal(p_refund_no text, p_reason text)
+    RETURNS TABLE (refund_no text, tx_no text, card_id uuid, amount numeric, status text, returned_tx_no text, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'fail_withdrawal_wrapper';
+COMMENT ON FUNCTION app.fail_withdrawal IS
+    E'Gives what a refund number is for back to the card, because it cannot be paid.\n'
+    'By a backend, once: an adjustment, to the card or the one that replaced it, whatever its status. First make sure that the gateway '
+    'will not pay it.\n'
+    'Level: backend.\n'
+    'Results: refund_no, tx_no (the withdrawal), card_id (the card that it was taken off), amount, status (returned, '
+    'paid_after_return), returned_tx_no (the adjustment; TZ, year, month, running number), replayed (whether it was given back '
+    'already).\n'
+    'Errors: TX_NOT_FOUND, STATUS_CONFLICT (the payer has it), BALANCE_LIMIT (no card can hold so much), INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION sec.rules_of_withdrawals() RETURNS TABLE (place integer, checks text[], rule text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (150, ARRAY['withdrawals'], 'books_withdrawals')
+$$;
+COMMENT ON FUNCTION sec.rules_of_withdrawals() IS 'What app.verify_books() checks of withdrawals. Internal: sec.books_rules().';
+CREATE FUNCTION sec.id_of_written(p_tx_no text, p_prefix text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $rule$
+    SELECT CASE WHEN p_tx_no ~ '^[A-Z]{2}[0-9]{10,15}$' AND left(p_tx_no, 2) = p_prefix
+                THEN substr(p_tx_no, 3, 4)::bigint * 100000000000 + substr(p_tx_no, 7)::bigint END
+$rule$;
+COMMENT ON FUNCTION sec.id_of_written(text, text) IS
+    'The id of the transaction whose number this is, of a kind; NULL: it is none. Internal: the rules of app.verify_books().';
+CREATE FUNCTION sec.books_withdrawals(p_from timestamptz, p_to timestamptz, p_archived bigint[])
+    RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH parts AS (
+        SELECT w.*, sec.id_of_written(w.tx_no, 'TX') AS id, sec.id_of_written(w.source_tx_no, 'CZ') AS source_id,
+               sec.id_of_written(w.returned_tx_no, 'TZ') AS returned_id
+        FROM app.withdrawals w),
+    sums AS (SELECT p.tx_no, min(p.id) AS id, sum(p.amount) AS total, array_agg(DISTINCT p.card_id) AS cards,
+                    bool_and(p.refund_no ~ ('^' || p.tx_no || '-[1-9][0-9]{0,2}$')) AS numbered
+             FROM parts p GROUP BY p.tx_no),
+    sources AS (SELECT p.source_tx_no, min(p.source_id) AS id, sum(p.amount) FILTER (WHERE p.status IN ('processing', 'completed')) AS total
+                FROM parts p WHERE p.source_tx_no IS NOT NULL GROUP BY p.source_tx_no)
+    -- Parts add up to the movement.
+    SELECT 'withdrawals', format('%s: %s', s.tx_no, x.what)
+    FROM sums s
+    LEFT JOIN app.transactions t ON t.id = s.id AND t.tx_type = 'withdrawal' AND t.status = 'completed'
+        AND t.created_at >= sec.month_of_id(s.id) AND t.created_at < sec.month_of_id(s.id) + interval '1 month'
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN s.id IS NULL OR NOT s.numbered THEN 'its refund numbers are not its own'
+        WHEN s.id / 100000000000 = ANY (p_archived) THEN NULL
+        WHEN t.id IS NULL THEN 'has refund numbers, and there is no such withdrawal'
+        WHEN t.final_amount <> s.total THEN format('took %s, and its refund numbers are for %s', t.final_amount, s.total)
+        WHEN s.cards <> ARRAY[t.card_id] THEN 'took from another card than its refund numbers say'
+        END AS what) x
+    WHERE x.what IS NOT NULL
+    UNION ALL
+    SELECT 'withdrawals', format('%s: has no refund numbers', t.tx_no)
+    FROM app.transactions t
+    WHERE t.tx_type = 'withdrawal' AND t.created_at >= p_from AND t.created_at < p_to
+      AND NOT EXISTS (SELECT FROM app.withdrawals w WHERE w.tx_no = t.tx_no)
+    UNION ALL
+    -- No source gives more than it got. What was paid after it had come back is not what was decided here.
+    SELECT 'withdrawals', format('%s: %s', s.source_tx_no, x.what)
+    FROM sources s
+    LEFT JOIN app.transactions t ON t.id = s.id AND t.tx_type = 'recharge' AND t.status = 'completed'
+        AND t.created_at >= sec.month_of_id(s.id) AND t.created_at < sec.month_of_id(s.id) + interval '1 month'
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN s.id / 100000000000 = ANY (p_archived) THEN NULL
+        WHEN t.id IS NULL THEN 'was withdrawn of, and there is no such recharge'
+        WHEN s.total > t.final_amount THEN format('credited %s, and %s was withdrawn of it', t.final_amount, s.total)
+        END AS what) x
+    WHERE x.what IS NOT NULL
+    UNION ALL
+    SELECT 'withdrawals', format('%s: %s', p.refund_no, x.what)
+    FROM parts p
+    LEFT JOIN app.transactions s ON s.id = p.source_id AND s.tx_type = 'recharge'
+        AND s.created_at >= sec.month_of_id(p.source_id) AND s.created_at < sec.month_of_id(p.source_id) + interval '1 month'
+    LEFT JOIN app.transactions r ON r.id = p.returned_id AND r.tx_type = 'adjustment' AND r.status = 'completed'
+        AND r.created_at >= sec.month_of_id(p.returned_id) AND r.created_at < sec.month_of_id(p.returned_id) + interval '1 month'
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN s.card_id <> p.card_id AND NOT sec.took_over(p.card_id, s.card_id)
+            THEN format('gives back %s, which was on another card', p.source_tx_no)
+        WHEN p.gateway_trade_no <> s.gateway_trade_no
+            THEN format('is of trade number %L, and %s of %L', left(p.gateway_trade_no, 40), p.source_tx_no, left(s.gateway_trade_no, 40))
+        WHEN p.payout <> p.asked AND p.asked <> 'source' THEN format('goes by %s, and %s was asked for', p.payout, p.asked)
+        END AS what
+        UNION ALL
+        -- Returned ones have their adjustment.
+        SELECT CASE
+        WHEN p.returned_tx_no IS NULL OR p.returned_id / 100000000000 = ANY (p_archived) THEN NULL
+        WHEN r.id IS NULL THEN format('was given back by %s, which is not there', p.returned_tx_no)
+        WHEN r.final_amount <> p.amount OR r.original_tx_no IS DISTINCT FROM p.tx_no
+            THEN format('was given back by %s, which is %s for %s', r.tx_no, r.final_amount, coalesce(r.original_tx_no, 'nothing'))
+        WHEN r.card_id <> p.card_id AND NOT sec.took_over(r.card_id, p.card_id)
+            THEN format('was given back by %s to another card', r.tx_no)
+        END) x
+    WHERE x.what IS NOT NULL
+$rule$;
+COMMENT ON FUNCTION sec.books_withdrawals(timestamptz, timestamptz, bigint[]) IS
+    'Withdrawals whose refund numbers do not add up, that took more of a recharge than it credited, or that were given back otherwise '
+    'than is said. Internal: sec.books_rules().';
+CREATE FUNCTION sec.took_over(p_card uuid, p_older uuid) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $rule$
+    WITH RECURSIVE chain (id) AS (
+        SELECT p_older UNION SELECT c.replaced_by FROM chain x JOIN app.personal_cards c ON c.id = x.id WHERE c.replaced_by IS NOT NULL)
+    SELECT EXISTS (SELECT FROM chain x WHERE x.id = p_card)
+$rule$;
+COMMENT ON FUNCTION sec.took_over(uuid, uuid) IS
+    'Whether a card is another one, or has, by however many replacements, taken over from it. Internal: the rules of app.verify_books().';
+CREATE FUNCTION sec.health_of_withdrawals() RETURNS TABLE (check_name text, ok boolean, detail text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- Gateways pay within days, and who makes a transfer does.
+    c_patience constant interval := '7 days';
+    v record;
+BEGIN
+    SELECT count(*) AS rows, coalesce(sum(w.amount), 0.00) AS total,
+           count(*) FILTER (WHERE w.is_odd) AS odd,
+           (array_agg(format('%s (%s, %s)', w.refund_no, w.amount, w.state) ORDER BY w.is_odd DESC, w.created_at))[1:10] AS items INTO v
+    FROM (SELECT x.refund_no, x.amount, x.created_at,
+                 x.status = 'paid_after_return' OR x.gateway_state = 'ABNORMAL' OR x.created_at < now() - c_patience AS is_odd,
+                 concat_ws(' ', x.payout, x.status, x.gateway_state) AS state
+          FROM app.withdrawals x WHERE x.status IN ('processing', 'paid_after_return')) w;
+    IF v.rows = 0 THEN
+        RETURN QUERY SELECT 'withdrawals'::text, true, 'none is open'::text;
+    ELSE
+        RETURN QUERY SELECT 'withdrawals'::text, v.odd = 0,
+                            format('%s refunds of app.withdrawals are open, %s, of which %s to look at (ABNORMAL, paid after it was '
+                                   'returned, or older than %s): %s', v.rows, v.total, v.odd, c_patience, array_to_string(v.items, ', '));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sec.health_of_withdrawals() IS 'What app.health() says of withdrawals. Internal: sec.health_rows().';
+CREATE FUNCTION sec.logged_of_withdrawals() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('withdrawal.asked', ARRAY['tx_no', 'card_no', 'amount', 'asked', 'payout', 'method', 'status']),
+           ('withdrawal.completed', '{}'), ('withdrawal.paid_after_return', '{}'), ('withdrawal.returned', ARRAY['returned', 'reason']),
+           ('withdrawal.told', ARRAY['state'])
+$$;
+COMMENT ON FUNCTION sec.logged_of_withdrawals() IS 'The events of withdrawals. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_withdrawals() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (170, 'rebuild_withdrawals')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_withdrawals() IS 'The step of withdrawals. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_withdrawals() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.withdrawals (created_at, settled_at, card_type, payment_method, card_id, amount, refund_no, tx_no, source_tx_no,
+                                 gateway_account, gateway_trade_no, asked, payout, status, gateway_state, gateway_refund_no,
+                                 returned_tx_no, reason)
+    SELECT e.happened_at, CASE WHEN e.context ->> 'status' = 'completed' THEN e.happened_at ELSE s.happened_at END,
+           coalesce(c.card_type, sec.refuse_log(e.id, format('there is no card %s', e.context ->> 'card_no'))::text)::app.card_type,
+           (e.context ->> 'method')::app.pay_method, c.id, (e.context ->> 'amount')::numeric, e.object_id, e.context ->> 'tx_no',
+           e.context ->> 'source', e.context ->> 'gateway_account', e.context ->> 'gateway_trade_no', e.context ->> 'asked',
+           e.context ->> 'payout', coalesce(substr(s.action, length('withdrawal.') + 1), e.context ->> 'status'),
+           t.context ->> 'state', s.context ->> 'gateway_refund_no', r.context ->> 'returned', r.context ->> 'reason'
+    FROM audit.event_log e
+    LEFT JOIN sec.logged_cards() c ON c.card_no = e.context ->> 'card_no'
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.* FROM audit.event_log x
+               WHERE x.action IN ('withdrawal.completed', 'withdrawal.returned', 'withdrawal.paid_after_return')
+               ORDER BY x.object_id, x.id DESC) s ON s.object_id = e.object_id
+    LEFT JOIN audit.event_log r ON r.action = 'withdrawal.returned' AND r.object_id = e.object_id
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context FROM audit.event_log x
+               WHERE x.action = 'withdrawal.told' ORDER BY x.object_id, x.id DESC) t ON t.object_id = e.object_id
+    WHERE e.action = 'withdrawal.asked';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'refund numbers of withdrawals';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_withdrawals() IS 'What withdrawals took of each source. Internal: app.rebuild_from_log().';
 CREATE OR REPLACE FUNCTION sec.settle_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE

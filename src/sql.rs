@@ -147,5 +147,12 @@ in_order! { "preflight"
     "statements_usage_logs"      "../sql/statements/usage_logs.sql"
     "statements_reconciliation"  "../sql/statements/reconciliation.sql"
     "statements_day_totals"      "../sql/statements/day_totals.sql"
+
+    "withdrawals_declared"       "../sql/withdrawals/declared.sql"
+    "withdrawals_tables"         "../sql/withdrawals/tables.sql"
+    "withdrawals_rpcs"           "../sql/withdrawals/rpcs.sql"
+    "withdrawals_books"          "../sql/withdrawals/books.sql"
+    "withdrawals_health"         "../sql/withdrawals/health.sql"
+    "withdrawals_rebuild"        "../sql/withdrawals/rebuild.sql"
 }
 pgrx::extension_sql_file!("../sql/kernel/finish.sql", name = "finish", finalize);

@@ -40,7 +40,7 @@ CREATE FUNCTION sec.descriptions_of_gateways() RETURNS TABLE (rel text, col text
            ('app.gateway_events', 'key_id', 'Of the key that has signed it.'),
            ('app.gateway_events', 'outcome', 'credited, replayed, suspense, conflict, failed, noted, refused.'),
            ('app.gateway_events', 'reason', 'Why, in one word.'),
-           ('app.gateway_events', 'tx_no', 'The recharge that it is about, where that is known.'),
+           ('app.gateway_events', 'tx_no', 'The recharge or the withdrawal that it is about, where that is known.'),
            ('app.gateway_events', 'trade_no', 'The gateway''s number of the payment.'),
            ('app.gateway_events', 'out_trade_no', 'The order''s number at the gateway, which the shop had sent.'),
            ('app.gateway_events', 'headers', 'Those that are signed.'),

@@ -108,6 +108,9 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('sec.shown_tag', 'client'),
            ('app.day_totals', 'backend'),
            ('app.day_totals', 'operator'),
+           ('app.withdraw', 'backend'),
+           ('app.confirm_withdrawal', 'backend'),
+           ('app.fail_withdrawal', 'backend'),
            ('sec.jobs', 'operator')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS
@@ -149,6 +152,7 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.suspense_payments'),
            ('app.transaction_compensations'),
            ('app.transactions'),
+           ('app.withdrawals'),
            ('audit.event_log'),
            ('audit.heads'),
            ('audit.seal_cut'),
@@ -205,6 +209,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_reconciliation()
     UNION ALL SELECT * FROM sec.columns_of_settings()
     UNION ALL SELECT * FROM sec.columns_of_statements()
+    UNION ALL SELECT * FROM sec.columns_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.columns_by_level() IS
     'What may be read past the functions, by level. Internal.';
@@ -219,6 +224,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_recharges()
     UNION ALL SELECT * FROM sec.policies_of_reconciliation()
     UNION ALL SELECT * FROM sec.policies_of_settings()
+    UNION ALL SELECT * FROM sec.policies_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.policies() IS
     'The policies, all for SELECT: table, name, condition, and the condition as the server shows it, without white space and '
@@ -247,6 +253,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_reconciliation()
     UNION ALL SELECT * FROM sec.descriptions_of_settings()
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
+    UNION ALL SELECT * FROM sec.descriptions_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.descriptions() IS
     'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
@@ -261,6 +268,7 @@ CREATE FUNCTION sec.health_rows() RETURNS TABLE (check_name text, ok boolean, de
     UNION ALL SELECT * FROM sec.health_of_receipts()
     UNION ALL SELECT * FROM sec.health_of_recharges()
     UNION ALL SELECT * FROM sec.health_of_reconciliation()
+    UNION ALL SELECT * FROM sec.health_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.health_rows() IS
     'What the families have to say in app.health(). Internal.';
@@ -290,6 +298,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_recharges()
     UNION ALL SELECT * FROM sec.logged_of_reconciliation()
     UNION ALL SELECT * FROM sec.logged_of_settings()
+    UNION ALL SELECT * FROM sec.logged_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.logged_actions() IS
     'Every kind of event that this release writes, and what its context must have for the books to be written anew from the log. '
@@ -306,6 +315,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_recharges()
     UNION ALL SELECT * FROM sec.rebuilds_of_reconciliation()
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
+    UNION ALL SELECT * FROM sec.rebuilds_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.rebuild_steps() IS
     'The steps of app.rebuild_from_log(): functions in sec, by their place. Internal.';
@@ -317,6 +327,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     UNION ALL SELECT * FROM sec.rules_of_gateways()
     UNION ALL SELECT * FROM sec.rules_of_recharges()
     UNION ALL SELECT * FROM sec.rules_of_reconciliation()
+    UNION ALL SELECT * FROM sec.rules_of_withdrawals()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
     'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';

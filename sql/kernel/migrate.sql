@@ -145,7 +145,17 @@ BEGIN
                  UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'audit.event_log'::regclass LOOP
         EXECUTE format('COMMENT ON COLUMN %s.actor_role IS NULL', v_log);
     END LOOP;
+    FOR v_log IN SELECT 'app.transactions'::regclass
+                 UNION ALL SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'app.transactions'::regclass LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.final_amount IS NULL', v_log);
+    END LOOP;
+    IF obj_description('app.transactions'::regclass) LIKE 'Every payment, refund, recharge and adjustment,%' THEN
+        EXECUTE format('COMMENT ON TABLE app.transactions IS %L',
+                       replace(obj_description('app.transactions'::regclass), 'recharge and adjustment,',
+                               'recharge, adjustment and withdrawal,'));
+    END IF;
     COMMENT ON COLUMN app.external_orders.scope IS NULL;
+    COMMENT ON COLUMN app.idempotency_keys.operation IS NULL;
     PERFORM sec.describe_columns();
 END
 $$;

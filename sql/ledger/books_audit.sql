@@ -7,7 +7,7 @@ CREATE FUNCTION sec.books_audit(p_from timestamptz, p_to timestamptz, p_archived
     events AS (
         SELECT e.object_id, count(*) AS events, min(e.id) AS id, min(e.action) AS action, min(e.context ->> 'change') AS change
         FROM audit.event_log e
-        WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment')
+        WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal')
           AND e.happened_at >= p_from AND e.happened_at < p_events_before
         GROUP BY e.object_id)
     SELECT 'audit', x.what FROM moved m FULL JOIN events e ON e.object_id = m.tx_no CROSS JOIN LATERAL (SELECT CASE
@@ -16,7 +16,7 @@ CREATE FUNCTION sec.books_audit(p_from timestamptz, p_to timestamptz, p_archived
                 OR to_char(m.posted_at - interval '1 day', 'YYMM')::bigint = ANY (p_archived)) THEN NULL
         WHEN e.object_id IS NULL THEN format('%s: no event', m.tx_no)
         -- One of before the range, posted or audited within it; or of after it.
-        WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ)[0-9]{10,15}$' OR (
+        WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ|TX)[0-9]{10,15}$' OR (
                 substr(e.object_id, 3, 4)::bigint <> ALL (p_archived)
                 AND (SELECT count(*) FROM app.transactions t
                      WHERE t.tx_no = e.object_id AND t.status = 'completed'
@@ -41,7 +41,7 @@ CREATE FUNCTION sec.books_audit_proof(p_from timestamptz, p_to timestamptz)
     WITH moved AS NOT MATERIALIZED (SELECT * FROM sec.books_movements(p_from, p_to)),
     events AS NOT MATERIALIZED (
         SELECT e.object_id, e.action, e.context ->> 'change' AS change FROM audit.event_log e
-        WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment'))
+        WHERE e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal'))
     SELECT count(*) = (SELECT count(*) FROM moved)
        AND count(e.object_id) = (SELECT count(*) FROM events)
        AND count(*) FILTER (WHERE (e.action = m.tx_type AND e.change = m.change::text) IS NOT TRUE) = 0

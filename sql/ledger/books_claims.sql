@@ -20,7 +20,8 @@ CREATE FUNCTION sec.books_keys(p_archived bigint[], p_months_from timestamptz, p
     WHERE k.operation <> 13
       AND (a.id IS NULL
            OR a.tx_type <> CASE WHEN k.operation = 1 THEN 'payment' WHEN k.operation = 2 THEN 'refund'
-                                WHEN k.operation IN (3, 11, 21) THEN 'recharge' ELSE 'adjustment' END::app.tx_type
+                                WHEN k.operation IN (3, 11, 21) THEN 'recharge'
+                                WHEN k.operation IN (14, 24) THEN 'withdrawal' ELSE 'adjustment' END::app.tx_type
            OR (k.operation IN (1, 2, 3) AND a.merchant_id IS DISTINCT FROM k.scope_no))
     UNION ALL
     SELECT 'keys', format('key %L of scope 13/%s: there is no such change of points', left(k.idempotency_key, 40), k.scope_no)
@@ -44,7 +45,8 @@ CREATE FUNCTION sec.books_keys_proof(p_archived bigint[], p_keys_from bigint)
                count(*) FILTER (WHERE CASE WHEN k.ref_id IS NULL THEN t.idempotency_key IS NOT NULL AND t.id >= p_keys_from
                    ELSE (k.idempotency_key = t.idempotency_key
                          AND t.tx_type = CASE WHEN k.operation = 1 THEN 'payment' WHEN k.operation = 2 THEN 'refund'
-                                              WHEN k.operation IN (3, 11, 21) THEN 'recharge' ELSE 'adjustment' END::app.tx_type
+                                              WHEN k.operation IN (3, 11, 21) THEN 'recharge'
+                                              WHEN k.operation IN (14, 24) THEN 'withdrawal' ELSE 'adjustment' END::app.tx_type
                          AND (k.operation NOT IN (1, 2, 3) OR t.merchant_id = k.scope_no)) IS NOT TRUE END) AS odd
         FROM app.transactions t LEFT JOIN keys k ON k.ref_id = t.id AND k.operation <> 13)
     SELECT met.odd = 0 AND met.keys = (SELECT count(*) FROM keys k WHERE k.operation <> 13)

@@ -4,8 +4,8 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
     RETURNS TABLE (name text, what text)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     WITH odd AS (
-        SELECT t.*, CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ' ELSE 'TZ' END
-                    || to_char(t.created_at, 'YYMM') AS head,
+        SELECT t.*, CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ'
+                        WHEN 'withdrawal' THEN 'TX' ELSE 'TZ' END || to_char(t.created_at, 'YYMM') AS head,
                CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0')
                     ELSE (t.id % 100000000000)::text END AS tail
         FROM app.transactions t
@@ -14,7 +14,8 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
           AND NOT coalesce(
               t.status = 'completed' AND t.card_seq > 0 AND t.posted_at IS NOT NULL AND t.balance_after >= 0 AND t.final_amount > 0
               AND t.final_amount = CASE WHEN t.tx_type = 'payment' THEN round(t.raw_amount * t.discount, 2) ELSE t.raw_amount END
-              AND t.tx_no = CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ' ELSE 'TZ' END
+              AND t.tx_no = CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ'
+                                 WHEN 'withdrawal' THEN 'TX' ELSE 'TZ' END
                             || to_char(t.created_at, 'YYMM')
                             || CASE WHEN t.id % 100000000000 < 1000000 THEN lpad((t.id % 100000000000)::text, 6, '0')
                                  ELSE (t.id % 100000000000)::text END

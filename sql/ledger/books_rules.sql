@@ -88,7 +88,7 @@ CREATE FUNCTION sec.books_movements(p_from timestamptz, p_to timestamptz)
     -- Types of mps are made after its functions: none in what a function takes and returns.
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     SELECT t.id, t.tx_no, t.tx_type::text, t.card_id, t.card_seq, t.prev_tx_id, t.skip_tx_id, t.posted_at, t.balance_after,
-           CASE t.tx_type WHEN 'payment' THEN -t.final_amount ELSE t.final_amount END
+           CASE WHEN t.tx_type IN ('payment', 'withdrawal') THEN -t.final_amount ELSE t.final_amount END
     FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to
 $rule$;
 COMMENT ON FUNCTION sec.books_movements(timestamptz, timestamptz) IS

@@ -49,14 +49,17 @@ COMMENT ON FUNCTION sec.standing_triggers_of_ledger() IS 'The standing triggers 
 CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, says text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('app.transactions', 'merchant_id', 'The merchant; NULL where none is concerned.'),
-           ('app.transactions', 'tx_type', 'payment, refund, recharge, adjustment.'),
+           ('app.transactions', 'tx_type', 'payment, refund, recharge, adjustment, withdrawal.'),
            ('app.transactions', 'status', 'processing, completed, failed, cancelled; only completed ones have moved money.'),
            ('app.transactions', 'card_type', 'personal, enterprise.'),
-           ('app.transactions', 'payment_method', 'balance (payments, refunds, adjustments), wechat, alipay, cash (recharges).'),
+           ('app.transactions', 'payment_method', 'balance, or of recharges wechat, alipay, cash.'),
            ('app.transactions', 'card_id', 'The card that was used.'),
            ('app.transactions', 'discount', 'What the price was multiplied by: 0.950 is five percent off.'),
            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
-           ('app.transactions', 'tx_no', 'ZF (payment), TK (refund), CZ (recharge) or TZ (adjustment), then year, month, running number.'),
+           ('app.transactions', 'tx_no',
+            'ZF (payment), TK (refund), CZ (recharge), TZ (adjustment) or TX (withdrawal), then year, month, running number.'),
+           ('app.transactions', 'final_amount',
+            'What moved: payment and withdrawal take it from the card, refund and recharge add it, an adjustment adds it with its sign.'),
            ('app.transactions', 'reason', 'As it was given.'),
            ('app.transactions', 'tag', 'As it was given; a JSON object.'),
            ('app.point_ledger', 'card_id', 'The personal card.'),
@@ -65,6 +68,9 @@ CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, 
            ('app.point_ledger', 'balance_after', 'The points after it.'),
            ('app.point_ledger', 'level', 'The level after it.'),
            ('app.point_ledger', 'reason', 'As it was given, of points adjusted by hand.'),
+           ('app.idempotency_keys', 'operation',
+            '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points, 14 withdrawal (scope: personal '
+            'card); 21 recharge, 22 compensation, 24 withdrawal (scope: enterprise card)'),
            ('app.external_orders', 'scope',
             '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, '
             '3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge '

@@ -4,7 +4,7 @@ CREATE FUNCTION sec.logged_of_ledger() RETURNS TABLE (action text, needs text[])
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('payment', ARRAY['card', 'change', 'at']), ('refund', ARRAY['card', 'change', 'at', 'original']),
            ('recharge', ARRAY['card', 'change', 'method']), ('adjustment', ARRAY['card', 'change', 'original']),
-           ('month.archived', '{}')
+           ('withdrawal', ARRAY['card', 'change']), ('month.archived', '{}')
 $$;
 COMMENT ON FUNCTION sec.logged_of_ledger() IS 'The events of the ledger. Internal: sec.logged_actions().';
 
@@ -30,7 +30,7 @@ CREATE FUNCTION sec.logged_movements()
            (e.context ->> 'change')::numeric, (e.context ->> 'points')::bigint, (e.context ->> 'at')::integer,
            (e.context ->> 'member')::uuid, e.context ->> 'original', e.context ->> 'method', (e.context ->> 'raw')::numeric,
            (e.context ->> 'discount')::numeric, e.context ->> 'level'
-    FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment')
+    FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal')
 $rule$;
 COMMENT ON FUNCTION sec.logged_movements() IS
     'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '

@@ -23,7 +23,8 @@ CREATE FUNCTION sec.chained_movements()
            max(greatest(m.happened_at, m.created_at) - m.seq * interval '1 microsecond') OVER w + m.seq * interval '1 microsecond',
            m.seq, row_number() OVER w, lag(m.id) OVER w, lag(m.id, 64) OVER w, m.points, m.merchant_id, m.tx_type, m.card_type, m.method,
            m.card_no, m.card_id, m.member_id, m.processed_by, m.discount, m.raw,
-           CASE m.tx_type WHEN 'payment' THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no, m.original_tx_no
+           CASE WHEN m.tx_type IN ('payment', 'withdrawal') THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no,
+           m.original_tx_no
     FROM (SELECT l.event_id, l.id, l.happened_at, l.seq, l.points, l.merchant_id, l.tx_type, l.method, l.card_no, l.discount, l.raw,
                  l.change, l.tx_no, l.original_tx_no, c.id AS card_id, c.card_type, coalesce(l.member_id, c.member_id) AS member_id,
                  coalesce(a.happened_at, l.happened_at) AS created_at,
@@ -69,8 +70,8 @@ BEGIN
     -- Of one that failed and was paid after all.
     LEFT JOIN sec.logged_ends() d ON d.tx_no = m.tx_no;
     RETURN QUERY SELECT x.what, (SELECT count(*) FROM app.transactions t WHERE t.tx_type::text = x.tx_type)
-                 FROM (VALUES ('payments', 'payment'), ('refunds', 'refund'), ('recharges', 'recharge'), ('adjustments', 'adjustment'))
-                      x (what, tx_type);
+                 FROM (VALUES ('payments', 'payment'), ('refunds', 'refund'), ('recharges', 'recharge'), ('adjustments', 'adjustment'),
+                              ('withdrawals', 'withdrawal')) x (what, tx_type);
 END
 $$;
 COMMENT ON FUNCTION sec.rebuild_movements() IS

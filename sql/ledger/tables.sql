@@ -81,9 +81,6 @@ BEGIN
         COMMENT ON TABLE app.idempotency_keys IS
             'Keys of requests that moved money, each in its scope (merchant and operation, or card and operation); '
             'app.expire_keys() forgets old ones';
-        COMMENT ON COLUMN app.idempotency_keys.operation IS
-            '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points (scope: personal card); 21 '
-            'recharge, 22 compensation (scope: enterprise card)';
         COMMENT ON COLUMN app.idempotency_keys.scope_no IS 'The merchant''s id, or the number inside the card_no.';
         COMMENT ON COLUMN app.idempotency_keys.ref_id IS 'id of the transaction; for points yymm x 10^11 + point_seq.';
     END IF;

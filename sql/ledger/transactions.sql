@@ -4,8 +4,12 @@ CREATE FUNCTION sec.install_transactions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
     IF to_regtype('app.tx_type') IS NULL THEN
-        CREATE TYPE app.tx_type AS ENUM ('payment', 'refund', 'recharge', 'adjustment');
-        COMMENT ON TYPE app.tx_type IS 'What a transaction is: numbers ZF, TK, CZ, TZ';
+        CREATE TYPE app.tx_type AS ENUM ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal');
+        COMMENT ON TYPE app.tx_type IS 'What a transaction is: numbers ZF, TK, CZ, TZ, TX';
+    ELSIF NOT EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = 'app.tx_type'::regtype AND e.enumlabel = 'withdrawal') THEN
+        -- Nothing that the same transaction makes or runs may name it: the server allows that once it is committed.
+        ALTER TYPE app.tx_type ADD VALUE 'withdrawal';
+        COMMENT ON TYPE app.tx_type IS 'What a transaction is: numbers ZF, TK, CZ, TZ, TX';
     END IF;
     IF to_regtype('app.tx_status') IS NULL THEN
         CREATE TYPE app.tx_status AS ENUM ('processing', 'completed', 'failed', 'cancelled');
@@ -58,8 +62,8 @@ BEGIN
         CREATE INDEX transactions_merchant_posted_idx ON app.transactions (merchant_id, posted_at);
         CREATE INDEX transactions_processing_idx ON app.transactions (created_at) WHERE status = 'processing';
         COMMENT ON TABLE app.transactions IS
-            'Every payment, refund, recharge and adjustment, by month of created_at (UTC). Each partition has its own primary key '
-            '(id); the id carries the month, so ids are unique for ever.';
+            'Every payment, refund, recharge, adjustment and withdrawal, by month of created_at (UTC). Each partition has its own '
+            'primary key (id); the id carries the month, so ids are unique for ever.';
         COMMENT ON COLUMN app.transactions.id IS 'yymm x 10^11 + running number; the same facts as tx_no.';
         COMMENT ON COLUMN app.transactions.created_at IS 'When it was asked for; picks the month and the number.';
         COMMENT ON COLUMN app.transactions.posted_at IS
@@ -73,8 +77,6 @@ BEGIN
         COMMENT ON COLUMN app.transactions.refund_chain_id IS
             'On a payment: id of its latest refund. On a refund: id of the refund of the same payment before it.';
         COMMENT ON COLUMN app.transactions.raw_amount IS 'Before discount. Signed for adjustments.';
-        COMMENT ON COLUMN app.transactions.final_amount IS
-            'What moved: a payment takes it from the card, refund and recharge add it, an adjustment adds it with its sign.';
         COMMENT ON COLUMN app.transactions.refunded_amount IS 'On a payment: the sum of its refunds so far. NULL elsewhere.';
         COMMENT ON COLUMN app.transactions.refundable_left IS 'On a refund: what was left of the payment after it. NULL elsewhere.';
         COMMENT ON COLUMN app.transactions.points_earned IS 'Points added by it; negative where taken back.';

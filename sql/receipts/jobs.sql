@@ -129,7 +129,7 @@ CREATE FUNCTION sec.balances_at(p_end timestamptz) RETURNS TABLE (card_no text, 
         WHERE l.posted_at >= p_end AND l.created_at < p_end),
     since AS (
         SELECT DISTINCT ON (x.card_id) x.card_id, x.card_seq - 1 AS card_seq,
-               x.balance_after - CASE x.tx_type WHEN 'payment' THEN -x.final_amount ELSE x.final_amount END AS balance
+               x.balance_after - CASE WHEN x.tx_type IN ('payment', 'withdrawal') THEN -x.final_amount ELSE x.final_amount END AS balance
         FROM (SELECT t.card_id, t.card_seq, t.balance_after, t.tx_type, t.final_amount FROM app.transactions t
               WHERE t.created_at >= p_end AND t.posted_at >= p_end
               UNION ALL SELECT l.* FROM late l) x

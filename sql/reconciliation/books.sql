@@ -2,7 +2,7 @@
 
 CREATE FUNCTION sec.rules_of_reconciliation() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (150, ARRAY['gateway_days'], 'books_gateway_days'), (151, ARRAY['gateway_words'], 'books_gateway_words')
+    VALUES (160, ARRAY['gateway_days'], 'books_gateway_days'), (170, ARRAY['gateway_words'], 'books_gateway_words')
 $$;
 COMMENT ON FUNCTION sec.rules_of_reconciliation() IS
     'What app.verify_books() checks of days and gateways'' words. Internal: sec.books_rules().';

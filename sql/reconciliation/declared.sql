@@ -84,7 +84,7 @@ CREATE FUNCTION sec.descriptions_of_reconciliation() RETURNS TABLE (rel text, co
            ('app.recon_days', 'matched_refund_total', 'Their sum.'),
            ('app.recon_days', 'book_payments', 'Payments of that day that the books have.'),
            ('app.recon_days', 'book_payment_total', 'Their sum.'),
-           ('app.recon_days', 'book_refunds', 'Refunds that ended a row of suspense that day.'),
+           ('app.recon_days', 'book_refunds', 'Refunds that ended a row of suspense, or were a withdrawal''s, that day.'),
            ('app.recon_days', 'book_refund_total', 'Their sum.'),
            ('app.recon_days', 'callbacks', 'Payments of that day that callbacks told of.'),
            ('app.recon_days', 'callback_total', 'Their sum.')
@@ -130,7 +130,7 @@ CREATE FUNCTION sec.descriptions_of_recon_items() RETURNS TABLE (rel text, col t
            ('app.v_recon_days', 'bill_refund_total', 'Their sum, positive.'),
            ('app.v_recon_days', 'book_payments', 'Payments of that day that the books have.'),
            ('app.v_recon_days', 'book_payment_total', 'Their sum.'),
-           ('app.v_recon_days', 'book_refunds', 'Refunds that ended a row of suspense that day.'),
+           ('app.v_recon_days', 'book_refunds', 'Refunds that ended a row of suspense, or were a withdrawal''s, that day.'),
            ('app.v_recon_days', 'book_refund_total', 'Their sum.'),
            ('app.v_recon_days', 'callbacks', 'Payments of that day that callbacks told of.'),
            ('app.v_recon_days', 'callback_total', 'Their sum.'),

@@ -130,8 +130,15 @@ BEGIN
         FROM app.suspense_payments s
         WHERE s.status = 'refunded' AND s.resolved_at >= v_from AND s.resolved_at < v_to AND s.payment_method::text = v_method
           AND (v_is_alone OR sec.recon_is_of(p_account, s.gateway_trade_no, v_is_first));
+
+    RETURN QUERY
+        SELECT 'refund', w.tx_no, w.gateway_trade_no, NULL::text, w.refund_no, w.amount, w.settled_at, false, true
+        FROM app.withdrawals w
+        WHERE w.status = 'completed' AND w.payout = 'source' AND w.gateway_trade_no IS NOT NULL
+          AND w.settled_at >= v_from AND w.settled_at < v_to AND w.payment_method::text = v_method
+          AND (v_is_alone OR coalesce(w.gateway_account = p_account, sec.recon_is_of(p_account, w.gateway_trade_no, v_is_first)));
 END
 $entries$;
 COMMENT ON FUNCTION sec.recon_entries(text, date) IS
     'What books and callbacks have of a gateways'' day: payments by the time that a callback says, else by when they were posted; refunds '
-    'that ended a row of suspense. Internal: sec.recon_note().';
+    'that ended a row of suspense or were a withdrawal''s. Internal: sec.recon_note().';

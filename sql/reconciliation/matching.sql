@@ -135,13 +135,19 @@ CREATE FUNCTION sec.recon_refunds(p_bill bigint)
     SET enable_seqscan = off AS $refunds$
     SELECT 'refund', x.class, concat_ws(' ', l.trade_no, coalesce(l.out_refund_no, l.refund_no, 'line ' || l.line)),
            CASE WHEN l.order_no ~ '^CZ[0-9]{10,15}$' THEN l.order_no END, l.trade_no, l.order_no, coalesce(l.out_refund_no, l.refund_no),
-           s.amount, l.amount, false
+           coalesce(w.amount, s.amount), l.amount, false
     FROM (SELECT y.*, count(*) OVER (PARTITION BY y.trade_no, coalesce(y.out_refund_no, y.refund_no, y.line::text) ORDER BY y.line) AS nth
           FROM app.gateway_bill_lines y WHERE y.bill_id = p_bill AND y.entry = 'refund') l
+    LEFT JOIN app.withdrawals w ON w.refund_no = l.out_refund_no
     LEFT JOIN app.suspense_payments s ON s.out_refund_no = l.out_refund_no
-    LEFT JOIN app.suspense_payments o ON s.id IS NULL AND o.gateway_trade_no = l.trade_no AND o.status <> 'credited'
+    LEFT JOIN app.suspense_payments o ON w.refund_no IS NULL AND s.id IS NULL AND o.gateway_trade_no = l.trade_no AND o.status <> 'credited'
     CROSS JOIN LATERAL (SELECT CASE
         WHEN l.nth > 1 THEN 'duplicate'
+        WHEN w.refund_no IS NOT NULL AND (w.amount <> l.amount OR w.gateway_trade_no IS DISTINCT FROM l.trade_no) THEN 'amount_differs'
+        WHEN w.status = 'completed' THEN NULL
+        -- Before the gateway's own word; or after the money was given back to the card.
+        WHEN w.refund_no IS NOT NULL THEN
+            CASE WHEN w.status <> 'processing' OR coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END
         WHEN s.id IS NOT NULL AND (s.amount <> l.amount OR s.gateway_trade_no <> l.trade_no) THEN 'amount_differs'
         -- Before the gateway's own word, which the bill may come ahead of.
         WHEN s.status = 'refunding' THEN CASE WHEN coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END

@@ -9,7 +9,7 @@ COMMENT ON FUNCTION sec.logged_of_reconciliation() IS 'The events of bills and d
 
 CREATE FUNCTION sec.rebuilds_of_reconciliation() RETURNS TABLE (place integer, step text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (170, 'rebuild_recon_items')
+    VALUES (180, 'rebuild_recon_items')
 $$;
 COMMENT ON FUNCTION sec.rebuilds_of_reconciliation() IS 'The step of bills and days. Internal: sec.rebuild_steps().';
 

@@ -2,7 +2,8 @@
 
 CREATE FUNCTION app.day_totals(p_from_day date DEFAULT NULL, p_to_day date DEFAULT NULL)
     RETURNS TABLE (day date, merchant_code text, payment_method text, payments bigint, payment_total numeric, refunds bigint,
-        refund_total numeric, recharges bigint, recharge_total numeric, adjustments bigint, adjustment_total numeric, net numeric)
+        refund_total numeric, recharges bigint, recharge_total numeric, adjustments bigint, adjustment_total numeric, net numeric,
+        withdrawals bigint, withdrawal_total numeric)
     -- Of each month by its index on merchants and moments, whatever the statistics say.
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
     SET timezone = 'UTC' SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
@@ -67,7 +68,8 @@ BEGIN
     RETURN QUERY EXECUTE format($q$
         SELECT x.day, (SELECT m.code FROM app.merchants m WHERE m.id = x.merchant_id), x.payment_method, x.payments, x.payment_total,
                x.refunds, x.refund_total, x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
-               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total
+               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total - x.withdrawal_total, x.withdrawals,
+               x.withdrawal_total
         FROM (SELECT app.business_day(t.posted_at) AS day, t.merchant_id, t.payment_method::text AS payment_method,
                      count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
@@ -76,7 +78,9 @@ BEGIN
                      count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
                      count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
-                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total,
+                     count(*) FILTER (WHERE t.tx_type = 'withdrawal') AS withdrawals,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'withdrawal'), 0.00) AS withdrawal_total
               FROM (%s) t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
         ORDER BY 1, 2, 3$q$, substr(ltrim(v_rows, E' \n'), length('UNION ALL ')))
         USING v_from, v_to;
@@ -91,5 +95,5 @@ COMMENT ON FUNCTION app.day_totals(date, date) IS
     'Level: backend, operator.\n'
     'Results: day, merchant_code (NULL where no merchant is concerned), payment_method (balance, wechat, alipay, cash), payments '
     '(how many), payment_total, refunds, refund_total, recharges, recharge_total, adjustments, adjustment_total, net (what balances '
-    'changed by).\n'
+    'changed by), withdrawals, withdrawal_total.\n'
     'Errors: INVALID_ARGUMENT, ARCHIVED.';

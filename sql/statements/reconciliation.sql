@@ -6,7 +6,8 @@ BEGIN
     CREATE OR REPLACE VIEW app.v_reconciliation WITH (security_invoker = true) AS
         SELECT x.day, m.code AS merchant_code, x.payment_method, x.payments, x.payment_total, x.refunds, x.refund_total,
                x.recharges, x.recharge_total, x.adjustments, x.adjustment_total,
-               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total AS net
+               x.recharge_total + x.refund_total + x.adjustment_total - x.payment_total - x.withdrawal_total AS net, x.withdrawals,
+               x.withdrawal_total
         FROM (SELECT app.business_day(t.posted_at) AS day, t.merchant_id, t.payment_method::text AS payment_method,
                      count(*) FILTER (WHERE t.tx_type = 'payment') AS payments,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'payment'), 0.00) AS payment_total,
@@ -15,7 +16,11 @@ BEGIN
                      count(*) FILTER (WHERE t.tx_type = 'recharge') AS recharges,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'recharge'), 0.00) AS recharge_total,
                      count(*) FILTER (WHERE t.tx_type = 'adjustment') AS adjustments,
-                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total,
+                     -- The last type, by what it is not: an upgrade has only just added it.
+                     count(*) FILTER (WHERE t.tx_type NOT IN ('payment', 'refund', 'recharge', 'adjustment')) AS withdrawals,
+                     coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type NOT IN ('payment', 'refund', 'recharge', 'adjustment')), 0.00)
+                         AS withdrawal_total
               FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
              LEFT JOIN app.merchants m ON m.id = x.merchant_id;
     COMMENT ON VIEW app.v_reconciliation IS
@@ -25,7 +30,7 @@ BEGIN
     COMMENT ON COLUMN app.v_reconciliation.day IS 'The business day of posted_at, by app.business_day().';
     COMMENT ON COLUMN app.v_reconciliation.merchant_code IS 'NULL where no merchant is concerned (or none that the reader may see).';
     COMMENT ON COLUMN app.v_reconciliation.net IS
-        'What the balances of all cards changed by: recharges + refunds + adjustments - payments.';
+        'What the balances of all cards changed by: recharges + refunds + adjustments - payments - withdrawals.';
 END
 $$;
 COMMENT ON FUNCTION sec.make_reconciliation() IS 'Makes app.v_reconciliation, or makes it anew. Internal.';

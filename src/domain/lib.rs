@@ -22,3 +22,4 @@ pub mod tier;
 pub mod tree;
 pub mod tx_no;
 pub mod typed;
+pub mod withdrawal;

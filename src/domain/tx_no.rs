@@ -30,10 +30,12 @@ pub enum TxType {
     Refund,
     Recharge,
     Adjustment,
+    Withdrawal,
 }
 
 impl TxType {
-    pub const ALL: [TxType; 4] = [TxType::Payment, TxType::Refund, TxType::Recharge, TxType::Adjustment];
+    pub const ALL: [TxType; 5] =
+        [TxType::Payment, TxType::Refund, TxType::Recharge, TxType::Adjustment, TxType::Withdrawal];
 
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -41,6 +43,7 @@ impl TxType {
             TxType::Refund => "TK",
             TxType::Recharge => "CZ",
             TxType::Adjustment => "TZ",
+            TxType::Withdrawal => "TX",
         }
     }
 
@@ -50,6 +53,7 @@ impl TxType {
             TxType::Refund => "refund",
             TxType::Recharge => "recharge",
             TxType::Adjustment => "adjustment",
+            TxType::Withdrawal => "withdrawal",
         }
     }
 
@@ -176,6 +180,21 @@ pub fn read(text: &str) -> Option<(TxType, TxId)> {
     parse(&typed::number(text))
 }
 
+/// The number of one of a withdrawal's refunds, `TX2611000123-1`.
+pub fn refund_number(withdrawal: &str, nth: usize) -> String {
+    format!("{withdrawal}-{nth}")
+}
+
+/// Reads one that a person typed, as [`refund_number`] would have written it.
+pub fn read_refund(text: &str) -> Option<String> {
+    let text = typed::number(text);
+    let (withdrawal, nth) = text.rsplit_once('-')?;
+    let (TxType::Withdrawal, _) = parse(withdrawal)? else { return None };
+    let nth: u16 = nth.parse().ok()?;
+    // No zero in front, no sign.
+    Some(refund_number(withdrawal, nth.into())).filter(|number| nth > 0 && *number == text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,8 +202,8 @@ mod tests {
 
     #[test]
     fn labels_are_those_of_the_tables() {
-        assert_eq!(TxType::ALL.map(TxType::label), ["payment", "refund", "recharge", "adjustment"]);
-        assert_eq!(TxType::ALL.map(TxType::prefix), ["ZF", "TK", "CZ", "TZ"]);
+        assert_eq!(TxType::ALL.map(TxType::label), ["payment", "refund", "recharge", "adjustment", "withdrawal"]);
+        assert_eq!(TxType::ALL.map(TxType::prefix), ["ZF", "TK", "CZ", "TZ", "TX"]);
         assert_eq!(TxType::ALL.map(|t| TxType::from_label(t.label())), TxType::ALL.map(Some));
         assert_eq!(TxStatus::ALL.map(TxStatus::label), ["processing", "completed", "failed", "cancelled"]);
         assert_eq!(TxStatus::ALL.map(|s| TxStatus::from_label(s.label())), TxStatus::ALL.map(Some));
@@ -236,6 +255,20 @@ mod tests {
     }
 
     #[test]
+    fn reads_refund_numbers() {
+        assert_eq!(refund_number("TX2611000123", 12), "TX2611000123-12");
+        for typed in ["tx2611000123-12", " TX2611000123-12\n", "ＴＸ2611000123－12"] {
+            assert_eq!(read_refund(typed).as_deref(), Some("TX2611000123-12"), "{typed:?}");
+        }
+        for bad in ["", "-", "TX2611000123", "TX2611000123-", "TX2611000123-0", "TX2611000123-01", "TX2611000123-+1"] {
+            assert_eq!(read_refund(bad), None, "{bad:?}");
+        }
+        for bad in ["ZF2611000123-1", "TX2611000123-65536", "TX2613000123-1", "TX2611000123--1", "TX2611000123-1-1"] {
+            assert_eq!(read_refund(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn no_number_of_one_machine_looks_like_one_of_many() {
         let id = |number| TxId::new(Month::from_yymm(2611).unwrap(), number).unwrap();
         for number in [1, 123, 999_999_999, ONE_MACHINE] {
@@ -265,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trips(year in 0u16..=99, month in 1u16..=12, number in 1i64..NUMBERS, kind in 0usize..4) {
+        fn round_trips(year in 0u16..=99, month in 1u16..=12, number in 1i64..NUMBERS, kind in 0usize..5) {
             let id = TxId::new(Month::from_yymm(year * 100 + month).unwrap(), number).unwrap();
             let text = id.number_for(TxType::ALL[kind]);
             prop_assert_eq!(parse(&text), Some((TxType::ALL[kind], id)));
@@ -278,7 +311,7 @@ mod tests {
         }
 
         #[test]
-        fn what_parses_prints_the_same(text in "(ZF|TK|CZ|TZ)[0-9]{8,16}") {
+        fn what_parses_prints_the_same(text in "(ZF|TK|CZ|TZ|TX)[0-9]{8,16}") {
             if let Some((tx_type, id)) = parse(&text) {
                 prop_assert_eq!(id.number_for(tx_type), text);
             }

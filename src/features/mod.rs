@@ -13,3 +13,4 @@ mod recharges;
 mod reconciliation;
 mod settings;
 mod statements;
+mod withdrawals;

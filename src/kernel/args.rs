@@ -178,6 +178,11 @@ pub fn optional_tx_number<'a>(value: impl Given<'a>, argument: &'static str) -> 
     said(value).map(|v| tx_number(Some(v), argument)).transpose()
 }
 
+/// The refund number of a withdrawal, as people type it; what is none cannot be found.
+pub fn refund_number<'a>(value: impl Given<'a>, argument: &'static str) -> Result<String> {
+    tx_no::read_refund(typed(value, argument)?).ok_or_else(|| Token::TxNotFound.into())
+}
+
 /// The number of a card, as people type it.
 pub fn card_number<'a>(value: impl Given<'a>, argument: &'static str) -> Result<Cow<'a, str>> {
     limits::key(typed(value, argument)?, limits::KEY_CHARS)

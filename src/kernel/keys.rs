@@ -40,6 +40,10 @@ impl Scope {
         Scope::card(CardType::Personal, card_no, 13)
     }
 
+    pub fn withdrawal(card_type: CardType, card_no: &str) -> Scope {
+        Scope::card(card_type, card_no, 14)
+    }
+
     fn card(card_type: CardType, card_no: &str, kind: i16) -> Scope {
         let number = card_type.serial(card_no).expect("card numbers are ours");
         let offset = if card_type == CardType::Enterprise { 10 } else { 0 };

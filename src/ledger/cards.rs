@@ -178,6 +178,11 @@ pub fn all_personal_of(db: &Db, member: Uuid) -> Vec<Card> {
     db.rows(select_personal!("WHERE c.member_id = $1"), &[p(member)], Card::personal)
 }
 
+/// The personal card that a card took over from.
+pub fn replaced_by(db: &Db, id: Uuid) -> Option<Card> {
+    db.row(select_personal!("WHERE c.replaced_by = $1 ORDER BY c.created_at DESC LIMIT 1"), &[p(id)], Card::personal)
+}
+
 /// A personal card and then its member's status, without a lock: [`save`] succeeds only if nothing about the card has changed
 /// since, and nobody is about to change it. Whatever takes the right to pay away (freezing, replacing, suspending the member)
 /// changes the card's row.

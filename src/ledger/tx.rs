@@ -62,7 +62,7 @@ impl Tx {
     /// What it adds to the balance.
     pub fn change(&self) -> Money {
         match self.tx_type {
-            TxType::Payment => self.final_amount.negated(),
+            TxType::Payment | TxType::Withdrawal => self.final_amount.negated(),
             TxType::Refund | TxType::Recharge | TxType::Adjustment => self.final_amount,
         }
     }

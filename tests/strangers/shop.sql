@@ -214,6 +214,9 @@ BEGIN
     -- A payment in suspense: the gateway has taken the money of one recharge twice.
     v_twice := strangers.pending(v_new, 1.00);
     PERFORM app.confirm_recharge(v_twice, 1.00, 'once ' || v_twice), app.confirm_recharge(v_twice, 1.00, 'twice ' || v_twice);
+    -- One that nobody has paid yet, and one of the payment that a gateway took.
+    PERFORM app.withdraw(strangers.card_of(v_new), 2.00, 'moves', 'moves ' || v_new, p_payout => 'transfer'),
+            app.withdraw(strangers.card_of(v_new), 0.50, 'moves', 'moves again ' || v_new);
     v_codes := ARRAY[strangers.code_of(strangers.card_of(v_member)), strangers.code_of(strangers.card_of(v_new)),
         (SELECT qr_plain FROM app.rotate_card_qr(v_company.card_id, 'enterprise', v_new))];
     SELECT jsonb_agg(strangers.card_of(m) ORDER BY n) INTO v_personal
@@ -233,6 +236,8 @@ BEGIN
         'settings', (SELECT jsonb_build_array('{}'::jsonb, settings, '{"qr_ttl_seconds": 120}'::jsonb) FROM strangers.kept),
         'suspense_id', (SELECT jsonb_agg(s.id) FROM (
             SELECT id FROM app.suspense_payments ORDER BY status <> 'open', id DESC LIMIT 4) s),
+        'refund_no', (SELECT jsonb_agg(w.refund_no) FROM (
+            SELECT refund_no FROM app.withdrawals ORDER BY status <> 'processing', created_at DESC, refund_no LIMIT 4) w),
         'p_tx_no', (SELECT jsonb_agg(t.tx_no) FROM (
             SELECT tx_no FROM app.transactions ORDER BY tx_no <> v_waits, tx_type <> 'recharge', id DESC LIMIT 6) t),
         'tx_no', strangers.numbers(), 'before', strangers.numbers(),

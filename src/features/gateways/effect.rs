@@ -4,6 +4,7 @@ use super::config::Provider;
 use super::told::{Notice, RefundState, Told};
 use crate::engine::types::RawJsonb;
 use crate::features::recharges::{self, Arrival, Ended, Order, Payment, Refund, Why};
+use crate::features::withdrawals::{self, Amount, Settled, State};
 use crate::kernel::call::Call;
 use crate::kernel::keys::{self, OrderScope, TradeOwner};
 use mps_domain::error::Result;
@@ -229,6 +230,11 @@ impl About<'_> {
         let total = self.notice.amount.expect("what was paid has an amount");
         let owner = keys::order_owner(self.call.db, OrderScope::gateway_trade(), self.trade_no());
         let all_went = left == Some(Money::ZERO);
+        if let (Some(number), Some(went)) = (out_refund_no, left.and_then(|left| total.minus(left)))
+            && let Some(effect) = self.withdrawal(number, Amount::SoFar(went), State::WentBack)?
+        {
+            return Ok(effect);
+        }
         if let Some(owner) = owner {
             return self.refunded_later(TradeOwner::of(owner), left, out_refund_no);
         }
@@ -305,6 +311,14 @@ impl About<'_> {
 
     fn refund(&self, out_refund_no: &str, how: &RefundState) -> Result<Effect> {
         let amount = self.notice.amount.expect("a refund has an amount");
+        let state = match how {
+            RefundState::WentBack => State::WentBack,
+            RefundState::Returned => State::Returned,
+            RefundState::Pending(state) => State::Pending(state),
+        };
+        if let Some(effect) = self.withdrawal(out_refund_no, Amount::Of(amount), state)? {
+            return Ok(effect);
+        }
         match how {
             RefundState::WentBack => self.refund_of(out_refund_no, Some(amount), true),
             RefundState::Returned => self.refund_of(out_refund_no, Some(amount), false),
@@ -313,6 +327,26 @@ impl About<'_> {
                 Ok(Effect { outcome: Outcome::Noted, reason, tx_no: None })
             }
         }
+    }
+
+    /// A refund that a withdrawal asked for.
+    fn withdrawal(&self, refund_no: &str, amount: Amount, state: State) -> Result<Option<Effect>> {
+        let trade_no = self.notice.trade_no.as_deref();
+        let refund = withdrawals::Refund { refund_no, trade_no, amount, state, event: self.event_id };
+        let Some(told) = withdrawals::refund_told(self.call, &refund)? else { return Ok(None) };
+        let done = match state {
+            State::WentBack if told.was_paid_after_return => "paid_after_return".to_owned(),
+            State::WentBack => "refund_completed".to_owned(),
+            State::Returned => "refund_returned".to_owned(),
+            State::Pending(state) => format!("refund_{}", state.to_ascii_lowercase()),
+        };
+        let (outcome, reason) = match told.settled {
+            Settled::Now => (Outcome::Noted, done),
+            Settled::Before => (Outcome::Replayed, done),
+            Settled::Otherwise => (Outcome::Conflict, "refund_differs".to_owned()),
+            Settled::NoRoom => (Outcome::Conflict, recharges::BALANCE_LIMIT.to_owned()),
+        };
+        Ok(Some(Effect { outcome, reason: Some(reason), tx_no: Some(told.tx_no) }))
     }
 
     fn refund_of(&self, out_refund_no: &str, amount: Option<Money>, went_back: bool) -> Result<Effect> {

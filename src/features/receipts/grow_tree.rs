@@ -57,8 +57,8 @@ fn found_or_begun(call: &Call) -> Tree {
 /// The next events that are sealed: id, and of a movement its number.
 fn next_events(call: &Call, through: i64) -> Vec<(i64, Option<String>)> {
     call.db.rows(
-        "SELECT e.id, CASE WHEN e.object_type = 'transaction' AND e.action IN ('payment', 'refund', 'recharge', 'adjustment') \
-                           THEN e.object_id END \
+        "SELECT e.id, CASE WHEN e.object_type = 'transaction' \
+                                AND e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal') THEN e.object_id END \
          FROM audit.event_log e \
          WHERE e.id > $1 AND e.id <= (SELECT s.last_id FROM audit.seals s ORDER BY s.seal_no DESC LIMIT 1) ORDER BY e.id LIMIT $2",
         &[p(through), p(BATCH_EVENTS)],
@@ -88,7 +88,7 @@ fn leaves_of(call: &Call, secret: &[u8], month: Month, ids: &[i64]) -> Vec<(i64,
     let found = call.db.rows_in(
         month,
         "SELECT t.id, t.tx_no, coalesce(c.card_no, e.card_no), t.card_seq, t.balance_after, t.posted_at, \
-                CASE t.tx_type WHEN 'payment' THEN -t.final_amount ELSE t.final_amount END \
+                CASE WHEN t.tx_type IN ('payment', 'withdrawal') THEN -t.final_amount ELSE t.final_amount END \
          FROM pg_catalog.unnest($1::bigint[]) AS i (id) JOIN app.transactions_{m} t ON t.id = i.id \
               LEFT JOIN app.personal_cards c ON c.id = t.card_id AND t.card_type = 'personal' \
               LEFT JOIN app.enterprise_cards e ON e.id = t.card_id AND t.card_type = 'enterprise' \

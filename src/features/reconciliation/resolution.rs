@@ -7,6 +7,7 @@ use crate::features::gateways::{self, OfABill, Outcome};
 use crate::features::recharges::{self, Refund, Told};
 use crate::kernel::call::Call;
 use crate::kernel::keys::{self, OrderScope, TradeOwner};
+use crate::ledger::tx::Tx;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
 use mps_domain::tx_no::{TxId, TxType};
@@ -170,6 +171,11 @@ fn debit(call: &Call, item: &Item, note: &str) -> Result<Moved> {
     let nothing = || conflict("the card has nothing of it that could be taken back");
     let amount = if item.receivable.is_positive() { Some(item.receivable) } else { amount_of(item) };
     let amount = amount.ok_or_else(nothing)?;
+    if item.entry == "refund"
+        && let Some(returned) = item.refund_no.as_deref().map_or(Ok(None), |no| taking_back::returned(call, no))?
+    {
+        return take(call, item, &returned, amount, note);
+    }
     let number = match item.trade_no.as_deref().and_then(|trade_no| owner(call, trade_no)) {
         Some(TradeOwner::Suspense(_)) if item.entry == "refund" => return refunded(call, item, amount),
         Some(TradeOwner::Suspense(_)) => {
@@ -179,8 +185,12 @@ fn debit(call: &Call, item: &Item, note: &str) -> Result<Moved> {
         None => item.tx_no.clone(),
     };
     let recharge = number.map_or(Ok(None), |number| taking_back::credited(call, &number))?.ok_or_else(nothing)?;
+    take(call, item, &recharge, amount, note)
+}
+
+fn take(call: &Call, item: &Item, credit: &Tx, amount: Money, note: &str) -> Result<Moved> {
     let is_wanted = || items::find(call.db, item.id).as_ref() == Some(item);
-    let Some(taken) = taking_back::take(call, &recharge, amount, note, is_wanted)? else {
+    let Some(taken) = taking_back::take(call, credit, amount, note, is_wanted)? else {
         return Ok(Moved::default());
     };
     Ok(Moved { has_moved: true, tx_no: taken.tx_no, left: taken.left, ..Moved::default() })
@@ -188,7 +198,7 @@ fn debit(call: &Call, item: &Item, note: &str) -> Result<Moved> {
 
 fn amount_of(item: &Item) -> Option<Money> {
     match (item.entry.as_str(), item.class.as_str(), item.book_amount, item.bill_amount) {
-        ("refund", "only_in_bill", _, Some(refunded)) => Some(refunded),
+        ("refund", "only_in_bill" | "status_differs", _, Some(refunded)) => Some(refunded),
         ("payment", "only_in_books", Some(credited), None) => Some(credited),
         ("payment", "amount_differs", Some(credited), Some(paid)) => {
             credited.minus(paid).filter(|more| more.is_positive())

@@ -17,6 +17,21 @@ pub struct Taken {
     pub left: Money,
 }
 
+/// What gave a withdrawal's refund back to its card, which the gateway has paid all the same.
+/// Error: `RECON_CONFLICT`, it was not given back.
+pub fn returned(call: &Call, refund_no: &str) -> Result<Option<Tx>> {
+    let sql = "SELECT w.returned_tx_no FROM app.withdrawals w WHERE w.refund_no = $1";
+    let Some(number) = call.db.row(sql, &[p(refund_no)], |r| r.opt::<String>(1)) else { return Ok(None) };
+    let Some((tx_type, id)) = number.as_deref().and_then(tx_no::read) else {
+        let detail = "the card has paid for this refund: app.confirm_withdrawal() says that it is done";
+        return Err(Error::new(Token::ReconConflict, detail));
+    };
+    if !months::readable(call.db, id.month())? {
+        return Ok(None);
+    }
+    Ok(transactions::find(call.db, id).filter(|tx| tx.tx_type == tx_type && tx.status == TxStatus::Completed))
+}
+
 /// The recharge that has a number, if it is one that was credited.
 pub fn credited(call: &Call, number: &str) -> Result<Option<Tx>> {
     let Some((TxType::Recharge, id)) = tx_no::read(number) else { return Ok(None) };
@@ -43,7 +58,9 @@ pub fn take(
         return Ok(None);
     }
     let number = recharge.tx_no();
-    let sql = "SELECT coalesce(pg_catalog.sum(-c.amount), 0)::numeric(14,2) FROM app.transaction_compensations c WHERE c.tx_no = $1";
+    let sql = "SELECT (coalesce((SELECT pg_catalog.sum(-c.amount) FROM app.transaction_compensations c WHERE c.tx_no = $1), 0) \
+                       + coalesce((SELECT pg_catalog.sum(w.amount) FROM app.withdrawals w \
+                                   WHERE w.source_tx_no = $1 AND w.status IN ('processing', 'completed')), 0))::numeric(14,2)";
     let before: Money = call.db.row(sql, &[p(number.as_str())], |r| r.get(1)).expect("one row");
     if before.plus(amount).is_none_or(|sum| sum > recharge.final_amount) {
         let detail = format!("{before} of {number} was taken back already: say explained, if that was it");

@@ -22,6 +22,8 @@ pub enum Kind {
     Merchant,
     Tx,
     Suspense,
+    /// A refund number of a withdrawal.
+    Refund,
     /// An account at a payment gateway, with its keys.
     GatewayAccount,
     GatewayTally,
@@ -112,6 +114,8 @@ const LEAVES: &[(&str, Takes)] = &[
     ("features::reconciliation::days::reopen", Nothing("the account is locked")),
     ("features::reconciliation::items::lock", Nothing("the account is locked")),
     ("features::reconciliation::items::resolve", Nothing("locked")),
+    ("features::withdrawals::parts::lock", One(Kind::Refund)),
+    ("features::withdrawals::parts::update", Nothing("locked")),
     ("features::cards::expire_cards::expire_cards", Many(Kind::Card)),
     ("features::cards::expire_qrcodes::forget_personal_codes", Many(Kind::FreeCards)),
     ("features::cards::expire_qrcodes::forget_binding_codes", Many(Kind::FreeCards)),

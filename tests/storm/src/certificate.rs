@@ -3,7 +3,7 @@
 
 use crate::history::{Done, FeedNote, Known, Look, Note, Noted, Of, PageNote, PurseKey, Why};
 use crate::history::{
-    by_confirmation, by_key, by_order, by_replacement, by_suspense, list_of_member, list_of_merchant,
+    by_confirmation, by_key, by_order, by_replacement, by_return, by_suspense, list_of_member, list_of_merchant,
 };
 use crate::verify::Report;
 use crate::world::{MAX_BALANCE, World};
@@ -21,7 +21,7 @@ use uuid::Uuid;
 /// The order, with the transaction that wrote each: the row of the log that a movement has is never written again, that of the movement
 /// itself is, by refunds.
 const MOVEMENTS: &str = "SELECT t.id, t.tx_no, t.card_id, t.card_seq, \
-           ((CASE WHEN t.tx_type = 'payment' THEN -t.final_amount ELSE t.final_amount END) * 100)::bigint, \
+           ((CASE WHEN t.tx_type IN ('payment', 'withdrawal') THEN -t.final_amount ELSE t.final_amount END) * 100)::bigint, \
            (t.balance_after * 100)::bigint, (extract(epoch FROM t.posted_at) * 1000000)::bigint, t.prev_tx_id, \
            m.code, t.original_tx_no, (t.refundable_left * 100)::bigint, t.idempotency_key, t.external_order_id, \
            t.tx_type::text, e.xmin::text::bigint, p.member_id \
@@ -32,6 +32,8 @@ const POINTS: &str = "SELECT l.card_id, l.point_seq, l.change, l.balance_after, 
 const CARDS: &str =
     "SELECT id, replaced_by FROM app.personal_cards UNION ALL SELECT id, NULL FROM app.enterprise_cards";
 const SUSPENSE: &str = "SELECT id, credited_tx_no FROM app.suspense_payments WHERE credited_tx_no IS NOT NULL";
+
+const RETURNED: &str = "SELECT refund_no, returned_tx_no FROM app.withdrawals WHERE returned_tx_no IS NOT NULL";
 
 /// Characters of an operation in a finding: one that saw every card says more than anybody reads.
 const SHOWN: usize = 500;
@@ -200,6 +202,10 @@ impl Numbering {
         for row in db.query(SUSPENSE, &[])? {
             let name = self.names.of(&row.get(1));
             books.asked_by.push((self.requests.of(&by_suspense(row.get(0))), name));
+        }
+        for row in db.query(RETURNED, &[])? {
+            let name = self.names.of(&row.get(1));
+            books.asked_by.push((self.requests.of(&by_return(row.get(0))), name));
         }
         Ok(books)
     }

@@ -142,6 +142,11 @@ pub fn by_suspense(id: i64) -> String {
     format!("suspense {id}")
 }
 
+/// As what a refund number is known that was given back to its card.
+pub fn by_return(refund_no: &str) -> String {
+    format!("return of {refund_no}")
+}
+
 pub fn by_replacement(card: Uuid) -> String {
     format!("replacement of {card}")
 }
@@ -302,6 +307,7 @@ impl Request {
                 needs.extend(merchant.map(|m| merchant_switch(&world.merchants[m].code)));
             }
             What::Compensate { .. } => said.after = Some(cents(field(4))),
+            What::Withdraw { .. } => said.change = Some(-answer.paid),
             What::Points { .. } => {
                 said = Said { points: Some(self.amount), letters: said.letters, ..Said::default() };
                 said.points_after = field(0).parse().ok();

@@ -113,6 +113,7 @@ pub enum Kind {
     Refund,
     Recharge,
     Adjustment,
+    Withdrawal,
     /// Points by hand: no transaction; known by its key.
     Points,
 }
@@ -162,6 +163,34 @@ pub struct Suspense {
     pub resolved: Option<(String, Option<String>)>,
 }
 
+/// One refund number of a withdrawal, as its answers told it.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    pub account: usize,
+    /// The withdrawal.
+    pub tx_no: String,
+    pub source: String,
+    pub trade: Option<String>,
+    pub amount: Cents,
+    /// By how it goes out alone.
+    pub at_once: bool,
+    /// Somebody was told that the payer has it.
+    pub paid: bool,
+    /// The adjustment that gave it back.
+    pub returned: Option<String>,
+}
+
+impl Refund {
+    pub fn status(&self) -> &'static str {
+        match (self.at_once || self.paid, self.returned.is_some()) {
+            (true, true) => "paid_after_return",
+            (true, false) => "completed",
+            (false, true) => "returned",
+            (false, false) => "processing",
+        }
+    }
+}
+
 /// All of it.
 #[derive(Default)]
 pub struct Books {
@@ -174,6 +203,8 @@ pub struct Books {
     pub wrong: Vec<String>,
     /// Payments that the gateway took once too often, by trade number.
     pub suspense: BTreeMap<String, Suspense>,
+    /// What withdrawals took of each source, by refund number.
+    pub refunds: BTreeMap<String, Refund>,
     /// Number of answers by operation and outcome.
     pub tally: BTreeMap<(&'static str, String), u64>,
 }

@@ -27,7 +27,7 @@ const MY_CARDS: &str = "SELECT card_type, card_id, balance::text, points FROM ap
 const EVERYTHING: &str = "SELECT id, card_seq, balance::text, point_seq, points FROM app.personal_cards \
     UNION ALL SELECT id, card_seq, balance::text, NULL, NULL FROM app.enterprise_cards";
 /// Yesterday and tomorrow, too: a storm may go past midnight.
-const DAYS: &str = "SELECT sum(payments + refunds + recharges + adjustments)::bigint, sum(net)::text \
+const DAYS: &str = "SELECT sum(payments + refunds + recharges + adjustments + withdrawals)::bigint, sum(net)::text \
     FROM app.day_totals(app.business_day(now()) - 1, app.business_day(now()) + 1)";
 
 /// One thing to look at.
@@ -77,7 +77,7 @@ impl Sight {
             Sight::Feed { merchant, limit } => {
                 let lines = rows.iter().map(|row| {
                     let amount = cents(row.get(2));
-                    (row.get(0), if row.get::<_, &str>(1) == "payment" { -amount } else { amount })
+                    (row.get(0), if ["payment", "withdrawal"].contains(&row.get(1)) { -amount } else { amount })
                 });
                 let (list, limit) = (list_of_merchant(merchant), *limit as usize);
                 look.feeds.push(FeedNote { list, limit, lines: lines.collect() });

@@ -85,6 +85,10 @@ const DAY: &[Step] = &[
         "SELECT * FROM app.resolve_suspense((SELECT s.id FROM app.suspense_payments s), 'credited', 'paid twice', \
             '{bo.card_id}', 'n')",
     ),
+    once("out", "SELECT * FROM app.withdraw('{lin.card_id}', 70, 'moves', 'o')"),
+    once("paid_out", "SELECT * FROM app.confirm_withdrawal('{out.tx_no}-1', 60)"),
+    once("out_again", "SELECT * FROM app.withdraw('{lin.card_id}', 20, 'moves', 'p', p_payout => 'transfer')"),
+    once("not_paid", "SELECT * FROM app.fail_withdrawal('{out_again.refund_no}', 'closed account')"),
     once(
         "paid_in",
         "SELECT * FROM app.user_recharge_personal_card('{bo.card_id}', 80, 'cash', p_idempotency_key => 'b')",
@@ -157,6 +161,7 @@ const STATE: &str = "\
         SELECT concat_ws(' ', 'binding', e.card, m.name, b.role, b.qr_hash IS NOT NULL) \
         FROM app.enterprise_card_bindings b JOIN cards e ON e.id = b.enterprise_card_id JOIN app.member_profiles m ON m.id = b.member_id \
         UNION ALL SELECT concat_ws(' ', 'suspense', s.gateway_trade_no, s.amount, s.status, s.note) FROM app.suspense_payments s \
+        UNION ALL SELECT concat_ws(' ', 'refund', w.amount, w.payout, w.status, w.reason) FROM app.withdrawals w \
         UNION ALL SELECT concat_ws(' ', 'pending', count(*)) FROM app.pending_recharges \
         UNION ALL SELECT concat_ws(' ', 'keys', k.operation, count(*)) FROM app.idempotency_keys k GROUP BY k.operation \
         UNION ALL SELECT concat_ws(' ', 'orders', o.scope, count(*)) FROM app.external_orders o GROUP BY o.scope \

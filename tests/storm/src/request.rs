@@ -29,6 +29,7 @@ pub enum What {
     Recharge { card: Uuid, method: &'static str, merchant: Option<usize> },
     Compensate { original: String },
     Points { card: Uuid },
+    Withdraw { card: Uuid, payout: &'static str },
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +98,11 @@ const RECHARGE_ENTERPRISE: &str = "SELECT tx_no, status, amount::text, '1', amou
 const COMPENSATE: &str = "SELECT tx_no, 'completed', amount::text, '1', amount::text, 0::bigint, created_at::text, replayed, \
     concat_ws('|', tx_id, tx_no, card_id, amount, balance_after, created_at) \
     FROM app.compensate_tx($1, $2::text::numeric, 'storm', $3)";
+// Of each refund number all but its status, which others change.
+const WITHDRAW: &str = "SELECT tx_no, 'completed', sum(amount)::text, '1', sum(amount)::text, 0::bigint, created_at::text, \
+    bool_and(replayed), concat_ws('|', tx_no, created_at, string_agg(concat_ws('/', refund_no, source_tx_no, payout, amount, \
+        payment_method, coalesce(gateway_trade_no, '')), ',' ORDER BY length(refund_no), refund_no)) \
+    FROM app.withdraw($1, $2::text::numeric, 'storm', $3, $4, $5) GROUP BY tx_no, created_at";
 // The reason is the key: it is what finds the entry in the ledger again.
 const POINTS: &str = "SELECT $3::text, 'completed', '0', '1', '0', $2::bigint, '', false, concat_ws('|', points, level) \
     FROM app.adjust_points($1, $2, $3, $3)";
@@ -109,6 +115,7 @@ impl Request {
             What::Recharge { .. } => Kind::Recharge,
             What::Compensate { .. } => Kind::Adjustment,
             What::Points { .. } => Kind::Points,
+            What::Withdraw { .. } => Kind::Withdrawal,
         }
     }
 
@@ -135,6 +142,9 @@ impl Request {
             }
             What::Compensate { original } => link.ask(self.who, COMPENSATE, &[original, &amount, key], read),
             What::Points { card } => link.ask(self.who, POINTS, &[card, &self.amount, key], read),
+            What::Withdraw { card, payout } => {
+                link.ask(self.who, WITHDRAW, &[card, &amount, key, &self.account.1.kind.label(), payout], read)
+            }
         };
         if let Ok(answer) = &mut asked.result {
             answer.levels.1 = world.levels.begun.load(Ordering::SeqCst);
@@ -178,7 +188,7 @@ impl Request {
             kind,
             account: self.account.0,
             change: match kind {
-                Kind::Payment => -answer.paid,
+                Kind::Payment | Kind::Withdrawal => -answer.paid,
                 Kind::Points => 0,
                 _ => answer.paid,
             },

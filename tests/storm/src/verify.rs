@@ -132,7 +132,7 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
         "every movement has exactly one audit event of its type, and every such event its movement",
         "SELECT concat_ws(' ', m.tx_no, m.tx_type, e.action, e.object_id, e.events) FROM movement m FULL JOIN \
               (SELECT action, object_id, count(*) AS events FROM audit.event_log \
-               WHERE action IN ('payment', 'refund', 'recharge', 'adjustment') GROUP BY 1, 2) e \
+               WHERE action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal') GROUP BY 1, 2) e \
               ON e.object_id = m.tx_no AND e.action = m.tx_type::text \
          WHERE e.events IS DISTINCT FROM 1 OR m.tx_no IS NULL",
     ),
@@ -270,8 +270,8 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
               (SELECT (t.posted_at AT TIME ZONE 'UTC')::date AS day, m.code, t.payment_method::text AS method, count(*) AS n, \
                       sum(t.change) AS net \
                FROM movement t LEFT JOIN app.merchants m ON m.id = t.merchant_id GROUP BY 1, 2, 3) a FULL JOIN \
-              (SELECT d.day, d.merchant_code AS code, d.payment_method AS method, d.payments + d.refunds + d.recharges + d.adjustments AS n, \
-                      d.net \
+              (SELECT d.day, d.merchant_code AS code, d.payment_method AS method, d.payments + d.refunds + d.recharges + d.adjustments \
+                      + d.withdrawals AS n, d.net \
                FROM (SELECT min(posted_at) AS first, max(posted_at) AS last FROM movement) w, \
                     app.day_totals((w.first AT TIME ZONE 'UTC')::date, (w.last AT TIME ZONE 'UTC')::date) d) b \
               ON (a.day, a.method, coalesce(a.code, '')) = (b.day, b.method, coalesce(b.code, '')) \
@@ -292,7 +292,7 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
 ];
 
 const MOVEMENT: &str = "CREATE TEMP VIEW movement AS SELECT t.*, \
-    CASE WHEN t.tx_type = 'payment' THEN -t.final_amount ELSE t.final_amount END AS change \
+    CASE WHEN t.tx_type IN ('payment', 'withdrawal') THEN -t.final_amount ELSE t.final_amount END AS change \
     FROM app.transactions t WHERE t.card_seq IS NOT NULL";
 
 /// All pages of a merchant's statement, and all pages of a member as it sees them itself.
@@ -403,6 +403,7 @@ pub fn verify(world: &World, log: &ServerLog, report: &mut Report) -> Result<(),
 
     answers(&books, &rows, &account_of, report);
     suspense(&mut db, &books, report)?;
+    withdrawals(&mut db, &books, report)?;
     sums(world, &books, &rows, &cards, &account_of, report);
     prices(world, &books, &entries, report);
     points(&books, &rows, &entries, &account_of, report);
@@ -476,6 +477,7 @@ fn transactions(db: &mut Client) -> Result<Vec<Row>, postgres::Error> {
             "payment" => Kind::Payment,
             "refund" => Kind::Refund,
             "recharge" => Kind::Recharge,
+            "withdrawal" => Kind::Withdrawal,
             _ => Kind::Adjustment,
         },
         status: r.get(2),
@@ -547,6 +549,36 @@ fn suspense(db: &mut Client, books: &Books, report: &mut Report) -> Result<(), p
     let unknown = rows.keys().filter(|trade| !books.suspense.contains_key(*trade));
     wrong.extend(unknown.map(|trade| format!("{trade} is in suspense, and nobody was told")));
     report.check("money in suspense is what the clients were told", wrong);
+    Ok(())
+}
+
+/// What the clients were told of refund numbers against their rows, both ways; and that no recharge gave more than it brought.
+fn withdrawals(db: &mut Client, books: &Books, report: &mut Report) -> Result<(), postgres::Error> {
+    let sql = "SELECT refund_no, tx_no, coalesce(source_tx_no, ''), amount::text, status, returned_tx_no FROM app.withdrawals";
+    type Told = (String, String, Cents, String, Option<String>);
+    let read = |r: &postgres::Row| (r.get(0), (r.get(1), r.get(2), cents(r.get(3)), r.get(4), r.get(5)));
+    let rows: HashMap<String, Told> = db.query(sql, &[])?.iter().map(read).collect();
+    let (mut wrong, mut given) = (vec![], HashMap::<&str, Cents>::new());
+    for (refund_no, r) in &books.refunds {
+        let due = (r.tx_no.clone(), r.source.clone(), r.amount, r.status().to_owned(), r.returned.clone());
+        if rows.get(refund_no) != Some(&due) {
+            wrong.push(format!("{refund_no} is {:?}, by its answers {due:?}", rows.get(refund_no)));
+        }
+        if r.returned.is_none() {
+            *given.entry(&r.source).or_default() += r.amount;
+        }
+    }
+    wrong.extend(rows.keys().filter(|no| !books.refunds.contains_key(*no)).map(|no| format!("{no}: nobody was told")));
+    report.check("every refund number is what the clients were told", wrong);
+    let brought = |source: &str| books.facts.get(source).filter(|fact| fact.credited()).map_or(0, |fact| fact.paid);
+    let over = given.iter().filter(|(source, given)| **given > brought(source));
+    let over = over.map(|(source, given)| format!("{source}: {} of {}", money(*given), money(brought(source))));
+    report.check("no recharge gave back more than it brought, by the answers", over.collect());
+    let mut sums: HashMap<&str, Cents> = HashMap::new();
+    books.refunds.values().for_each(|r| *sums.entry(&r.tx_no).or_default() += r.amount);
+    let differ = books.facts.iter().filter(|(_, fact)| fact.kind == Kind::Withdrawal);
+    let differ = differ.filter(|(tx_no, fact)| sums.get(tx_no.as_str()) != Some(&fact.paid));
+    report.check("refund numbers add up to what was withdrawn", differ.map(|(tx_no, _)| tx_no.clone()).collect());
     Ok(())
 }
 

@@ -51,7 +51,8 @@ const RULES: &[(&str, &str)] = &[
     (
         "the number of a transaction says what and when it is",
         "select tx_no from app.transactions t
-         where tx_no !~ ((case tx_type when 'payment' then '^ZF' when 'refund' then '^TK' when 'recharge' then '^CZ' else '^TZ' end)
+         where tx_no !~ ((case tx_type when 'payment' then '^ZF' when 'refund' then '^TK' when 'recharge' then '^CZ'
+                             when 'withdrawal' then '^TX' else '^TZ' end)
             || to_char(created_at at time zone 'UTC', 'YYMM') || '[0-9]{6,}$')",
     ),
     ("no number twice", "select tx_no from app.transactions group by tx_no having count(*) > 1"),
@@ -167,7 +168,34 @@ const RULES: &[(&str, &str)] = &[
     (
         "a closed card holds nothing",
         "select card_no from cards where status = 'closed' and balance <> 0 and not exists (
-            select from app.transactions t where t.card_id = cards.id and t.tx_type = 'recharge' and t.gateway_trade_no is not null)",
+            select from app.transactions t where t.card_id = cards.id
+                and (t.tx_type = 'recharge' and t.gateway_trade_no is not null or t.tx_type = 'adjustment' and t.original_tx_no like 'TX%'))",
+    ),
+    (
+        "a withdrawal's refund numbers are for what it took, of its card",
+        "select coalesce(t.tx_no, w.tx_no) from (select * from app.transactions where tx_type = 'withdrawal') t
+         full join (select tx_no, sum(amount) as total, count(distinct card_id) as cards, min(card_id::text) as card,
+                           string_agg(refund_no, ' ' order by length(refund_no), refund_no) as numbers, count(*) as n
+                    from app.withdrawals group by tx_no) w on w.tx_no = t.tx_no
+         where (t.final_amount = w.total and w.cards = 1 and t.card_id::text = w.card and w.numbers
+                = (select string_agg(w.tx_no || '-' || i, ' ' order by i) from generate_series(1, w.n) i)) is not true",
+    ),
+    (
+        "no recharge gives back more than it brought",
+        "select w.source_tx_no || ': ' || sum(w.amount) from app.withdrawals w left join app.transactions t on t.tx_no = w.source_tx_no
+         where w.source_tx_no is not null and w.status in ('processing', 'completed')
+         group by w.source_tx_no, t.tx_type, t.status, t.final_amount
+         having (sum(w.amount) <= t.final_amount and t.tx_type = 'recharge' and t.status = 'completed') is not true",
+    ),
+    (
+        "what a withdrawal gives back comes back once",
+        "select coalesce(w.refund_no, t.tx_no) from (select * from app.withdrawals where status in ('returned', 'paid_after_return')) w
+         full join (select k.* from app.transaction_compensations k
+                    where k.tx_no like 'TX%' and exists (select from app.withdrawals x where x.returned_tx_no = k.compensation_tx_no)) k
+             on k.compensation_tx_no = w.returned_tx_no
+         left join app.transactions t on t.tx_no = w.returned_tx_no
+         where (t.tx_type = 'adjustment' and t.final_amount = w.amount and t.original_tx_no = w.tx_no and k.amount = w.amount
+                ) is not true",
     ),
 ];
 
@@ -176,7 +204,7 @@ const WITH: &str = "with cards as (
         select id, card_no, balance, card_seq, last_tx_id, last_posted_at, status from app.personal_cards
         union all select id, card_no, balance, card_seq, last_tx_id, last_posted_at, status from app.enterprise_cards),
     movements as (
-        select t.*, case t.tx_type when 'payment' then -t.final_amount else t.final_amount end as change, c.card_no
+        select t.*, case when t.tx_type in ('payment', 'withdrawal') then -t.final_amount else t.final_amount end as change, c.card_no
         from app.transactions t left join cards c on c.id = t.card_id where t.status = 'completed') ";
 
 /// What is wrong, in words; empty where the books hold.

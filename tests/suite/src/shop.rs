@@ -230,7 +230,7 @@ declare
     v_now text := to_char(v_today, 'YYMM');
     v_then text := to_char(v_today - extract(day from v_today)::integer, 'YYMM');
     v_ids bigint := (v_now::bigint - v_then::bigint) * 100000000000;
-    v_no text := '^(ZF|TK|CZ|TZ)' || v_now;
+    v_no text := '^(ZF|TK|CZ|TZ|TX)' || v_now;
     v_new text := '\1' || v_then;
 begin
     perform sec.make_month(v_today - extract(day from v_today)::integer);
@@ -260,6 +260,9 @@ begin
     update app.late_postings set tx_id = tx_id - v_ids, created_at = created_at - v_shift, posted_at = posted_at - v_shift;
     update app.suspense_payments set created_at = created_at - v_shift, resolved_at = resolved_at - v_shift,
         tx_no = regexp_replace(tx_no, v_no, v_new), credited_tx_no = regexp_replace(credited_tx_no, v_no, v_new);
+    update app.withdrawals set created_at = created_at - v_shift, settled_at = settled_at - v_shift,
+        refund_no = regexp_replace(refund_no, v_no, v_new), tx_no = regexp_replace(tx_no, v_no, v_new),
+        source_tx_no = regexp_replace(source_tx_no, v_no, v_new), returned_tx_no = regexp_replace(returned_tx_no, v_no, v_new);
     update app.transaction_compensations set created_at = created_at - v_shift, compensation_tx_no = regexp_replace(compensation_tx_no, v_no, v_new),
         tx_no = regexp_replace(tx_no, v_no, v_new);
     execute format('alter table audit.event_log_%s disable trigger append_only', to_char(v_today, 'YYYYMM'));
@@ -267,7 +270,7 @@ begin
     create temp table moved_events on commit drop as select * from audit.event_log;
     delete from audit.event_log;
     update moved_events set happened_at = happened_at - v_shift, object_id = regexp_replace(object_id, v_no, v_new),
-        context = regexp_replace(context::text, '"(ZF|TK|CZ|TZ)' || v_now, '"\1' || v_then, 'g')::jsonb;
+        context = regexp_replace(context::text, '"(ZF|TK|CZ|TZ|TX)' || v_now, '"\1' || v_then, 'g')::jsonb;
     insert into audit.event_log select * from moved_events;
     execute format('alter table audit.event_log enable always trigger append_only');
     execute format('alter table audit.event_log_%s enable always trigger append_only', to_char(v_today, 'YYYYMM'));

@@ -70,12 +70,15 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
     let company = shop.company("1.000", "0", &ming);
     let lost = shop.member("1.00");
     shop.set_card(&lost.card, "personal", "lost");
-    let suspense = in_suspense(shop, &shop.member("0"));
     let day = "2026-11-26";
     let content = bill::wechat(day, &[bill::Line::payment("4200001", "a-stranger-s", 100)]);
     shop.backend.row(&bill::import("wechat", day, "trade", &content));
     shop.backend.rows(&format!("select * from app.reconcile('wechat', '{day}')"));
     let item = shop.superuser.value("select id from app.recon_items");
+    let twice = shop.member("0");
+    let suspense = in_suspense(shop, &twice);
+    let withdraw = |key: &str| format!("select refund_no from app.withdraw('{}', 1, 'x', '{key}')", twice.card);
+    let refunds = ["a", "b"].map(|key| shop.backend.value(&withdraw(key)));
     let mut calls = vec![
         (
             "app.import_bill",
@@ -117,6 +120,17 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
             "app.resolve_suspense",
             "suspense.resolved",
             format!("select * from app.resolve_suspense({suspense}, 'written_off', 'x')"),
+        ),
+        ("app.withdraw", "withdrawal.asked", withdraw("c")),
+        (
+            "app.confirm_withdrawal",
+            "withdrawal.completed",
+            format!("select * from app.confirm_withdrawal('{}', 1)", refunds[0]),
+        ),
+        (
+            "app.fail_withdrawal",
+            "withdrawal.returned",
+            format!("select * from app.fail_withdrawal('{}', 'x')", refunds[1]),
         ),
         (
             "app.enterprise_add_member",

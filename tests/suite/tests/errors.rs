@@ -580,6 +580,27 @@ const CALLS: &[(&str, &[Argument])] = &[
             ("p_idempotency_key", "'k'", Kind::OptionalKey),
         ],
     ),
+    (
+        "withdraw",
+        &[
+            ("p_card_id", "'{card}'", Kind::CardId),
+            ("p_amount", "1.00", Kind::Amount),
+            ("p_reason", "'x'", Kind::Name),
+            ("p_idempotency_key", "'k'", Kind::Key),
+            ("p_card_type", "'personal'", Kind::Label),
+            ("p_payout", "'source'", Kind::Label),
+            ("p_merchant_code", "'SHOP-001'", Kind::Free),
+        ],
+    ),
+    (
+        "confirm_withdrawal",
+        &[
+            ("p_refund_no", "'{refund}'", Kind::TxNo),
+            ("p_amount", "6.00", Kind::ConfirmedAmount),
+            ("p_gateway_refund_no", "'r'", Kind::OptionalText),
+        ],
+    ),
+    ("fail_withdrawal", &[("p_refund_no", "'{refund}'", Kind::TxNo), ("p_reason", "'x'", Kind::Name)]),
     ("fail_recharge", &[("p_tx_no", "'{waiting}'", Kind::TxNo), ("p_reason", "'x'", Kind::Name)]),
     (
         "enterprise_add_member",
@@ -790,6 +811,8 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
         shop.backend.run(&format!("select * from app.confirm_recharge('{twice}', 6.00, '{trade}')"));
     }
     let suspense = shop.superuser.value("select id from app.suspense_payments");
+    let withdrawn = format!("select refund_no from app.withdraw('{}', 6, 'x', 'w')", ming.card);
+    let refund = shop.backend.value(&withdrawn);
     shop.superuser.run(&mps_sender::set_up());
     shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
     let event = shop.superuser.value("select id from app.gateway_events");
@@ -814,6 +837,7 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
             .replace("{paid}", &paid["tx_no"])
             .replace("{waiting}", &waiting)
             .replace("{suspense}", &suspense)
+            .replace("{refund}", &refund)
             .replace("{event}", &event)
             .replace("{item}", &item)
             .replace("{bill}", &bill)

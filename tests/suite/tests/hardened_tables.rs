@@ -17,6 +17,8 @@ fn stage(shop: &Shop) -> Names {
     for number in ["g-8", "g-9"] {
         shop.backend.run(&format!("select * from app.confirm_recharge('{settled}', 30.00, '{number}')"));
     }
+    let withdrawn = format!("select refund_no from app.withdraw('{}', 4, 'x', 'w')", ming.card);
+    let refund = shop.backend.value(&withdrawn);
     shop.superuser.run(&mps_sender::set_up());
     shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
     HashMap::from([
@@ -27,6 +29,7 @@ fn stage(shop: &Shop) -> Names {
         ("{lost}", mei.card),
         ("{waiting}", shop.pending(&ming, "20.00")),
         ("{event}", shop.superuser.value("select id from app.gateway_events")),
+        ("{refund}", refund),
         ("{suspense}", shop.superuser.value("select id from app.suspense_payments")),
         ("{company}", company.card.clone()),
         ("{company_no}", company.card_no.clone()),
@@ -49,6 +52,9 @@ const CALLS: &[&str] = &[
     "select * from app.confirm_recharge('{waiting}', 20.00, 'g-1')",
     "select * from app.fail_recharge('{waiting}', 'x')",
     "select * from app.resolve_suspense({suspense}, 'credited', 'x', '{card}')",
+    "select * from app.withdraw('{card}', 2.00, 'x', 'k', p_merchant_code => 'SHOP-001')",
+    "select * from app.confirm_withdrawal('{refund}', 4.00)",
+    "select * from app.fail_withdrawal('{refund}', 'x')",
     "select * from app.user_recharge_personal_card('{card}', 2.00, 'cash')",
     "select * from app.user_recharge_enterprise_card_admin('{company}', 2.00, 'cash')",
     "select * from app.adjust_points('{card}', 5000, 'x')",
@@ -274,6 +280,7 @@ fn what_clients_see_directly_is_theirs_or_names_the_cause() {
         (cashier, "select count(id) from app.merchants"),
         (cashier, "select count(user_id) from app.merchant_users"),
         (&shop.backend, "select count(id) from app.suspense_payments"),
+        (&shop.backend, "select count(id) from app.withdrawals"),
     ];
     let pages: Vec<_> = pages
         .iter()

@@ -29,7 +29,7 @@ const TABLES: &[&str] = &[
 
 const ENUMS: &[(&str, &str)] = &[
     ("app.card_type", "personal,enterprise"),
-    ("app.tx_type", "payment,refund,recharge,adjustment"),
+    ("app.tx_type", "payment,refund,recharge,adjustment,withdrawal"),
     ("app.tx_status", "processing,completed,failed,cancelled"),
     ("app.pay_method", "balance,cash,wechat,alipay"),
     ("app.bind_role", "admin,member"),
@@ -94,6 +94,9 @@ const RPCS: &[(&str, &str)] = &[
     ("replace_card", "p_card_id p_reason"),
     ("adjust_points", "p_card_id p_change p_reason p_idempotency_key?"),
     ("compensate_tx", "p_tx_no p_amount p_reason p_idempotency_key?"),
+    ("withdraw", "p_card_id p_amount p_reason p_idempotency_key p_card_type? p_payout? p_merchant_code?"),
+    ("confirm_withdrawal", "p_refund_no p_amount p_gateway_refund_no?"),
+    ("fail_withdrawal", "p_refund_no p_reason"),
     ("get_settings", ""),
     ("update_settings", "p_settings"),
     ("card_statement", "p_card_id p_card_type? p_before? p_limit?"),

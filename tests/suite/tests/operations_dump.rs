@@ -141,6 +141,9 @@ fn a_life(till: &Till) -> String {
     for job in ["audit.seal()", "app.archive_partitions('2001-02-01')", "app.expire_keys()"] {
         s.run(&format!("call {job}"));
     }
+    s.run(&format!("select * from app.withdraw('{}', 20, 'x', 'w-1')", ming.card));
+    s.run(&format!("select * from app.withdraw('{}', 5, 'x', 'w-2', p_payout => 'transfer')", ming.card));
+    s.run("select f.* from app.withdrawals w, app.fail_withdrawal(w.refund_no, 'x') f where w.status = 'processing'");
     till.charge(&ming.card, "10.00");
     assert_eq!(s.value("select count(*) > 0 from audit.seals"), "t");
     assert_eq!(s.value("select max(id) > (select max(last_id) from audit.seals) from audit.event_log"), "t");

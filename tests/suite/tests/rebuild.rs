@@ -116,6 +116,38 @@ fn a_gateway(shop: &Shop, member: &Member, waiting: &str) {
     shop.pending(member, "4.00");
 }
 
+/// Money that goes back out: in cash, by gateways, by transfer; what comes back, and what is paid after that.
+fn withdrawals(shop: &Shop, member: &Member) {
+    let backend = &shop.backend;
+    let order = shop.pending(member, "50.00");
+    backend.row(
+        &mps_sender::Payment { order: &order, trade: "trade-20", fen: 5000, state: "SUCCESS" }.sent().sql("wechat"),
+    );
+    let out = |amount: &str, key: &str, more: &str| {
+        let sql = format!("select refund_no from app.withdraw('{}', {amount}, 'leaving', '{key}'{more})", member.card);
+        backend.column(&sql)
+    };
+    let told = |number: &str, fen: i64, state: &str| {
+        backend.row(&mps_sender::refund(number, "trade-20", &order, fen, state).sql("wechat"));
+    };
+    let first = &out("5", "w1", "")[0];
+    told(first, 500, "ABNORMAL");
+    told(first, 500, "SUCCESS");
+    let second = &out("6", "w2", "")[0];
+    told(second, 600, "CLOSED");
+    told(second, 600, "SUCCESS");
+    let third = &out("7", "w3", ", p_payout => 'transfer'")[0];
+    backend.run(&format!("select * from app.confirm_withdrawal('{third}', 7, 'bank-1')"));
+    let fourth = &out("8", "w4", &format!(", p_merchant_code => '{SHOP}'"))[0];
+    backend.run(&format!("select * from app.fail_withdrawal('{fourth}', 'no such account')"));
+    out("9", "w5", ", p_payout => 'cash'");
+    told(&out("1", "w6", "")[0], 100, "PROCESSING");
+    // More than one source, one of them of a backend's word, and of a company.
+    assert!(out("30", "w7", "").len() > 1);
+    let company = shop.company("1.000", "50.00", member);
+    backend.run(&format!("select * from app.withdraw('{}', 20, 'x', 'w', 'enterprise')", company.card));
+}
+
 /// The rest of what can be done to cards and members, and by operators.
 fn this_month(shop: &Shop, members: &[Member]) {
     let (backend, s) = (&shop.backend, &shop.superuser);
@@ -127,6 +159,8 @@ fn this_month(shop: &Shop, members: &[Member]) {
     let new = backend.row(&format!("select * from app.replace_card('{}', 'in a taxi')", lost.card));
     let new = lost.with_card(&new["card_id"], &new["card_no"]);
     shop.charge(&new, "10.00");
+    // What the old card is asked for is taken off the new one.
+    backend.run(&format!("select * from app.withdraw('{}', 2, 'leaving', 'old')", lost.card));
     // A refund of what the old card paid goes to the new one.
     let old = s.value(&format!(
         "select min(tx_no) from app.transactions where card_id = '{}' and tx_type = 'payment'",
@@ -203,6 +237,7 @@ fn a_life() -> (Shop, Vec<Member>) {
     assert_eq!(shop.count(&format!("tx_no = {}", q(now_called(&forgotten)))), "1");
     a_company(&shop, &members);
     a_gateway(&shop, &members[1], &now_called(&waiting));
+    withdrawals(&shop, &members[1]);
     this_month(&shop, &members);
     jobs(&shop, &members[1]);
     (shop, members)

@@ -271,9 +271,12 @@ fn words_that_come_at_once_move_money_once() {
         ],
     );
     reconcile(&shop.backend, DAY);
-    for (class, word) in [("only_in_bill", "debit"), ("status_differs", "credit")] {
+    for (class, word, (order, number, fen)) in [
+        ("only_in_bill", "debit", (&tx_no, trade.as_str(), 10_000)),
+        ("status_differs", "credit", (&waits, "4200009", 2000)),
+    ] {
         let id = item(&shop, class);
-        let callback = Payment { order: &waits, trade: "4200009", fen: 2000, state: "SUCCESS" }.sent();
+        let callback = Payment { order, trade: number, fen, state: "SUCCESS" }.sent();
         let reconciling = format!("select * from app.reconcile('wechat', '{DAY}')");
         let said = (0..6).map(|_| (shop.db.backend(), resolve(&id, word)));
         let others = [callback.sql("wechat"), reconciling].map(|sql| (shop.db.backend(), sql));
@@ -469,4 +472,37 @@ fn a_bill_that_is_damaged_of_another_shop_or_day_is_refused_whole() {
         session.denied(&bill::import("wechat", DAY, "trade", &good));
         session.denied(&close(DAY));
     }
+}
+
+#[test]
+fn a_withdrawal_s_refund_is_paid_for_once_whoever_says_so() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    let withdraw = |key: &str| {
+        let sql = format!("select * from app.withdraw('{}', 30, 'moving away', '{key}')", ming.card);
+        shop.backend.row(&sql)["refund_no"].to_owned()
+    };
+    let (first, second) = (withdraw("a"), withdraw("b"));
+    shop.backend.row(&format!("select * from app.fail_withdrawal('{second}', 'closed account')"));
+    assert_eq!(shop.balance(&ming.card), "70.00");
+    let lines = [
+        Line::payment(&trade, &tx_no, 10_000),
+        Line::refund(&trade, &tx_no, 3_000, &first),
+        Line::refund(&trade, &tx_no, 3_000, &second),
+    ];
+    import(&shop, DAY, &lines);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 100.00", "status_differs 2 60.00"]);
+    let item = |number: &str| {
+        shop.backend.value(&format!("select id from app.recon_items where refund_no = '{number}' and status = 'open'"))
+    };
+    // The card has paid for the first; the second it was given back, and the gateway has paid it all the same.
+    shop.backend.refused("RECON_CONFLICT", &resolve(&item(&first), "debit"));
+    shop.backend.row(&format!("select * from app.confirm_withdrawal('{first}', 30)"));
+    let id = item(&second);
+    let row = shop.backend.row(&resolve(&id, "debit"));
+    assert_eq!((&row["receivable"], shop.balance(&ming.card)), ("0.00", "40.00".into()));
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["replayed"], "t");
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 130.00", "status_differs 1 30.00"]);
+    shop.backend.row(&close(DAY));
+    books_hold(&shop);
 }

@@ -341,6 +341,7 @@ fn day() -> Shop {
     shop.backend.run(&format!("select * from app.compensate_tx('{paid}', -5.00, 'glass broken', 'glass-1')"));
     let waits = shop.pending(&hua, "50.00");
     shop.backend.run(&format!("select * from app.confirm_recharge('{waits}', 50.00, 'wx-1')"));
+    shop.backend.run(&format!("select * from app.withdraw('{}', 40.00, 'leaving', 'out-1')", hua.card));
     shop.pending(&hua, "60.00");
     shop.charge(&ming, "1.00");
     shop
@@ -390,6 +391,7 @@ const BOOKS: &[(&str, &str)] = &[
         "insert into app.late_postings select id, merchant_id, card_id, member_id, created_at, posted_at from app.transactions \
         where tx_no = P",
     ),
+    ("withdrawals", "update app.withdrawals set amount = amount + 1 where status = 'processing'"),
     (
         "callbacks",
         "insert into app.gateway_events (id, received_at, verified, account, provider, outcome, tx_no, trade_no, amount, body) \

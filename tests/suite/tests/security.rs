@@ -56,6 +56,9 @@ const BACKEND: &[&str] = &[
     "app.replace_card",
     "app.adjust_points",
     "app.compensate_tx",
+    "app.withdraw",
+    "app.confirm_withdrawal",
+    "app.fail_withdrawal",
     "app.get_settings",
     "app.update_settings",
     "app.day_totals",
@@ -135,7 +138,7 @@ fn no_role_reads_hashes_keys_the_audit_log_or_the_inner_tables() {
                     'processed_by'))"
         ));
         let allowed: &[&str] = match role {
-            "service_role" => &["app.suspense_payments.gateway_trade_no"],
+            "service_role" => &["app.suspense_payments.gateway_trade_no", "app.withdrawals.gateway_trade_no"],
             _ => &[],
         };
         assert_eq!(found, allowed, "{role}");

@@ -21,6 +21,8 @@ fn stage(shop: &Shop) -> Names {
         shop.backend.run(&format!("select * from app.confirm_recharge('{settled}', 30.00, '{number}')"));
     }
     let suspense = shop.superuser.value("select id from app.suspense_payments");
+    let withdrawn = format!("select refund_no from app.withdraw('{}', 10, 'x', 'w')", ming.card);
+    let refund = shop.backend.value(&withdrawn);
     let code = shop.code(&ming);
     shop.set_card(&mei.card, "personal", "lost");
     let company_code = shop.company_code(&company, &ming);
@@ -34,6 +36,7 @@ fn stage(shop: &Shop) -> Names {
         ("{lost_paid}", lost),
         ("{waiting}", waiting),
         ("{suspense}", suspense),
+        ("{refund}", refund),
         ("{company}", company.card.clone()),
         ("{company_no}", company.card_no),
         ("{company_code}", company_code),
@@ -45,7 +48,7 @@ fn named(sql: &str, names: &Names) -> String {
     names.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(name, value))
 }
 
-const CALLS: [(&str, &str); 20] = [
+const CALLS: [(&str, &str); 23] = [
     ("charge", "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00)"),
     ("charge once", "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00, p_idempotency_key => 'once')"),
     ("company charge", "select * from app.merchant_charge_by_qr('SHOP-001', '{company_code}', 3.00)"),
@@ -65,6 +68,9 @@ const CALLS: [(&str, &str); 20] = [
     ("expire", "select app.set_card_expiry('{card}', 'personal', now(), 'x')"),
     ("suspend", "select app.set_member_status('{member}', 'suspended', 'x')"),
     ("unbind", "select app.enterprise_remove_member('{company_no}', '{boss}')"),
+    ("withdraw", "select * from app.withdraw('{card}', 900.00, 'x', 'k')"),
+    ("paid out", "select * from app.confirm_withdrawal('{refund}', 10.00)"),
+    ("not paid out", "select * from app.fail_withdrawal('{refund}', 'x')"),
     ("replace", "select * from app.replace_card('{lost}', 'x')"),
 ];
 
@@ -76,7 +82,7 @@ const OUTER_ONLY: [(&str, &str); 3] = [
 ];
 
 /// Where the triggers are.
-const HOOKS: [(&str, &str); 13] = [
+const HOOKS: [(&str, &str); 15] = [
     ("app.personal_cards", "after update"),
     ("app.personal_cards", "before update"),
     ("app.personal_cards", "after insert"),
@@ -89,6 +95,8 @@ const HOOKS: [(&str, &str); 13] = [
     ("app.enterprise_card_bindings", "before delete"),
     ("app.member_profiles", "after update"),
     ("app.suspense_payments", "after update"),
+    ("app.withdrawals", "after insert"),
+    ("app.withdrawals", "after update"),
     ("audit.event_log", "after insert"),
 ];
 
@@ -100,14 +108,18 @@ const HOLDS: &str = "select 'level of ' || c.card_no from app.personal_cards c w
     union all select 'expired, and active: ' || c.card_no from app.personal_cards c where c.expires_at <= now() and c.status = 'active' \
     union all select 'balance of ' || c.card_no from (select id, card_no, balance, card_seq from app.personal_cards \
             union all select id, card_no, balance, card_seq from app.enterprise_cards) c \
-        left join (select card_id, sum(case when tx_type = 'payment' then -final_amount else final_amount end) as sum, count(*) as n \
+        left join (select card_id, sum(case when tx_type in ('payment', 'withdrawal') then -final_amount else final_amount end) as sum, count(*) as n \
             from app.transactions where status = 'completed' group by card_id) m on m.card_id = c.id \
         where c.balance <> coalesce(m.sum, 0) or c.card_seq <> coalesce(m.n, 0) \
     union all select 'points of ' || c.card_no from app.personal_cards c \
         left join (select card_id, sum(change) as sum, count(*) as n from app.point_ledger group by card_id) m on m.card_id = c.id \
         where c.points <> coalesce(m.sum, 0) or c.point_seq <> coalesce(m.n, 0) \
     union all select 'refunds of ' || t.tx_no from app.transactions t where t.tx_type = 'payment' and t.refunded_amount <> \
-        (select coalesce(sum(r.final_amount), 0) from app.transactions r where r.original_tx_no = t.tx_no and r.tx_type = 'refund')";
+        (select coalesce(sum(r.final_amount), 0) from app.transactions r where r.original_tx_no = t.tx_no and r.tx_type = 'refund') \
+    union all select 'withdrawn of ' || t.tx_no from app.transactions t join (select source_tx_no, sum(amount) as sum from app.withdrawals \
+            where status <> 'returned' group by 1) w on w.source_tx_no = t.tx_no where w.sum > t.final_amount \
+    union all select 'parts of ' || t.tx_no from app.transactions t where t.tx_type = 'withdrawal' and t.final_amount <> \
+        (select coalesce(sum(w.amount), 0) from app.withdrawals w where w.tx_no = t.tx_no)";
 
 /// Hangs a trigger on a table that makes a call, at most once. What it comes to goes on to the outer call, or is swallowed.
 fn hang(session: &Session, table: &str, when: &str, call: &str, swallows: bool) {

@@ -19,12 +19,21 @@ enum Reads {
 
 fn reads(argument: &str) -> Reads {
     match argument {
-        "p_name" | "p_company_name" | "p_phone" | "p_email" | "p_code" | "p_merchant_code" | "p_gateway_trade_no"
+        "p_name"
+        | "p_company_name"
+        | "p_phone"
+        | "p_email"
+        | "p_code"
+        | "p_merchant_code"
+        | "p_gateway_trade_no"
+        | "p_gateway_refund_no"
         | "p_account" => Reads::Trimmed,
-        "p_qr_plain" | "p_tx_no" | "p_original_tx_no" | "p_card_no" | "p_before" => Reads::Number,
+        "p_qr_plain" | "p_tx_no" | "p_original_tx_no" | "p_card_no" | "p_before" | "p_refund_no" => Reads::Number,
         "p_reason" | "p_note" => Reads::Words,
         "p_idempotency_key" | "p_external_order_id" => Reads::Exactly,
-        "p_card_type" | "p_role" | "p_kind" | "p_status" | "p_resolution" | "p_payment_method" => Reads::Exactly,
+        "p_card_type" | "p_role" | "p_kind" | "p_status" | "p_resolution" | "p_payment_method" | "p_payout" => {
+            Reads::Exactly
+        }
         other => panic!("how is {other} read? Say so here"),
     }
 }
@@ -80,6 +89,8 @@ impl World {
         for trade in ["once", "twice"] {
             shop.backend.run(&format!("select * from app.confirm_recharge('{settled}', 6.00, '{trade}')"));
         }
+        let withdrawn = format!("select refund_no from app.withdraw('{}', 4, 'x', 'w')", ming.card);
+        let refund = shop.backend.value(&withdrawn);
         shop.set_card(&lost.card, "personal", "lost");
         let code = shop.code(&ming);
         shop.superuser.run(&mps_sender::set_up());
@@ -93,6 +104,9 @@ impl World {
         let bill = content.iter().fold("\\x".to_owned(), |hex, byte| format!("{hex}{byte:02x}"));
         let values = vec![
             ("replace_card.p_card_id", lost.card),
+            ("p_refund_no", refund),
+            ("confirm_withdrawal.p_amount", "4.00".into()),
+            ("p_gateway_refund_no", "r-1".into()),
             ("confirm_recharge.p_tx_no", waiting.clone()),
             ("confirm_recharge.p_amount", "5.00".into()),
             ("confirm_recharge.p_payment_method", "alipay".into()),
@@ -128,6 +142,7 @@ impl World {
             ("p_email", "a@example.org".into()),
             ("p_reason", "because".into()),
             ("p_note", "because".into()),
+            ("withdraw.p_payout", "cash".into()),
             ("p_amount", "1.00".into()),
             ("p_refund_amount", "1.00".into()),
             ("p_change", "1".into()),
@@ -185,7 +200,8 @@ impl World {
              from app.transactions t where t.id % 100000000000 > {tx}"
         )));
         outcome.extend(s.column(&format!(
-            "select action || (context - '{{card_no,card,card_id,by,member_id,merchant_id,out,into}}'::text[])::text \
+            "select action || (context - '{{card_no,card,card_id,by,member_id,merchant_id,out,into,returned}}'::text[] \
+                    - case when action = 'withdrawal.asked' then 'tx_no' else '' end)::text \
              from audit.event_log where id > {event}"
         )));
         outcome.extend(s.column(
@@ -208,6 +224,8 @@ fn settled(row: &Row) -> Row {
         "refund_tx_id",
         "refund_tx_no",
         "closed_at",
+        "returned_tx_no",
+        "refund_no",
         "created_at",
         "posted_at",
         "member_id",

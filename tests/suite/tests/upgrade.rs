@@ -2,7 +2,7 @@
 //! Each old release is the real one: its install script as it was released, its library built from the repository's history.
 
 use mps_tests::releases::{Old, before, copy, installed, library, old_backend, old_releases, schema_version};
-use mps_tests::{Db, Session, Shop, q};
+use mps_tests::{Db, NULL, Session, Shop, q};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -178,6 +178,15 @@ fn trades_on(db: &Db) {
     ));
     assert_eq!(&known["replayed"], "t", "a key of the old release is forgotten");
     assert_eq!(backend.value("select app.get_settings() ->> 'qr_ttl_seconds'"), "120");
+    // What an old release recharged goes back out, and is counted as what it is.
+    let withdrawn = backend.row(&format!("select * from app.withdraw('{card}', 1.00, 'x', 'upgraded')"));
+    assert_ne!(&withdrawn["source_tx_no"], NULL);
+    for totals in ["app.v_reconciliation", "app.day_totals()"] {
+        let sql = format!("select sum(withdrawals) || ' ' || sum(withdrawal_total) from {totals}");
+        assert_eq!(s.value(&sql), "1 1.00", "{totals}");
+    }
+    let statement = format!("select tx_type || ' ' || change from app.card_statement('{card}', p_limit => 1)");
+    assert_eq!(backend.value(&statement), "withdrawal -1.00");
     assert_eq!(
         s.column("select check_name || ': ' || detail from app.verify_books() where ok is not true"),
         [] as [String; 0]

@@ -145,6 +145,12 @@ fn calls_of_backends(shop: &Shop, ming: &Member, paid: &str) -> Vec<(String, Str
     let resolve = format!("select * from app.resolve_suspense({suspense}, 'credited', 'x', '{}')", ming.card);
     let confirm_kept = format!("select * from app.confirm_recharge('{waiting}', 30.00, 'g-9')");
     let kept = "select from app.suspense_payments for update".to_owned();
+    let out = format!("select refund_no from app.withdraw('{}', 3, 'x', 'w')", ming.card);
+    let refund = shop.backend.value(&out);
+    let refund_row = format!("select from app.withdrawals where refund_no = '{refund}' for update");
+    let paid_out = format!("select * from app.confirm_withdrawal('{refund}', 3)");
+    let not_paid = format!("select * from app.fail_withdrawal('{refund}', 'x')");
+    let withdraw = format!("select * from app.withdraw('{}', 4, 'x', 'w-2')", ming.card);
     let signup = mps_tests::nobody();
     let registers = format!("select * from app.register_member('Li', p_user_id => '{signup}')");
     let opens = "select * from app.create_merchant('SHOP-009', 'x')".to_owned();
@@ -184,6 +190,11 @@ fn calls_of_backends(shop: &Shop, ming: &Member, paid: &str) -> Vec<(String, Str
         (merchant.clone(), format!("select app.set_merchant_user('{SHOP}', '{}', 'admin')", mei.id)),
         (merchant.clone(), format!("select app.remove_merchant_user('{SHOP}', '{}')", shop.cashier_id)),
         (merchant, format!("select app.set_merchant_status('{SHOP}', false, 'x')")),
+        (withdraw.clone(), withdraw.clone()),
+        (card.clone(), withdraw),
+        (refund_row.clone(), paid_out),
+        (refund_row, not_paid.clone()),
+        (card.clone(), not_paid),
         (kept.clone(), resolve.clone()),
         (card, resolve),
         (kept, confirm_kept),

@@ -7,6 +7,7 @@ mod look;
 mod money;
 mod races;
 mod state;
+mod withdrawals;
 
 use crate::db::{Asked, Isolation, Link, Refusal, Who};
 use crate::model::{Account, CardKind, Numbered};
@@ -38,6 +39,8 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (10, races::recharge_outlives_cards),
     (40, money::points),
     (40, money::compensate),
+    (30, withdrawals::withdraw),
+    (40, withdrawals::settle),
     (20, state::freeze),
     (20, state::own_card_refusals),
     (10, state::replace),
@@ -60,6 +63,7 @@ pub const REFUND: &str = "refund";
 pub const RECHARGE: &str = "recharge";
 pub const COMPENSATE: &str = "compensate";
 pub const POINTS: &str = "points";
+pub const WITHDRAW: &str = "withdraw";
 
 pub struct Client<'w> {
     world: &'w World,
@@ -257,6 +261,9 @@ fn enter(
         books.enter(&answer.id, request.fact(&answer, asked.lost));
         !known
     };
+    if matches!(request.what, What::Withdraw { .. }) {
+        withdrawals::enter_refunds(world, request, &answer);
+    }
     if is_new {
         if request.is_repeatable() {
             pool(&world.done, Arc::new((request.clone(), answer.clone())));

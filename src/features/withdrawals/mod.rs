@@ -1,0 +1,55 @@
+//! Withdrawals: a member's own money goes back out, to what it came in by. One refund number for each source.
+
+mod confirm_withdrawal;
+mod fail_withdrawal;
+mod parts;
+mod refund_told;
+mod settling;
+mod sources;
+mod withdraw;
+
+pub use refund_told::{Amount, Refund, State, refund_told};
+pub use settling::Settled;
+
+use crate::engine::types::{NumericOut, Uuid};
+use crate::kernel::call::Call;
+use crate::kernel::months::Open;
+use mps_domain::error::{Error, Result, Token};
+use parts::Part;
+use pgrx::prelude::*;
+
+/// The result columns of `confirm_withdrawal` and `fail_withdrawal`.
+type Answer = TableIterator<
+    'static,
+    (
+        name!(refund_no, String),
+        name!(tx_no, String),
+        name!(card_id, Uuid),
+        name!(amount, NumericOut),
+        name!(status, &'static str),
+        name!(returned_tx_no, Option<String>),
+        name!(replayed, bool),
+    ),
+>;
+
+/// The row that says what became of a refund number.
+fn answer(part: Part, replayed: bool) -> Answer {
+    TableIterator::once((
+        part.refund_no,
+        part.tx_no,
+        part.card_id,
+        part.amount.into(),
+        part.status.label(),
+        part.returned_tx_no,
+        replayed,
+    ))
+}
+
+/// Locks what a refund number stands for.
+fn lock<'a>(call: &'a Call, refund_no: &str) -> Result<(Open<'a>, Part)> {
+    let open = call.open_month()?;
+    let part = parts::lock(open, refund_no);
+    call.after_waiting()?;
+    let not_there = || Error::new(Token::TxNotFound, "there is no such refund number");
+    Ok((open, part.ok_or_else(not_there)?))
+}
