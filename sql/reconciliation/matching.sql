@@ -25,12 +25,15 @@ BEGIN
             WHERE l.bill_id = p_bill AND l.owner > 0 AND l.entry = 'payment')) m
     LOOP
         RETURN QUERY EXECUTE format($q$
-            SELECT 'payment', x.class, l.trade_no, CASE x.class WHEN 'status_differs' THEN l.order_no ELSE t.tx_no END, l.trade_no,
+            SELECT 'payment', x.class, l.trade_no,
+                   CASE WHEN x.class = 'status_differs' AND l.order_no ~ '^CZ[0-9]{10,15}$' THEN l.order_no ELSE t.tx_no END, l.trade_no,
                    l.order_no, NULL::text, t.final_amount::numeric, l.amount::numeric, x.class = 'timing'
             FROM app.gateway_bill_lines l
             JOIN app.%I t ON t.id = l.owner
             CROSS JOIN LATERAL (SELECT CASE
                 WHEN t.final_amount <> l.amount THEN 'amount_differs'
+                -- It is there after all.
+                WHEN sec.recon_taken_back(t.tx_no) IS NOT NULL THEN 'status_differs'
                 -- Paid for another recharge of ours than the one that a backend gave it to.
                 WHEN l.order_no <> t.tx_no AND l.order_no ~ '^CZ[0-9]{10,15}$'
                      AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no) THEN 'status_differs'
@@ -86,7 +89,7 @@ COMMENT ON FUNCTION sec.recon_candidate(text) IS
     'The recharge that an order at a gateway names: its number, or the order id of a backend''s, where one alone has it. Internal: '
     'sec.recon_unclaimed().';
 
-CREATE FUNCTION sec.recon_unclaimed(p_bill bigint)
+CREATE FUNCTION sec.recon_unclaimed(p_account text, p_bill bigint, p_day date)
     RETURNS TABLE (entry text, class text, ref text, tx_no text, trade_no text, order_no text, refund_no text, book_amount numeric,
         bill_amount numeric, settled boolean)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
@@ -112,10 +115,14 @@ BEGIN
                 WHEN t.status = 'completed' AND t.gateway_trade_no IS NOT NULL AND btrim(t.gateway_trade_no) <> l.trade_no THEN 'duplicate'
                 WHEN t.status = 'completed' AND t.payment_method = 'cash' THEN 'duplicate'
                 WHEN t.final_amount <> l.amount THEN 'amount_differs'
-                WHEN t.status <> 'completed' THEN 'status_differs'
+                WHEN t.status <> 'completed' OR sec.recon_taken_back(t.tx_no) IS NOT NULL THEN 'status_differs'
+                -- It has been paid by the first of them.
+                WHEN EXISTS (SELECT FROM app.gateway_bill_lines y JOIN app.gateway_bills b ON b.id = y.bill_id
+                             WHERE y.order_no = l.order_no AND y.owner IS NULL AND y.entry = 'payment' AND y.amount = l.amount
+                               AND y.trade_no <> l.trade_no AND (b.bill_date, b.account, y.line) < ($2, $3, l.line)) THEN 'duplicate'
                 END AS class) x
             WHERE l.bill_id = $1 AND l.owner IS NULL AND l.entry = 'payment' AND NOT l.is_copy AND c.id >= %s AND c.id < %s
-              AND x.class IS NOT NULL$q$, v.tab, v.lowest, v.beyond) USING p_bill;
+              AND x.class IS NOT NULL$q$, v.tab, v.lowest, v.beyond) USING p_bill, p_day, p_account;
     END LOOP;
     RETURN QUERY
         SELECT 'payment', 'only_in_bill', l.trade_no, NULL::text, l.trade_no, l.order_no, NULL::text, NULL::numeric, l.amount::numeric,
@@ -125,15 +132,16 @@ BEGIN
           AND (sec.recon_candidate(l.order_no) / 100000000000 = ANY (v_here)) IS NOT TRUE;
 END
 $unclaimed$;
-COMMENT ON FUNCTION sec.recon_unclaimed(bigint) IS
+COMMENT ON FUNCTION sec.recon_unclaimed(text, bigint, date) IS
     'Payments of a bill whose trade number is nobody''s: what their order says of them. Internal: sec.recon_note().';
 
-CREATE FUNCTION sec.recon_refunds(p_bill bigint)
+CREATE FUNCTION sec.recon_refunds(p_account text, p_bill bigint, p_day date)
     RETURNS TABLE (entry text, class text, ref text, tx_no text, trade_no text, order_no text, refund_no text, book_amount numeric,
         bill_amount numeric, settled boolean)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
     SET enable_seqscan = off AS $refunds$
-    SELECT 'refund', x.class, concat_ws(' ', l.trade_no, coalesce(l.out_refund_no, l.refund_no, 'line ' || l.line)),
+    SELECT 'refund', x.class,
+           concat_ws(' ', l.trade_no, coalesce(l.out_refund_no, l.refund_no), CASE WHEN x.is_unnamed THEN 'line ' || l.line END),
            CASE WHEN l.order_no ~ '^CZ[0-9]{10,15}$' THEN l.order_no END, l.trade_no, l.order_no, coalesce(l.out_refund_no, l.refund_no),
            coalesce(w.amount, s.amount), l.amount, false
     FROM (SELECT y.*, count(*) OVER (PARTITION BY y.trade_no, coalesce(y.out_refund_no, y.refund_no, y.line::text) ORDER BY y.line) AS nth
@@ -141,8 +149,11 @@ CREATE FUNCTION sec.recon_refunds(p_bill bigint)
     LEFT JOIN app.withdrawals w ON w.refund_no = l.out_refund_no
     LEFT JOIN app.suspense_payments s ON s.out_refund_no = l.out_refund_no
     LEFT JOIN app.suspense_payments o ON w.refund_no IS NULL AND s.id IS NULL AND o.gateway_trade_no = l.trade_no AND o.status <> 'credited'
-    CROSS JOIN LATERAL (SELECT CASE
-        WHEN l.nth > 1 THEN 'duplicate'
+    CROSS JOIN LATERAL (SELECT l.nth > 1 OR coalesce(l.out_refund_no, l.refund_no) IS NULL AS is_unnamed, CASE
+        WHEN l.nth > 1 OR EXISTS (
+            SELECT FROM app.gateway_bill_lines y JOIN app.gateway_bills b ON b.id = y.bill_id
+            WHERE y.trade_no = l.trade_no AND y.entry = 'refund' AND (b.bill_date, b.account) < (p_day, p_account)
+              AND coalesce(y.out_refund_no, y.refund_no) = coalesce(l.out_refund_no, l.refund_no)) THEN 'duplicate'
         WHEN w.refund_no IS NOT NULL AND (w.amount <> l.amount OR w.gateway_trade_no IS DISTINCT FROM l.trade_no) THEN 'amount_differs'
         WHEN w.status = 'completed' THEN NULL
         -- Before the gateway's own word; or after the money was given back to the card.
@@ -155,12 +166,14 @@ CREATE FUNCTION sec.recon_refunds(p_bill bigint)
         WHEN s.id IS NOT NULL THEN 'status_differs'
         -- Refunds that nobody asked for here, and that a gateway told of.
         WHEN o.id IS NOT NULL AND sec.refunded_of(o.id) = (
-            SELECT sum(r.amount) FROM app.gateway_bill_lines r WHERE r.trade_no = l.trade_no AND r.entry = 'refund') THEN NULL
+            SELECT sum(r.amount)
+            FROM (SELECT DISTINCT ON (coalesce(y.out_refund_no, y.refund_no, y.bill_id || ' ' || y.line)) y.amount
+                  FROM app.gateway_bill_lines y WHERE y.trade_no = l.trade_no AND y.entry = 'refund') r) THEN NULL
         ELSE 'only_in_bill'
         END AS class) x
-    WHERE l.nth <= 2 AND x.class IS NOT NULL
+    WHERE x.class IS NOT NULL
 $refunds$;
-COMMENT ON FUNCTION sec.recon_refunds(bigint) IS
+COMMENT ON FUNCTION sec.recon_refunds(text, bigint, date) IS
     'Refunds of a bill that nobody asked for here, or that are not as they were asked for. Internal: sec.recon_note().';
 
 CREATE FUNCTION sec.refunded_of(p_suspense_id bigint) RETURNS numeric
@@ -198,7 +211,8 @@ DECLARE
 BEGIN
     IF p_trade_no IS NULL THEN
         SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
-        WHERE l.owner IS NULL AND l.order_no IN (p_tx_no, p_order_id) AND l.entry = p_entry ORDER BY b.bill_date <> p_day LIMIT 1;
+        WHERE l.owner IS NULL AND l.order_no IN (p_tx_no, p_order_id) AND l.entry = p_entry
+          AND sec.recon_candidate(l.order_no) = sec.id_of_number(p_tx_no) ORDER BY b.bill_date <> p_day LIMIT 1;
     ELSE
         SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
         WHERE l.trade_no = p_trade_no AND l.entry = p_entry ORDER BY b.bill_date <> p_day LIMIT 1;
@@ -238,8 +252,8 @@ BEGIN
            CASE WHEN f.settled THEN p_at END, CASE WHEN f.settled THEN p_role END
     FROM (SELECT * FROM sec.recon_claimed(p_account, p_bill, p_day)
           UNION ALL SELECT * FROM sec.recon_suspended(p_account, p_bill, p_day)
-          UNION ALL SELECT * FROM sec.recon_unclaimed(p_bill)
-          UNION ALL SELECT * FROM sec.recon_refunds(p_bill)
+          UNION ALL SELECT * FROM sec.recon_unclaimed(p_account, p_bill, p_day)
+          UNION ALL SELECT * FROM sec.recon_refunds(p_account, p_bill, p_day)
           UNION ALL SELECT * FROM sec.recon_fees(p_bill, v_rate) WHERE v_rate IS NOT NULL
           UNION ALL SELECT * FROM sec.recon_booked(p_account, p_bill, p_day)) f
     ON CONFLICT (account, bill_date, entry, ref) DO UPDATE
@@ -303,6 +317,57 @@ CREATE FUNCTION sec.recon_booked(p_account text, p_bill bigint, p_day date)
     CROSS JOIN LATERAL (SELECT sec.recon_missing(p_account, p_day, e.entry, e.tx_no, e.trade_no, e.order_id, e.refund_no, e.at) AS word
                         OFFSET 0) x
     WHERE x.word IS NOT NULL
+    UNION ALL
+    -- What was taken back from a card for a refund that the bill has no more.
+    SELECT 'refund', 'only_in_books', i.ref, i.tx_no, i.trade_no, i.order_no, i.refund_no, coalesce(i.bill_amount, i.book_amount), NULL,
+           false
+    FROM app.recon_items i
+    WHERE i.account = p_account AND i.bill_date = p_day AND i.entry = 'refund' AND i.result_tx_no IS NOT NULL
+      AND NOT EXISTS (SELECT FROM app.gateway_bill_lines l
+                      WHERE l.bill_id = p_bill AND l.trade_no = i.trade_no AND l.entry = 'refund'
+                        AND coalesce(l.out_refund_no, l.refund_no) IS NOT DISTINCT FROM i.refund_no)
 $booked$;
 COMMENT ON FUNCTION sec.recon_booked(text, bigint, date) IS
     'Book entries of a day that its bill does not have; notes the sums of books and callbacks on the day. Internal: sec.recon_note().';
+
+CREATE FUNCTION sec.recon_taken_back(p_tx_no text) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT i.result_tx_no FROM app.transaction_compensations c JOIN app.recon_items i ON i.result_tx_no = c.compensation_tx_no
+    WHERE c.tx_no = p_tx_no AND i.entry = 'payment' LIMIT 1
+$$;
+COMMENT ON FUNCTION sec.recon_taken_back(text) IS
+    'By which adjustment app.resolve_recon_item() took a recharge back from its card, because no bill had it; NULL: by none. Internal.';
+
+CREATE FUNCTION sec.recon_is_so(p_id bigint) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    -- Lines are of the bills that count.
+    SELECT CASE i.entry || ' ' || i.class
+        WHEN 'refund only_in_bill' THEN EXISTS (
+            SELECT FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
+            WHERE l.trade_no = i.trade_no AND l.entry = 'refund' AND l.amount = i.bill_amount AND b.account = i.account
+              AND b.bill_date = i.bill_date AND coalesce(l.out_refund_no, l.refund_no) IS NOT DISTINCT FROM i.refund_no)
+        WHEN 'payment only_in_books' THEN NOT EXISTS (
+            SELECT FROM app.gateway_bill_lines l WHERE l.trade_no = i.trade_no AND l.entry = 'payment')
+            AND NOT EXISTS (
+            SELECT FROM app.gateway_bill_lines l
+            WHERE i.trade_no IS NULL AND l.order_no IN (i.tx_no, i.order_no) AND l.owner IS NULL AND l.entry = 'payment')
+        WHEN 'payment amount_differs' THEN EXISTS (
+            SELECT FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
+            WHERE l.trade_no = i.trade_no AND l.entry = 'payment' AND l.amount = i.bill_amount AND b.account = i.account
+              AND b.bill_date = i.bill_date)
+        ELSE true
+        END
+    FROM app.recon_items i WHERE i.id = p_id
+$$;
+COMMENT ON FUNCTION sec.recon_is_so(bigint) IS
+    'Whether the bills of now are still as an item has it, by which money is to be taken back. Internal: app.resolve_recon_item().';
+
+CREATE FUNCTION sec.recon_taken_for(p_id bigint) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(o.result_tx_no, 'item ' || o.id) FROM app.recon_items i JOIN app.recon_items o ON o.trade_no = i.trade_no
+    WHERE i.id = p_id AND i.entry = 'refund' AND o.id <> i.id AND o.entry = 'refund' AND o.refund_no = i.refund_no
+      AND (o.result_tx_no IS NOT NULL OR o.receivable > 0)
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION sec.recon_taken_for(bigint) IS
+    'What another item of the same refund has taken back already; NULL: there is none. Internal: app.resolve_recon_item().';

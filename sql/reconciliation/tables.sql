@@ -136,6 +136,7 @@ BEGIN
         );
         CREATE INDEX recon_items_open_idx ON app.recon_items (account, bill_date) WHERE status = 'open';
         CREATE INDEX recon_items_trade_no_idx ON app.recon_items (trade_no);
+        CREATE INDEX recon_items_result_idx ON app.recon_items (result_tx_no) WHERE result_tx_no IS NOT NULL;
         CREATE INDEX recon_items_receivable_idx ON app.recon_items (account) WHERE receivable > 0;
         COMMENT ON TABLE app.recon_items IS
             'Where bill, callbacks and books of a day differ, until app.resolve_recon_item() says what becomes of it, or it is so no more';

@@ -78,6 +78,22 @@ pub fn lock(open: Open, id: i64) -> Option<Item> {
     open.row(sql, &[p(id)], Item::read)
 }
 
+/// Whether money may be taken back for a locked item: whether the bills are still as it has it. Else what to know.
+pub fn may_take(db: &Db, item: &Item) -> Result<(), String> {
+    let sql = "SELECT sec.recon_is_so($1), sec.recon_taken_for($1)";
+    let (is_so, other): (bool, Option<String>) = db.row(sql, &[p(item.id)], |r| (r.get(1), r.opt(2))).expect("one row");
+    match (is_so, other) {
+        (false, _) => Err("the bills are not as the item has it any more: reconcile the day again".into()),
+        (true, Some(other)) => Err(format!("the same refund was taken back already: {other}")),
+        (true, None) => Ok(()),
+    }
+}
+
+/// The adjustment that took a recharge back, because no bill had it.
+pub fn taken_back(db: &Db, recharge: &str) -> Option<String> {
+    db.row("SELECT sec.recon_taken_back($1)", &[p(recharge)], |r| r.opt(1)).flatten()
+}
+
 /// Writes what became of a locked item, and into the log all that it takes to have it there again.
 pub fn resolve(call: &Call, item: &Item, resolution: &str, note: &str) {
     let sql = "UPDATE app.recon_items SET status = 'resolved', resolution = $2, resolved_at = $3, resolved_by = $4, resolved_role = $5, \

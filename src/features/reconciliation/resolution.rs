@@ -10,7 +10,8 @@ use crate::kernel::keys::{self, OrderScope, TradeOwner};
 use crate::ledger::tx::Tx;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
-use mps_domain::tx_no::{TxId, TxType};
+use mps_domain::tx_no::{self, TxId, TxType};
+use mps_domain::typed;
 
 /// What may be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,9 @@ pub fn resolve(call: &Call, id: i64, word: Word, note: &str) -> Result<Resolved>
     }
     if item != seen {
         return Err(conflict("the item was changed in the middle of this call: look at it again"));
+    }
+    if word == Word::Debit {
+        items::may_take(call.db, &item).map_err(conflict)?;
     }
     item.receivable = moved.left;
     item.result_tx_no = moved.tx_no.or(item.result_tx_no);
@@ -137,6 +141,10 @@ fn credit(call: &Call, item: &Item) -> Result<Moved> {
         _ => None,
     };
     let tx_no = effect.tx_no.filter(|_| suspense_id.is_none());
+    if let Some(adjustment) = tx_no.as_deref().and_then(|tx_no| items::taken_back(call.db, tx_no)) {
+        let how = "give it back by app.compensate_tx(), then say explained";
+        return Err(conflict(format!("the recharge was taken back by {adjustment}: {how}")));
+    }
     Ok(Moved { has_moved, tx_no, suspense_id, ..Moved::default() })
 }
 
@@ -171,6 +179,12 @@ fn debit(call: &Call, item: &Item, note: &str) -> Result<Moved> {
     let nothing = || conflict("the card has nothing of it that could be taken back");
     let amount = if item.receivable.is_positive() { Some(item.receivable) } else { amount_of(item) };
     let amount = amount.ok_or_else(nothing)?;
+    let took = |number: &&str| matches!(tx_no::read(number), Some((TxType::Adjustment, _)));
+    if let Some(before) = item.result_tx_no.as_deref().filter(took).filter(|_| item.is_open()) {
+        return Err(conflict(format!(
+            "{before} has taken back for it: app.compensate_tx() corrects it, then say explained"
+        )));
+    }
     if item.entry == "refund"
         && let Some(returned) = item.refund_no.as_deref().map_or(Ok(None), |no| taking_back::returned(call, no))?
     {
@@ -193,6 +207,11 @@ fn take(call: &Call, item: &Item, credit: &Tx, amount: Money, note: &str) -> Res
     let Some(taken) = taking_back::take(call, credit, amount, note, is_wanted)? else {
         return Ok(Moved::default());
     };
+    let has_another = |number: &str| item.trade_no.as_deref().is_none_or(|trade_no| typed::trimmed(number) != trade_no);
+    let now = taking_back::credited(call, &credit.tx_no())?.and_then(|tx| tx.gateway_trade_no);
+    if item.entry == "payment" && now.as_deref().is_some_and(has_another) {
+        return Err(conflict("the recharge has another payment by now: reconcile the day again"));
+    }
     Ok(Moved { has_moved: true, tx_no: taken.tx_no, left: taken.left, ..Moved::default() })
 }
 

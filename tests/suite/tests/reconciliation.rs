@@ -36,6 +36,12 @@ fn confirmed(shop: &Shop, fen: i64) -> (Member, String, String) {
     (ming, tx_no, trade)
 }
 
+/// A recharge that a backend reports, without the gateway's number.
+fn by_wechat(shop: &Shop, member: &Member, amount: &str) -> String {
+    let sql = format!("select * from app.user_recharge_personal_card('{}', {amount}, 'wechat')", member.card);
+    shop.backend.row(&sql)["tx_no"].to_owned()
+}
+
 /// As if the only movement of a card had been posted at another moment.
 fn posted(shop: &Shop, tx_no: &str, at: &str) {
     shop.superuser.run(&format!(
@@ -271,12 +277,11 @@ fn words_that_come_at_once_move_money_once() {
         ],
     );
     reconcile(&shop.backend, DAY);
-    for (class, word, (order, number, fen)) in [
-        ("only_in_bill", "debit", (&tx_no, trade.as_str(), 10_000)),
-        ("status_differs", "credit", (&waits, "4200009", 2000)),
-    ] {
-        let id = item(&shop, class);
-        let callback = Payment { order, trade: number, fen, state: "SUCCESS" }.sent();
+    // Before anything is said: the callback and a day that is reconciled may settle the second.
+    let words =
+        [("only_in_bill", "debit"), ("status_differs", "credit")].map(|(class, word)| (item(&shop, class), word));
+    for (id, word) in words {
+        let callback = Payment { order: &waits, trade: "4200009", fen: 2000, state: "SUCCESS" }.sent();
         let reconciling = format!("select * from app.reconcile('wechat', '{DAY}')");
         let said = (0..6).map(|_| (shop.db.backend(), resolve(&id, word)));
         let others = [callback.sql("wechat"), reconciling].map(|sql| (shop.db.backend(), sql));
@@ -505,4 +510,149 @@ fn a_withdrawal_s_refund_is_paid_for_once_whoever_says_so() {
     assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 130.00", "status_differs 1 30.00"]);
     shop.backend.row(&close(DAY));
     books_hold(&shop);
+}
+
+#[test]
+fn nothing_is_taken_back_that_a_corrected_bill_has() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    let paid = Line::payment(&trade, &tx_no, 10_000);
+    import(&shop, DAY, &[Line::refund(&trade, &tx_no, 1_000, "console-1")]);
+    reconcile(&shop.backend, DAY);
+    let ids = ["only_in_books", "only_in_bill"].map(|class| item(&shop, class));
+    import(&shop, DAY, &[paid]);
+    for id in ids {
+        let failure = shop.backend.refused("RECON_CONFLICT", &resolve(&id, "debit"));
+        assert!(failure.detail.contains("reconcile the day again"), "{failure:?}");
+    }
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 100.00"]);
+    assert_eq!(shop.balance(&ming.card), "100.00");
+    // Nor what is of the next day's.
+    let (hong, tx_no, trade) = confirmed(&shop, 500);
+    let day = today(&shop);
+    let tomorrow = shop.superuser.value(&format!("select '{day}'::date + 1"));
+    import(&shop, &day, &[]);
+    reconcile(&shop.backend, &day);
+    let sql = format!("select id from app.recon_items where trade_no = '{trade}'");
+    let id = shop.backend.value(&sql);
+    import(&shop, &tomorrow, &[Line::payment(&trade, &tx_no, 500)]);
+    shop.backend.refused("RECON_CONFLICT", &resolve(&id, "debit"));
+    assert_eq!(shop.balance(&hong.card), "5.00");
+}
+
+#[test]
+fn what_was_taken_back_and_is_there_after_all_is_said() {
+    let shop = open();
+    let day = today(&shop);
+    let (ming, tx_no, trade) = confirmed(&shop, 1_000);
+    import(&shop, &day, &[]);
+    reconcile(&shop.backend, &day);
+    shop.backend.row(&resolve(&item(&shop, "only_in_books"), "debit"));
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "only_in_books 1 10.00"]);
+    shop.backend.row(&close(&day));
+    import(&shop, &day, &[Line::payment(&trade, &tx_no, 1_000)]);
+    for _ in 0..2 {
+        assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "status_differs 1 10.00"]);
+    }
+    let id = item(&shop, "status_differs");
+    for word in ["credit", "debit", "refund"] {
+        shop.backend.refused("RECON_CONFLICT", &resolve(&id, word));
+    }
+    shop.backend.row(&format!("select * from app.compensate_tx('{tx_no}', 10, 'it is there', 'k1')"));
+    shop.backend.row(&resolve(&id, "explained"));
+    shop.backend.row(&close(&day));
+    assert_eq!(shop.balance(&ming.card), "10.00");
+    books_hold(&shop);
+}
+
+#[test]
+fn what_was_taken_back_without_a_number_is_not_credited_by_its_number() {
+    let shop = open();
+    let ming = shop.member("0");
+    let tx_no = by_wechat(&shop, &ming, "10.00");
+    let day = today(&shop);
+    import(&shop, &day, &[]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "only_in_books 1 10.00"]);
+    shop.backend.row(&resolve(&item(&shop, "only_in_books"), "debit"));
+    import(&shop, &day, &[Line::payment("4200001", &tx_no, 1_000)]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "status_differs 1 10.00"]);
+    let id = item(&shop, "status_differs");
+    shop.backend.refused("RECON_CONFLICT", &resolve(&id, "credit"));
+    assert_eq!(shop.balance(&ming.card), "0.00");
+}
+
+#[test]
+fn a_refund_that_the_bill_has_no_more_after_it_was_taken_back_is_said() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    let lines = [Line::payment(&trade, &tx_no, 10_000), Line::refund(&trade, &tx_no, 1_000, "console-1")];
+    import(&shop, DAY, &lines);
+    reconcile(&shop.backend, DAY);
+    shop.backend.row(&resolve(&item(&shop, "only_in_bill"), "debit"));
+    import(&shop, DAY, &lines[..1]);
+    for _ in 0..2 {
+        assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 100.00", "only_in_books 1 10.00"]);
+    }
+    assert_eq!(items(&shop, DAY), ["refund only_in_books 10.00 NULL open"]);
+    shop.backend.refused("RECON_CONFLICT", &resolve(&item(&shop, "only_in_books"), "debit"));
+    // It has it again, and nothing is taken a second time.
+    import(&shop, DAY, &[lines[1].clone(), lines[0].clone()]);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 100.00", "only_in_bill 1 10.00"]);
+    let id = item(&shop, "only_in_bill");
+    shop.backend.refused("RECON_CONFLICT", &resolve(&id, "debit"));
+    shop.backend.row(&resolve(&id, "explained"));
+    assert_eq!(shop.balance(&ming.card), "90.00");
+    shop.backend.row(&close(DAY));
+    books_hold(&shop);
+}
+
+#[test]
+fn a_refund_that_stands_twice_is_taken_back_once() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    let (paid, back) = (Line::payment(&trade, &tx_no, 10_000), Line::refund(&trade, &tx_no, 1_000, "console-1"));
+    // The later day first.
+    import(&shop, "2026-11-27", std::slice::from_ref(&back));
+    reconcile(&shop.backend, "2026-11-27");
+    let later = item(&shop, "only_in_bill");
+    import(&shop, DAY, &[paid, back.clone(), back.clone(), back]);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 100.00", "duplicate 2 20.00", "only_in_bill 1 10.00"]);
+    let sql = format!("select id from app.recon_items where bill_date = '{DAY}' order by class desc");
+    let ids = shop.backend.column(&sql);
+    for id in &ids[1..] {
+        shop.backend.refused("RECON_CONFLICT", &resolve(id, "debit"));
+    }
+    let said = [&later, &ids[0]].map(|id| (shop.db.backend(), resolve(id, "debit")));
+    assert_eq!(together(said.into()).iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert_eq!(shop.balance(&ming.card), "90.00");
+    assert_eq!(reconcile(&shop.backend, "2026-11-27"), ["matched 0 0.00", "duplicate 1 10.00"]);
+}
+
+#[test]
+fn two_payments_for_a_recharge_without_a_number_are_one_too_many() {
+    let shop = open();
+    let ming = shop.member("0");
+    let tx_no = by_wechat(&shop, &ming, "10.00");
+    let day = today(&shop);
+    import(&shop, &day, &[Line::payment("4200001", &tx_no, 1_000), Line::payment("4200002", &tx_no, 1_000)]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 1 10.00", "duplicate 1 10.00"]);
+    // Whichever is told first, one stays in sight.
+    shop.backend.row(&resolve(&item(&shop, "duplicate"), "credit"));
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 1 10.00", "duplicate 1 10.00"]);
+    shop.backend.row(&resolve(&item(&shop, "duplicate"), "credit"));
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 2 20.00"]);
+    assert_eq!(shop.backend.column("select amount from app.suspense_payments"), ["10.00"]);
+    assert_eq!(shop.balance(&ming.card), "10.00");
+    books_hold(&shop);
+}
+
+#[test]
+fn what_differs_of_a_payment_is_not_taken_from_another() {
+    let shop = open();
+    let (ming, tx_no) = asked(&shop, "100.00");
+    import(&shop, DAY, &[Line::payment("4200001", &tx_no, 9_000)]);
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 0 0.00", "amount_differs 1 90.00"]);
+    shop.backend.row(&format!("select * from app.confirm_recharge('{tx_no}', 100, '4200002')"));
+    shop.backend.refused("RECON_CONFLICT", &resolve(&item(&shop, "amount_differs"), "debit"));
+    assert_eq!(shop.balance(&ming.card), "100.00");
 }
