@@ -8154,7 +8154,9 @@ COMMENT ON FUNCTION sec.is_told(text) IS 'Whether a callback has told of a payme
 CREATE FUNCTION sec.recon_is_said(p_trade_no text) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM app.recon_items i
-                   WHERE i.trade_no = p_trade_no AND i.entry = 'payment' AND i.resolution IN ('credit', 'refund'))
+                   -- Not by a copy of it.
+                   WHERE i.trade_no = p_trade_no AND i.ref = i.trade_no AND i.entry = 'payment'
+                     AND i.resolution IN ('credit', 'refund'))
 $$;
 COMMENT ON FUNCTION sec.recon_is_said(text) IS
     'Whether a payment came into the books by app.resolve_recon_item(): it is of the day whose bill had it. Internal: '
@@ -8252,7 +8254,7 @@ BEGIN
         SELECT 'payment', coalesce(i.result_tx_no, i.tx_no), i.trade_no, i.order_no, NULL::text, i.bill_amount, v_from, false, true
         FROM app.recon_items i
         WHERE i.account = p_account AND i.bill_date = p_day AND i.entry = 'payment' AND i.resolution IN ('credit', 'refund')
-          AND i.class <> 'duplicate' AND NOT sec.is_told(i.trade_no);
+          AND i.ref = i.trade_no AND NOT sec.is_told(i.trade_no);
 
     RETURN QUERY
         SELECT 'refund', NULL::text, s.gateway_trade_no, NULL::text, s.out_refund_no, s.amount, s.resolved_at, false, true
@@ -8302,7 +8304,8 @@ BEGIN
             CROSS JOIN LATERAL (SELECT CASE
                 WHEN t.final_amount <> l.amount THEN 'amount_differs'
                 -- It is there after all.
-                WHEN sec.recon_taken_back(t.tx_no) IS NOT NULL THEN 'status_differs'
+                WHEN EXISTS (SELECT FROM app.transaction_compensations c JOIN app.recon_items i ON i.result_tx_no = c.compensation_tx_no
+                             WHERE c.tx_no = t.tx_no AND i.entry = 'payment') THEN 'status_differs'
                 -- Paid for another recharge of ours than the one that a backend gave it to.
                 WHEN l.order_no <> t.tx_no AND l.order_no ~ '^CZ[0-9]{10,15}$'
                      AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no) THEN 'status_differs'

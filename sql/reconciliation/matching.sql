@@ -33,7 +33,8 @@ BEGIN
             CROSS JOIN LATERAL (SELECT CASE
                 WHEN t.final_amount <> l.amount THEN 'amount_differs'
                 -- It is there after all.
-                WHEN sec.recon_taken_back(t.tx_no) IS NOT NULL THEN 'status_differs'
+                WHEN EXISTS (SELECT FROM app.transaction_compensations c JOIN app.recon_items i ON i.result_tx_no = c.compensation_tx_no
+                             WHERE c.tx_no = t.tx_no AND i.entry = 'payment') THEN 'status_differs'
                 -- Paid for another recharge of ours than the one that a backend gave it to.
                 WHEN l.order_no <> t.tx_no AND l.order_no ~ '^CZ[0-9]{10,15}$'
                      AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no) THEN 'status_differs'

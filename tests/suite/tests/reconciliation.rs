@@ -56,6 +56,15 @@ fn today(shop: &Shop) -> String {
     shop.superuser.value("select sec.recon_day(now())")
 }
 
+/// Today, whose neighbours have had nothing: so that at no hour anything waits for their bills.
+fn today_alone(shop: &Shop) -> String {
+    let day = today(shop);
+    for other in [-1, 1] {
+        import(shop, &shop.superuser.value(&format!("select '{day}'::date + {other}")), &[]);
+    }
+    day
+}
+
 #[track_caller]
 fn import(shop: &Shop, day: &str, lines: &[Line]) -> Row {
     shop.backend.row(&bill::import("wechat", day, "trade", &bill::wechat(day, lines)))
@@ -299,7 +308,7 @@ fn words_that_come_at_once_move_money_once() {
 #[test]
 fn what_a_backend_alone_has_confirmed_is_of_the_day_it_was_posted() {
     let shop = open();
-    let day = today(&shop);
+    let day = today_alone(&shop);
     let (_, first, trade) = confirmed(&shop, 1234);
     let (_, second, other) = confirmed(&shop, 99);
     import(&shop, &day, &[Line { time: "00:00:01", ..Line::payment(&trade, &first, 1234) }]);
@@ -543,7 +552,7 @@ fn nothing_is_taken_back_that_a_corrected_bill_has() {
 #[test]
 fn what_was_taken_back_and_is_there_after_all_is_said() {
     let shop = open();
-    let day = today(&shop);
+    let day = today_alone(&shop);
     let (ming, tx_no, trade) = confirmed(&shop, 1_000);
     import(&shop, &day, &[]);
     reconcile(&shop.backend, &day);
@@ -570,7 +579,7 @@ fn what_was_taken_back_without_a_number_is_not_credited_by_its_number() {
     let shop = open();
     let ming = shop.member("0");
     let tx_no = by_wechat(&shop, &ming, "10.00");
-    let day = today(&shop);
+    let day = today_alone(&shop);
     import(&shop, &day, &[]);
     assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "only_in_books 1 10.00"]);
     shop.backend.row(&resolve(&item(&shop, "only_in_books"), "debit"));
@@ -633,7 +642,7 @@ fn two_payments_for_a_recharge_without_a_number_are_one_too_many() {
     let shop = open();
     let ming = shop.member("0");
     let tx_no = by_wechat(&shop, &ming, "10.00");
-    let day = today(&shop);
+    let day = today_alone(&shop);
     import(&shop, &day, &[Line::payment("4200001", &tx_no, 1_000), Line::payment("4200002", &tx_no, 1_000)]);
     assert_eq!(reconcile(&shop.backend, &day), ["matched 1 10.00", "duplicate 1 10.00"]);
     // Whichever is told first, one stays in sight.
@@ -655,4 +664,45 @@ fn what_differs_of_a_payment_is_not_taken_from_another() {
     shop.backend.row(&format!("select * from app.confirm_recharge('{tx_no}', 100, '4200002')"));
     shop.backend.refused("RECON_CONFLICT", &resolve(&item(&shop, "amount_differs"), "debit"));
     assert_eq!(shop.balance(&ming.card), "100.00");
+}
+
+#[test]
+fn what_is_said_of_a_copy_leaves_the_payment_in_the_books() {
+    let shop = open();
+    let day = today_alone(&shop);
+    let (_, tx_no, trade) = confirmed(&shop, 1_000);
+    let paid = Line::payment(&trade, &tx_no, 1_000);
+    import(&shop, &day, &[paid.clone(), paid, Line::payment("4200002", &tx_no, 1_000)]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 1 10.00", "duplicate 2 20.00"]);
+    for id in shop.backend.column("select id from app.recon_items order by id") {
+        shop.backend.row(&resolve(&id, "credit"));
+    }
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 2 20.00", "duplicate 1 10.00"]);
+    assert_eq!(
+        shop.backend.value(
+            "select book_payments || ' ' || book_payment_total from app.v_recon_days where reconciled_at is not null"
+        ),
+        "2 20.00"
+    );
+    shop.backend.row(&close(&day));
+    books_hold(&shop);
+    // The gateway takes it all back.
+    import(&shop, &day, &[]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "only_in_books 2 20.00"]);
+}
+
+#[test]
+fn no_callback_waits_for_whoever_reconciles() {
+    let shop = open();
+    let (_, tx_no, trade) = told(&shop, 1_000);
+    let busy = shop.db.backend();
+    busy.run("begin");
+    busy.row(&bill::import("wechat", DAY, "trade", &bill::wechat(DAY, &[Line::payment(&trade, &tx_no, 1_000)])));
+    assert_eq!(reconcile(&busy, DAY), ["matched 1 10.00"]);
+    busy.row(&close(DAY));
+    shop.backend.run("set lock_timeout = '1s'");
+    told(&shop, 2_000);
+    busy.run("commit");
+    assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 10.00", "only_in_books 1 20.00"]);
+    assert_eq!(shop.backend.value("select closed_at from app.recon_days"), NULL);
 }
