@@ -8153,10 +8153,11 @@ COMMENT ON FUNCTION sec.recon_is_of(text, text, boolean) IS
     'Whether a payment that no callback told of is of an account: of the one whose bill has it, else as p_else says. Internal: '
     'sec.recon_entries().';
 CREATE FUNCTION sec.recon_posted(p_method text, p_from timestamptz, p_to timestamptz)
-    RETURNS TABLE (tx_no text, trade_no text, order_id text, amount numeric, at timestamptz)
+    RETURNS TABLE (tx_no text, trade_no text, order_id text, amount numeric, at timestamptz, merchant_id integer)
     -- Of each month by its index on merchants and moments, as app.day_totals().
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET jit = off SET enable_seqscan = off
-    SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET standard_conforming_strings = on AS $posted$
+    SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_nestloop = on
+    SET standard_conforming_strings = on AS $posted$
 DECLARE
     v_month timestamp;
 BEGIN
@@ -8168,7 +8169,7 @@ BEGIN
                 UNION ALL
                 SELECT (SELECT x.merchant_id FROM app.%1$I x WHERE x.merchant_id > m.id ORDER BY x.merchant_id LIMIT 1)
                 FROM merchants m WHERE m.id IS NOT NULL)
-            SELECT t.tx_no, t.gateway_trade_no, t.external_order_id, t.final_amount, t.posted_at
+            SELECT t.tx_no, t.gateway_trade_no, t.external_order_id, t.final_amount, t.posted_at, t.merchant_id
             FROM (SELECT x.* FROM app.%1$I x WHERE x.merchant_id IS NULL AND x.posted_at >= $2 AND x.posted_at < $3
                   UNION ALL
                   SELECT x.* FROM merchants m JOIN app.%1$I x ON x.merchant_id = m.id
@@ -8182,7 +8183,7 @@ BEGIN
     LOOP
         CONTINUE WHEN NOT sec.has_month(v_month);
         RETURN QUERY EXECUTE format($q$
-            SELECT t.tx_no, t.gateway_trade_no, t.external_order_id, t.final_amount, t.posted_at
+            SELECT t.tx_no, t.gateway_trade_no, t.external_order_id, t.final_amount, t.posted_at, t.merchant_id
             FROM app.late_postings l JOIN app.%1$I t ON t.id = l.tx_id
             WHERE l.posted_at >= $2 AND l.posted_at < $3
               AND t.tx_type = 'recharge' AND t.status = 'completed' AND t.payment_method = $1::app.pay_method$q$,
@@ -8192,6 +8193,29 @@ END
 $posted$;
 COMMENT ON FUNCTION sec.recon_posted(text, timestamptz, timestamptz) IS
     'The recharges of a payment method that were credited in a period, in whichever month they lie. Internal: sec.recon_entries().';
+CREATE FUNCTION sec.recon_told(p_account text, p_from timestamptz, p_to timestamptz)
+    RETURNS TABLE (tx_no text, trade_no text, amount numeric, happened_at timestamptz, outcome text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $told$
+    -- Without what is long, because they are sorted.
+    SELECT DISTINCT ON (x.trade_no) x.tx_no, x.trade_no, x.amount, x.happened_at, x.outcome
+    FROM app.gateway_events x
+    WHERE x.account = p_account AND x.kind = 'payment' AND x.happened_at >= p_from AND x.happened_at < p_to AND x.trade_no IS NOT NULL
+    ORDER BY x.trade_no, x.outcome = 'conflict', x.id
+$told$;
+COMMENT ON FUNCTION sec.recon_told(text, timestamptz, timestamptz) IS
+    'The payments of a period that callbacks told of, each once. Internal: sec.recon_entries().';
+CREATE FUNCTION sec.recon_untold(p_account text, p_method text, p_from timestamptz, p_to timestamptz)
+    RETURNS TABLE (tx_no text, trade_no text, order_id text, amount numeric, at timestamptz, merchant_id integer)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET enable_nestloop = off
+    SET enable_mergejoin = off AS $untold$
+    SELECT t.* FROM sec.recon_posted(p_method, p_from, p_to) t
+    WHERE NOT EXISTS (SELECT FROM app.gateway_events x
+                      WHERE x.account = p_account AND x.kind = 'payment' AND x.happened_at >= p_from AND x.happened_at < p_to
+                        AND x.trade_no = t.trade_no)
+$untold$;
+COMMENT ON FUNCTION sec.recon_untold(text, text, timestamptz, timestamptz) IS
+    'The recharges that were credited in a period, but those that callbacks told of as paid in it: these are most, and go out at once. '
+    'Internal: sec.recon_entries().';
 CREATE FUNCTION sec.recon_entries(p_account text, p_day date)
     RETURNS TABLE (entry text, tx_no text, trade_no text, order_id text, refund_no text, amount numeric, at timestamptz, told boolean,
         in_books boolean)
@@ -8201,30 +8225,40 @@ DECLARE
     v_from timestamptz := sec.recon_day_start(p_day);
     v_to timestamptz := sec.recon_day_start(p_day + 1);
     v_method text;
-    -- What nobody else knows is of the account that was there first.
+    -- A recharge at a shop's counter is of that shop's account, the others are of the platform's, if it has one.
+    v_merchant integer;
+    v_is_platform boolean;
+    -- What nobody else knows is of the account of them that was there first.
     v_is_first boolean;
     v_is_alone boolean;
 BEGIN
-    SELECT a.provider, bool_and((a.created_at, a.code) <= (x.created_at, x.code)), count(*) = 1 INTO v_method, v_is_first, v_is_alone
+    SELECT a.provider, a.merchant_id, a.merchant_id IS NULL OR bool_and(x.merchant_id IS NOT NULL),
+           bool_and((a.created_at, a.code) <= (x.created_at, x.code) OR x.merchant_id IS DISTINCT FROM a.merchant_id), count(*) = 1
+        INTO v_method, v_merchant, v_is_platform, v_is_first, v_is_alone
     FROM app.gateway_accounts a JOIN app.gateway_accounts x ON x.provider = a.provider
-    WHERE a.code = p_account GROUP BY a.provider;
+    WHERE a.code = p_account GROUP BY a.provider, a.merchant_id;
 
+    -- Subqueries that give a value go by their index for each row, as no plan makes joins or tables in memory of them.
     RETURN QUERY
         SELECT 'payment', e.tx_no, e.trade_no, NULL::text, NULL::text, e.amount, e.happened_at, true,
-               e.outcome <> 'conflict' AND EXISTS (SELECT FROM app.external_orders o
-                                                   WHERE o.scope_no = 0 AND o.scope = 3 AND o.order_id = e.trade_no)
-        FROM (SELECT DISTINCT ON (x.trade_no) x.* FROM app.gateway_events x
-              WHERE x.account = p_account AND x.kind = 'payment' AND x.happened_at >= v_from AND x.happened_at < v_to
-                AND x.trade_no IS NOT NULL
-              ORDER BY x.trade_no, x.outcome = 'conflict', x.id) e;
+               e.outcome <> 'conflict' AND (SELECT o.tx_id FROM app.external_orders o
+                                            WHERE o.scope_no = 0 AND o.scope = 3 AND o.order_id = e.trade_no) IS NOT NULL
+        FROM sec.recon_told(p_account, v_from, v_to) e;
 
     RETURN QUERY
         SELECT 'payment', t.tx_no, t.trade_no, t.order_id, NULL::text, t.amount, t.at, false, true
-        FROM sec.recon_posted(v_method, v_from, v_to) t
+        FROM sec.recon_untold(p_account, v_method, v_from, v_to) t
         WHERE (t.trade_no IS NULL
-               OR NOT sec.is_told(t.trade_no) AND NOT sec.recon_is_said(t.trade_no)
-                  AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.gateway_trade_no = t.trade_no))
-          AND (v_is_alone OR sec.recon_is_of(p_account, t.trade_no, v_is_first));
+               OR (SELECT true FROM app.gateway_events e
+                   WHERE e.trade_no = t.trade_no AND e.kind = 'payment' AND e.happened_at IS NOT NULL LIMIT 1) IS NULL
+                  AND (SELECT true FROM app.recon_items i
+                       WHERE i.trade_no = t.trade_no AND i.ref = t.trade_no AND i.entry = 'payment'
+                         AND i.resolution IN ('credit', 'refund') LIMIT 1) IS NULL
+                  AND (SELECT true FROM app.suspense_payments s WHERE s.gateway_trade_no = t.trade_no) IS NULL)
+          AND CASE
+              WHEN t.merchant_id IS NULL AND v_is_platform OR t.merchant_id = v_merchant
+                  THEN v_is_alone OR sec.recon_is_of(p_account, t.trade_no, v_is_first)
+              ELSE sec.recon_is_of(p_account, t.trade_no, false) END;
 
     RETURN QUERY
         SELECT 'payment', s.tx_no, s.gateway_trade_no, NULL::text, NULL::text, s.amount, s.created_at, false, true
@@ -8294,8 +8328,8 @@ BEGIN
                      AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no) THEN 'status_differs'
                 WHEN t.posted_at >= $3 AND t.posted_at < $4 AND l.at >= $3 AND l.at < $4 THEN NULL
                 WHEN sec.recon_is_said(l.trade_no) THEN NULL
-                WHEN sec.recon_day(coalesce((SELECT min(e.happened_at) FROM app.gateway_events e
-                                             WHERE e.trade_no = l.trade_no AND e.account = $2 AND e.kind = 'payment'),
+                WHEN sec.recon_day(coalesce((SELECT min(e.happened_at) FILTER (WHERE e.account = $2 AND e.kind = 'payment')
+                                             FROM app.gateway_events e WHERE e.trade_no = l.trade_no),
                                             (SELECT min(s.created_at) FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no),
                                             t.posted_at)) <> $5 THEN 'timing'
                 END AS class) x
@@ -8315,8 +8349,9 @@ CREATE FUNCTION sec.recon_suspended(p_account text, p_bill bigint, p_day date)
     SELECT 'payment', x.class, l.trade_no, s.tx_no, l.trade_no, l.order_no, NULL, s.amount, l.amount, x.class = 'timing'
     FROM app.gateway_bill_lines l
     JOIN app.suspense_payments s ON s.id = -l.owner
-    CROSS JOIN LATERAL (SELECT min(e.happened_at) AS at, bool_or(e.amount = l.amount) AS is_so FROM app.gateway_events e
-                        WHERE e.trade_no = l.trade_no AND e.account = p_account AND e.kind = 'payment') e
+    CROSS JOIN LATERAL (SELECT min(e.happened_at) FILTER (WHERE e.account = p_account AND e.kind = 'payment') AS at,
+                               bool_or(e.amount = l.amount) FILTER (WHERE e.account = p_account AND e.kind = 'payment') AS is_so
+                        FROM app.gateway_events e WHERE e.trade_no = l.trade_no) e
     CROSS JOIN LATERAL (SELECT CASE
         -- Of what went back in part, the row is of what is left.
         WHEN s.amount <> l.amount AND e.is_so IS NOT TRUE
@@ -8449,7 +8484,7 @@ $fees$;
 COMMENT ON FUNCTION sec.recon_fees(bigint, numeric) IS
     'Lines of a bill whose fee is not what the account''s rate makes of them. Internal: sec.recon_note().';
 CREATE FUNCTION sec.recon_missing(p_account text, p_day date, p_entry text, p_tx_no text, p_trade_no text, p_order_id text,
-                                  p_refund_no text, p_at timestamptz) RETURNS text
+                                  p_refund_no text, p_at timestamptz, p_told boolean) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
     SET enable_mergejoin = off AS $missing$
 DECLARE
@@ -8461,6 +8496,10 @@ BEGIN
         SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
         WHERE l.owner IS NULL AND l.order_no IN (p_tx_no, p_order_id) AND l.entry = p_entry
           AND sec.recon_candidate(l.order_no) = sec.id_of_number(p_tx_no) ORDER BY b.bill_date <> p_day LIMIT 1;
+    ELSIF p_entry = 'refund' AND EXISTS (SELECT FROM app.withdrawals w WHERE w.refund_no = p_refund_no) THEN
+        -- One of several of its payment.
+        SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
+        WHERE l.out_refund_no = p_refund_no AND l.entry = 'refund' ORDER BY b.bill_date <> p_day LIMIT 1;
     ELSE
         SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
         WHERE l.trade_no = p_trade_no AND l.entry = p_entry ORDER BY b.bill_date <> p_day LIMIT 1;
@@ -8475,21 +8514,33 @@ BEGIN
                  (p_day + 1, p_at >= sec.recon_day_start(p_day + 1) - c_border)) x (day, is_near)
     WHERE x.is_near AND NOT EXISTS (SELECT FROM app.gateway_bills b
                                     WHERE b.account = p_account AND b.bill_date = x.day AND b.kind = 'trade' AND b.replaced_at IS NULL);
-    RETURN CASE WHEN v_day IS NULL THEN 'only_in_books' ELSE 'timing' END;
+    RETURN CASE
+        WHEN v_day IS NOT NULL THEN 'timing'
+        -- Another account's bill of that day, which is not here, may have it.
+        WHEN NOT p_told AND EXISTS (
+            SELECT FROM app.gateway_accounts a JOIN app.gateway_accounts o ON o.provider = a.provider AND o.code <> a.code AND o.active
+            WHERE a.code = p_account
+              AND EXISTS (SELECT FROM app.gateway_bills b WHERE b.account = o.code AND b.kind = 'trade')
+              AND NOT EXISTS (SELECT FROM app.gateway_bills b
+                              WHERE b.account = o.code AND b.bill_date = p_day AND b.kind = 'trade' AND b.replaced_at IS NULL))
+            THEN 'timing'
+        ELSE 'only_in_books' END;
 END
 $missing$;
-COMMENT ON FUNCTION sec.recon_missing(text, date, text, text, text, text, text, timestamptz) IS
+COMMENT ON FUNCTION sec.recon_missing(text, date, text, text, text, text, text, timestamptz, boolean) IS
     'What is to be said of a book entry of a day: NULL, its bill has it; settled, the bill of another day has it; timing, the bill of a '
-    'neighbouring day, which is not here, may have it; only_in_books. Internal: sec.recon_note().';
+    'neighbouring day or another account, which is not here, may have it; only_in_books. Internal: sec.recon_note().';
 CREATE FUNCTION sec.recon_note(p_account text, p_bill bigint, p_day date, p_at timestamptz, p_role text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $note$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $note$
 DECLARE
     v_rate numeric := (SELECT (a.config ->> 'fee_rate')::numeric FROM app.gateway_accounts a WHERE a.code = p_account);
 BEGIN
     -- Whose each trade number is by now: a recharge's is so for good.
-    UPDATE app.gateway_bill_lines l SET owner = o.tx_id FROM app.external_orders o
-    WHERE l.bill_id = p_bill AND (l.owner IS NULL OR l.owner < 0) AND o.scope_no = 0 AND o.scope = 3 AND o.order_id = l.trade_no
-      AND l.owner IS DISTINCT FROM o.tx_id;
+    UPDATE app.gateway_bill_lines l
+    SET owner = (SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = 0 AND o.scope = 3 AND o.order_id = l.trade_no)
+    WHERE l.bill_id = p_bill AND (l.owner IS NULL OR l.owner < 0)
+      AND (SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = 0 AND o.scope = 3 AND o.order_id = l.trade_no)
+          <> coalesce(l.owner, 0);
     PERFORM sec.recon_mark_copies(p_bill, p_day, p_account);
 
     INSERT INTO app.recon_items AS i (first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no,
@@ -8523,9 +8574,12 @@ BEGIN
     WHERE i.account = p_account AND i.status = 'open'
       AND (i.bill_date = p_day AND i.last_seen <> p_at
            OR i.bill_date <> p_day AND i.class IN ('timing', 'only_in_books')
-              AND EXISTS (SELECT FROM app.gateway_bill_lines l
-                          WHERE l.bill_id = p_bill AND l.entry = i.entry
-                            AND (l.trade_no = i.trade_no OR i.trade_no IS NULL AND l.owner IS NULL AND l.order_no = i.ref)));
+              -- Not by the index of bills: that would be the whole bill for each item.
+              AND coalesce((SELECT true FROM app.gateway_bill_lines l
+                            WHERE l.trade_no = i.trade_no AND l.bill_id + 0 = p_bill AND l.entry = i.entry LIMIT 1),
+                           (SELECT true FROM app.gateway_bill_lines l
+                            WHERE i.trade_no IS NULL AND l.order_no = i.ref AND l.owner IS NULL AND l.bill_id + 0 = p_bill
+                              AND l.entry = i.entry LIMIT 1), false));
 END
 $note$;
 COMMENT ON FUNCTION sec.recon_note(text, bigint, date, timestamptz, text) IS
@@ -8537,7 +8591,8 @@ CREATE FUNCTION sec.recon_mark_copies(p_bill bigint, p_day date, p_account text)
     WHERE l.bill_id = p_bill AND l.entry = 'payment'
       AND l.is_copy IS DISTINCT FROM EXISTS (
           SELECT FROM app.gateway_bill_lines x JOIN app.gateway_bills b ON b.id = x.bill_id
-          WHERE x.trade_no = l.trade_no AND x.entry = 'payment' AND (b.bill_date, b.account, x.line) < (p_day, p_account, l.line))
+          WHERE x.trade_no = l.trade_no AND x.entry = 'payment' AND (x.bill_id, x.line) <> (p_bill, l.line)
+            AND (b.bill_date, b.account, x.line) < (p_day, p_account, l.line))
 $copies$;
 COMMENT ON FUNCTION sec.recon_mark_copies(bigint, date, text) IS
     'Marks payments of a bill that stand in an earlier line of it, or in an earlier bill. Internal: sec.recon_note().';
@@ -8557,9 +8612,12 @@ CREATE FUNCTION sec.recon_booked(p_account text, p_bill bigint, p_day date)
     SELECT e.entry, CASE x.word WHEN 'settled' THEN 'timing' ELSE x.word END, coalesce(e.refund_no, e.trade_no, e.tx_no), e.tx_no,
            e.trade_no, e.order_id, e.refund_no, e.amount, NULL::numeric, x.word = 'settled'
     FROM (SELECT y.* FROM e y
-          WHERE y.in_books AND NOT EXISTS (SELECT FROM app.gateway_bill_lines l
-                                           WHERE l.trade_no = y.trade_no AND l.bill_id = p_bill AND l.entry = y.entry) OFFSET 0) e
-    CROSS JOIN LATERAL (SELECT sec.recon_missing(p_account, p_day, e.entry, e.tx_no, e.trade_no, e.order_id, e.refund_no, e.at) AS word
+          -- By the index of trade numbers, one entry after the other: the bill is as long as the day.
+          WHERE y.in_books AND (y.entry = 'refund' OR (SELECT true FROM app.gateway_bill_lines l
+                                WHERE l.trade_no = y.trade_no AND l.bill_id + 0 = p_bill AND l.entry = y.entry LIMIT 1) IS NULL)
+          OFFSET 0) e
+    CROSS JOIN LATERAL (SELECT sec.recon_missing(p_account, p_day, e.entry, e.tx_no, e.trade_no, e.order_id, e.refund_no, e.at,
+                                                   e.told) AS word
                         OFFSET 0) x
     WHERE x.word IS NOT NULL
     UNION ALL

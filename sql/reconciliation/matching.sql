@@ -40,8 +40,8 @@ BEGIN
                      AND NOT EXISTS (SELECT FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no) THEN 'status_differs'
                 WHEN t.posted_at >= $3 AND t.posted_at < $4 AND l.at >= $3 AND l.at < $4 THEN NULL
                 WHEN sec.recon_is_said(l.trade_no) THEN NULL
-                WHEN sec.recon_day(coalesce((SELECT min(e.happened_at) FROM app.gateway_events e
-                                             WHERE e.trade_no = l.trade_no AND e.account = $2 AND e.kind = 'payment'),
+                WHEN sec.recon_day(coalesce((SELECT min(e.happened_at) FILTER (WHERE e.account = $2 AND e.kind = 'payment')
+                                             FROM app.gateway_events e WHERE e.trade_no = l.trade_no),
                                             (SELECT min(s.created_at) FROM app.suspense_payments s WHERE s.gateway_trade_no = l.trade_no),
                                             t.posted_at)) <> $5 THEN 'timing'
                 END AS class) x
@@ -62,8 +62,9 @@ CREATE FUNCTION sec.recon_suspended(p_account text, p_bill bigint, p_day date)
     SELECT 'payment', x.class, l.trade_no, s.tx_no, l.trade_no, l.order_no, NULL, s.amount, l.amount, x.class = 'timing'
     FROM app.gateway_bill_lines l
     JOIN app.suspense_payments s ON s.id = -l.owner
-    CROSS JOIN LATERAL (SELECT min(e.happened_at) AS at, bool_or(e.amount = l.amount) AS is_so FROM app.gateway_events e
-                        WHERE e.trade_no = l.trade_no AND e.account = p_account AND e.kind = 'payment') e
+    CROSS JOIN LATERAL (SELECT min(e.happened_at) FILTER (WHERE e.account = p_account AND e.kind = 'payment') AS at,
+                               bool_or(e.amount = l.amount) FILTER (WHERE e.account = p_account AND e.kind = 'payment') AS is_so
+                        FROM app.gateway_events e WHERE e.trade_no = l.trade_no) e
     CROSS JOIN LATERAL (SELECT CASE
         -- Of what went back in part, the row is of what is left.
         WHEN s.amount <> l.amount AND e.is_so IS NOT TRUE
@@ -202,7 +203,7 @@ COMMENT ON FUNCTION sec.recon_fees(bigint, numeric) IS
     'Lines of a bill whose fee is not what the account''s rate makes of them. Internal: sec.recon_note().';
 
 CREATE FUNCTION sec.recon_missing(p_account text, p_day date, p_entry text, p_tx_no text, p_trade_no text, p_order_id text,
-                                  p_refund_no text, p_at timestamptz) RETURNS text
+                                  p_refund_no text, p_at timestamptz, p_told boolean) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off
     SET enable_mergejoin = off AS $missing$
 DECLARE
@@ -214,6 +215,10 @@ BEGIN
         SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
         WHERE l.owner IS NULL AND l.order_no IN (p_tx_no, p_order_id) AND l.entry = p_entry
           AND sec.recon_candidate(l.order_no) = sec.id_of_number(p_tx_no) ORDER BY b.bill_date <> p_day LIMIT 1;
+    ELSIF p_entry = 'refund' AND EXISTS (SELECT FROM app.withdrawals w WHERE w.refund_no = p_refund_no) THEN
+        -- One of several of its payment.
+        SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
+        WHERE l.out_refund_no = p_refund_no AND l.entry = 'refund' ORDER BY b.bill_date <> p_day LIMIT 1;
     ELSE
         SELECT b.bill_date INTO v_day FROM app.gateway_bill_lines l JOIN app.gateway_bills b ON b.id = l.bill_id
         WHERE l.trade_no = p_trade_no AND l.entry = p_entry ORDER BY b.bill_date <> p_day LIMIT 1;
@@ -228,22 +233,34 @@ BEGIN
                  (p_day + 1, p_at >= sec.recon_day_start(p_day + 1) - c_border)) x (day, is_near)
     WHERE x.is_near AND NOT EXISTS (SELECT FROM app.gateway_bills b
                                     WHERE b.account = p_account AND b.bill_date = x.day AND b.kind = 'trade' AND b.replaced_at IS NULL);
-    RETURN CASE WHEN v_day IS NULL THEN 'only_in_books' ELSE 'timing' END;
+    RETURN CASE
+        WHEN v_day IS NOT NULL THEN 'timing'
+        -- Another account's bill of that day, which is not here, may have it.
+        WHEN NOT p_told AND EXISTS (
+            SELECT FROM app.gateway_accounts a JOIN app.gateway_accounts o ON o.provider = a.provider AND o.code <> a.code AND o.active
+            WHERE a.code = p_account
+              AND EXISTS (SELECT FROM app.gateway_bills b WHERE b.account = o.code AND b.kind = 'trade')
+              AND NOT EXISTS (SELECT FROM app.gateway_bills b
+                              WHERE b.account = o.code AND b.bill_date = p_day AND b.kind = 'trade' AND b.replaced_at IS NULL))
+            THEN 'timing'
+        ELSE 'only_in_books' END;
 END
 $missing$;
-COMMENT ON FUNCTION sec.recon_missing(text, date, text, text, text, text, text, timestamptz) IS
+COMMENT ON FUNCTION sec.recon_missing(text, date, text, text, text, text, text, timestamptz, boolean) IS
     'What is to be said of a book entry of a day: NULL, its bill has it; settled, the bill of another day has it; timing, the bill of a '
-    'neighbouring day, which is not here, may have it; only_in_books. Internal: sec.recon_note().';
+    'neighbouring day or another account, which is not here, may have it; only_in_books. Internal: sec.recon_note().';
 
 CREATE FUNCTION sec.recon_note(p_account text, p_bill bigint, p_day date, p_at timestamptz, p_role text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $note$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $note$
 DECLARE
     v_rate numeric := (SELECT (a.config ->> 'fee_rate')::numeric FROM app.gateway_accounts a WHERE a.code = p_account);
 BEGIN
     -- Whose each trade number is by now: a recharge's is so for good.
-    UPDATE app.gateway_bill_lines l SET owner = o.tx_id FROM app.external_orders o
-    WHERE l.bill_id = p_bill AND (l.owner IS NULL OR l.owner < 0) AND o.scope_no = 0 AND o.scope = 3 AND o.order_id = l.trade_no
-      AND l.owner IS DISTINCT FROM o.tx_id;
+    UPDATE app.gateway_bill_lines l
+    SET owner = (SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = 0 AND o.scope = 3 AND o.order_id = l.trade_no)
+    WHERE l.bill_id = p_bill AND (l.owner IS NULL OR l.owner < 0)
+      AND (SELECT o.tx_id FROM app.external_orders o WHERE o.scope_no = 0 AND o.scope = 3 AND o.order_id = l.trade_no)
+          <> coalesce(l.owner, 0);
     PERFORM sec.recon_mark_copies(p_bill, p_day, p_account);
 
     INSERT INTO app.recon_items AS i (first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no,
@@ -277,9 +294,12 @@ BEGIN
     WHERE i.account = p_account AND i.status = 'open'
       AND (i.bill_date = p_day AND i.last_seen <> p_at
            OR i.bill_date <> p_day AND i.class IN ('timing', 'only_in_books')
-              AND EXISTS (SELECT FROM app.gateway_bill_lines l
-                          WHERE l.bill_id = p_bill AND l.entry = i.entry
-                            AND (l.trade_no = i.trade_no OR i.trade_no IS NULL AND l.owner IS NULL AND l.order_no = i.ref)));
+              -- Not by the index of bills: that would be the whole bill for each item.
+              AND coalesce((SELECT true FROM app.gateway_bill_lines l
+                            WHERE l.trade_no = i.trade_no AND l.bill_id + 0 = p_bill AND l.entry = i.entry LIMIT 1),
+                           (SELECT true FROM app.gateway_bill_lines l
+                            WHERE i.trade_no IS NULL AND l.order_no = i.ref AND l.owner IS NULL AND l.bill_id + 0 = p_bill
+                              AND l.entry = i.entry LIMIT 1), false));
 END
 $note$;
 COMMENT ON FUNCTION sec.recon_note(text, bigint, date, timestamptz, text) IS
@@ -292,7 +312,8 @@ CREATE FUNCTION sec.recon_mark_copies(p_bill bigint, p_day date, p_account text)
     WHERE l.bill_id = p_bill AND l.entry = 'payment'
       AND l.is_copy IS DISTINCT FROM EXISTS (
           SELECT FROM app.gateway_bill_lines x JOIN app.gateway_bills b ON b.id = x.bill_id
-          WHERE x.trade_no = l.trade_no AND x.entry = 'payment' AND (b.bill_date, b.account, x.line) < (p_day, p_account, l.line))
+          WHERE x.trade_no = l.trade_no AND x.entry = 'payment' AND (x.bill_id, x.line) <> (p_bill, l.line)
+            AND (b.bill_date, b.account, x.line) < (p_day, p_account, l.line))
 $copies$;
 COMMENT ON FUNCTION sec.recon_mark_copies(bigint, date, text) IS
     'Marks payments of a bill that stand in an earlier line of it, or in an earlier bill. Internal: sec.recon_note().';
@@ -313,9 +334,12 @@ CREATE FUNCTION sec.recon_booked(p_account text, p_bill bigint, p_day date)
     SELECT e.entry, CASE x.word WHEN 'settled' THEN 'timing' ELSE x.word END, coalesce(e.refund_no, e.trade_no, e.tx_no), e.tx_no,
            e.trade_no, e.order_id, e.refund_no, e.amount, NULL::numeric, x.word = 'settled'
     FROM (SELECT y.* FROM e y
-          WHERE y.in_books AND NOT EXISTS (SELECT FROM app.gateway_bill_lines l
-                                           WHERE l.trade_no = y.trade_no AND l.bill_id = p_bill AND l.entry = y.entry) OFFSET 0) e
-    CROSS JOIN LATERAL (SELECT sec.recon_missing(p_account, p_day, e.entry, e.tx_no, e.trade_no, e.order_id, e.refund_no, e.at) AS word
+          -- By the index of trade numbers, one entry after the other: the bill is as long as the day.
+          WHERE y.in_books AND (y.entry = 'refund' OR (SELECT true FROM app.gateway_bill_lines l
+                                WHERE l.trade_no = y.trade_no AND l.bill_id + 0 = p_bill AND l.entry = y.entry LIMIT 1) IS NULL)
+          OFFSET 0) e
+    CROSS JOIN LATERAL (SELECT sec.recon_missing(p_account, p_day, e.entry, e.tx_no, e.trade_no, e.order_id, e.refund_no, e.at,
+                                                   e.told) AS word
                         OFFSET 0) x
     WHERE x.word IS NOT NULL
     UNION ALL

@@ -415,9 +415,11 @@ fn plan(sql: Sql, month: Option<Month>, args: &[Param]) -> pg_sys::SPIPlanPtr {
     }
     let text = CString::new(text).expect("no NUL in our statements");
     let mut types: Box<[Oid]> = args.iter().map(Param::oid).collect();
+    // A plan for these very values holds copies of them: too much of a file, and no statement looks for rows by bytes.
+    let options = if types.contains(&pg_sys::BYTEAOID) { pg_sys::CURSOR_OPT_GENERIC_PLAN as i32 } else { 0 };
     // SAFETY: the server copies text and types. A kept plan lives in its own memory context until the backend ends.
     let plan = unsafe {
-        let plan = pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr());
+        let plan = pg_sys::SPI_prepare_cursor(text.as_ptr(), types.len() as i32, types.as_mut_ptr(), options);
         let code = pg_sys::SPI_result;
         assert!(!plan.is_null(), "SPI_prepare: {code} in {}", sql.text());
         let code = pg_sys::SPI_keepplan(plan);

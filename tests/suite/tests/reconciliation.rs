@@ -706,3 +706,51 @@ fn no_callback_waits_for_whoever_reconciles() {
     assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 10.00", "only_in_books 1 20.00"]);
     assert_eq!(shop.backend.value("select closed_at from app.recon_days"), NULL);
 }
+
+#[test]
+fn a_recharge_is_of_the_account_whose_bank_has_it() {
+    let shop = open();
+    let day = today(&shop);
+    let ming = shop.member("0");
+    let at = |merchant: &str| {
+        let sql = format!(
+            "select tx_no from app.user_recharge_personal_card('{}', 10, 'wechat', p_merchant_code => '{merchant}')",
+            ming.card
+        );
+        shop.backend.value(&sql)
+    };
+    // At the counter of a shop, by that shop's own terminal: nothing of the platform's.
+    at(mps_tests::SHOP);
+    import(&shop, &day, &[]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00"]);
+    // The shop's account has a bill of its own.
+    let config =
+        format!(r#"{{"mchid": "1900000009", "appids": ["{}"], "merchant": "{}"}}"#, mps_sender::APPID, mps_tests::SHOP);
+    shop.superuser.run(&format!("select app.set_gateway_account('of-the-shop', 'wechat', '{config}')"));
+    let content = String::from_utf8(bill::wechat(&day, &[])).unwrap().replace(mps_sender::MCHID, "1900000009");
+    shop.backend.row(&bill::import("of-the-shop", &day, "trade", content.as_bytes()));
+    let rows = shop.backend.column(&format!("select class || ' ' || items from app.reconcile('of-the-shop', '{day}')"));
+    assert_eq!(rows, ["matched 0", "only_in_books 1"]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00"]);
+}
+
+#[test]
+fn what_another_account_s_bill_may_have_waits_for_it() {
+    let shop = open();
+    let day = today(&shop);
+    let config = format!(r#"{{"mchid": "1900000009", "appids": ["{}"]}}"#, mps_sender::APPID);
+    shop.superuser.run(&format!("select app.set_gateway_account('second', 'wechat', '{config}')"));
+    let of_the_second = |day: &str, lines: &[Line]| {
+        let content = String::from_utf8(bill::wechat(day, lines)).unwrap().replace(mps_sender::MCHID, "1900000009");
+        shop.backend.row(&bill::import("second", day, "trade", content.as_bytes()));
+    };
+    of_the_second("2026-11-20", &[]);
+    let (_, tx_no, trade) = confirmed(&shop, 500);
+    import(&shop, &day, &[]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "timing 1 5.00"]);
+    of_the_second(&day, &[Line { time: "00:00:00", ..Line::payment(&trade, &tx_no, 500) }]);
+    let rows = shop.backend.column(&format!("select class || ' ' || items from app.reconcile('second', '{day}')"));
+    assert_eq!(rows, ["matched 1"]);
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00"]);
+    shop.backend.row(&close(&day));
+}
