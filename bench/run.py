@@ -5,7 +5,7 @@ Runs pgbench against a cluster of its own, one operation after another and round
 median of every figure. Times mean little on a shared machine; ratios within one run do. Server CPU is what the
 postmaster's finished children used (/proc), WAL is what pg_stat_wal counts: the bytes of all records.
 
-    make bench ONLY="charge others"     only these sections: charge others callbacks clients hot footprint memory pages big growth; or cards
+    make bench ONLY="charge others"     only these sections: charge others callbacks bills clients hot footprint memory pages big growth; or cards
 """
 
 import os
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import bills
 import callbacks
 import pages
 
@@ -242,6 +243,10 @@ def section_callbacks(small):
     callbacks.section(small, psql, table, ROUNDS)
 
 
+def section_bills(_):
+    bills.section(say, psql, sh, 100_000 if QUICK else 1_000_000)
+
+
 def section_cards(small):
     """The same as the first rows of section_growth, over an empty month."""
     big = Shop("bench_big", 100_000 if QUICK else 1_000_000)
@@ -307,10 +312,10 @@ def main():
         f"{psql('postgres', 'SELECT split_part(version(), chr(32), 2)')} with "
         + ", ".join(f"{s} {psql('postgres', f'SHOW {s}')}" for s in ("shared_buffers", "max_wal_size", "autovacuum", "fsync")) + ". "
         "`pgbench -n -M prepared`; 2 clients, synchronous_commit off and full_page_writes off unless said otherwise; 1,000 merchants. Written by `make bench`.")
-    sections = {"charge": section_charge, "others": section_others, "callbacks": section_callbacks, "clients": section_clients, "hot": section_hot,
+    sections = {"charge": section_charge, "others": section_others, "callbacks": section_callbacks, "bills": section_bills, "clients": section_clients, "hot": section_hot,
                 "footprint": section_footprint, "memory": memory, "pages": section_pages}
     wanted = ONLY or [*sections, "big", "growth"]
-    small = Shop("bench_small", 10_000) if wanted != ["pages"] else None
+    small = Shop("bench_small", 10_000) if set(wanted) - {"bills", "pages"} else None
     for name, section in sections.items():
         if name in wanted:
             section(small)
