@@ -1,5 +1,6 @@
 //! Standbys and logical replication: what a copy of the database answers, what it refuses, and how it takes over.
 
+use mps_sender::bill;
 use mps_tests::{Cluster, Failure, NULL, SHOP, Scratch, Session, Shop, Till, claims, contents, q, sequences, until};
 use std::time::Duration;
 
@@ -69,6 +70,10 @@ const CHANGES: &[&str] = &[
     "app.confirm_withdrawal('TX2611000001-1', 1.00)",
     "app.fail_withdrawal('TX2611000001-1', 'x')",
     "app.gateway_notify('wechat', '{}', 'x')",
+    "app.import_bill('wechat', '2026-11-25', 'trade', 'x')",
+    "app.reconcile('wechat', '2026-11-26')",
+    "app.resolve_recon_item(1, 'explained', 'x')",
+    "app.close_recon_day('wechat', '2026-11-26')",
     "app.enterprise_add_member('{company_no}', '{member}')",
     "app.enterprise_remove_member('{company_no}', '{member}')",
     "app.create_merchant('SHOP-002', 'x')",
@@ -133,6 +138,9 @@ fn a_standby_answers_every_question_refuses_every_change_and_takes_over() {
     let waiting = shop.pending(&mei, "5.00");
     primary.run(&mps_sender::set_up());
     shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
+    let lines = [bill::Line::payment("4200001", "a-stranger-s", 100)];
+    shop.backend.row(&bill::import("wechat", "2026-11-26", "trade", &bill::wechat("2026-11-26", &lines)));
+    shop.backend.rows("select * from app.reconcile('wechat', '2026-11-26')");
     // Without a master key a secret would be kept plain, and be told of.
     primary.run("delete from sec.gateway_keys where kind = 'wechat_apiv3_key'");
     primary.run("call audit.seal()");
