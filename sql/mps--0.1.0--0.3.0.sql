@@ -8461,7 +8461,9 @@ CREATE FUNCTION sec.recon_refunds(p_account text, p_bill bigint, p_day date)
         WHEN w.status = 'completed' THEN NULL
         -- Before the gateway's own word; or after the money was given back to the card.
         WHEN w.refund_no IS NOT NULL THEN
-            CASE WHEN w.status <> 'processing' OR coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END
+            -- Neither has it that the payer got it, where the gateway says FAIL.
+            CASE WHEN coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' OR w.status = 'paid_after_return'
+                      OR w.status = 'returned' AND l.refund_state <> 'FAIL' THEN 'status_differs' END
         WHEN s.id IS NOT NULL AND (s.amount <> l.amount OR s.gateway_trade_no <> l.trade_no) THEN 'amount_differs'
         -- Before the gateway's own word, which the bill may come ahead of.
         WHEN s.status = 'refunding' THEN CASE WHEN coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END
@@ -9635,7 +9637,11 @@ BEGIN
     FROM (SELECT x.refund_no, x.amount, x.created_at,
                  x.status = 'paid_after_return' OR x.gateway_state = 'ABNORMAL' OR x.created_at < now() - c_patience AS is_odd,
                  concat_ws(' ', x.payout, x.status, x.gateway_state) AS state
-          FROM app.withdrawals x WHERE x.status IN ('processing', 'paid_after_return')) w;
+          FROM app.withdrawals x
+          -- What the card has given back since is over.
+          WHERE x.status = 'processing'
+             OR x.status = 'paid_after_return' AND x.amount > coalesce((SELECT -sum(c.amount) FROM app.transaction_compensations c
+                                                                        WHERE c.tx_no = x.returned_tx_no), 0)) w;
     IF v.rows = 0 THEN
         RETURN QUERY SELECT 'withdrawals'::text, true, 'none is open'::text;
     ELSE

@@ -160,7 +160,9 @@ CREATE FUNCTION sec.recon_refunds(p_account text, p_bill bigint, p_day date)
         WHEN w.status = 'completed' THEN NULL
         -- Before the gateway's own word; or after the money was given back to the card.
         WHEN w.refund_no IS NOT NULL THEN
-            CASE WHEN w.status <> 'processing' OR coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END
+            -- Neither has it that the payer got it, where the gateway says FAIL.
+            CASE WHEN coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' OR w.status = 'paid_after_return'
+                      OR w.status = 'returned' AND l.refund_state <> 'FAIL' THEN 'status_differs' END
         WHEN s.id IS NOT NULL AND (s.amount <> l.amount OR s.gateway_trade_no <> l.trade_no) THEN 'amount_differs'
         -- Before the gateway's own word, which the bill may come ahead of.
         WHEN s.status = 'refunding' THEN CASE WHEN coalesce(l.refund_state, 'SUCCESS') = 'SUCCESS' THEN 'status_differs' END

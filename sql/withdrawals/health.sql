@@ -13,7 +13,11 @@ BEGIN
     FROM (SELECT x.refund_no, x.amount, x.created_at,
                  x.status = 'paid_after_return' OR x.gateway_state = 'ABNORMAL' OR x.created_at < now() - c_patience AS is_odd,
                  concat_ws(' ', x.payout, x.status, x.gateway_state) AS state
-          FROM app.withdrawals x WHERE x.status IN ('processing', 'paid_after_return')) w;
+          FROM app.withdrawals x
+          -- What the card has given back since is over.
+          WHERE x.status = 'processing'
+             OR x.status = 'paid_after_return' AND x.amount > coalesce((SELECT -sum(c.amount) FROM app.transaction_compensations c
+                                                                        WHERE c.tx_no = x.returned_tx_no), 0)) w;
     IF v.rows = 0 THEN
         RETURN QUERY SELECT 'withdrawals'::text, true, 'none is open'::text;
     ELSE

@@ -5,6 +5,7 @@ use super::items::{self, Item};
 use super::{bills, lock, shown, taking_back};
 use crate::features::gateways::{self, OfABill, Outcome};
 use crate::features::recharges::{self, Refund, Told};
+use crate::features::withdrawals;
 use crate::kernel::call::Call;
 use crate::kernel::keys::{self, OrderScope, TradeOwner};
 use crate::ledger::tx::Tx;
@@ -186,8 +187,10 @@ fn debit(call: &Call, item: &Item, note: &str) -> Result<Moved> {
         )));
     }
     if item.entry == "refund"
-        && let Some(returned) = item.refund_no.as_deref().map_or(Ok(None), |no| taking_back::returned(call, no))?
+        && let Some(refund_no) = item.refund_no.as_deref()
+        && let Some(returned) = taking_back::returned(call, refund_no)?
     {
+        withdrawals::paid_after_return(call, refund_no)?;
         return take(call, item, &returned, amount, note);
     }
     let number = match item.trade_no.as_deref().and_then(|trade_no| owner(call, trade_no)) {

@@ -58,10 +58,13 @@ pub fn take(
         return Ok(None);
     }
     let number = recharge.tx_no();
-    let sql = "SELECT (coalesce((SELECT pg_catalog.sum(-c.amount) FROM app.transaction_compensations c WHERE c.tx_no = $1), 0) \
+    // What a withdrawal gave back may have been taken off under the withdrawal's number, too.
+    let sql = "SELECT (coalesce((SELECT pg_catalog.sum(-c.amount) FROM app.transaction_compensations c \
+                                 WHERE c.tx_no = $1 OR c.tx_no = $2 AND c.amount < 0), 0) \
                        + coalesce((SELECT pg_catalog.sum(w.amount) FROM app.withdrawals w \
                                    WHERE w.source_tx_no = $1 AND w.status IN ('processing', 'completed')), 0))::numeric(14,2)";
-    let before: Money = call.db.row(sql, &[p(number.as_str())], |r| r.get(1)).expect("one row");
+    let before: Money =
+        call.db.row(sql, &[p(number.as_str()), p(recharge.original_tx_no.as_deref())], |r| r.get(1)).expect("one row");
     if before.plus(amount).is_none_or(|sum| sum > recharge.final_amount) {
         let detail = format!("{before} of {number} was taken back already: say explained, if that was it");
         return Err(Error::new(Token::ReconConflict, detail));

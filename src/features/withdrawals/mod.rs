@@ -15,8 +15,9 @@ use crate::engine::types::{NumericOut, Uuid};
 use crate::kernel::call::Call;
 use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
-use parts::Part;
+use parts::{Part, Status};
 use pgrx::prelude::*;
+use settling::By;
 
 /// The result columns of `confirm_withdrawal` and `fail_withdrawal`.
 type Answer = TableIterator<
@@ -31,6 +32,16 @@ type Answer = TableIterator<
         name!(replayed, bool),
     ),
 >;
+
+/// A bill says that a refund number which the card has again was paid all the same: its source gives that no more. Before the card is
+/// locked, as everywhere.
+pub fn paid_after_return(call: &Call, refund_no: &str) -> Result<()> {
+    let (_, mut part) = lock(call, refund_no)?;
+    if part.status == Status::Returned {
+        settling::paid(call, &mut part, By { event: None, gateway_refund_no: None })?;
+    }
+    Ok(())
+}
 
 /// The row that says what became of a refund number.
 fn answer(part: Part, replayed: bool) -> Answer {

@@ -107,6 +107,12 @@ record! {
     listed by columns;
 }
 
+impl Part {
+    pub fn is_paid(&self) -> bool {
+        matches!(self.status, Status::Completed | Status::PaidAfterReturn)
+    }
+}
+
 static BY_NO: Path = Path { table: &TABLE, index: "withdrawals_pkey", key: &["refund_no"] };
 
 pub fn lock(open: Open, refund_no: &str) -> Option<Part> {

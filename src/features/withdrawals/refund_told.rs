@@ -51,8 +51,10 @@ pub fn refund_told(call: &Call, refund: &Refund) -> Result<Option<Told>> {
     let settled = match refund.state {
         _ if !is_of(call, refund, &part) => Settled::Otherwise,
         // Two have paid it, by different ways.
-        State::WentBack if part.status == Status::Completed && part.payout != Payout::Source => Settled::Otherwise,
+        State::WentBack if part.is_paid() && part.payout != Payout::Source => Settled::Otherwise,
         State::WentBack => settling::paid(call, &mut part, By { event: refund.event, gateway_refund_no: None })?,
+        // Somebody else makes the transfer: that one has not failed.
+        State::Returned if part.status == Status::Processing && part.payout != Payout::Source => Settled::Otherwise,
         State::Returned => settling::give_back(call, open, &mut part, "closed by the gateway", refund.event)?,
         State::Pending(state) => match settling::told(call, &mut part, state, refund.event)? {
             true => Settled::Now,

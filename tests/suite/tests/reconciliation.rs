@@ -1,7 +1,7 @@
 //! Bills of payment gateways beside the books and the callbacks: what differs, what becomes of it, and days that close.
 
 use mps_sender::bill::{self, Line};
-use mps_sender::{Payment, set_up};
+use mps_sender::{Payment, refund, set_up};
 use mps_tests::{Member, NULL, Row, Session, Shop, together};
 
 /// The day that callbacks of the sender are of.
@@ -429,7 +429,7 @@ fn a_refund_of_what_is_in_suspense_is_matched_when_the_gateway_or_somebody_says_
     assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 14.00"]);
     import(&shop, DAY, &[paid.clone(), Line::refund("4200001", "no-order-of-ours", 700, &number)]);
     assert_eq!(reconcile(&shop.backend, DAY), ["matched 1 7.00", "status_differs 1 7.00"]);
-    let told = mps_sender::refund(&number, "4200001", "no-order-of-ours", 700, "SUCCESS");
+    let told = refund(&number, "4200001", "no-order-of-ours", 700, "SUCCESS");
     shop.backend.row(&told.sql("wechat"));
     assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 14.00"]);
     shop.backend.row(&close(DAY));
@@ -519,6 +519,74 @@ fn a_withdrawal_s_refund_is_paid_for_once_whoever_says_so() {
     assert_eq!(reconcile(&shop.backend, DAY), ["matched 2 130.00", "status_differs 1 30.00"]);
     shop.backend.row(&close(DAY));
     books_hold(&shop);
+}
+
+/// A withdrawal of all that a recharge brought, which was given back to the card; its number and the withdrawal's.
+fn given_back(shop: &Shop, ming: &Member) -> (String, String) {
+    let row = shop.backend.row(&format!("select * from app.withdraw('{}', 100, 'moving away', 'k')", ming.card));
+    shop.backend.row(&format!("select * from app.fail_withdrawal('{}', 'closed account')", &row["refund_no"]));
+    (row["refund_no"].to_owned(), row["tx_no"].to_owned())
+}
+
+#[test]
+fn what_a_bill_says_was_paid_after_it_came_back_does_not_go_out_again() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    let (number, _) = given_back(&shop, &ming);
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), Line::refund(&trade, &tx_no, 10_000, &number)]);
+    reconcile(&shop.backend, DAY);
+    shop.charge(&ming, "60.00");
+    let id = item(&shop, "status_differs");
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["receivable"], "60.00");
+    assert_eq!(&health(&shop, "withdrawals")["ok"], "f");
+    let charge = "select tx_no from app.transactions where tx_type = 'payment'";
+    let pay = shop.superuser.value(charge);
+    shop.recharge(&ming.card, "10.00");
+    shop.backend.row(&format!("select * from app.compensate_tx('{pay}', 200, 'a gift')"));
+    // The payer has all that the recharge brought.
+    let out = |amount: u32| {
+        format!("select * from app.withdraw('{}', {amount}, 'leaving', 'k2', p_payout => 'cash')", ming.card)
+    };
+    shop.backend.refused("INSUFFICIENT_BALANCE", &out(11));
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["receivable"], "0.00");
+    // The gateway's own word comes late; nobody has to look any more.
+    let late = refund(&number, &trade, &tx_no, 10_000, "SUCCESS");
+    assert_eq!(&shop.backend.row(&late.sql("wechat"))["reason"], "paid_after_return");
+    assert_eq!(&health(&shop, "withdrawals")["detail"], "none is open");
+    assert_eq!(shop.balance(&ming.card), "150.00");
+    books_hold(&shop);
+}
+
+#[test]
+fn what_was_taken_off_by_a_correction_of_the_withdrawal_is_not_taken_again() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    let (number, withdrawal) = given_back(&shop, &ming);
+    shop.recharge(&ming.card, "100.00");
+    shop.backend.row(&format!("select * from app.compensate_tx('{withdrawal}', -100, 'paid all the same', 'k')"));
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), Line::refund(&trade, &tx_no, 10_000, &number)]);
+    reconcile(&shop.backend, DAY);
+    shop.backend.refused("RECON_CONFLICT", &resolve(&item(&shop, "status_differs"), "debit"));
+    assert_eq!(shop.balance(&ming.card), "100.00");
+    books_hold(&shop);
+}
+
+#[test]
+fn a_refund_that_failed_by_the_bill_as_well_is_no_difference() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    let (number, _) = given_back(&shop, &ming);
+    let failed = Line { refund: Some((&number, "FAIL")), ..Line::payment(&trade, &tx_no, 10_000) };
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), failed]);
+    reconcile(&shop.backend, DAY);
+    assert_eq!(items(&shop, DAY), [] as [String; 0]);
+    shop.backend.row(&close(DAY));
+    // One that is on its way may still arrive.
+    let going = Line { refund: Some((&number, "PROCESSING")), ..Line::payment(&trade, &tx_no, 10_000) };
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), going]);
+    reconcile(&shop.backend, DAY);
+    assert_eq!(items(&shop, DAY), ["refund status_differs 100.00 100.00 open"]);
+    assert_eq!(shop.balance(&ming.card), "100.00");
 }
 
 #[test]

@@ -208,6 +208,21 @@ fn a_gateway_that_pays_what_was_paid_by_hand_is_a_conflict() {
     let success = refund(&transfer, "T1", &order, 2000, "SUCCESS");
     assert_eq!(told(&shop, &success), format!("noted refund_completed {tx_no}"));
     assert_eq!(status(&shop, &transfer), "completed");
+    // What the gateway did not pay is still to be transferred: the card does not get it as well.
+    let (transfer, tx_no) = {
+        let sql = format!("select * from app.withdraw('{}', 30, 'leaving', 'k2', p_payout => 'transfer')", ming.card);
+        let row = shop.backend.row(&sql);
+        (row["refund_no"].to_owned(), row["tx_no"].to_owned())
+    };
+    let closed = refund(&transfer, "T1", &order, 3000, "CLOSED");
+    assert_eq!(told(&shop, &closed), format!("conflict refund_differs {tx_no}"));
+    assert_eq!((status(&shop, &transfer).as_str(), shop.balance(&ming.card)), ("processing", "40.00".into()));
+    // Somebody says that it has failed, and then that it went; the gateway's payment comes on top of that.
+    shop.backend.run(&fail_sql(&transfer));
+    assert_eq!(told(&shop, &closed), format!("replayed refund_returned {tx_no}"));
+    shop.backend.run(&format!("select * from app.confirm_withdrawal('{transfer}', 30, 'BANK-1')"));
+    let success = refund(&transfer, "T1", &order, 3000, "SUCCESS");
+    assert_eq!(told(&shop, &success), format!("conflict refund_differs {tx_no}"));
     books_hold(&shop);
 }
 
