@@ -8,6 +8,7 @@ use crate::features::recharges::{self, Refund, Told};
 use crate::features::withdrawals;
 use crate::kernel::call::Call;
 use crate::kernel::keys::{self, OrderScope, TradeOwner};
+use crate::kernel::months::Open;
 use crate::ledger::tx::Tx;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
@@ -191,7 +192,7 @@ fn debit(call: &Call, item: &Item, note: &str) -> Result<Moved> {
         && let Some(returned) = taking_back::returned(call, refund_no)?
     {
         withdrawals::paid_after_return(call, refund_no)?;
-        return take(call, item, &returned, amount, note);
+        return take(call, call.opened_month()?, item, &returned, amount, note);
     }
     let number = match item.trade_no.as_deref().and_then(|trade_no| owner(call, trade_no)) {
         Some(TradeOwner::Suspense(_)) if item.entry == "refund" => return refunded(call, item, amount),
@@ -202,12 +203,12 @@ fn debit(call: &Call, item: &Item, note: &str) -> Result<Moved> {
         None => item.tx_no.clone(),
     };
     let recharge = number.map_or(Ok(None), |number| taking_back::credited(call, &number))?.ok_or_else(nothing)?;
-    take(call, item, &recharge, amount, note)
+    take(call, call.open_month()?, item, &recharge, amount, note)
 }
 
-fn take(call: &Call, item: &Item, credit: &Tx, amount: Money, note: &str) -> Result<Moved> {
+fn take(call: &Call, open: Open, item: &Item, credit: &Tx, amount: Money, note: &str) -> Result<Moved> {
     let is_wanted = || items::find(call.db, item.id).as_ref() == Some(item);
-    let Some(taken) = taking_back::take(call, credit, amount, note, is_wanted)? else {
+    let Some(taken) = taking_back::take(call, open, credit, amount, note, is_wanted)? else {
         return Ok(Moved::default());
     };
     let has_another = |number: &str| item.trade_no.as_deref().is_none_or(|trade_no| typed::trimmed(number) != trade_no);

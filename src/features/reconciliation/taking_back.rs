@@ -2,7 +2,7 @@
 
 use crate::engine::param::p;
 use crate::kernel::call::Call;
-use crate::kernel::months;
+use crate::kernel::months::{self, Open};
 use crate::ledger::tx::Tx;
 use crate::ledger::{posting, transactions};
 use mps_domain::error::{Error, Result, Token};
@@ -46,13 +46,13 @@ pub fn credited(call: &Call, number: &str) -> Result<Option<Tx>> {
 /// nobody has done it meanwhile. Never more of a recharge than it had.
 pub fn take(
     call: &Call,
+    open: Open,
     recharge: &Tx,
     amount: Money,
     reason: &str,
     is_wanted: impl FnOnce() -> bool,
 ) -> Result<Option<Taken>> {
     let id = transactions::new_id(call.month)?;
-    let open = call.open_month()?;
     let mut card = posting::lock_successor(call, open, recharge.card_type, recharge.card_id)?;
     if !is_wanted() {
         return Ok(None);
