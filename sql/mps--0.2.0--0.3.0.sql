@@ -7784,7 +7784,8 @@ CREATE FUNCTION sec.columns_of_reconciliation() RETURNS TABLE (level text, tab t
             'callback_total'),
            ('backend', 'app.recon_items',
             'id, first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no, book_amount, '
-            'bill_amount, status, resolution, resolved_at, resolved_by, resolved_role, note, result_tx_no, suspense_id, receivable'),
+            'bill_amount, status, resolution, resolved_at, resolved_by, resolved_role, note, result_tx_no, suspense_id, receivable, '
+            'uncovered, source_tx_no'),
            ('backend', 'app.v_recon_days', NULL)
 $$;
 COMMENT ON FUNCTION sec.columns_of_reconciliation() IS
@@ -7885,6 +7886,8 @@ CREATE FUNCTION sec.descriptions_of_recon_items() RETURNS TABLE (rel text, col t
            ('app.recon_items', 'result_tx_no', 'What it moved: a recharge, or the adjustment that took money back.'),
            ('app.recon_items', 'suspense_id', 'The row of app.suspense_payments that has the money.'),
            ('app.recon_items', 'receivable', 'What is still owed by who had the money back, where the card did not cover it.'),
+           ('app.recon_items', 'uncovered', 'The same, also once it was written off: the money is gone, and cannot be withdrawn.'),
+           ('app.recon_items', 'source_tx_no', 'What debit took, or could not take, back: a recharge, or what gave a refund back.'),
            ('app.v_recon_days', 'account', 'The account.'),
            ('app.v_recon_days', 'bill_date', 'The gateway''s day, in Shanghai.'),
            ('app.v_recon_days', 'reconciled_at', 'When app.reconcile() looked last.'),
@@ -8050,12 +8053,15 @@ BEGIN
             result_tx_no  text,
             suspense_id   bigint,
             receivable    numeric(14,2) NOT NULL DEFAULT 0 CHECK (receivable >= 0),
+            uncovered     numeric(14,2) NOT NULL DEFAULT 0 CHECK (uncovered >= receivable),
+            source_tx_no  text,
             UNIQUE (account, bill_date, entry, ref),
             CHECK ((status = 'resolved') = (resolution IS NOT NULL))
         );
         CREATE INDEX recon_items_open_idx ON app.recon_items (account, bill_date) WHERE status = 'open';
         CREATE INDEX recon_items_trade_no_idx ON app.recon_items (trade_no);
         CREATE INDEX recon_items_result_idx ON app.recon_items (result_tx_no) WHERE result_tx_no IS NOT NULL;
+        CREATE INDEX recon_items_source_tx_no_idx ON app.recon_items (source_tx_no) WHERE uncovered > 0;
         CREATE INDEX recon_items_receivable_idx ON app.recon_items (account) WHERE receivable > 0;
         COMMENT ON TABLE app.recon_items IS
             'Where bill, callbacks and books of a day differ, until app.resolve_recon_item() says what becomes of it, or it is so no more';
@@ -8766,14 +8772,15 @@ CREATE FUNCTION sec.rebuild_recon_items() RETURNS TABLE (what text, n bigint)
 BEGIN
     INSERT INTO app.recon_items (id, first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no,
                                  book_amount, bill_amount, status, resolution, resolved_at, resolved_by, resolved_role, note,
-                                 result_tx_no, suspense_id, receivable)
+                                 result_tx_no, suspense_id, receivable, uncovered, source_tx_no)
     SELECT e.object_id::bigint, 'epoch'::timestamptz + (e.context ->> 'first_seen')::bigint * interval '1 microsecond', e.happened_at,
            e.context ->> 'account',
            (e.context ->> 'bill_date')::date, e.context ->> 'entry', e.context ->> 'class', e.context ->> 'ref', e.context ->> 'tx_no',
            e.context ->> 'trade_no', e.context ->> 'order_no', e.context ->> 'refund_no', (e.context ->> 'book_amount')::numeric,
            (e.context ->> 'bill_amount')::numeric, 'resolved', e.context ->> 'resolution', e.happened_at, e.actor_user_id, e.actor_role,
            e.context ->> 'note', e.context ->> 'result_tx_no', (e.context ->> 'suspense_id')::bigint,
-           coalesce((e.context ->> 'receivable')::numeric, 0)
+           coalesce((e.context ->> 'receivable')::numeric, 0), coalesce((e.context ->> 'uncovered')::numeric, 0),
+           e.context ->> 'source_tx_no'
     FROM (SELECT DISTINCT ON (x.object_id) x.* FROM audit.event_log x WHERE x.action = 'recon.item_resolved'
           ORDER BY x.object_id, x.id DESC) e
     -- One that was found anew under another id after a day of its bill was imported again.

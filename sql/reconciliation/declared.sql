@@ -15,7 +15,8 @@ CREATE FUNCTION sec.columns_of_reconciliation() RETURNS TABLE (level text, tab t
             'callback_total'),
            ('backend', 'app.recon_items',
             'id, first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no, book_amount, '
-            'bill_amount, status, resolution, resolved_at, resolved_by, resolved_role, note, result_tx_no, suspense_id, receivable'),
+            'bill_amount, status, resolution, resolved_at, resolved_by, resolved_role, note, result_tx_no, suspense_id, receivable, '
+            'uncovered, source_tx_no'),
            ('backend', 'app.v_recon_days', NULL)
 $$;
 COMMENT ON FUNCTION sec.columns_of_reconciliation() IS
@@ -119,6 +120,8 @@ CREATE FUNCTION sec.descriptions_of_recon_items() RETURNS TABLE (rel text, col t
            ('app.recon_items', 'result_tx_no', 'What it moved: a recharge, or the adjustment that took money back.'),
            ('app.recon_items', 'suspense_id', 'The row of app.suspense_payments that has the money.'),
            ('app.recon_items', 'receivable', 'What is still owed by who had the money back, where the card did not cover it.'),
+           ('app.recon_items', 'uncovered', 'The same, also once it was written off: the money is gone, and cannot be withdrawn.'),
+           ('app.recon_items', 'source_tx_no', 'What debit took, or could not take, back: a recharge, or what gave a refund back.'),
            ('app.v_recon_days', 'account', 'The account.'),
            ('app.v_recon_days', 'bill_date', 'The gateway''s day, in Shanghai.'),
            ('app.v_recon_days', 'reconciled_at', 'When app.reconcile() looked last.'),

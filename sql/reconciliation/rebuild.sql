@@ -18,14 +18,15 @@ CREATE FUNCTION sec.rebuild_recon_items() RETURNS TABLE (what text, n bigint)
 BEGIN
     INSERT INTO app.recon_items (id, first_seen, last_seen, account, bill_date, entry, class, ref, tx_no, trade_no, order_no, refund_no,
                                  book_amount, bill_amount, status, resolution, resolved_at, resolved_by, resolved_role, note,
-                                 result_tx_no, suspense_id, receivable)
+                                 result_tx_no, suspense_id, receivable, uncovered, source_tx_no)
     SELECT e.object_id::bigint, 'epoch'::timestamptz + (e.context ->> 'first_seen')::bigint * interval '1 microsecond', e.happened_at,
            e.context ->> 'account',
            (e.context ->> 'bill_date')::date, e.context ->> 'entry', e.context ->> 'class', e.context ->> 'ref', e.context ->> 'tx_no',
            e.context ->> 'trade_no', e.context ->> 'order_no', e.context ->> 'refund_no', (e.context ->> 'book_amount')::numeric,
            (e.context ->> 'bill_amount')::numeric, 'resolved', e.context ->> 'resolution', e.happened_at, e.actor_user_id, e.actor_role,
            e.context ->> 'note', e.context ->> 'result_tx_no', (e.context ->> 'suspense_id')::bigint,
-           coalesce((e.context ->> 'receivable')::numeric, 0)
+           coalesce((e.context ->> 'receivable')::numeric, 0), coalesce((e.context ->> 'uncovered')::numeric, 0),
+           e.context ->> 'source_tx_no'
     FROM (SELECT DISTINCT ON (x.object_id) x.* FROM audit.event_log x WHERE x.action = 'recon.item_resolved'
           ORDER BY x.object_id, x.id DESC) e
     -- One that was found anew under another id after a day of its bill was imported again.

@@ -131,12 +131,15 @@ BEGIN
             result_tx_no  text,
             suspense_id   bigint,
             receivable    numeric(14,2) NOT NULL DEFAULT 0 CHECK (receivable >= 0),
+            uncovered     numeric(14,2) NOT NULL DEFAULT 0 CHECK (uncovered >= receivable),
+            source_tx_no  text,
             UNIQUE (account, bill_date, entry, ref),
             CHECK ((status = 'resolved') = (resolution IS NOT NULL))
         );
         CREATE INDEX recon_items_open_idx ON app.recon_items (account, bill_date) WHERE status = 'open';
         CREATE INDEX recon_items_trade_no_idx ON app.recon_items (trade_no);
         CREATE INDEX recon_items_result_idx ON app.recon_items (result_tx_no) WHERE result_tx_no IS NOT NULL;
+        CREATE INDEX recon_items_source_tx_no_idx ON app.recon_items (source_tx_no) WHERE uncovered > 0;
         CREATE INDEX recon_items_receivable_idx ON app.recon_items (account) WHERE receivable > 0;
         COMMENT ON TABLE app.recon_items IS
             'Where bill, callbacks and books of a day differ, until app.resolve_recon_item() says what becomes of it, or it is so no more';

@@ -30,7 +30,10 @@ pub struct Item {
     pub resolution: Option<String>,
     pub result_tx_no: Option<String>,
     pub suspense_id: Option<i64>,
+    /// What is owed of what the card did not cover, and that itself, which stays when nobody asks for it any more.
     pub receivable: Money,
+    pub uncovered: Money,
+    pub source_tx_no: Option<String>,
 }
 
 impl Item {
@@ -54,6 +57,8 @@ impl Item {
             result_tx_no: r.opt(16),
             suspense_id: r.opt(17),
             receivable: r.get(18),
+            uncovered: r.get(19),
+            source_tx_no: r.opt(20),
         }
     }
 
@@ -65,17 +70,16 @@ impl Item {
 /// As it is now, not locked.
 pub fn find(db: &Db, id: i64) -> Option<Item> {
     let sql = "SELECT i.id, i.first_seen, i.account, i.bill_date, i.entry, i.class, i.ref, i.tx_no, i.trade_no, i.order_no, i.refund_no, \
-                      i.book_amount, i.bill_amount, i.status, i.resolution, i.result_tx_no, i.suspense_id, i.receivable \
+                      i.book_amount, i.bill_amount, i.status, i.resolution, i.result_tx_no, i.suspense_id, i.receivable, i.uncovered, \
+                      i.source_tx_no \
                FROM app.recon_items i WHERE i.id = $1";
     db.row(sql, &[p(id)], Item::read)
 }
 
 /// As [`find`], locked.
 pub fn lock(open: Open, id: i64) -> Option<Item> {
-    let sql = "SELECT i.id, i.first_seen, i.account, i.bill_date, i.entry, i.class, i.ref, i.tx_no, i.trade_no, i.order_no, i.refund_no, \
-                      i.book_amount, i.bill_amount, i.status, i.resolution, i.result_tx_no, i.suspense_id, i.receivable \
-               FROM app.recon_items i WHERE i.id = $1 FOR NO KEY UPDATE";
-    open.row(sql, &[p(id)], Item::read)
+    let sql = "SELECT i.id FROM app.recon_items i WHERE i.id = $1 FOR NO KEY UPDATE";
+    open.row(sql, &[p(id)], |r| r.get::<i64>(1)).and_then(|id| find(&open, id))
 }
 
 /// Whether money may be taken back for a locked item: whether the bills are still as it has it. Else what to know.
@@ -97,10 +101,11 @@ pub fn taken_back(db: &Db, recharge: &str) -> Option<String> {
 /// Writes what became of a locked item, and into the log all that it takes to have it there again.
 pub fn resolve(call: &Call, item: &Item, resolution: &str, note: &str) {
     let sql = "UPDATE app.recon_items SET status = 'resolved', resolution = $2, resolved_at = $3, resolved_by = $4, resolved_role = $5, \
-                   note = $6, result_tx_no = $7, suspense_id = $8, receivable = $9 WHERE id = $1";
+                   note = $6, result_tx_no = $7, suspense_id = $8, receivable = $9, uncovered = $10, source_tx_no = $11 WHERE id = $1";
     let said = [p(item.id), p(resolution), p(call.at), p(call.caller.uid), p(call.caller.role.as_str()), p(note)];
-    let moved = [p(item.result_tx_no.as_deref()), p(item.suspense_id), p(item.receivable)];
-    call.db.run_once(sql, &[&said[..], &moved].concat());
+    let moved = [p(item.result_tx_no.as_deref()), p(item.suspense_id)];
+    let owed = [p(item.receivable), p(item.uncovered), p(item.source_tx_no.as_deref())];
+    call.db.run_once(sql, &[&said[..], &moved, &owed].concat());
     call.audit("recon.item_resolved", "recon_item", &item.id.to_string(), context(item, resolution, note));
 }
 
@@ -112,5 +117,6 @@ fn context(item: &Item, resolution: &str, note: &str) -> Value {
         "refund_no": item.refund_no, "book_amount": amount(item.book_amount), "bill_amount": amount(item.bill_amount),
         "first_seen": item.first_seen.unix_micros(), "resolution": resolution, "note": note,
         "result_tx_no": item.result_tx_no, "suspense_id": item.suspense_id, "receivable": item.receivable.to_string(),
+        "uncovered": item.uncovered.to_string(), "source_tx_no": item.source_tx_no,
     })
 }

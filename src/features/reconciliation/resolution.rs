@@ -72,6 +72,9 @@ pub fn resolve(call: &Call, id: i64, word: Word, note: &str) -> Result<Resolved>
         items::may_take(call.db, &item).map_err(conflict)?;
     }
     item.receivable = moved.left;
+    if word == Word::Debit {
+        (item.uncovered, item.source_tx_no) = (moved.left, moved.source_tx_no);
+    }
     item.result_tx_no = moved.tx_no.or(item.result_tx_no);
     item.suspense_id = moved.suspense_id.or(item.suspense_id);
     items::resolve(call, &item, word.label(), note);
@@ -99,6 +102,8 @@ struct Moved {
     tx_no: Option<String>,
     suspense_id: Option<i64>,
     out_refund_no: Option<String>,
+    /// What a debit went by, and what the card did not cover of it.
+    source_tx_no: Option<String>,
     left: Money,
 }
 
@@ -216,7 +221,8 @@ fn take(call: &Call, open: Open, item: &Item, credit: &Tx, amount: Money, note: 
     if item.entry == "payment" && now.as_deref().is_some_and(has_another) {
         return Err(conflict("the recharge has another payment by now: reconcile the day again"));
     }
-    Ok(Moved { has_moved: true, tx_no: taken.tx_no, left: taken.left, ..Moved::default() })
+    let source_tx_no = Some(credit.tx_no());
+    Ok(Moved { has_moved: true, tx_no: taken.tx_no, source_tx_no, left: taken.left, ..Moved::default() })
 }
 
 fn amount_of(item: &Item) -> Option<Money> {

@@ -4,7 +4,7 @@ use crate::engine::param::p;
 use crate::kernel::call::Call;
 use crate::kernel::months::{self, Open};
 use crate::ledger::tx::Tx;
-use crate::ledger::{posting, transactions};
+use crate::ledger::{cards, posting, transactions};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
 use mps_domain::tx_no::{self, TxStatus, TxType};
@@ -72,6 +72,8 @@ pub fn take(
     let taken = amount.min(card.balance);
     let left = amount.minus(taken).expect("the smaller of two");
     if taken.is_zero() {
+        // Who withdraws by an older view of the card must not miss that its source has nothing any more.
+        cards::touch(call.db, card.card_type, card.id);
         return Ok(Some(Taken { tx_no: None, left }));
     }
     let change = taken.negated();

@@ -34,7 +34,7 @@ fn confirm_withdrawal(
         let gateway_refund_no = args::said(p_gateway_refund_no)
             .map(|given| args::trade_number(Some(given), "p_gateway_refund_no"))
             .transpose()?;
-        let (_, mut part) = lock(call, &number)?;
+        let (open, mut part) = lock(call, &number)?;
         if amount != part.amount {
             return Err(Error::new(Token::AmountMismatch, "p_amount is not what this refund number is for"));
         }
@@ -42,7 +42,7 @@ fn confirm_withdrawal(
         if noted.is_some() && gateway_refund_no.is_some() && noted != gateway_refund_no {
             return Err(Error::new(Token::ExternalOrderConflict, "it was confirmed with another p_gateway_refund_no"));
         }
-        let settled = settling::paid(call, &mut part, By { event: None, gateway_refund_no })?;
+        let settled = settling::paid(call, open, &mut part, By { event: None, gateway_refund_no })?;
         Ok((part, settled == Settled::Before))
     });
     answer(part, replayed)

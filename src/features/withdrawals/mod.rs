@@ -36,9 +36,9 @@ type Answer = TableIterator<
 /// A bill says that a refund number which the card has again was paid all the same: its source gives that no more. Before the card is
 /// locked, as everywhere.
 pub fn paid_after_return(call: &Call, refund_no: &str) -> Result<()> {
-    let (_, mut part) = lock(call, refund_no)?;
+    let (open, mut part) = lock(call, refund_no)?;
     if part.status == Status::Returned {
-        settling::paid(call, &mut part, By { event: None, gateway_refund_no: None })?;
+        settling::paid(call, open, &mut part, By { event: None, gateway_refund_no: None })?;
     }
     Ok(())
 }

@@ -142,10 +142,13 @@ pub fn of(db: &Db, tx_no: &str) -> Vec<Part> {
     )
 }
 
-/// What was withdrawn of a recharge and did not come back to the card, or went out all the same.
+/// What was withdrawn of a recharge and did not come back to the card, or went out all the same; and what its payer has back from the
+/// gateway itself, and the card did not cover.
 pub fn withdrawn_of(db: &Db, source_tx_no: &str) -> Money {
-    let sql = "SELECT coalesce(pg_catalog.sum(w.amount), 0.00)::numeric(14,2) FROM app.withdrawals w \
-               WHERE w.source_tx_no = $1 AND w.status <> 'returned'";
+    let sql = "SELECT (coalesce((SELECT pg_catalog.sum(w.amount) FROM app.withdrawals w \
+                                 WHERE w.source_tx_no = $1 AND w.status <> 'returned'), 0) \
+                       + coalesce((SELECT pg_catalog.sum(i.uncovered) FROM app.recon_items i \
+                                   WHERE i.source_tx_no = $1 AND i.uncovered > 0), 0))::numeric(14,2)";
     db.row(sql, &[p(source_tx_no)], |r| r.get(1)).expect("one row")
 }
 

@@ -52,7 +52,7 @@ pub fn refund_told(call: &Call, refund: &Refund) -> Result<Option<Told>> {
         _ if !is_of(call, refund, &part) => Settled::Otherwise,
         // Two have paid it, by different ways.
         State::WentBack if part.is_paid() && part.payout != Payout::Source => Settled::Otherwise,
-        State::WentBack => settling::paid(call, &mut part, By { event: refund.event, gateway_refund_no: None })?,
+        State::WentBack => settling::paid(call, open, &mut part, By { event: refund.event, gateway_refund_no: None })?,
         // Somebody else makes the transfer: that one has not failed.
         State::Returned if part.status == Status::Processing && part.payout != Payout::Source => Settled::Otherwise,
         State::Returned => settling::give_back(call, open, &mut part, "closed by the gateway", refund.event)?,

@@ -3,7 +3,7 @@
 use super::parts::{self, Part, Status};
 use crate::kernel::call::Call;
 use crate::kernel::months::{self, Open};
-use crate::ledger::{posting, transactions};
+use crate::ledger::{cards, posting, transactions};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::tx_no::{self, TxType};
 use serde_json::{Value, json};
@@ -27,13 +27,18 @@ pub enum Settled {
     NoRoom,
 }
 
-/// The payer has the money. One that the card has again is not taken off it by this: somebody has to look at it.
-pub fn paid(call: &Call, part: &mut Part, by: By) -> Result<Settled> {
+/// The payer has the money. One that the card has again is not taken off it by this: somebody has to look at it. But its source gives less
+/// from then on, so the card is written, as by all that changes what it can give.
+pub fn paid(call: &Call, open: Open, part: &mut Part, by: By) -> Result<Settled> {
     let (status, action) = match part.status {
         Status::Completed | Status::PaidAfterReturn => return Ok(Settled::Before),
         Status::Processing => (Status::Completed, "withdrawal.completed"),
         Status::Returned => (Status::PaidAfterReturn, "withdrawal.paid_after_return"),
     };
+    if part.status == Status::Returned {
+        let card = posting::lock_successor(call, open, part.card_type, part.card_id)?;
+        cards::touch(call.db, card.card_type, card.id);
+    }
     part.status = status;
     part.settled_at = Some(call.at);
     part.gateway_refund_no = by.gateway_refund_no.map(String::from);

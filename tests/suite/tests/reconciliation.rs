@@ -822,3 +822,37 @@ fn what_another_account_s_bill_may_have_waits_for_it() {
     assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00"]);
     shop.backend.row(&close(&day));
 }
+
+#[test]
+fn what_is_owed_of_a_recharge_cannot_be_withdrawn_by_it() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    let paid = shop.charge(&ming, "100.00")["tx_no"].to_owned();
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), Line::refund(&trade, &tx_no, 10_000, "console-1")]);
+    reconcile(&shop.backend, DAY);
+    let id = item(&shop, "only_in_bill");
+    let withdraw =
+        |key: &str| format!("select * from app.withdraw('{}', 60, 'x', '{key}', p_payout => 'cash')", ming.card);
+    // Who has looked before the card came to owe anything.
+    let older = ["repeatable read", "serializable"].map(|level| {
+        let session = shop.db.backend();
+        session.run(&format!("begin isolation level {level}"));
+        session.value("select count(*) from app.withdrawals");
+        session
+    });
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["receivable"], "100.00");
+    for session in older {
+        assert_eq!(session.failure(&withdraw("older")).code, "40001");
+    }
+    shop.backend.row(&format!("select * from app.compensate_tx('{paid}', 60, 'a gift', 'k1')"));
+    shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw("k1"));
+    // Also once nobody asks for it any more.
+    let other = shop.db.backend();
+    other.run("begin");
+    other.row(&resolve(&id, "write_off"));
+    assert_eq!(other.failure(&withdraw("k2")).message, "INSUFFICIENT_BALANCE");
+    other.run("rollback");
+    assert_eq!(&shop.backend.row(&resolve(&id, "debit"))["receivable"], "40.00");
+    assert_eq!(shop.balance(&ming.card), "0.00");
+    books_hold(&shop);
+}

@@ -114,7 +114,18 @@ fn what_wechat_closes_comes_back_and_a_later_success_is_seen() {
     assert_eq!(told(&shop, &says("CLOSED")), format!("replayed refund_returned {tx_no}"));
     assert_eq!(shop.backend.value(&fail_sql(&number).replace('*', "replayed")), "t");
     assert_eq!((shop.balance(&ming.card), healthy(&shop)), ("100.00".into(), "t".into()));
+    // Who has looked before that, and withdraws by what was there then.
+    let older = ["repeatable read", "serializable"].map(|level| {
+        let session = shop.db.backend();
+        session.run(&format!("begin isolation level {level}"));
+        session.value("select count(*) from app.withdrawals");
+        session
+    });
     assert_eq!(told(&shop, &says("SUCCESS")), format!("noted paid_after_return {tx_no}"));
+    for session in older {
+        let sql = format!("select * from app.withdraw('{}', 100, 'leaving', 'older')", ming.card);
+        assert_eq!(session.failure(&sql).code, "40001");
+    }
     assert_eq!(told(&shop, &says("SUCCESS")), format!("replayed paid_after_return {tx_no}"));
     assert_eq!(told(&shop, &says("CLOSED")), format!("replayed refund_returned {tx_no}"));
     // Nothing is taken off the card by that; somebody has to look.
