@@ -8674,7 +8674,7 @@ CREATE FUNCTION sec.recon_taken_for(p_id bigint) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(o.result_tx_no, 'item ' || o.id) FROM app.recon_items i JOIN app.recon_items o ON o.trade_no = i.trade_no
     WHERE i.id = p_id AND i.entry = 'refund' AND o.id <> i.id AND o.entry = 'refund' AND o.refund_no = i.refund_no
-      AND (o.result_tx_no IS NOT NULL OR o.receivable > 0)
+      AND (o.result_tx_no IS NOT NULL OR o.uncovered > 0)
     LIMIT 1
 $$;
 COMMENT ON FUNCTION sec.recon_taken_for(bigint) IS

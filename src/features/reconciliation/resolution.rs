@@ -143,10 +143,7 @@ fn credit(call: &Call, item: &Item) -> Result<Moved> {
         let reason = effect.reason.unwrap_or_else(|| effect.outcome.label().to_owned());
         return Err(conflict(format!("the payment cannot be credited: {reason}")));
     }
-    let suspense_id = match owner(call, &paid.trade_no) {
-        Some(TradeOwner::Suspense(id)) => Some(id),
-        _ => None,
-    };
+    let suspense_id = suspense_of(call, &paid.trade_no);
     let tx_no = effect.tx_no.filter(|_| suspense_id.is_none());
     if let Some(adjustment) = tx_no.as_deref().and_then(|tx_no| items::taken_back(call.db, tx_no)) {
         let how = "give it back by app.compensate_tx(), then say explained";
@@ -157,6 +154,14 @@ fn credit(call: &Call, item: &Item) -> Result<Moved> {
 
 fn owner(call: &Call, trade_no: &str) -> Option<TradeOwner> {
     keys::order_owner(call.db, OrderScope::gateway_trade(), trade_no).map(TradeOwner::of)
+}
+
+/// The row in suspense that has a payment.
+fn suspense_of(call: &Call, trade_no: &str) -> Option<i64> {
+    match owner(call, trade_no)? {
+        TradeOwner::Suspense(id) => Some(id),
+        TradeOwner::Recharge(_) => None,
+    }
 }
 
 /// Money that nobody has is kept in sight, and asked back from there.
@@ -244,9 +249,6 @@ fn refunded(call: &Call, item: &Item, amount: Money) -> Result<Moved> {
         Told::Before | Told::Part { before: true } => false,
         Told::Unknown | Told::Differs => return Err(conflict("the row in suspense has no such refund")),
     };
-    let suspense_id = match item.trade_no.as_deref().and_then(|trade_no| owner(call, trade_no)) {
-        Some(TradeOwner::Suspense(id)) => Some(id),
-        _ => None,
-    };
+    let suspense_id = item.trade_no.as_deref().and_then(|trade_no| suspense_of(call, trade_no));
     Ok(Moved { has_moved, suspense_id, ..Moved::default() })
 }

@@ -856,3 +856,22 @@ fn what_is_owed_of_a_recharge_cannot_be_withdrawn_by_it() {
     assert_eq!(shop.balance(&ming.card), "0.00");
     books_hold(&shop);
 }
+
+#[test]
+fn what_was_written_off_of_a_refund_is_not_taken_by_the_next_bill_s() {
+    let shop = open();
+    let (ming, tx_no, trade) = told(&shop, 10_000);
+    shop.charge(&ming, "100.00");
+    let back = Line::refund(&trade, &tx_no, 1_000, "console-1");
+    // The later day first, so that the earlier one's is no copy of it.
+    import(&shop, "2026-11-27", std::slice::from_ref(&back));
+    reconcile(&shop.backend, "2026-11-27");
+    let later = item(&shop, "only_in_bill");
+    shop.backend.row(&resolve(&later, "debit"));
+    shop.backend.row(&resolve(&later, "write_off"));
+    import(&shop, DAY, &[Line::payment(&trade, &tx_no, 10_000), back]);
+    reconcile(&shop.backend, DAY);
+    shop.recharge(&ming.card, "50.00");
+    shop.backend.refused("RECON_CONFLICT", &resolve(&item(&shop, "only_in_bill"), "debit"));
+    assert_eq!(shop.balance(&ming.card), "50.00");
+}
