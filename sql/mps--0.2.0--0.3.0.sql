@@ -6419,8 +6419,8 @@ COMMENT ON FUNCTION app.compensate_tx IS
     'Level: backend.\n'
     'Results: tx_id, tx_no (the adjustment; TZ, year, month, running number), card_id, amount (signed), balance_after, '
     'created_at, replayed (whether this answers an earlier request again).\n'
-    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, INSUFFICIENT_BALANCE, BALANCE_LIMIT, CARD_NOT_ACTIVE (closed card), '
-    'ARCHIVED, IDEMPOTENCY_KEY_REUSED.';
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, STATUS_CONFLICT (it has moved no money, or so much of a withdrawal is not to '
+    'come back), INSUFFICIENT_BALANCE, BALANCE_LIMIT, CARD_NOT_ACTIVE (closed card), ARCHIVED, IDEMPOTENCY_KEY_REUSED.';
 CREATE FUNCTION sec.rules_of_payments() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES (60, ARRAY['refunds', 'refund_points', 'refund_chain'], 'books_refunds'),
@@ -6719,7 +6719,8 @@ COMMENT ON FUNCTION app.set_gateway_account IS
     'The same code again replaces the configuration; the provider stays. p_code: 1 to 64 ASCII letters, digits and - _ . p_provider: '
     'wechat, alipay. p_config: wechat {"mchid", "appids"}, of a service provider {"sp_mchid", "sub_mchids", "sp_appids"} (the last may be '
     'left out); alipay {"app_id", "seller_ids"}. Of both, where wanted: "merchant" (the code of the merchant whose bank receives, where it '
-    'is not the platform''s), "fee_rate" (what the gateway keeps, 0 to 1 with at most 6 decimals), "active" (false turns the account off). '
+    'is not the platform''s), "fee_rate" (what the gateway keeps, 0 to 1 with at most 6 decimals), "item_days" (for how many days '
+    'a difference of its bills may stay open before app.health() names it, 0 to 365, by itself 3), "active" (false turns the account off). '
     'What is left out is so no longer. For a superuser.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: INVALID_ARGUMENT, MERCHANT_NOT_FOUND, STATUS_CONFLICT (the code is of the other provider), NOT_ALLOWED.';
@@ -8617,7 +8618,9 @@ CREATE FUNCTION sec.recon_booked(p_account text, p_bill bigint, p_day date)
                    count(*) FILTER (WHERE e.entry = 'refund'), coalesce(sum(e.amount) FILTER (WHERE e.entry = 'refund'), 0),
                    count(*) FILTER (WHERE e.told), coalesce(sum(e.amount) FILTER (WHERE e.told), 0) FROM e)
         WHERE d.account = p_account AND d.bill_date = p_day)
-    SELECT e.entry, CASE x.word WHEN 'settled' THEN 'timing' ELSE x.word END, coalesce(e.refund_no, e.trade_no, e.tx_no), e.tx_no,
+    SELECT e.entry, CASE WHEN x.word = 'settled' THEN 'timing'
+                         WHEN x.word = 'only_in_books' AND e.told AND sec.recon_told_later(e.trade_no, e.tx_no) THEN 'status_differs'
+                         ELSE x.word END, coalesce(e.refund_no, e.trade_no, e.tx_no), e.tx_no,
            e.trade_no, e.order_id, e.refund_no, e.amount, NULL::numeric, x.word = 'settled'
     FROM (SELECT y.* FROM e y
           -- By the index of trade numbers, one entry after the other: the bill is as long as the day.
@@ -8647,6 +8650,17 @@ CREATE FUNCTION sec.recon_taken_back(p_tx_no text) RETURNS text
 $$;
 COMMENT ON FUNCTION sec.recon_taken_back(text) IS
     'By which adjustment app.resolve_recon_item() took a recharge back from its card, because no bill had it; NULL: by none. Internal.';
+CREATE FUNCTION sec.recon_told_later(p_trade_no text, p_tx_no text) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+    SELECT EXISTS (SELECT FROM app.transaction_compensations c JOIN app.recon_items i ON i.result_tx_no = c.compensation_tx_no
+                   JOIN app.gateway_events e ON e.trade_no = p_trade_no
+                   WHERE c.tx_no = p_tx_no AND i.entry = 'payment' AND e.kind = 'payment' AND e.verified
+                     -- It may have waited behind the other.
+                     AND e.received_at > c.created_at - interval '10 seconds')
+$$;
+COMMENT ON FUNCTION sec.recon_told_later(text, text) IS
+    'Whether a callback has told of a payment after app.resolve_recon_item() had taken its recharge back from the card, because no bill '
+    'had it. Internal: sec.recon_booked(), sec.health_of_reconciliation().';
 CREATE FUNCTION sec.recon_is_so(p_id bigint) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     -- Lines are of the bills that count.
@@ -8726,6 +8740,7 @@ CREATE FUNCTION sec.health_of_reconciliation() RETURNS TABLE (check_name text, o
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c_days constant integer := 3;
+    c_item constant text := '%s %s: %s items open for more than %s days, for app.resolve_recon_item()';
 BEGIN
     IF NOT EXISTS (SELECT FROM app.gateway_bills) THEN
         RETURN;
@@ -8740,10 +8755,18 @@ BEGIN
         SELECT 'gateway_days'::text, count(*) = 0,
                CASE WHEN count(*) = 0 THEN 'none to look at'
                     ELSE array_to_string((array_agg(x.what ORDER BY x.what))[1:10], '; ') END
-        FROM (SELECT format('%s %s: %s items open for more than %s days, for app.resolve_recon_item()', i.account, i.bill_date, count(*),
-                            c_days) AS what
+        FROM (SELECT format(c_item, i.account, i.bill_date, count(*), a.days) AS what
               FROM app.recon_items i
-              WHERE i.status = 'open' AND i.first_seen < now() - make_interval(days => c_days) GROUP BY i.account, i.bill_date
+              JOIN (SELECT g.code, coalesce((g.config ->> 'item_days')::integer, c_days) AS days FROM app.gateway_accounts g) a
+                ON a.code = i.account
+              WHERE i.status = 'open' AND i.first_seen < now() - make_interval(days => a.days) GROUP BY i.account, i.bill_date, a.days
+              UNION ALL
+              -- No bill had it, so the card gave it back; and then its callback came.
+              SELECT format('%s %s: %s was taken back by %s, and a callback has told of its payment since: app.compensate_tx()', i.account,
+                            i.bill_date, i.tx_no, i.result_tx_no)
+              FROM app.recon_items i
+              WHERE i.result_tx_no IS NOT NULL AND i.class = 'only_in_books' AND i.entry = 'payment'
+                AND sec.recon_told_later(i.trade_no, i.tx_no)
               UNION ALL
               SELECT format('%s %s: was closed, and a new bill or a difference has opened it again', d.account, d.bill_date)
               FROM app.recon_days d WHERE d.reopened_at IS NOT NULL AND d.closed_at IS NULL) x;
@@ -9540,7 +9563,10 @@ CREATE FUNCTION sec.books_withdrawals(p_from timestamptz, p_to timestamptz, p_ar
         SELECT w.*, sec.id_of_written(w.tx_no, 'TX') AS id, sec.id_of_written(w.source_tx_no, 'CZ') AS source_id,
                sec.id_of_written(w.returned_tx_no, 'TZ') AS returned_id
         FROM app.withdrawals w),
-    sums AS (SELECT p.tx_no, min(p.id) AS id, sum(p.amount) AS total, array_agg(DISTINCT p.card_id) AS cards,
+    sums AS (SELECT p.tx_no, min(p.id) AS id, sum(p.amount) AS total,
+                    coalesce(sum(p.amount) FILTER (WHERE p.status = 'processing'), 0) AS waiting,
+                    (SELECT coalesce(sum(c.amount), 0) FROM app.transaction_compensations c WHERE c.tx_no = p.tx_no) AS back,
+                    array_agg(DISTINCT p.card_id) AS cards,
                     bool_and(p.refund_no ~ ('^' || p.tx_no || '-[1-9][0-9]{0,2}$')) AS numbered
              FROM parts p GROUP BY p.tx_no),
     sources AS (SELECT p.source_tx_no, min(p.source_id) AS id, sum(p.amount) FILTER (WHERE p.status IN ('processing', 'completed')) AS total
@@ -9552,6 +9578,8 @@ CREATE FUNCTION sec.books_withdrawals(p_from timestamptz, p_to timestamptz, p_ar
         AND t.created_at >= sec.month_of_id(s.id) AND t.created_at < sec.month_of_id(s.id) + interval '1 month'
     CROSS JOIN LATERAL (SELECT CASE
         WHEN s.id IS NULL OR NOT s.numbered THEN 'its refund numbers are not its own'
+        WHEN s.back > s.total - s.waiting
+            THEN format('took %s, of which %s waits to be paid, and the card has %s again', s.total, s.waiting, s.back)
         WHEN s.id / 100000000000 = ANY (p_archived) THEN NULL
         WHEN t.id IS NULL THEN 'has refund numbers, and there is no such withdrawal'
         WHEN t.final_amount <> s.total THEN format('took %s, and its refund numbers are for %s', t.final_amount, s.total)
@@ -9644,7 +9672,7 @@ CREATE FUNCTION sec.logged_of_withdrawals() RETURNS TABLE (action text, needs te
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('withdrawal.asked', ARRAY['tx_no', 'card_no', 'amount', 'asked', 'payout', 'method', 'status']),
            ('withdrawal.completed', '{}'), ('withdrawal.paid_after_return', '{}'), ('withdrawal.returned', ARRAY['returned', 'reason']),
-           ('withdrawal.told', ARRAY['state'])
+           ('withdrawal.told', ARRAY['state']), ('withdrawal.numbered', ARRAY['gateway_refund_no'])
 $$;
 COMMENT ON FUNCTION sec.logged_of_withdrawals() IS 'The events of withdrawals. Internal: sec.logged_actions().';
 CREATE FUNCTION sec.rebuilds_of_withdrawals() RETURNS TABLE (place integer, step text)
@@ -9663,12 +9691,13 @@ BEGIN
            (e.context ->> 'method')::app.pay_method, c.id, (e.context ->> 'amount')::numeric, e.object_id, e.context ->> 'tx_no',
            e.context ->> 'source', e.context ->> 'gateway_account', e.context ->> 'gateway_trade_no', e.context ->> 'asked',
            e.context ->> 'payout', coalesce(substr(s.action, length('withdrawal.') + 1), e.context ->> 'status'),
-           t.context ->> 'state', s.context ->> 'gateway_refund_no', r.context ->> 'returned', r.context ->> 'reason'
+           t.context ->> 'state', coalesce(g.context, s.context) ->> 'gateway_refund_no', r.context ->> 'returned', r.context ->> 'reason'
     FROM audit.event_log e
     LEFT JOIN sec.logged_cards() c ON c.card_no = e.context ->> 'card_no'
     LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.* FROM audit.event_log x
                WHERE x.action IN ('withdrawal.completed', 'withdrawal.returned', 'withdrawal.paid_after_return')
                ORDER BY x.object_id, x.id DESC) s ON s.object_id = e.object_id
+    LEFT JOIN audit.event_log g ON g.action = 'withdrawal.numbered' AND g.object_id = e.object_id
     LEFT JOIN audit.event_log r ON r.action = 'withdrawal.returned' AND r.object_id = e.object_id
     LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context FROM audit.event_log x
                WHERE x.action = 'withdrawal.told' ORDER BY x.object_id, x.id DESC) t ON t.object_id = e.object_id

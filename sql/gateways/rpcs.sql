@@ -8,7 +8,8 @@ COMMENT ON FUNCTION app.set_gateway_account IS
     'The same code again replaces the configuration; the provider stays. p_code: 1 to 64 ASCII letters, digits and - _ . p_provider: '
     'wechat, alipay. p_config: wechat {"mchid", "appids"}, of a service provider {"sp_mchid", "sub_mchids", "sp_appids"} (the last may be '
     'left out); alipay {"app_id", "seller_ids"}. Of both, where wanted: "merchant" (the code of the merchant whose bank receives, where it '
-    'is not the platform''s), "fee_rate" (what the gateway keeps, 0 to 1 with at most 6 decimals), "active" (false turns the account off). '
+    'is not the platform''s), "fee_rate" (what the gateway keeps, 0 to 1 with at most 6 decimals), "item_days" (for how many days '
+    'a difference of its bills may stay open before app.health() names it, 0 to 365, by itself 3), "active" (false turns the account off). '
     'What is left out is so no longer. For a superuser.\n'
     'Results: true if anything changed, false if all was so already.\n'
     'Errors: INVALID_ARGUMENT, MERCHANT_NOT_FOUND, STATUS_CONFLICT (the code is of the other provider), NOT_ALLOWED.';

@@ -48,5 +48,5 @@ COMMENT ON FUNCTION app.compensate_tx IS
     'Level: backend.\n'
     'Results: tx_id, tx_no (the adjustment; TZ, year, month, running number), card_id, amount (signed), balance_after, '
     'created_at, replayed (whether this answers an earlier request again).\n'
-    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, INSUFFICIENT_BALANCE, BALANCE_LIMIT, CARD_NOT_ACTIVE (closed card), '
-    'ARCHIVED, IDEMPOTENCY_KEY_REUSED.';
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, TX_NOT_FOUND, STATUS_CONFLICT (it has moved no money, or so much of a withdrawal is not to '
+    'come back), INSUFFICIENT_BALANCE, BALANCE_LIMIT, CARD_NOT_ACTIVE (closed card), ARCHIVED, IDEMPOTENCY_KEY_REUSED.';

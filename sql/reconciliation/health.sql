@@ -19,6 +19,7 @@ CREATE FUNCTION sec.health_of_reconciliation() RETURNS TABLE (check_name text, o
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c_days constant integer := 3;
+    c_item constant text := '%s %s: %s items open for more than %s days, for app.resolve_recon_item()';
 BEGIN
     IF NOT EXISTS (SELECT FROM app.gateway_bills) THEN
         RETURN;
@@ -33,10 +34,18 @@ BEGIN
         SELECT 'gateway_days'::text, count(*) = 0,
                CASE WHEN count(*) = 0 THEN 'none to look at'
                     ELSE array_to_string((array_agg(x.what ORDER BY x.what))[1:10], '; ') END
-        FROM (SELECT format('%s %s: %s items open for more than %s days, for app.resolve_recon_item()', i.account, i.bill_date, count(*),
-                            c_days) AS what
+        FROM (SELECT format(c_item, i.account, i.bill_date, count(*), a.days) AS what
               FROM app.recon_items i
-              WHERE i.status = 'open' AND i.first_seen < now() - make_interval(days => c_days) GROUP BY i.account, i.bill_date
+              JOIN (SELECT g.code, coalesce((g.config ->> 'item_days')::integer, c_days) AS days FROM app.gateway_accounts g) a
+                ON a.code = i.account
+              WHERE i.status = 'open' AND i.first_seen < now() - make_interval(days => a.days) GROUP BY i.account, i.bill_date, a.days
+              UNION ALL
+              -- No bill had it, so the card gave it back; and then its callback came.
+              SELECT format('%s %s: %s was taken back by %s, and a callback has told of its payment since: app.compensate_tx()', i.account,
+                            i.bill_date, i.tx_no, i.result_tx_no)
+              FROM app.recon_items i
+              WHERE i.result_tx_no IS NOT NULL AND i.class = 'only_in_books' AND i.entry = 'payment'
+                AND sec.recon_told_later(i.trade_no, i.tx_no)
               UNION ALL
               SELECT format('%s %s: was closed, and a new bill or a difference has opened it again', d.account, d.bill_date)
               FROM app.recon_days d WHERE d.reopened_at IS NOT NULL AND d.closed_at IS NULL) x;

@@ -21,7 +21,10 @@ CREATE FUNCTION sec.books_withdrawals(p_from timestamptz, p_to timestamptz, p_ar
         SELECT w.*, sec.id_of_written(w.tx_no, 'TX') AS id, sec.id_of_written(w.source_tx_no, 'CZ') AS source_id,
                sec.id_of_written(w.returned_tx_no, 'TZ') AS returned_id
         FROM app.withdrawals w),
-    sums AS (SELECT p.tx_no, min(p.id) AS id, sum(p.amount) AS total, array_agg(DISTINCT p.card_id) AS cards,
+    sums AS (SELECT p.tx_no, min(p.id) AS id, sum(p.amount) AS total,
+                    coalesce(sum(p.amount) FILTER (WHERE p.status = 'processing'), 0) AS waiting,
+                    (SELECT coalesce(sum(c.amount), 0) FROM app.transaction_compensations c WHERE c.tx_no = p.tx_no) AS back,
+                    array_agg(DISTINCT p.card_id) AS cards,
                     bool_and(p.refund_no ~ ('^' || p.tx_no || '-[1-9][0-9]{0,2}$')) AS numbered
              FROM parts p GROUP BY p.tx_no),
     sources AS (SELECT p.source_tx_no, min(p.source_id) AS id, sum(p.amount) FILTER (WHERE p.status IN ('processing', 'completed')) AS total
@@ -33,6 +36,8 @@ CREATE FUNCTION sec.books_withdrawals(p_from timestamptz, p_to timestamptz, p_ar
         AND t.created_at >= sec.month_of_id(s.id) AND t.created_at < sec.month_of_id(s.id) + interval '1 month'
     CROSS JOIN LATERAL (SELECT CASE
         WHEN s.id IS NULL OR NOT s.numbered THEN 'its refund numbers are not its own'
+        WHEN s.back > s.total - s.waiting
+            THEN format('took %s, of which %s waits to be paid, and the card has %s again', s.total, s.waiting, s.back)
         WHEN s.id / 100000000000 = ANY (p_archived) THEN NULL
         WHEN t.id IS NULL THEN 'has refund numbers, and there is no such withdrawal'
         WHEN t.final_amount <> s.total THEN format('took %s, and its refund numbers are for %s', t.final_amount, s.total)

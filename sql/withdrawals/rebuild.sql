@@ -4,7 +4,7 @@ CREATE FUNCTION sec.logged_of_withdrawals() RETURNS TABLE (action text, needs te
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('withdrawal.asked', ARRAY['tx_no', 'card_no', 'amount', 'asked', 'payout', 'method', 'status']),
            ('withdrawal.completed', '{}'), ('withdrawal.paid_after_return', '{}'), ('withdrawal.returned', ARRAY['returned', 'reason']),
-           ('withdrawal.told', ARRAY['state'])
+           ('withdrawal.told', ARRAY['state']), ('withdrawal.numbered', ARRAY['gateway_refund_no'])
 $$;
 COMMENT ON FUNCTION sec.logged_of_withdrawals() IS 'The events of withdrawals. Internal: sec.logged_actions().';
 
@@ -25,12 +25,13 @@ BEGIN
            (e.context ->> 'method')::app.pay_method, c.id, (e.context ->> 'amount')::numeric, e.object_id, e.context ->> 'tx_no',
            e.context ->> 'source', e.context ->> 'gateway_account', e.context ->> 'gateway_trade_no', e.context ->> 'asked',
            e.context ->> 'payout', coalesce(substr(s.action, length('withdrawal.') + 1), e.context ->> 'status'),
-           t.context ->> 'state', s.context ->> 'gateway_refund_no', r.context ->> 'returned', r.context ->> 'reason'
+           t.context ->> 'state', coalesce(g.context, s.context) ->> 'gateway_refund_no', r.context ->> 'returned', r.context ->> 'reason'
     FROM audit.event_log e
     LEFT JOIN sec.logged_cards() c ON c.card_no = e.context ->> 'card_no'
     LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.* FROM audit.event_log x
                WHERE x.action IN ('withdrawal.completed', 'withdrawal.returned', 'withdrawal.paid_after_return')
                ORDER BY x.object_id, x.id DESC) s ON s.object_id = e.object_id
+    LEFT JOIN audit.event_log g ON g.action = 'withdrawal.numbered' AND g.object_id = e.object_id
     LEFT JOIN audit.event_log r ON r.action = 'withdrawal.returned' AND r.object_id = e.object_id
     LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context FROM audit.event_log x
                WHERE x.action = 'withdrawal.told' ORDER BY x.object_id, x.id DESC) t ON t.object_id = e.object_id

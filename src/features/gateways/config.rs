@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 const MOST_IDS: usize = 1000;
 /// Gateways state their rates in hundredths of a per cent and finer.
 const RATE_DECIMALS: u32 = 6;
+/// Nobody waits longer than this for what is different to be looked at.
+const MOST_DAYS: i64 = 365;
 
 /// A gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct Config {
     pub active: bool,
     /// What the gateway keeps of an amount, as it is written: 0 to 1.
     pub fee_rate: Option<String>,
+    /// For how many days what is different may stay open, where it is not as many as `app.health()` says by itself.
+    pub item_days: Option<i64>,
 }
 
 impl Config {
@@ -84,9 +88,10 @@ impl Config {
             Some(_) => return Err(refused("active", "is true or false")),
         };
         let fee_rate = given.rate("fee_rate")?;
+        let item_days = given.days("item_days")?;
         match given.0.keys().next() {
             Some(other) => Err(refused(&shown(other), "is nothing that an account of this provider has")),
-            None => Ok(Config { parties, merchant, active, fee_rate }),
+            None => Ok(Config { parties, merchant, active, fee_rate, item_days }),
         }
     }
 
@@ -102,8 +107,11 @@ impl Config {
             }
             Parties::Alipay { app_id, seller_ids } => json!({ "app_id": app_id, "seller_ids": seller_ids }),
         };
-        if let (Some(rate), Some(kept)) = (&self.fee_rate, kept.as_object_mut()) {
-            kept.insert("fee_rate".into(), rate.as_str().into());
+        if let Some(rate) = &self.fee_rate {
+            kept["fee_rate"] = rate.as_str().into();
+        }
+        if let Some(days) = self.item_days {
+            kept["item_days"] = days.into();
         }
         kept
     }
@@ -135,6 +143,13 @@ impl Members {
         let rate = rate.filter(|rate| *rate <= Decimal::ONE && rate.scale() <= RATE_DECIMALS);
         let rate = rate.ok_or_else(|| refused(name, &format!("is 0 to 1, with at most {RATE_DECIMALS} decimals")))?;
         Ok(Some(rate.to_string()))
+    }
+
+    /// A whole number, as a number.
+    fn days(&mut self, name: &str) -> Result<Option<i64>> {
+        let Some(given) = self.0.remove(name) else { return Ok(None) };
+        let days = given.as_i64().filter(|days| (0..=MOST_DAYS).contains(days));
+        days.map(Some).ok_or_else(|| refused(name, &format!("is a number of days, 0 to {MOST_DAYS}")))
     }
 
     fn id(&mut self, name: &str) -> Result<String> {

@@ -1,6 +1,7 @@
 //! `app.compensate_tx`: corrects the card of a transaction by a signed amount.
 
 use crate::engine::types::{NumericArg, NumericOut, Text, Timestamp, Uuid};
+use crate::features::withdrawals;
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::Scope;
 use crate::kernel::{args, months};
@@ -88,6 +89,9 @@ fn compensate(
     ensure(card.status != CardStatus::Closed || amount.is_negative(), Token::CardNotActive)?;
     if amount.is_positive() {
         posting::ensure_room(call, &card, amount)?;
+        if corrected.tx_type == TxType::Withdrawal {
+            withdrawals::ensure_not_back(call, &corrected_no, amount)?;
+        }
     }
     let mut tx = posting::new_tx(call, id, TxType::Adjustment, &card, amount, amount);
     tx.member_id = card.member_id.or(corrected.member_id);

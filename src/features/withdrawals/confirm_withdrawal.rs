@@ -43,6 +43,11 @@ fn confirm_withdrawal(
             return Err(Error::new(Token::ExternalOrderConflict, "it was confirmed with another p_gateway_refund_no"));
         }
         let settled = settling::paid(call, open, &mut part, By { event: None, gateway_refund_no })?;
+        if settled == Settled::Before
+            && let Some(number) = gateway_refund_no
+        {
+            settling::numbered(call, &mut part, number)?;
+        }
         Ok((part, settled == Settled::Before))
     });
     answer(part, replayed)

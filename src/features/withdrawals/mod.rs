@@ -15,6 +15,7 @@ use crate::engine::types::{NumericOut, Uuid};
 use crate::kernel::call::Call;
 use crate::kernel::months::Open;
 use mps_domain::error::{Error, Result, Token};
+use mps_domain::money::Money;
 use parts::{Part, Status};
 use pgrx::prelude::*;
 use settling::By;
@@ -41,6 +42,19 @@ pub fn paid_after_return(call: &Call, refund_no: &str) -> Result<()> {
         settling::paid(call, open, &mut part, By { event: None, gateway_refund_no: None })?;
     }
     Ok(())
+}
+
+/// Whether so much of a withdrawal may come back by a correction, whose card is locked. What is still to be paid comes back by itself
+/// where it is not, and what is back already does not come again. Error: `STATUS_CONFLICT`.
+pub fn ensure_not_back(call: &Call, tx_no: &str, amount: Money) -> Result<()> {
+    let left = parts::may_come_back(call.db, tx_no);
+    let why = || {
+        let why = format!(
+            "of this withdrawal no more than {left} can come back: the rest has, or waits to be paid (app.fail_withdrawal)"
+        );
+        Error::new(Token::StatusConflict, why)
+    };
+    if amount <= left { Ok(()) } else { Err(why()) }
 }
 
 /// The row that says what became of a refund number.

@@ -152,6 +152,15 @@ pub fn withdrawn_of(db: &Db, source_tx_no: &str) -> Money {
     db.row(sql, &[p(source_tx_no)], |r| r.get(1)).expect("one row")
 }
 
+/// What a withdrawal took, less what is still to be paid, less what is on the card again.
+pub fn may_come_back(db: &Db, tx_no: &str) -> Money {
+    let sql = "SELECT (coalesce((SELECT pg_catalog.sum(w.amount) FROM app.withdrawals w \
+                                 WHERE w.tx_no = $1 AND w.status <> 'processing'), 0) \
+                       - coalesce((SELECT pg_catalog.sum(k.amount) FROM app.transaction_compensations k \
+                                   WHERE k.tx_no = $1), 0))::numeric(14,2)";
+    db.row(sql, &[p(tx_no)], |r| r.get(1)).expect("one row")
+}
+
 /// Whether an adjustment gave a refund number back to the card, and nobody was paid for that after all.
 pub fn gave_back(db: &Db, tx_no: &str) -> bool {
     let sql = "SELECT true FROM app.withdrawals w WHERE w.returned_tx_no = $1 AND w.status = 'returned'";

@@ -94,6 +94,16 @@ pub fn told(call: &Call, part: &mut Part, state: &str, event: Option<i64>) -> Re
     Ok(true)
 }
 
+/// Notes the number that the gateway or the bank has for what was paid without one.
+pub fn numbered(call: &Call, part: &mut Part, number: &str) -> Result<()> {
+    if part.gateway_refund_no.is_none() {
+        part.gateway_refund_no = Some(number.to_owned());
+        parts::update(call.db, part)?;
+        note(call, "withdrawal.numbered", part, json!({ "gateway_refund_no": number }), None);
+    }
+    Ok(())
+}
+
 /// WeChat's word for a refund that did not reach the payer, and waits for somebody to send it elsewhere.
 const ABNORMAL: &str = "ABNORMAL";
 

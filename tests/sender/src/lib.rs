@@ -60,8 +60,12 @@ impl Callback {
     /// The call that a backend makes with it.
     pub fn sql(&self, account: &str) -> String {
         let headers = self.headers.to_string().replace('\'', "''");
-        let body = data_encoding::HEXLOWER.encode(&self.body);
-        format!("select * from app.gateway_notify('{account}', '{headers}', '\\x{body}')")
+        format!("select * from app.gateway_notify('{account}', '{headers}', '\\x{}')", self.hex())
+    }
+
+    /// The body, as a literal of a bytea has it after `\x`.
+    pub fn hex(&self) -> String {
+        data_encoding::HEXLOWER.encode(&self.body)
     }
 }
 

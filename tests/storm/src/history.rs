@@ -351,6 +351,8 @@ impl Request {
             ) => Why::Off(merchant_switch(&world.merchants[*merchant].code)),
             ("IDEMPOTENCY_KEY_REUSED", _) => Why::Known(self.key.as_deref().map(by_key)),
             ("EXTERNAL_ORDER_CONFLICT", _) => Why::Known(self.known().order),
+            // What is back already, or comes back by itself: the model adds that up.
+            ("STATUS_CONFLICT", What::Compensate { original }) if original.starts_with("TX") => Why::Else,
             ("STATUS_CONFLICT", What::Compensate { original }) => Why::NotDone(original.clone()),
             _ => Why::Else,
         }

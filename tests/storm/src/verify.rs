@@ -579,6 +579,19 @@ fn withdrawals(db: &mut Client, books: &Books, report: &mut Report) -> Result<()
     let differ = books.facts.iter().filter(|(_, fact)| fact.kind == Kind::Withdrawal);
     let differ = differ.filter(|(tx_no, fact)| sums.get(tx_no.as_str()) != Some(&fact.paid));
     report.check("refund numbers add up to what was withdrawn", differ.map(|(tx_no, _)| tx_no.clone()).collect());
+    let (mut waiting, mut back) = (HashMap::<&str, Cents>::new(), HashMap::<&str, Cents>::new());
+    for r in books.refunds.values().filter(|r| r.status() == "processing") {
+        *waiting.entry(&r.tx_no).or_default() += r.amount;
+    }
+    for fact in books.facts.values().filter(|fact| fact.kind == Kind::Adjustment && fact.credited()) {
+        *back.entry(fact.original.as_deref().unwrap_or_default()).or_default() += fact.change;
+    }
+    let over = sums.iter().filter_map(|(tx_no, sum)| {
+        let of = |known: &HashMap<&str, Cents>| known.get(tx_no).copied().unwrap_or_default();
+        let (waits, back) = (of(&waiting), of(&back));
+        (back > sum - waits).then(|| format!("{tx_no}: {} of {}, {} waits", money(back), money(*sum), money(waits)))
+    });
+    report.check("no withdrawal comes back more than once, by the answers", over.collect());
     Ok(())
 }
 

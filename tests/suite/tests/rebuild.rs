@@ -133,6 +133,7 @@ fn withdrawals(shop: &Shop, member: &Member) {
     let first = &out("5", "w1", "")[0];
     told(first, 500, "ABNORMAL");
     told(first, 500, "SUCCESS");
+    backend.run(&format!("select * from app.confirm_withdrawal('{first}', 5, 'R-1')"));
     let second = &out("6", "w2", "")[0];
     told(second, 600, "CLOSED");
     told(second, 600, "SUCCESS");

@@ -642,6 +642,74 @@ fn what_was_taken_back_and_is_there_after_all_is_said() {
     books_hold(&shop);
 }
 
+/// No bill has it, so it is taken back; and then the gateway says that it was paid.
+#[test]
+fn what_was_taken_back_before_its_callback_came_is_said() {
+    let shop = open();
+    let day = today_alone(&shop);
+    let (ming, tx_no, trade) = confirmed(&shop, 1_000);
+    import(&shop, &day, &[]);
+    reconcile(&shop.backend, &day);
+    shop.backend.row(&resolve(&item(&shop, "only_in_books"), "debit"));
+    shop.backend.row(&close(&day));
+    assert_eq!(&health(&shop, "gateway_days")["ok"], "t");
+    let mut says = Payment { order: &tx_no, trade: &trade, fen: 1_000, state: "SUCCESS" }.told();
+    says["success_time"] = format!("{day}T12:00:00+08:00").into();
+    let callback = mps_sender::wechat("TRANSACTION.SUCCESS", &says);
+    assert_eq!(&shop.backend.row(&callback.sql("wechat"))["outcome"], "replayed");
+    let loud = health(&shop, "gateway_days");
+    assert_eq!(
+        (&loud["ok"], loud["detail"].contains(&format!("{tx_no} was taken back by TZ"))),
+        ("f", true),
+        "{loud:?}"
+    );
+    let closed = format!("select closed_at is not null from app.v_recon_days where bill_date = '{day}'");
+    for _ in 0..2 {
+        assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "status_differs 1 10.00"]);
+        assert_eq!(shop.backend.value(&closed), "f");
+    }
+    let id = item(&shop, "status_differs");
+    for word in ["credit", "debit", "refund"] {
+        shop.backend.refused("RECON_CONFLICT", &resolve(&id, word));
+    }
+    assert_eq!(shop.balance(&ming.card), "0.00");
+    shop.backend.row(&format!("select * from app.compensate_tx('{tx_no}', 10, 'it was paid', 'k1')"));
+    shop.backend.row(&resolve(&id, "explained"));
+    shop.backend.row(&close(&day));
+    assert_eq!(reconcile(&shop.backend, &day), ["matched 0 0.00", "status_differs 1 10.00"]);
+    assert_eq!((shop.backend.value(&closed).as_str(), &health(&shop, "gateway_days")["ok"]), ("t", "t"));
+    assert_eq!(shop.balance(&ming.card), "10.00");
+    books_hold(&shop);
+}
+
+/// How long a difference may stay open is the account's to say.
+#[test]
+fn items_are_named_after_as_many_days_as_their_account_allows() {
+    let shop = open();
+    import(&shop, DAY, &[Line::payment("4200001", "A-1", 500)]);
+    reconcile(&shop.backend, DAY);
+    let s = &shop.superuser;
+    let allows = |days: &str| {
+        let apps = format!(r#""mchid": "{}", "appids": ["{}"]"#, mps_sender::MCHID, mps_sender::APPID);
+        s.run(&format!("select app.set_gateway_account('wechat', 'wechat', '{{{apps}{days}}}')"));
+        health(&shop, "gateway_days")["ok"].to_owned()
+    };
+    s.run("update app.recon_items set first_seen = now() - interval '3 days 1 hour'");
+    assert_eq!(
+        ["", r#", "item_days": 3"#, r#", "item_days": 4"#, r#", "item_days": 0"#].map(allows),
+        ["f", "f", "t", "f"]
+    );
+    assert!(health(&shop, "gateway_days")["detail"].contains("1 items open for more than 0 days"));
+    s.run("update app.recon_items set first_seen = now() - interval '2 days 23 hours'");
+    assert_eq!(["", r#", "item_days": 2"#, r#", "item_days": 365"#].map(allows), ["t", "f", "t"]);
+    for days in ["-1", "366", "2.5", "\"3\"", "true", "null", "1e400"] {
+        let sql = format!(
+            r#"select app.set_gateway_account('wechat', 'wechat', '{{"mchid": "1", "appids": ["a"], "item_days": {days}}}')"#
+        );
+        s.failure(&sql).must_be("INVALID_ARGUMENT", &sql);
+    }
+}
+
 #[test]
 fn what_was_taken_back_without_a_number_is_not_credited_by_its_number() {
     let shop = open();

@@ -101,6 +101,19 @@ fn money_goes_back_to_what_it_came_in_by_newest_first() {
     shop.backend
         .refused("EXTERNAL_ORDER_CONFLICT", &format!("select * from app.confirm_withdrawal('{second}', 50, 'R2')"));
     shop.backend.refused("STATUS_CONFLICT", &fail_sql(second));
+    // What was paid without a number gets it from whoever comes with one, once.
+    let first = &rows[0]["refund_no"].to_owned();
+    let numbered = |number: &str| format!("select * from app.confirm_withdrawal('{first}', 30, '{number}')");
+    for _ in 0..2 {
+        assert_eq!(&shop.backend.row(&numbered("B1"))["replayed"], "t");
+    }
+    shop.backend.refused("EXTERNAL_ORDER_CONFLICT", &numbered("B2"));
+    let noted = "select w.gateway_refund_no || ' ' || count(e.id) from app.withdrawals w left join audit.event_log e \
+                 on e.object_id = w.refund_no and e.action = 'withdrawal.numbered'";
+    assert_eq!(
+        shop.superuser.value(&format!("{noted} where w.refund_no = '{first}' group by w.gateway_refund_no")),
+        "B1 1"
+    );
     assert_eq!(shop.balance(&ming.card), "5.00");
     assert_eq!(&health(&shop)["detail"], "none is open");
     books_hold(&shop);
@@ -300,8 +313,8 @@ fn what_lies_in_archived_months_goes_by_transfer() {
     assert_eq!(parts(&shop.backend.rows(&sql)), parts(&rows));
     shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "15.01", "k3", ""));
     // What a correction put there does not go out with it.
-    let correction = format!("select * from app.compensate_tx('{}', 100, 'x')", &rows[0]["tx_no"]);
-    shop.backend.run(&correction);
+    shop.backend.run(&confirm_sql(&rows[0]["refund_no"], "40"));
+    shop.backend.run(&correct_sql(&rows[0]["tx_no"], "40", "c1"));
     shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "15.01", "k3", ""));
     shop.backend.run(&fail_sql(&number));
     shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "25.01", "k3", ""));
@@ -478,6 +491,76 @@ fn what_waits_for_the_card_sees_what_was_taken() {
     books_hold(&shop);
 }
 
+fn correct_sql(number: &str, amount: &str, key: &str) -> String {
+    format!("select * from app.compensate_tx('{number}', {amount}, 'it came back', '{key}')")
+}
+
+/// A correction gives back what was paid and came back to the shop; never what comes back by itself, nor anything twice.
+#[test]
+fn what_is_back_does_not_come_again_by_a_correction() {
+    let shop = Shop::open();
+    let ming = shop.member("0");
+    let card = &ming.card;
+    paid(&shop, &ming, "100.00", "T1");
+    let waits = &withdraw(&shop, card, "60", "k1")[0];
+    shop.backend.refused("STATUS_CONFLICT", &correct_sql(&waits["tx_no"], "0.01", "c1"));
+    shop.backend.run(&fail_sql(&waits["refund_no"]));
+    shop.backend.refused("STATUS_CONFLICT", &correct_sql(&waits["tx_no"], "0.01", "c1"));
+    assert_eq!(shop.balance(card), "100.00");
+    // Paid after that: the card gives it back by a correction, which can be taken back as far as it went.
+    shop.backend.run(&confirm_sql(&waits["refund_no"], "60"));
+    shop.backend.refused("STATUS_CONFLICT", &correct_sql(&waits["tx_no"], "0.01", "c1"));
+    shop.backend.run(&correct_sql(&waits["tx_no"], "-60", "c2"));
+    shop.backend.refused("STATUS_CONFLICT", &correct_sql(&waits["tx_no"], "60.01", "c3"));
+    shop.backend.run(&correct_sql(&waits["tx_no"], "5", "c3"));
+    assert_eq!(&shop.backend.row(&correct_sql(&waits["tx_no"], "5", "c3"))["replayed"], "t");
+    shop.backend.run(&correct_sql(&waits["tx_no"], "-5", "c4"));
+    assert_eq!(shop.balance(card), "40.00");
+    // Of several parts, what is paid.
+    taken(&shop, card, "30.00", "cash");
+    let both = withdraw(&shop, card, "50", "k2");
+    assert_eq!(both.iter().map(|row| &row["status"]).collect::<Vec<_>>(), ["completed", "processing"]);
+    shop.backend.refused("STATUS_CONFLICT", &correct_sql(&both[0]["tx_no"], "30.01", "c5"));
+    shop.backend.run(&correct_sql(&both[0]["tx_no"], "30", "c5"));
+    shop.backend.run(&fail_sql(&both[1]["refund_no"]));
+    assert_eq!(shop.balance(card), "70.00");
+    books_hold(&shop);
+}
+
+/// Corrections of one withdrawal at the same instant, and one beside what returns it, come to what it took.
+#[test]
+fn corrections_at_once_give_back_no_more_than_was_taken() {
+    let shop = Shop::open();
+    let ming = shop.member("0");
+    taken(&shop, &ming.card, "50.00", "cash");
+    let cash = &withdraw(&shop, &ming.card, "50", "k1")[0]["tx_no"].to_owned();
+    for level in ["read committed", "repeatable read", "serializable"] {
+        let (holder, other) = (shop.db.backend(), shop.db.backend());
+        holder.run("begin");
+        other.run(&format!("begin isolation level {level}"));
+        other.value("select count(*) from app.withdrawals");
+        holder.run(&correct_sql(cash, "30", &format!("h {level}")));
+        let second = Waiting::behind(other, &holder, &shop.superuser, correct_sql(cash, "30", &format!("o {level}")));
+        holder.run("commit");
+        let failure = second.end().unwrap_err();
+        assert_eq!(failure.code == "40001", level != "read committed", "{level}: {failure:?}");
+        shop.backend.run(&correct_sql(cash, "-30", &format!("b {level}")));
+    }
+    paid(&shop, &ming, "60.00", "T1");
+    for round in 0..6 {
+        let row = &withdraw(&shop, &ming.card, "60", &format!("r{round}"))[0];
+        let jobs = [
+            correct_sql(&row["tx_no"], "60", &format!("x{round}")),
+            fail_sql(&row["refund_no"]),
+            correct_sql(&row["tx_no"], "60", &format!("y{round}")),
+        ];
+        let ended = together(jobs.into_iter().map(|sql| (shop.db.backend(), sql)).collect());
+        assert_eq!(ended.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(shop.balance(&ming.card), "60.00");
+    }
+    books_hold(&shop);
+}
+
 /// A shop's trigger that withdraws in the middle of a withdrawal: a source never gives twice.
 #[test]
 fn a_trigger_that_withdraws_too_takes_no_source_twice() {
@@ -562,6 +645,10 @@ fn the_books_find_what_is_wrong_in_refund_numbers() {
         (
             "update app.withdrawals set source_tx_no = 'CZ' || substr(S1, 3, 4) || '999999' where refund_no = R1",
             "no such recharge",
+        ),
+        (
+            "update app.withdrawals set status = 'processing', settled_at = null, returned_tx_no = null where refund_no = R2",
+            "and the card has 20.00 again",
         ),
         ("update app.withdrawals set source_tx_no = S9 where refund_no = R1", "which was on another card"),
         ("update app.withdrawals set gateway_trade_no = 'T2' where refund_no = R1", "is of trade number"),

@@ -2,7 +2,7 @@
 
 use super::{CHARGE, COMPENSATE, Client, POINTS, RECHARGE, REFUND, enter};
 use crate::db::{Asked, Who};
-use crate::model::{CardKind, Numbered};
+use crate::model::{CardKind, Kind, Numbered};
 use crate::request::{Answer, Request, What};
 use crate::world::pool;
 use std::sync::Arc;
@@ -171,12 +171,16 @@ pub fn plan_compensation(client: &mut Client) -> Option<(Request, Vec<&'static s
         pool[pick % pool.len()].clone()
     };
     let mut allowed = vec!["INSUFFICIENT_BALANCE", "BALANCE_LIMIT"];
-    if !client.world.books().facts[&original].credited() {
-        // There is nothing to correct until the money is there.
-        allowed.push("STATUS_CONFLICT");
-    }
     let amount = 1 + client.below(5_000) as i64;
     let amount = if client.chance(50) { -amount } else { amount };
+    let (credited, kind) = {
+        let fact = &client.world.books().facts[&original];
+        (fact.credited(), fact.kind)
+    };
+    // There is nothing to correct until the money is there; and what went out comes back no more than once.
+    if !credited || (kind == Kind::Withdrawal && amount > 0) {
+        allowed.push("STATUS_CONFLICT");
+    }
     let (key, by) = (client.key(), client.by());
     let what = What::Compensate { original };
     Some((Request { who: Who::Backend, account, amount, key, order: None, what, by }, allowed))
