@@ -5,7 +5,7 @@ Runs pgbench against a cluster of its own, one operation after another and round
 median of every figure. Times mean little on a shared machine; ratios within one run do. Server CPU is what the
 postmaster's finished children used (/proc), WAL is what pg_stat_wal counts: the bytes of all records.
 
-    make bench ONLY="charge others"     only these sections: charge others callbacks bills clients hot footprint memory pages big growth; or cards
+    make bench ONLY="charge others"     only these sections, which take their places in RESULTS.md: charge others callbacks bills clients hot footprint memory pages big growth; or cards
 """
 
 import os
@@ -129,12 +129,32 @@ class Shop:
         return locks, int(hits[1]) + int(hits[2] or 0)
 
 
-TABLE = []
+RESULTS = HERE / "RESULTS.md"
+# What each section says, by its name; what stands before all of them is of none.
+SAID = {"": []}
 
 
 def say(line=""):
     print(line, flush=True)
-    TABLE.append(line)
+    SAID[list(SAID)[-1]].append(line)
+
+
+def begin(name):
+    """What is said from here on is of this section."""
+    SAID[name] = []
+    say(f"<!-- {name} -->")
+    say(f"_{time.strftime('%Y-%m-%d')}_")
+
+
+def kept():
+    """The sections of the last runs."""
+    sections = {"": []}
+    for line in RESULTS.read_text().splitlines():
+        mark = re.fullmatch("<!-- (\\w+) -->", line)
+        if mark:
+            sections[mark[1]] = []
+        sections[list(sections)[-1]].append(line)
+    return sections
 
 
 def table(title, results, base=None):
@@ -308,24 +328,33 @@ def section_growth(small, big):
 def main():
     say("# Benchmark results")
     say()
-    say(f"{time.strftime('%Y-%m-%d')}, {'quick run, ' if QUICK else ''}{ROUNDS} rounds of {SECONDS} s, medians. {os.cpu_count()} CPUs, {platform.machine()}; "
+    say(f"{'Quick run, ' if QUICK else ''}{ROUNDS} rounds of {SECONDS} s, medians. {os.cpu_count()} CPUs, {platform.machine()}; "
         f"{psql('postgres', 'SELECT split_part(version(), chr(32), 2)')} with "
         + ", ".join(f"{s} {psql('postgres', f'SHOW {s}')}" for s in ("shared_buffers", "max_wal_size", "autovacuum", "fsync")) + ". "
-        "`pgbench -n -M prepared`; 2 clients, synchronous_commit off and full_page_writes off unless said otherwise; 1,000 merchants. Written by `make bench`.")
+        "`pgbench -n -M prepared`; 2 clients, synchronous_commit off and full_page_writes off unless said otherwise; 1,000 merchants. Each section is of the day that it names, and was measured in one run. Written by `make bench`.")
     sections = {"charge": section_charge, "others": section_others, "callbacks": section_callbacks, "bills": section_bills, "clients": section_clients, "hot": section_hot,
                 "footprint": section_footprint, "memory": memory, "pages": section_pages}
     wanted = ONLY or [*sections, "big", "growth"]
     small = Shop("bench_small", 10_000) if set(wanted) - {"bills", "pages"} else None
     for name, section in sections.items():
         if name in wanted:
+            begin(name)
             section(small)
-    big = section_big() if "big" in wanted else None
+    big = None
+    if "big" in wanted:
+        begin("big")
+        big = section_big()
     if "cards" in wanted:
+        begin("cards")
         section_cards(small)
     if "growth" in wanted:
+        begin("growth")
         section_growth(small, big)
-    if not ONLY:
-        (HERE / "RESULTS.md").write_text("\n".join(TABLE) + "\n")
+    # A quick run of some says nothing that is kept.
+    if not ONLY or not QUICK:
+        said = {**(kept() if ONLY else {}), **SAID}
+        order = ["", *sections, "big", "cards", "growth"]
+        RESULTS.write_text("\n\n".join("\n".join(said[name]).strip() for name in order if name in said) + "\n")
 
 
 def memory(shop):
