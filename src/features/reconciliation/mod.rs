@@ -1,7 +1,7 @@
 //! Reconciliation: what payment gateways say of a day in their own files, beside the books and the callbacks.
 //!
-//! Whoever writes here holds the row of the account first, so that days, items and bills of one account change one after the other;
-//! trade numbers, cards and months come after it, in their own order.
+//! Whoever writes here holds the row of the account, so that days, items and bills of one account change one after the other. It is locked
+//! last: what an item moves (trade numbers, payments, cards) comes before it, in its own order.
 
 mod bills;
 mod close_recon_day;

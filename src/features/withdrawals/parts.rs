@@ -115,6 +115,12 @@ impl Part {
 
 static BY_NO: Path = Path { table: &TABLE, index: "withdrawals_pkey", key: &["refund_no"] };
 
+/// Whether a withdrawal has such a number.
+pub fn is_known(db: &Db, refund_no: &str) -> bool {
+    let sql = "SELECT true FROM app.withdrawals w WHERE w.refund_no = $1";
+    db.row(sql, &[p(refund_no)], |r| r.get(1)).unwrap_or(false)
+}
+
 pub fn lock(open: Open, refund_no: &str) -> Option<Part> {
     open.lock(&BY_NO, None, &[p(refund_no)], Part::read)
 }

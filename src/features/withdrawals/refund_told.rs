@@ -3,7 +3,7 @@
 use super::parts::{self, Part, Payout, Status};
 use super::settling::{self, By, Settled};
 use crate::kernel::call::Call;
-use mps_domain::error::Result;
+use mps_domain::error::{Result, Token};
 use mps_domain::money::Money;
 use mps_domain::withdrawal::can_have_gone;
 
@@ -44,10 +44,14 @@ pub struct Told {
 
 /// Completes a refund number or returns it to the card. `None`: no withdrawal has such a number.
 pub fn refund_told(call: &Call, refund: &Refund) -> Result<Option<Told>> {
+    // A look first: of what is no withdrawal's, trade numbers may be claimed yet, which comes before the month.
+    if !parts::is_known(call.db, refund.refund_no) {
+        return Ok(None);
+    }
     let open = call.open_month()?;
     let part = parts::lock(open, refund.refund_no);
     call.after_waiting()?;
-    let Some(mut part) = part else { return Ok(None) };
+    let mut part = part.ok_or(Token::TxNotFound)?;
     let settled = match refund.state {
         _ if !is_of(call, refund, &part) => Settled::Otherwise,
         // Two have paid it, by different ways.
