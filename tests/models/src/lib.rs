@@ -10,11 +10,15 @@ pub mod books;
 pub mod charge;
 pub mod closing;
 pub mod cut;
+pub mod declared;
 pub mod keys;
+pub mod leaves;
 pub mod locks;
+pub mod names;
 pub mod recharge;
 pub mod server;
 pub mod sources;
+pub mod walk;
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use std::fmt::Debug;

@@ -18,8 +18,8 @@
 //! and at most one more that it cannot be without), of those ways that are not part of another one. For more of them it is shown that
 //! all ways keep one order of kinds, with which there is no ring of any length.
 
+use crate::leaves::{Kind, Lock};
 use crate::somebody_goes_on;
-use crate::sources::{Kind, Lock};
 use stateright::{Model, Property};
 
 const ALL_END: &str = "no deadlock, by answers and by the server's own count"; // of the storm
@@ -66,13 +66,6 @@ pub struct Order {
     most_held: usize,
 }
 
-fn are_two(kind: Kind) -> bool {
-    !matches!(
-        kind,
-        Kind::Month | Kind::Settings | Kind::JobRun | Kind::ClosedMonths | Kind::SealCut | Kind::Mode | Kind::Log
-    )
-}
-
 /// The trade number that is in suspense already, in the first of the rows there.
 const SUSPENDED: u8 = 1;
 
@@ -114,7 +107,7 @@ impl Order {
             (Kind::Suspense, _) if has_asked(Kind::Trade) => vec![(Kind::Suspense, 0)],
             // One RPC is about one of a kind, and has it already.
             (kind, _) if held(kind).is_some() => vec![],
-            (kind, _) if !are_two(kind) => vec![(kind, 0)],
+            (kind, _) if kind.is_one() => vec![(kind, 0)],
             (kind, _) if kind == Kind::Trade || state.named.contains(&kind) => vec![(kind, 0), (kind, 1)],
             (kind, _) => vec![(kind, 0)],
         }
@@ -279,10 +272,12 @@ impl Model for Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::{Declared, Sources, leaves, waiting_leaves};
+    use crate::declared::Declared;
+    use crate::leaves::{leaves, waiting_leaves};
+    use crate::sources::Sources;
     use crate::{finds, holds, is_long};
     use mps_tidy::text;
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     /// Called by the server, not by name: what a trigger does, and a sign-up.
     const BY_TRIGGERS: [&str; 2] = ["register_signup", "business_day_changed_trigger"];
@@ -349,14 +344,18 @@ mod tests {
         assert!(declared.unknown_tables().is_empty(), "locked in sql/: {:?}", declared.unknown_tables());
 
         let roots = writing().into_iter().filter_map(|name| declared.symbols.get(&name).cloned());
-        let (mut reached, mut looping) = (BTreeSet::new(), BTreeSet::new());
+        let (mut reached, mut looping, mut unseen) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for root in roots.chain(BY_TRIGGERS.map(String::from)) {
             let mut found = sources.locks(&root).unwrap_or_else(|| panic!("there is no fn {root} in src/features"));
             reached.append(&mut found.reached);
             looping.append(&mut found.looping);
+            unseen.append(&mut found.unseen);
         }
         let unreached: Vec<_> = waiting_leaves().difference(&reached).cloned().collect();
         assert!(unreached.is_empty(), "no RPC and no job is seen to come to: {unreached:?}");
+        assert!(unseen.is_empty(), "are given closures that the reader does not see: {unseen:?}");
+        assert!(sources.problems().is_empty(), "cannot be followed: {:#?}", sources.problems());
+        assert!(sources.gone().is_empty(), "lists of the reader name what is no more: {:?}", sources.gone());
         let in_order: BTreeSet<String> = IN_ORDER.iter().map(|(function, _)| (*function).to_owned()).collect();
         assert_eq!(looping, in_order, "lock in a loop, and IN_ORDER says for each why that is in order");
     }
@@ -382,6 +381,66 @@ mod tests {
         assert!(kinds("app.close_month_batch").iter().any(|way| way.contains(&Kind::Lines)));
     }
 
+    /// What must be on one of the ways of an RPC, in this order: by who has read its code, so that what the reader does not follow is
+    /// missed.
+    const SEEN: [(&str, &[Kind]); 22] = {
+        use Kind::*;
+        [
+            ("app.merchant_charge_by_qr", &[Key, Order, Month, Settings, Merchant, Card, Binding, Card, Lines]),
+            ("app.merchant_refund_tx", &[Key, Order, Month, Settings, Tx, Merchant, Card, Lines]),
+            ("app.compensate_tx", &[Key, Order, Month, Settings, Card, Lines]),
+            ("app.user_recharge_personal_card", &[Key, Order, Month, Settings, Merchant, Card, Lines]),
+            ("app.confirm_recharge", &[Trade, Month, Settings, Tx, Suspense, Card, TradeRow]),
+            ("app.fail_recharge", &[Month, Settings, Tx]),
+            ("app.resolve_suspense", &[Month, Settings, Suspense, Card, Lines, TradeRow]),
+            ("app.withdraw", &[Key, Month, Settings, Merchant, Card, Lines]),
+            ("app.confirm_withdrawal", &[Month, Settings, Refund, Card]),
+            ("app.fail_withdrawal", &[Month, Settings, Refund, Card, Lines]),
+            // A payment; money that no recharge takes; what a withdrawal asked for; an order that has ended; what is refused.
+            ("app.gateway_notify", &[Trade, Month, Settings, Tx, Suspense, Card, TradeRow, GatewayTally]),
+            ("app.gateway_notify", &[Trade, Month, Settings, Suspense, GatewayTally]),
+            ("app.gateway_notify", &[Month, Settings, Refund, Card, Lines, GatewayTally]),
+            ("app.gateway_notify", &[Month, Settings, Tx, GatewayTally]),
+            ("mps_gateway.notify", &[Trade, Month, Settings, Tx, Suspense, Card, TradeRow, GatewayTally]),
+            ("app.reconcile", &[Month, Settings, GatewayAccount]),
+            ("app.import_bill", &[Month, Settings, GatewayAccount]),
+            ("app.close_recon_day", &[Month, Settings, GatewayAccount]),
+            // Credited; sent back; taken back, of a withdrawal that was paid all the same.
+            ("app.resolve_recon_item", &[Trade, Month, Settings, Tx, Suspense, Card, TradeRow, GatewayAccount]),
+            ("app.resolve_recon_item", &[Trade, Month, Settings, Suspense, GatewayAccount]),
+            ("app.resolve_recon_item", &[Month, Settings, Refund, Card, Lines, GatewayAccount]),
+            ("app.set_mode", &[Mode, Month, Settings]),
+        ]
+    };
+
+    #[test]
+    fn what_they_lock_in_truth_is_seen() {
+        let ways = ways();
+        for (name, kinds) in SEEN {
+            let has_all = |way: &[Lock]| {
+                let mut rest = way.iter();
+                kinds.iter().all(|kind| rest.any(|lock| lock.kind == *kind))
+            };
+            let seen = ways.iter().filter(|(n, _)| n == name);
+            assert!(
+                seen.clone().any(|(_, way)| has_all(way)),
+                "{name}: no way has {kinds:?}: {:#?}",
+                seen.collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn what_sql_calls_of_the_library_locks_nothing() {
+        let (sources, declared) = (Sources::read(), Declared::read());
+        for name in writing().into_iter().filter(|name| !declared.symbols.contains_key(name)) {
+            for symbol in declared.called_by(&name).into_iter().filter(|s| !BY_TRIGGERS.contains(&s.as_str())) {
+                let found = sources.locks(&symbol).unwrap_or_else(|| panic!("{name}: there is no fn {symbol}"));
+                assert!(found.ways.iter().all(Vec::is_empty), "{name} calls {symbol}, which locks: {:?}", found.ways);
+            }
+        }
+    }
+
     #[test]
     fn two_at_once_end() {
         holds("locks of any two", of_tree(2, if is_long() { ALL } else { 2 }));
@@ -389,15 +448,34 @@ mod tests {
 
     #[test]
     fn any_number_end() {
-        let ways: Vec<Vec<Lock>> = ways().into_iter().map(|(_, way)| way).collect();
-        let order =
-            one_order(&ways).unwrap_or_else(|ring| panic!("locked in one order here and in another there: {ring:?}"));
+        let named = ways();
+        let ways: Vec<Vec<Lock>> = named.iter().map(|(_, way)| way.clone()).collect();
+        let order = one_order(&ways)
+            .unwrap_or_else(|ring| panic!("no order of {ring:?} is kept by all: {:#?}", turned_round(&named)));
         println!("locks of any number: {order:?}");
         let turned = [ways, vec![[Kind::Card, Kind::Tx].map(lock).to_vec()]].concat();
         assert!(
             one_order(&turned).is_err_and(|ring| ring.contains(&Kind::Tx)),
             "a payment after a card is out of order"
         );
+    }
+
+    /// Pairs of kinds that come in both orders, with who has them so.
+    fn turned_round(ways: &[(String, Vec<Lock>)]) -> Vec<String> {
+        let mut pairs: BTreeMap<(Kind, Kind), BTreeSet<&str>> = BTreeMap::new();
+        for (name, way) in ways {
+            let way = simpler(way);
+            for (at, first) in way.iter().enumerate() {
+                for then in &way[at + 1..] {
+                    pairs.entry((first.kind, then.kind)).or_default().insert(name);
+                }
+            }
+        }
+        let both = pairs.iter().filter_map(|((first, then), names)| {
+            let others = pairs.get(&(*then, *first)).filter(|_| first <= then)?;
+            Some(format!("{first:?} before {then:?}: {names:?}; {then:?} before {first:?}: {others:?}"))
+        });
+        both.collect()
     }
 
     fn lock(kind: Kind) -> Lock {
