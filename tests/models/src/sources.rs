@@ -283,7 +283,10 @@ mod tests {
              pub struct Open(Db); impl Deref for Open { type Target = Db; fn deref(&self) -> &Db { &self.0 } }
              pub fn ensure() -> Open { make() }",
         ),
-        ("src/kernel/members.rs", "pub fn lock() -> Option<i32> { look() }"),
+        (
+            "src/kernel/members.rs",
+            "pub fn lock() -> Option<i32> { look() } pub fn create() { crate::ledger::cards::lock(); }",
+        ),
         ("src/ledger/cards.rs", "pub fn lock() -> Option<i32> { look() }"),
         (
             "src/features/thing/mod.rs",
@@ -346,6 +349,8 @@ mod tests {
         locks("use crate::features::thing::went as there; fn it() { there() }", &[&[Card]]);
         locks("fn it() { thing::keep(); crate::features::thing::went(); }", &[&[Month, Card]]);
         locks("fn it() { super::thing::going(); }", &[&[Month]]);
+        // What locks a row itself, and then calls what locks another.
+        locks("fn it() { members::create() }", &[&[Member, Card]]);
     }
 
     #[test]

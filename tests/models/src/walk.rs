@@ -186,9 +186,8 @@ impl InBody<'_, '_> {
 
     fn call_one(&mut self, at: usize, closures: &[(usize, Rc<Closure>)], by_path: bool) {
         let function = &self.sources.names.functions[at];
-        if self.lock(&function.path) {
-            return closures.iter().for_each(|(_, closure)| self.run(closure, &[]));
-        }
+        self.lock(&function.path);
+        // And what a leaf calls beside.
         let found = self.locks_of(at, closures, by_path);
         self.found.and_then(&found);
     }
@@ -209,8 +208,8 @@ impl InBody<'_, '_> {
     }
 
     /// With the function that calls, whose words say whose order ids are meant.
-    fn lock(&mut self, path: &str) -> bool {
-        let Some(takes) = self.sources.leaves.get(path) else { return false };
+    fn lock(&mut self, path: &str) {
+        let Some(takes) = self.sources.leaves.get(path) else { return };
         self.found.reached.insert(path.to_owned());
         let is_trade = self.home.words.contains("gateway_trade");
         let lock = match takes {
@@ -222,13 +221,12 @@ impl InBody<'_, '_> {
             One(kind @ (Kind::Order | Kind::Key)) => Lock { kind: *kind, many: false },
             One(kind) => Lock { kind: *kind, many: self.loops > 0 && !kind.is_one() },
             Many(kind) => Lock { kind: *kind, many: true },
-            Nothing(_) => return true,
+            Nothing(_) => return,
         };
         if lock.many && self.loops > 0 {
             self.found.looping.insert(self.home.path.to_owned());
         }
         self.found.ways = std::mem::take(&mut self.found.ways).into_iter().map(|way| with(way, lock)).collect();
-        true
     }
 
     fn run(&mut self, closure: &Closure, arguments: &[(usize, Rc<Closure>)]) {
