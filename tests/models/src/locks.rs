@@ -278,6 +278,7 @@ mod tests {
     use crate::{finds, holds, is_long};
     use mps_tidy::text;
     use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::OnceLock;
 
     /// Called by the server, not by name: what a trigger does, and a sign-up.
     const BY_TRIGGERS: [&str; 2] = ["register_signup", "business_day_changed_trigger"];
@@ -303,6 +304,11 @@ mod tests {
 
     /// Of every RPC and job each way, and its name.
     fn ways() -> Vec<(String, Vec<Lock>)> {
+        static READ: OnceLock<Vec<(String, Vec<Lock>)>> = OnceLock::new();
+        READ.get_or_init(read_ways).clone()
+    }
+
+    fn read_ways() -> Vec<(String, Vec<Lock>)> {
         let (sources, declared) = (Sources::read(), Declared::read());
         let mut ways = vec![];
         for name in writing() {
