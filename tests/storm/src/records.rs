@@ -6,6 +6,7 @@ use crate::chaos::{exported, tool, tool_with};
 use crate::db::{Address, Server};
 use crate::physical::check_pages;
 use crate::verify::{Report, offending};
+use mps_sender::bill::{self, Line};
 use postgres::{Client, SimpleQueryMessage};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -21,6 +22,8 @@ const AT_A_TIME: usize = 3;
 const PROGRESS_EVERY: usize = 25;
 /// So little log is replayed in a second or two.
 const RECOVERS: Duration = Duration::from_secs(60);
+/// Of so many records of steps that make or drop tables one is looked at: what is theirs is Postgres's.
+const OF_TABLES: u64 = 3;
 const DATABASE: &str = "mps_records";
 
 /// What is asked, with what earlier answers gave in braces; each answer's first row is remembered under the step's name.
@@ -28,6 +31,19 @@ struct Step {
     name: &'static str,
     sql: &'static str,
     kind: Kind,
+    /// It makes or drops tables, in thousands of records of Postgres's own.
+    is_of_tables: bool,
+    /// What a gateway says, by the answers so far: `{made}` in `sql`, the same however often it is asked.
+    made: Option<fn(&Answers) -> String>,
+}
+
+/// By `step.column`.
+type Answers = HashMap<String, String>;
+
+impl Step {
+    const fn of_tables(self) -> Step {
+        Step { is_of_tables: true, ..self }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,16 +57,35 @@ enum Kind {
 }
 
 const fn once(name: &'static str, sql: &'static str) -> Step {
-    Step { name, sql, kind: Kind::Once }
+    Step { name, sql, kind: Kind::Once, is_of_tables: false, made: None }
 }
 
 const fn in_parts(name: &'static str, sql: &'static str) -> Step {
-    Step { name, sql, kind: Kind::InParts }
+    Step { name, sql, kind: Kind::InParts, is_of_tables: false, made: None }
 }
 
 const fn anew(name: &'static str, sql: &'static str) -> Step {
-    Step { name, sql, kind: Kind::Anew }
+    Step { name, sql, kind: Kind::Anew, is_of_tables: false, made: None }
 }
+
+/// What a gateway says, once.
+const fn says(name: &'static str, made: fn(&Answers) -> String) -> Step {
+    Step { made: Some(made), ..once(name, "{made}") }
+}
+
+fn callback(answers: &Answers) -> String {
+    mps_sender::alipay(&answers["by_alipay.tx_no"], "ALI-1", "40.00", "TRADE_SUCCESS", &[]).sql("alipay")
+}
+
+/// The day of that payment, with a refund that nobody here asked for.
+fn bill(answers: &Answers) -> String {
+    let order = &answers["by_alipay.tx_no"];
+    let lines = [Line::payment("ALI-1", order, 4000), Line::refund("ALI-1", order, 1500, "console-1")];
+    bill::import("alipay", BILL_DATE, "trade", &bill::alipay(BILL_DATE, &lines))
+}
+
+/// That of the sender's callbacks.
+const BILL_DATE: &str = "2026-11-26";
 
 /// A day of everything that moves money or changes who may.
 const DAY: &[Step] = &[
@@ -67,11 +102,13 @@ const DAY: &[Step] = &[
              EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', m.kept, m.month); \
              EXECUTE format('DROP TABLE %s', m.month); \
            END LOOP; END $$",
-    ),
+    )
+    .of_tables(),
     once(
         "asked",
         "SELECT * FROM app.user_recharge_personal_card('{lin.card_id}', 500, 'wechat', p_idempotency_key => 'a')",
-    ),
+    )
+    .of_tables(),
     once(
         "waits",
         "SELECT set_config('role', 'mps_records_client', true), \
@@ -89,6 +126,21 @@ const DAY: &[Step] = &[
     once("paid_out", "SELECT * FROM app.confirm_withdrawal('{out.tx_no}-1', 60)"),
     once("out_again", "SELECT * FROM app.withdraw('{lin.card_id}', 20, 'moves', 'p', p_payout => 'transfer')"),
     once("not_paid", "SELECT * FROM app.fail_withdrawal('{out_again.refund_no}', 'closed account')"),
+    says("accounts", |_| mps_sender::set_up()),
+    once(
+        "by_alipay",
+        "SELECT set_config('role', 'mps_records_client', true), \
+                set_config('request.jwt.claims', '{\"sub\": \"00000000-0000-4000-8000-000000000001\"}', true); \
+         SELECT * FROM app.user_recharge_personal_card('{lin.card_id}', 40, 'alipay', p_idempotency_key => 'q')",
+    ),
+    says("told", callback),
+    says("bill", bill),
+    once("compared", "SELECT * FROM app.reconcile('alipay', '2026-11-26')"),
+    once(
+        "taken_back",
+        "SELECT * FROM app.resolve_recon_item((SELECT i.id FROM app.recon_items i WHERE i.class = 'only_in_bill'), 'debit', 'console')",
+    ),
+    once("day_closed", "SELECT * FROM app.close_recon_day('alipay', '2026-11-26')"),
     once(
         "paid_in",
         "SELECT * FROM app.user_recharge_personal_card('{bo.card_id}', 80, 'cash', p_idempotency_key => 'b')",
@@ -125,10 +177,10 @@ const DAY: &[Step] = &[
     once("lost", "SELECT app.set_card_status('{bo.card_id}', 'personal', 'lost', 'on the bus')"),
     once("new", "SELECT * FROM app.replace_card('{bo.card_id}', 'lost')"),
     anew("settings", "SELECT app.update_settings('{\"qr_ttl_seconds\": 43200}')"),
-    in_parts("months", "CALL app.maintain_partitions(5)"),
-    once("old_month", "SELECT sec.make_month('2020-01-01')"),
+    in_parts("months", "CALL app.maintain_partitions(5)").of_tables(),
+    once("old_month", "SELECT sec.make_month('2020-01-01')").of_tables(),
     in_parts("sealed", "CALL audit.seal()"),
-    in_parts("archived", "CALL app.archive_partitions('2020-02-01')"),
+    in_parts("archived", "CALL app.archive_partitions('2020-02-01')").of_tables(),
     in_parts("levels", "CALL app.recompute_levels()"),
     anew("last_code", "SELECT * FROM app.rotate_card_qr('{new.card_id}')"),
     once(
@@ -162,6 +214,13 @@ const STATE: &str = "\
         FROM app.enterprise_card_bindings b JOIN cards e ON e.id = b.enterprise_card_id JOIN app.member_profiles m ON m.id = b.member_id \
         UNION ALL SELECT concat_ws(' ', 'suspense', s.gateway_trade_no, s.amount, s.status, s.note) FROM app.suspense_payments s \
         UNION ALL SELECT concat_ws(' ', 'refund', w.amount, w.payout, w.status, w.reason) FROM app.withdrawals w \
+        UNION ALL SELECT concat_ws(' ', 'account', a.code, a.active, (SELECT count(*) FROM sec.gateway_keys k WHERE k.account = a.code)) \
+        FROM app.gateway_accounts a \
+        UNION ALL SELECT concat_ws(' ', 'callback', e.trade_no, e.outcome) FROM app.gateway_events e \
+        UNION ALL SELECT concat_ws(' ', 'bill', b.account, b.bill_date, b.lines, b.replaced_at IS NOT NULL) FROM app.gateway_bills b \
+        UNION ALL SELECT concat_ws(' ', 'bill line', l.trade_no, l.entry, l.amount) FROM app.gateway_bill_lines l \
+        UNION ALL SELECT concat_ws(' ', 'bill day', d.bill_date, d.matched_payments, d.closed_at IS NOT NULL) FROM app.recon_days d \
+        UNION ALL SELECT concat_ws(' ', 'difference', i.class, i.bill_amount, i.status, i.resolution, i.receivable) FROM app.recon_items i \
         UNION ALL SELECT concat_ws(' ', 'pending', count(*)) FROM app.pending_recharges \
         UNION ALL SELECT concat_ws(' ', 'keys', k.operation, count(*)) FROM app.idempotency_keys k GROUP BY k.operation \
         UNION ALL SELECT concat_ws(' ', 'orders', o.scope, count(*)) FROM app.external_orders o GROUP BY o.scope \
@@ -180,7 +239,15 @@ struct Written {
     ends: Vec<(u64, String)>,
     begins: u64,
     state_before: String,
-    answers: HashMap<String, String>,
+    answers: Answers,
+}
+
+impl Written {
+    /// The step whose answer may not have come, and which it is.
+    fn step(&self, at: u64) -> (usize, &'static Step) {
+        let n = self.ends.iter().position(|(end, _)| at < *end).unwrap_or(DAY.len() - 1);
+        (n, &DAY[n])
+    }
 }
 
 /// Recovers to the end of one of `part` records, or to that of each; prints what was found.
@@ -192,8 +259,15 @@ pub fn run(part: u64, seed: u64, report: &mut Report) -> Result<(), String> {
     let outcome = written(&place).and_then(|day| {
         let all = boundaries(&day)?;
         let mut chance = StdRng::seed_from_u64(seed);
-        let chosen: Vec<u64> = all.iter().copied().filter(|_| chance.gen_range(0..part) == 0).collect();
-        println!("  {} records in {} steps; recovering to the end of {}", all.len(), DAY.len(), chosen.len());
+        let of_tables = all.iter().filter(|at| day.step(**at).1.is_of_tables).count();
+        let wanted = |at: u64| if day.step(at).1.is_of_tables { part * OF_TABLES } else { part };
+        let chosen: Vec<u64> = all.iter().copied().filter(|at| chance.gen_range(0..wanted(*at)) == 0).collect();
+        println!(
+            "  {} records in {} steps, {of_tables} of them where tables are made or dropped: one in {OF_TABLES} of these; recovering to {}",
+            all.len(),
+            DAY.len(),
+            chosen.len()
+        );
         recover_to_each(&day, &chosen, began, report);
         Ok(())
     });
@@ -238,7 +312,7 @@ fn written(place: &Path) -> Result<Written, String> {
                 &address.user,
             ],
         )?;
-        let mut answers = HashMap::new();
+        let mut answers = Answers::new();
         let begins = lsn(&mut db).map_err(text)?;
         let state_before = state(&mut db).map_err(text)?;
         let mut ends = Vec::new();
@@ -333,9 +407,8 @@ fn when_recovered(server: &Server) -> Result<Client, String> {
 }
 
 fn looked_at(db: &mut Client, day: &Written, at: u64) -> Result<Vec<String>, postgres::Error> {
-    // The step whose answer may not have come, and what was there before it.
-    let n = day.ends.iter().position(|(end, _)| at < *end).unwrap_or(DAY.len() - 1);
-    let (step, after) = (&DAY[n], &day.ends[n].1);
+    let (n, step) = day.step(at);
+    let after = &day.ends[n].1;
     let before = if n == 0 { &day.state_before } else { &day.ends[n - 1].1 };
     let mut bad = Vec::new();
     let found = state(db)?;
@@ -370,7 +443,13 @@ fn differences(expected: &str, found: &str) -> String {
 }
 
 /// Asks one step; its first row is remembered, by name and column.
-fn ask(db: &mut Client, step: &Step, answers: &mut HashMap<String, String>) -> Result<(), postgres::Error> {
+fn ask(db: &mut Client, step: &Step, answers: &mut Answers) -> Result<(), postgres::Error> {
+    if let Some(made) = step.made {
+        let key = format!("{}.made", step.name);
+        let made = answers.get(&key).cloned().unwrap_or_else(|| made(answers));
+        answers.insert(key, made.clone());
+        answers.insert("made".into(), made);
+    }
     let sql = answers.iter().fold(step.sql.to_owned(), |sql, (name, value)| sql.replace(&format!("{{{name}}}"), value));
     for message in db.simple_query(&sql)? {
         if let SimpleQueryMessage::Row(row) = message {
