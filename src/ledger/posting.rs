@@ -12,7 +12,7 @@ use crate::ledger::tx::Tx;
 use mps_domain::card::{CardStatus, CardType};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::{Discount, Money};
-use mps_domain::quote::{Reduction, Terms};
+use mps_domain::quote::{PointTerms, Reduction, Terms};
 use mps_domain::tier::level_for;
 use mps_domain::tx_no::{PayMethod, TxId, TxStatus, TxType};
 
@@ -215,10 +215,12 @@ pub fn terms(call: &Call, card: &Card, raw_amount: Money) -> Terms {
     match card.card_type {
         CardType::Personal => {
             let reduction = Reduction::Level(level_for(&config.levels, card.points).discount);
-            Terms { raw_amount, reduction, points_per_unit: Some(config.points_per_unit.0) }
+            let points = Some(PointTerms::plain(config.points_per_unit.0));
+            Terms { raw_amount, excluded: Money::ZERO, reduction, coupon: None, points }
         }
         CardType::Enterprise => {
-            Terms { raw_amount, reduction: Reduction::Company(card.discount), points_per_unit: None }
+            let reduction = Reduction::Company(card.discount);
+            Terms { raw_amount, excluded: Money::ZERO, reduction, coupon: None, points: None }
         }
     }
 }

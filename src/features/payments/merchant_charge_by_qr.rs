@@ -164,6 +164,7 @@ fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Optio
 
     let priced = quote(&posting::terms(call, &card, request.amount)).map_err(|why| match why {
         NoPrice::NothingLeftToPay => Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"),
+        NoPrice::CouponSavesNothing | NoPrice::DiscountIsBetter => unreachable!("no coupon is shown"),
         NoPrice::PointsOutOfRange => Error::new(Token::InvalidAmount, "the points for it are out of range"),
     })?;
     ensure(card.balance >= priced.final_amount, Token::InsufficientBalance)?;

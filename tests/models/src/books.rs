@@ -5,7 +5,7 @@ use crate::server::{Table, Who};
 use mps_domain::card::CardStatus;
 use mps_domain::member::MemberStatus;
 use mps_domain::money::{Discount, Money};
-use mps_domain::quote::{Reduction, Terms, quote};
+use mps_domain::quote::{PointTerms, Reduction, Terms, quote};
 use mps_domain::refund::{points_to_reverse, refundable};
 use mps_domain::tier::{Level, level_for};
 use mps_domain::tx_no::{TxStatus, TxType};
@@ -115,7 +115,8 @@ pub fn pay(card: &Card, at: u8, member: Option<MemberStatus>, raw: i64) -> Optio
         return None;
     }
     let reduction = Reduction::Level(level_for(&levels(), card.points).discount);
-    let terms = Terms { raw_amount: Money::from_cents(raw), reduction, points_per_unit: Some(Decimal::ONE) };
+    let points = Some(PointTerms::plain(Decimal::ONE));
+    let terms = Terms { raw_amount: Money::from_cents(raw), excluded: Money::ZERO, reduction, coupon: None, points };
     let priced = quote(&terms).ok()?;
     let paid = priced.final_amount.cents();
     (card.balance >= paid).then(|| Tx { points: priced.points_earned, ..Tx::new(TxType::Payment, at, raw, paid) })
