@@ -5,6 +5,7 @@
 use crate::chaos::{exported, tool, tool_with};
 use crate::db::{Address, Server};
 use crate::physical::check_pages;
+use crate::receipts::Receipts;
 use crate::verify::{Report, offending};
 use mps_sender::bill::{self, Line};
 use postgres::{Client, SimpleQueryMessage};
@@ -174,14 +175,35 @@ const DAY: &[Step] = &[
     anew("ours", "SELECT * FROM app.rotate_card_qr('{company.card_id}', 'enterprise', '{lin.member_id}')"),
     once("lunch", "SELECT * FROM app.merchant_charge_by_qr('cafe', '{ours.qr_plain}', 100, p_idempotency_key => 'k')"),
     once("left", "SELECT app.enterprise_remove_member('{company.card_no}', '{lin.member_id}')"),
+    once("staff", "SELECT app.set_merchant_user('cafe', '00000000-0000-4000-8000-000000000003')"),
+    once("staff_left", "SELECT app.remove_merchant_user('cafe', '00000000-0000-4000-8000-000000000003')"),
+    once("shut", "SELECT app.set_merchant_status('cafe', false, 'holidays')"),
+    once("open", "SELECT app.set_merchant_status('cafe', true, 'and back')"),
+    once("away", "SELECT app.set_member_status('{bo.member_id}', 'suspended', 'asked us to')"),
+    once("back_again", "SELECT app.set_member_status('{bo.member_id}', 'active', 'asked us to')"),
+    once("until", "SELECT app.set_card_expiry('{lin.card_id}', 'personal', '2090-01-01', 'a present')"),
+    once(
+        "given_up",
+        "SELECT set_config('role', 'mps_records_client', true), \
+                set_config('request.jwt.claims', '{\"sub\": \"00000000-0000-4000-8000-000000000001\"}', true); \
+         SELECT * FROM app.user_recharge_personal_card('{lin.card_id}', 5, 'wechat', p_idempotency_key => 'r')",
+    ),
+    once("failed", "SELECT * FROM app.fail_recharge('{given_up.tx_no}', 'declined')"),
+    once("read_only", "SELECT app.set_mode('read_only', 'a new disk')"),
+    once("writable", "SELECT app.set_mode('normal')"),
     once("lost", "SELECT app.set_card_status('{bo.card_id}', 'personal', 'lost', 'on the bus')"),
     once("new", "SELECT * FROM app.replace_card('{bo.card_id}', 'lost')"),
     anew("settings", "SELECT app.update_settings('{\"qr_ttl_seconds\": 43200}')"),
     in_parts("months", "CALL app.maintain_partitions(5)").of_tables(),
     once("old_month", "SELECT sec.make_month('2020-01-01')").of_tables(),
     in_parts("sealed", "CALL audit.seal()"),
+    in_parts("signed", "CALL audit.sign_heads()"),
     in_parts("archived", "CALL app.archive_partitions('2020-02-01')").of_tables(),
     in_parts("levels", "CALL app.recompute_levels()"),
+    in_parts("closed", "CALL app.close_months()"),
+    in_parts("old_cards", "CALL app.expire_cards()"),
+    in_parts("old_codes", "CALL app.expire_qrcodes()"),
+    in_parts("old_recharges", "CALL app.expire_recharges()"),
     anew("last_code", "SELECT * FROM app.rotate_card_qr('{new.card_id}')"),
     once(
         "last",
@@ -194,7 +216,7 @@ const DAY: &[Step] = &[
 const STATE: &str = "\
     WITH cards AS ( \
         SELECT c.id, m.name || ' ' || row_number() OVER (PARTITION BY m.name ORDER BY c.created_at) AS card, \
-               concat_ws(' ', c.status, c.balance, c.points, c.level, c.point_seq, c.card_seq, c.qr_hash IS NOT NULL) AS is \
+               concat_ws(' ', c.status, c.balance, c.points, c.level, c.point_seq, c.card_seq, c.qr_hash IS NOT NULL, c.expires_at) AS is \
         FROM app.personal_cards c JOIN app.member_profiles m ON m.id = c.member_id \
         UNION ALL \
         SELECT e.id, e.company_name, concat_ws(' ', e.status, e.balance, e.fixed_discount, e.card_seq) FROM app.enterprise_cards e) \
@@ -226,6 +248,9 @@ const STATE: &str = "\
         UNION ALL SELECT concat_ws(' ', 'orders', o.scope, count(*)) FROM app.external_orders o GROUP BY o.scope \
         UNION ALL SELECT concat_ws(' ', 'settings', s.qr_ttl_seconds) FROM app.settings s \
         UNION ALL SELECT concat_ws(' ', 'event', e.action, count(*)) FROM audit.event_log e GROUP BY e.action \
+        UNION ALL SELECT concat_ws(' ', 'mode', m.mode) FROM app.operating_mode m \
+        UNION ALL SELECT concat_ws(' ', 'heads', count(*) > 0) FROM audit.heads h \
+        UNION ALL SELECT concat_ws(' ', 'operator', u.role) FROM app.merchant_users u \
         UNION ALL SELECT concat_ws(' ', 'sealed', sum(s.events)) FROM audit.seals s \
         UNION ALL SELECT concat_ws(' ', 'month', c.oid::regclass) FROM pg_class c WHERE c.relname ~ '_20[0-9]{4}$' AND c.relkind = 'r' \
         ) x";
@@ -293,6 +318,7 @@ fn written(place: &Path) -> Result<Written, String> {
         .map_err(text)?;
         // The day is written down once, and its codes are shown until the last recovery.
         db.batch_execute("SELECT app.update_settings('{\"qr_ttl_seconds\": 86400}')").map_err(text)?;
+        Receipts::begin(&mut db).map_err(text)?;
         let base = place.join("base");
         let address = server.address.read().expect("not poisoned").clone();
         program(
@@ -327,12 +353,15 @@ fn written(place: &Path) -> Result<Written, String> {
         let data = exported(&shown, "MPS_DATA").ok_or("tools/cluster names no MPS_DATA")?;
         program("cp", &["-r", &format!("{data}/pg_wal"), &shown_path(&log)])?;
         program("chmod", &["-R", "a+rX", &shown_path(place)])?;
+        // The key of the heads, which lies beside the data.
+        let (key, kept) = (format!("{data}/../storm-seal.pem"), shown_path(&place.join("seal.pem")));
+        program("cp", &["-p", &key, &kept])?;
         let more = format!(
             "restore_command = 'cp \"{}/%f\" \"%p\"'\nrecovery_target_action = 'promote'\nhot_standby = off\n",
             log.display()
         );
         let conf = base.join("postgresql.auto.conf");
-        let conf_text = std::fs::read_to_string(&conf).map_err(|e| e.to_string())? + &more;
+        let conf_text = std::fs::read_to_string(&conf).map_err(|e| e.to_string())?.replace(&key, &kept) + &more;
         std::fs::write(&conf, conf_text).map_err(|e| e.to_string())?;
         std::fs::write(base.join("recovery.signal"), "").map_err(|e| e.to_string())?;
         Ok(Written { base, log, ends, begins, state_before, answers })
@@ -489,4 +518,47 @@ pub fn program(name: &str, arguments: &[&str]) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What writes and is no step of the day, and why.
+    const ELSEWHERE: &[(&str, &str)] = &[
+        ("app.enable_supabase_signup", "makes a trigger, once in a database's life"),
+        ("sec.on_signup", "that trigger's: it registers a member, as a step does"),
+        ("app.schedule_jobs", "hands jobs to pg_cron, which is not there"),
+        ("app.rebuild_from_log", "writes into an empty database, in one transaction"),
+        ("audit.declare_restore", "is what one says of a recovery, after it"),
+        ("mps_gateway.notify", "does what app.gateway_notify does, for a proxy"),
+        ("sec.check_months_ahead", "raises, and writes nothing"),
+        ("sec.raise", "raises, and writes nothing"),
+    ];
+
+    /// What procedures call step by step.
+    const PARTS: [&str; 6] = ["_batch", "_note", "_ready", "_balances", "grow_tree", "sign_head"];
+
+    /// Every function that writes, by what the API declares, is a step of the day.
+    #[test]
+    fn the_day_has_all_that_writes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.json");
+        let api: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let answers = Answers::from([("by_alipay.tx_no".to_owned(), "CZ2611000001".to_owned())]);
+        let day: String =
+            DAY.iter().map(|step| step.made.map_or(step.sql.to_owned(), |made| made(&answers)) + "\n").collect();
+        let functions = api["functions"].as_array().unwrap();
+        assert!(functions.len() > 50, "it is the API");
+        let writes = functions.iter().filter(|f| f["kind"] == "procedure" || f["volatility"] == "volatile");
+        let names: Vec<&str> = writes.map(|f| f["name"].as_str().unwrap()).collect();
+        assert!(names.len() > 50, "{names:?}");
+        let is_part = |name: &str| PARTS.iter().any(|end| name.ends_with(end));
+        let is_step = |name: &str| day.contains(&format!("{name}("));
+        let is_elsewhere = |name: &str| ELSEWHERE.iter().any(|(known, _)| *known == name);
+        let missing: Vec<&&str> = names.iter().filter(|n| !is_step(n) && !is_part(n) && !is_elsewhere(n)).collect();
+        assert!(missing.is_empty(), "no step of the day, and no reason in ELSEWHERE: {missing:?}");
+        let idle: Vec<&str> =
+            ELSEWHERE.iter().map(|(name, _)| *name).filter(|n| !names.contains(n) || is_step(n)).collect();
+        assert!(idle.is_empty(), "in ELSEWHERE for nothing: {idle:?}");
+    }
 }
