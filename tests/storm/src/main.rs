@@ -7,6 +7,8 @@
 mod certificate;
 mod chaos;
 mod db;
+#[cfg(test)]
+mod declared;
 mod history;
 mod model;
 mod ops;

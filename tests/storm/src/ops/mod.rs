@@ -51,6 +51,8 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (6, state::jobs),
     (3, state::settings),
     (5, state::merchant_pause),
+    (5, state::expiry),
+    (5, state::staff),
     (2, state::read_only),
     (20, money::recharge_together),
     (150, look::read),
