@@ -58,8 +58,8 @@ pub fn new_id(now: Timestamp) -> Uuid {
     let mut bytes: [u8; 16] = random();
     let millis = (now.unix_micros() / 1000) as u64;
     bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-    bytes[6] = (bytes[6] & 0x0F) | 0x70;
-    bytes[8] = (bytes[8] & 0x3F) | 0x80;
+    bytes[6] = 0x70 + (bytes[6] >> 4);
+    bytes[8] = 0x80 + (bytes[8] >> 2);
     Uuid::from_bytes(bytes)
 }
 

@@ -199,7 +199,7 @@ unsafe impl<T: ToColumn> ToColumn for Option<T> {
 
 /// The type modifier of `numeric(precision, scale)`.
 pub(in crate::engine) const fn numeric_modifier(precision: i32, scale: u32) -> i32 {
-    ((precision << 16) | scale as i32) + pg_sys::VARHDRSZ as i32
+    (precision << 16) + scale as i32 + pg_sys::VARHDRSZ as i32
 }
 
 // SAFETY: `scaled` makes numerics.

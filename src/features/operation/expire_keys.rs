@@ -22,8 +22,8 @@ fn expire_keys_batch(p_after: Option<&str>) -> Option<String> {
         if from >= pages {
             return Ok((None, 0));
         }
-        let forgotten = keys::forget_keys(call.db, TxId::floor(month), from, from + BATCH_PAGES);
-        let more = from + BATCH_PAGES < pages;
-        Ok((more.then(|| (from + BATCH_PAGES).to_string()), forgotten))
+        let next = from + BATCH_PAGES;
+        let forgotten = keys::forget_keys(call.db, TxId::floor(month), from, next);
+        Ok(((next < pages).then(|| next.to_string()), forgotten))
     })
 }

@@ -532,6 +532,7 @@ fn rows_of_children_and_forced_security_are_what_a_statement_makes_of_them() {
     );
     let failure = shop.cashier.refused("STATUS_CONFLICT", &sql);
     assert!(failure.detail.contains("app.personal_cards belongs to keeper"), "{failure:?}");
+    assert!(!failure.detail.contains("more table"), "it is the only one: {failure:?}");
     shop.superuser.run("alter table app.personal_cards owner to mps_owner; drop role keeper");
     shop.cashier.run(&sql);
     assert_eq!(shop.balance(&member.card), "96.00");

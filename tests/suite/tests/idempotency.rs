@@ -295,12 +295,24 @@ fn old_keys_and_payment_orders_are_forgotten_and_recharge_orders_never() {
          insert into app.external_orders values (1, {old}00000000001, 1, 'old'), (2, {old}00000000002, 2, 'recharge'), (0, {old}00000000002, 3, 'trade')"
     ));
     shop.superuser.run("call app.expire_keys()");
-    let left = shop.superuser.column(
-        "select idempotency_key from app.idempotency_keys union all select order_id from \
-        app.external_orders order by 1",
-    );
-    assert_eq!(left, ["new", "new", "recharge", "trade"]);
+    let left = || {
+        shop.superuser.column(
+            "select idempotency_key from app.idempotency_keys union all select order_id from \
+            app.external_orders order by 1",
+        )
+    };
+    assert_eq!(left(), ["new", "new", "recharge", "trade"]);
     let job =
         shop.superuser.row("select rows_done, finished_at is not null from app.job_runs where job = 'expire_keys'");
     assert_eq!(job.values(), ["2", "t"]);
+    // Kept for at least as many days as the settings say: of that day's month all stay, of the one before it none.
+    for (key, before) in [("just in time", "0"), ("too old", "1 month")] {
+        shop.superuser.run(&format!(
+            "insert into app.idempotency_keys select 1, (to_char(date_trunc('month', now() at time zone 'UTC' - \
+                make_interval(days => key_retention_days)) - interval '{before}', 'YYMM') || '00000000001')::bigint, 1, '{key}' \
+             from app.settings"
+        ));
+    }
+    shop.superuser.run("call app.expire_keys()");
+    assert_eq!(left(), ["just in time", "new", "new", "recharge", "trade"]);
 }

@@ -291,6 +291,7 @@ fn what_is_not_as_it_was_signed_is_found() {
     }
     let heads = || shop.s().value("select detail from audit.verify() where check_name = 'heads'");
     assert_eq!(heads(), "ok");
+    assert!(!shop.cluster.log().contains("there will be no receipts for them"), "each movement is in the tree");
     let flipped = |column: &str| format!("{column} = set_byte({column}, 5, get_byte({column}, 5) # 1)");
     for (sql, finding) in [
         ("update audit.heads set head = replace(head, '[\"mps', '[ \"mps') where head_no = 2".to_owned(), "head 2 is not what was signed"),

@@ -14,15 +14,20 @@ fn status(shop: &Shop, tx_no: &str) -> String {
     shop.superuser.value(&format!("select status from app.transactions where tx_no = '{tx_no}'"))
 }
 
-/// Makes every waiting recharge older than it may become, and runs the job.
+/// Makes a waiting recharge older than it may become, and runs the job, which has left it alone until then.
 fn let_it_lapse(shop: &Shop, tx_no: &str) {
     shop.backend.run(r#"select app.update_settings('{"recharge_ttl_minutes": 5}')"#);
-    // Within the month of its number.
-    shop.superuser.run(&format!(
-        "update app.transactions set created_at = greatest(created_at - interval '6 min', date_trunc('month', created_at at time zone 'UTC') at time zone 'UTC') \
-         where tx_no = '{tx_no}'"
-    ));
-    shop.superuser.run("call app.expire_recharges()");
+    let before = status(shop, tx_no);
+    for minutes in [4, 2] {
+        assert_eq!(status(shop, tx_no), before);
+        // Within the month of its number.
+        shop.superuser.run(&format!(
+            "update app.transactions set created_at = greatest(created_at - interval '{minutes} min', \
+                date_trunc('month', created_at at time zone 'UTC') at time zone 'UTC') \
+             where tx_no = '{tx_no}'"
+        ));
+        shop.superuser.run("call app.expire_recharges()");
+    }
 }
 
 #[test]
