@@ -131,7 +131,9 @@ fn answered(lines: &mut Lines<'_>, mut text: String) -> Refusal {
         text.push(' ');
         text.push_str(more);
     }
-    let says_none = ["NO_STATEMENT_EXIST", "No Bill Exist", "No Statement Exist"].iter().any(|s| text.contains(s));
+    // WeChat's words, old and new, and Alipay's.
+    let none = ["NO_STATEMENT_EXIST", "No Bill Exist", "No Statement Exist", "isp.bill_not_exist"];
+    let says_none = none.iter().any(|s| text.contains(s));
     if says_none { Refusal::NoStatement } else { Refusal::Answer { text: short(&text) } }
 }
 

@@ -286,7 +286,7 @@ fn what_is_no_bill() {
     let none =
         "the gateway says that it has no bill of this day (NO_STATEMENT_EXIST): that is an answer of its API, no bill";
     assert_eq!(of(b"{\"code\":\"NO_STATEMENT_EXIST\",\"message\":\"none\"}"), none);
-    assert_eq!(of(b"{\n  \"code\": \"NO_STATEMENT_EXIST\"\n}\n"), none);
+    assert_eq!(of(b"{\n  \"sub_code\": \"isp.bill_not_exist\"\n}\n"), none);
     assert_eq!(of(b"<xml><return_msg>No Bill Exist</return_msg><error_code>20002</error_code></xml>"), none);
     let other = "this is an answer of an API or a web page, no bill: {\"code\":\"SIGN_ERROR\"}";
     assert_eq!(of(b"{\"code\":\"SIGN_ERROR\"}"), other);
