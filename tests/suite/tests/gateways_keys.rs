@@ -4,7 +4,9 @@ use mps_tests::gateways::{
     ALIPAY, SECRETS, WECHAT, alipay_keys, bad_keys, certificates, set_account, set_key, set_key_from_file,
     wechat_public_key,
 };
+use mps_tests::manual::document;
 use mps_tests::{Cluster, NULL, Scratch, Session, Shop, Till, Waiting, program, q, together, until};
+use std::process::Command;
 use std::time::Duration;
 
 const SECRET: &str = "wechat_apiv3_key";
@@ -284,6 +286,17 @@ fn rule(s: &Session) -> String {
     s.value("select concat_ws(' ', ok, detail) from sec.security_check() where rule = 'secrets of payment gateways are sealed'")
 }
 
+/// A master key, by the very command of the reference.
+fn made_as_documented() -> Vec<u8> {
+    let page = document("docs/rpc/gateways.md");
+    let command = page.lines().find(|line| line.starts_with("openssl rand ")).expect("the page says how");
+    let here = Scratch::new("master");
+    std::fs::create_dir(here.path()).expect("a directory");
+    let ran = Command::new("sh").args(["-c", command]).current_dir(here.path()).output().expect("sh");
+    assert!(ran.status.success(), "{command}: {}", String::from_utf8_lossy(&ran.stderr));
+    std::fs::read(format!("{}/master.key", here.path())).expect("the key")
+}
+
 #[test]
 fn a_secret_is_sealed_under_the_master_key_and_what_is_plain_is_said() {
     let house = House::start("");
@@ -302,7 +315,7 @@ fn a_secret_is_sealed_under_the_master_key_and_what_is_plain_is_said() {
     );
     assert_eq!(rule(&s), "f wechat s1 is kept plain");
 
-    let file = house.cluster.secret_file("master.key", HEX.as_bytes());
+    let file = house.cluster.secret_file("master.key", &made_as_documented());
     house.cluster.seal_secrets_with(&file);
     // A session that is open learns of it with the reload.
     until("the session has read the option", Duration::from_secs(10), || s.value("show mps.master_key_file") == file);

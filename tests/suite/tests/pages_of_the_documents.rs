@@ -36,7 +36,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("pg_dumpall ", "operations_manual.rs runs the same, with its restore"),
     ("tools/install ", "builds; whoever runs this has done it"),
     ("openssl genpkey ", "receipts.rs makes a key like it"),
-    ("openssl rand ", "gateways_keys.rs makes a key like it"),
+    ("openssl rand ", "gateways_keys.rs runs it, and seals secrets with its key"),
     (
         "psql -c \"SELECT app.set_gateway_key_from_file(",
         "names files with the reader's keys; gateways_keys.rs sets keys from files",
