@@ -682,6 +682,35 @@ fn what_was_taken_back_before_its_callback_came_is_said() {
     books_hold(&shop);
 }
 
+/// The callback is of another day than the books were: the word about that day ends it, or the money that is given back.
+#[test]
+fn what_was_taken_back_and_is_of_another_day_is_said_until_it_is_over() {
+    for gives_back in [true, false] {
+        let shop = open();
+        let day = today_alone(&shop);
+        let before = shop.superuser.value(&format!("select '{day}'::date - 3"));
+        let (_, tx_no, trade) = confirmed(&shop, 1_000);
+        import(&shop, &day, &[]);
+        reconcile(&shop.backend, &day);
+        shop.backend.row(&resolve(&item(&shop, "only_in_books"), "debit"));
+        let mut says = Payment { order: &tx_no, trade: &trade, fen: 1_000, state: "SUCCESS" }.told();
+        says["success_time"] = format!("{before}T12:00:00+08:00").into();
+        shop.backend.row(&mps_sender::wechat("TRANSACTION.SUCCESS", &says).sql("wechat"));
+        import(&shop, &before, &[Line::payment(&trade, &tx_no, 1_000)]);
+        reconcile(&shop.backend, &day);
+        assert_eq!(reconcile(&shop.backend, &before), ["matched 0 0.00", "status_differs 1 10.00"]);
+        let said = |needle: &str| health(&shop, "gateway_days")["detail"].contains(needle);
+        assert!(said("was taken back by TZ"));
+        if gives_back {
+            shop.backend.row(&format!("select * from app.compensate_tx('{tx_no}', 10, 'it was paid', 'k1')"));
+        } else {
+            shop.backend.row(&resolve(&item(&shop, "status_differs"), "explained"));
+        }
+        assert!(!said("was taken back by TZ"), "{gives_back}");
+        books_hold(&shop);
+    }
+}
+
 /// How long a difference may stay open is the account's to say.
 #[test]
 fn items_are_named_after_as_many_days_as_their_account_allows() {
