@@ -2174,22 +2174,66 @@ BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would miss what calls write that are waited for');
     END IF;
-    -- What calls under way have written is there to be seen once these are had. Settings first: a session that does not know
-    -- them begins with them. Who comes later waits, and goes on as an older release does: app.external_orders and
-    -- app.transactions have triggers for that.
-    LOCK TABLE app.settings IN ACCESS EXCLUSIVE MODE;
-    LOCK TABLE app.external_orders IN SHARE ROW EXCLUSIVE MODE;
-    -- There can be millions: charges without an order id go on meanwhile.
+    -- There can be millions: calls go on meanwhile. What they claim until they are waited for are a few more.
     PERFORM sec.mend_trade_numbers();
-    -- As whoever makes a month: months may have to be completed (sec.complete_months()).
-    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
-    LOCK TABLE app.transactions IN SHARE ROW EXCLUSIVE MODE;
+    IF sec.lacks_price_columns() THEN
+        PERFORM sec.lock_out_readers();
+    ELSE
+        PERFORM sec.lock_calls('SHARE ROW EXCLUSIVE');
+    END IF;
+    PERFORM sec.mend_trade_numbers();
 END
 $$;
 COMMENT ON FUNCTION sec.wait_for_calls() IS
     'Waits for every call that has claimed an order or written a transaction, and keeps others from it until the end of the '
     'transaction; mends trade numbers in between. Errors: STATUS_CONFLICT under another isolation level than READ COMMITTED. '
     'Internal: sec.migrate_tables() calls it.';
+CREATE FUNCTION sec.lock_calls(p_transactions text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- What calls under way have written is there to be seen once these are had. Settings first: a session that does not know
+    -- them begins with them. Who comes later waits, and goes on as an older release does: app.external_orders and
+    -- app.transactions have triggers for that.
+    LOCK TABLE app.settings IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE app.external_orders IN SHARE ROW EXCLUSIVE MODE;
+    -- As whoever makes a month: months may have to be completed (sec.complete_months()).
+    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
+    EXECUTE format('LOCK TABLE app.transactions IN %s MODE', p_transactions);
+END
+$$;
+COMMENT ON FUNCTION sec.lock_calls(text) IS
+    'The locks of sec.wait_for_calls(), that on app.transactions in the mode given. Internal.';
+CREATE FUNCTION sec.lock_out_readers() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_patience interval := current_setting('lock_timeout')::interval;
+    v_began timestamptz := clock_timestamp();
+    v_tries integer := 0;
+BEGIN
+    -- Columns are added where nobody reads. A call that has read a transaction may wait for one of the other locks, so none of them
+    -- is held for long without the others: who is in the way is let through, and then it is tried again.
+    LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '300ms', true);
+            PERFORM sec.lock_calls('ACCESS EXCLUSIVE');
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            IF v_patience > interval '0' AND clock_timestamp() - v_began > v_patience THEN
+                RAISE;
+            END IF;
+        END;
+        v_tries := v_tries + 1;
+        IF v_tries = 10 THEN
+            RAISE NOTICE 'mps: waiting for who reads or writes app.transactions: see pg_locks';
+        END IF;
+        PERFORM pg_sleep(0.1 * least(v_tries, 10));
+    END LOOP;
+    PERFORM set_config('lock_timeout', (extract(epoch FROM v_patience) * 1000)::bigint::text, true);
+END
+$$;
+COMMENT ON FUNCTION sec.lock_out_readers() IS
+    'The locks of sec.wait_for_calls(), with readers of app.transactions kept out as well; all of them are had at once, or it is tried '
+    'again, for as long as lock_timeout says. Internal.';
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -2244,7 +2288,9 @@ CREATE FUNCTION sec.superseded_functions() RETURNS TABLE (was text, now text)
            ('app.set_card_expiry(uuid,text,timestamp with time zone,text)',
             'app.set_card_expiry(uuid,text,timestamp with time zone,text,date)'),
            ('app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer)',
-            'app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer,date)')
+            'app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer,date)'),
+           ('app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,text)',
+            'app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,text,text,numeric)')
 $$;
 COMMENT ON FUNCTION sec.superseded_functions() IS
     'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by '
@@ -2357,6 +2403,7 @@ CREATE FUNCTION sec.supersede_functions() RETURNS void
 DECLARE
     v record;
     v_moved text;
+    v_used boolean;
     v_grantee oid;
 BEGIN
     PERFORM sec.install_compat();
@@ -2372,33 +2419,53 @@ BEGIN
         FROM sec.superseded_functions() s JOIN pg_proc p ON p.oid = to_regprocedure(s.was)
     LOOP
         PERFORM sec.copy_execute(v.oid, v.now);
-        BEGIN
-            EXECUTE format('ALTER EXTENSION mps DROP FUNCTION %s', v.name);
-            EXECUTE format('DROP FUNCTION %s', v.name);
-            CONTINUE;
-        EXCEPTION WHEN dependent_objects_still_exist THEN
-            -- Somebody uses it: it keeps its oid and its grants.
-            NULL;
-        END;
+        v_used := EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = v.oid);
+        -- Not dropped in any case: a call of it that is under way asks for it once more when it has its answer.
         EXECUTE format('ALTER FUNCTION %s SET SCHEMA mps_compat', v.name);
         PERFORM sec.forward_function('mps_compat', v.arguments, v.types, v.oid, v.now);
         -- No member of the extension: pg_dump writes it like the views that use it.
         -- Who granted it must see the schema where a dump is restored, which grants anew in their name.
+        v_moved := format('mps_compat.%I(%s)', v.proname, array_to_string(v.types, ','));
         FOR v_grantee IN
             SELECT DISTINCT a.grantee FROM pg_proc p, aclexplode(p.proacl) a WHERE p.oid = v.oid AND a.grantee NOT IN (0, p.proowner)
         LOOP
-            EXECUTE format('GRANT USAGE ON SCHEMA mps_compat TO %I', pg_get_userbyid(v_grantee));
+            IF v_used THEN
+                EXECUTE format('GRANT USAGE ON SCHEMA mps_compat TO %I', pg_get_userbyid(v_grantee));
+            ELSE
+                EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %I CASCADE', v_moved, pg_get_userbyid(v_grantee));
+            END IF;
         END LOOP;
-        v_moved := format('mps_compat.%I(%s)', v.proname, array_to_string(v.types, ','));
         EXECUTE format('ALTER EXTENSION mps DROP FUNCTION %s', v_moved);
-        RAISE NOTICE 'mps: % is used by objects of others and is now %', v.name, v_moved;
+        IF NOT v_used THEN
+            -- No name that anybody is granted something on.
+            EXECUTE format('ALTER FUNCTION %s RENAME TO %I', v_moved, v.proname || '_under_way');
+        ELSE
+            RAISE NOTICE 'mps: % is used by objects of others and is now %', v.name, v_moved;
+        END IF;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.supersede_functions() IS
-    'Drops the functions of earlier releases that got other arguments; one that somebody''s view or function still uses moves to '
-    'mps_compat instead, where it calls the one of now. Grants on the old one are made on the new one. Internal: ALTER EXTENSION '
-    'UPDATE and app.migrate() call it.';
+    'Moves the functions of earlier releases that got other arguments to mps_compat, where they call those of now: somebody''s view or '
+    'function uses one, which keeps its grants, or a call of it may be under way, and then it is nobody''s to call. Grants on the old one '
+    'are made on the new one. Internal: ALTER EXTENSION UPDATE and app.migrate() call it.';
+CREATE FUNCTION sec.drop_unused_compat() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_func regprocedure;
+BEGIN
+    FOR v_func IN
+        SELECT p.oid::regprocedure FROM sec.superseded_functions() s
+        JOIN pg_proc p ON p.oid = to_regprocedure(regexp_replace(s.was, '^app[.](\w+)', 'mps_compat.\1_under_way'))
+            AND p.proowner = sec.owner()
+        WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid)
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', v_func);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.drop_unused_compat() IS
+    'Drops what an update has kept in mps_compat for calls that were under way. Internal: app.migrate() calls it.';
 CREATE FUNCTION sec.stand_in_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE
@@ -2729,7 +2796,8 @@ CREATE FUNCTION sec.columns_of_ledger() RETURNS TABLE (level text, tab text, col
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'app.transactions',
             'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, '
-            'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
+            'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag, '
+            'excluded_amount, coupon_discount, member_coupon_id'),
            ('client', 'app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason')
 $$;
 COMMENT ON FUNCTION sec.columns_of_ledger() IS 'What may be read of the ledger. Internal: sec.api_columns(), sec.backend_columns().';
@@ -2763,6 +2831,10 @@ CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, 
            ('app.transactions', 'payment_method', 'balance, or of recharges wechat, alipay, cash.'),
            ('app.transactions', 'card_id', 'The card that was used.'),
            ('app.transactions', 'discount', 'What the price was multiplied by: 0.950 is five percent off.'),
+           ('app.transactions', 'excluded_amount',
+            'Of raw_amount, what took no part: no discount, no coupon, no points. NULL: all of it took part.'),
+           ('app.transactions', 'coupon_discount', 'What the coupon took off. NULL: no coupon was used.'),
+           ('app.transactions', 'member_coupon_id', 'The coupon that was used: app.member_coupons. NULL: none.'),
            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
            ('app.transactions', 'tx_no',
             'ZF (payment), TK (refund), CZ (recharge), TZ (adjustment) or TX (withdrawal), then year, month, running number.'),
@@ -2861,7 +2933,10 @@ BEGIN
             gateway_trade_no  text,
             reason            text,
             failure_reason    text,
-            tag               jsonb          NOT NULL DEFAULT '{}'
+            tag               jsonb          NOT NULL DEFAULT '{}',
+            excluded_amount   numeric(14,2),
+            coupon_discount   numeric(14,2),
+            member_coupon_id  bigint
             -- No CHECK here: the server parses each one anew at every INSERT (a tenth of a charge for five of them). The
             -- library asserts the same things before it writes, and the books are verified.
         ) PARTITION BY RANGE (created_at);
@@ -2892,11 +2967,21 @@ BEGIN
         COMMENT ON COLUMN app.transactions.member_id IS
             'Whose card it is, or who used or recharged the enterprise card. NULL where a backend did.';
         COMMENT ON COLUMN app.transactions.processed_by IS 'sec.uid() of who called; NULL for a backend without one.';
+    ELSIF sec.lacks_price_columns() THEN
+        -- Of older releases. What has no default is the catalog's alone, whatever the number of rows.
+        ALTER TABLE app.transactions
+            ADD COLUMN excluded_amount numeric(14,2), ADD COLUMN coupon_discount numeric(14,2), ADD COLUMN member_coupon_id bigint;
     END IF;
 END
 $install$;
 COMMENT ON FUNCTION sec.install_transactions() IS
     'Makes the table of transactions, its types and the sequence of its numbers, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.lacks_price_columns() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('app.transactions') AND a.attname = 'excluded_amount')
+$$;
+COMMENT ON FUNCTION sec.lacks_price_columns() IS
+    'Whether app.transactions is as releases before 0.3.0 made it: without what decides a price. Internal.';
 CREATE FUNCTION sec.install_points() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
 BEGIN
@@ -3485,7 +3570,7 @@ BEGIN
         'card_type app.card_type, payment_method app.pay_method, card_id uuid, member_id uuid, processed_by uuid, discount numeric, '
         'raw_amount numeric, final_amount numeric, balance_after numeric, refunded_amount numeric, refundable_left numeric, '
         'tx_no text, original_tx_no text, idempotency_key text, external_order_id text, gateway_trade_no text, reason text, '
-        'failure_reason text, tag jsonb');
+        'failure_reason text, tag jsonb, excluded_amount numeric, coupon_discount numeric, member_coupon_id bigint');
     IF v_row ->> 'card_type' <> 'personal' THEN
         v_row := v_row || coalesce((SELECT jsonb_build_object('card_id', c.id) FROM app.personal_cards c LIMIT 1), '{}');
     END IF;
@@ -4402,6 +4487,7 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
           -- What nearly every row is: all of the cases below in one cheap condition.
           AND NOT coalesce(
               t.status = 'completed' AND t.card_seq > 0 AND t.posted_at IS NOT NULL AND t.balance_after >= 0 AND t.final_amount > 0
+              AND num_nonnulls(t.excluded_amount, t.coupon_discount, t.member_coupon_id) = 0
               AND t.final_amount = CASE WHEN t.tx_type = 'payment' THEN round(t.raw_amount * t.discount, 2) ELSE t.raw_amount END
               AND t.tx_no = CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ'
                                  WHEN 'withdrawal' THEN 'TX' ELSE 'TZ' END
@@ -4413,10 +4499,21 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
         SELECT 'amounts' AS rule, CASE
             WHEN num_nonnulls(o.card_seq, o.posted_at, o.balance_after) <> CASE WHEN o.status = 'completed' THEN 3 ELSE 0 END
                 THEN format('is %s, and yet %s', o.status, CASE WHEN o.status = 'completed' THEN 'not posted' ELSE 'posted' END)
-            WHEN o.final_amount = 0 OR (o.final_amount < 0 AND o.tx_type <> 'adjustment') OR o.balance_after < 0
+            WHEN (o.final_amount = 0 AND o.coupon_discount IS NULL) OR (o.final_amount < 0 AND o.tx_type <> 'adjustment')
+                    OR o.balance_after < 0
                 THEN format('moves %s and leaves %s', o.final_amount, o.balance_after)
-            WHEN o.final_amount <> CASE WHEN o.tx_type = 'payment' THEN round(o.raw_amount * o.discount, 2) ELSE o.raw_amount END
-                THEN format('moves %s, but %s at %s is asked for', o.final_amount, o.raw_amount, o.discount)
+            WHEN o.tx_type <> 'payment' AND num_nonnulls(o.excluded_amount, o.coupon_discount, o.member_coupon_id) > 0
+                THEN 'has a price, but is no payment'
+            WHEN o.excluded_amount <= 0 OR o.excluded_amount > o.raw_amount OR o.coupon_discount <= 0
+                    OR num_nonnulls(o.coupon_discount, o.member_coupon_id) = 1
+                THEN format('of %s excludes %s, and the coupon %s takes off %s', o.raw_amount, coalesce(o.excluded_amount, 0),
+                            coalesce(o.member_coupon_id::text, 'that is none'), coalesce(o.coupon_discount, 0))
+            WHEN o.final_amount <> CASE WHEN o.tx_type = 'payment'
+                                   THEN round((o.raw_amount - coalesce(o.excluded_amount, 0)) * o.discount, 2)
+                                        - coalesce(o.coupon_discount, 0) + coalesce(o.excluded_amount, 0)
+                                   ELSE o.raw_amount END
+                THEN format('moves %s, but %s at %s is asked for%s%s', o.final_amount, o.raw_amount, o.discount,
+                            ', of which ' || o.excluded_amount || ' takes no part', ', less ' || o.coupon_discount || ' by a coupon')
             END AS what
         UNION ALL
         SELECT 'numbers', CASE
@@ -5324,18 +5421,18 @@ COMMENT ON FUNCTION sec.id_of_number(text) IS 'The id of the transaction that ha
 CREATE FUNCTION sec.logged_movements()
     RETURNS TABLE (event_id bigint, happened_at timestamptz, actor_user_id uuid, actor_role text, tx_no text, id bigint, tx_type text,
         card_no text, seq bigint, change numeric, points bigint, merchant_id integer, member_id uuid, original_tx_no text, method text,
-        raw numeric, discount numeric, level text)
+        raw numeric, discount numeric, level text, excluded numeric)
     LANGUAGE sql STABLE AS $rule$
     SELECT e.id, e.happened_at, e.actor_user_id, e.actor_role, e.object_id, sec.id_of_number(e.object_id), e.action,
            split_part(e.context ->> 'card', '/', 1), split_part(e.context ->> 'card', '/', 2)::bigint,
            (e.context ->> 'change')::numeric, (e.context ->> 'points')::bigint, (e.context ->> 'at')::integer,
            (e.context ->> 'member')::uuid, e.context ->> 'original', e.context ->> 'method', (e.context ->> 'raw')::numeric,
-           (e.context ->> 'discount')::numeric, e.context ->> 'level'
+           (e.context ->> 'discount')::numeric, e.context ->> 'level', (e.context ->> 'excluded')::numeric
     FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal')
 $rule$;
 COMMENT ON FUNCTION sec.logged_movements() IS
     'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '
-    '(no points, the card''s own member, no discount, the level as before). Internal: app.rebuild_from_log().';
+    '(no points, the card''s own member, no discount, nothing excluded, the level as before). Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.logged_cards() RETURNS TABLE (id uuid, card_no text, member_id uuid, card_type text)
     LANGUAGE sql STABLE AS $rule$
     SELECT c.id, c.card_no, c.member_id, 'personal' FROM app.personal_cards c
@@ -5393,7 +5490,7 @@ CREATE FUNCTION sec.chained_movements()
     RETURNS TABLE (event_id bigint, id bigint, created_at timestamptz, posted_at timestamptz, seq bigint, nth bigint, prev_tx_id bigint,
         far_tx_id bigint, points bigint, merchant_id integer, tx_type text, card_type text, method text, card_no text, card_id uuid,
         member_id uuid, processed_by uuid, discount numeric, raw numeric, final numeric, balance_after numeric, tx_no text,
-        original_tx_no text)
+        original_tx_no text, excluded numeric)
     LANGUAGE sql STABLE AS $rule$
     -- Without the moment of posting in the log, it is that of the event, a microsecond or more after the movement before.
     SELECT m.event_id, m.id, m.created_at,
@@ -5401,9 +5498,9 @@ CREATE FUNCTION sec.chained_movements()
            m.seq, row_number() OVER w, lag(m.id) OVER w, lag(m.id, 64) OVER w, m.points, m.merchant_id, m.tx_type, m.card_type, m.method,
            m.card_no, m.card_id, m.member_id, m.processed_by, m.discount, m.raw,
            CASE WHEN m.tx_type IN ('payment', 'withdrawal') THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no,
-           m.original_tx_no
+           m.original_tx_no, m.excluded
     FROM (SELECT l.event_id, l.id, l.happened_at, l.seq, l.points, l.merchant_id, l.tx_type, l.method, l.card_no, l.discount, l.raw,
-                 l.change, l.tx_no, l.original_tx_no, c.id AS card_id, c.card_type, coalesce(l.member_id, c.member_id) AS member_id,
+                 l.change, l.tx_no, l.original_tx_no, l.excluded, c.id AS card_id, c.card_type, coalesce(l.member_id, c.member_id) AS member_id,
                  coalesce(a.happened_at, l.happened_at) AS created_at,
                  CASE WHEN a.object_id IS NULL THEN l.actor_user_id ELSE a.actor_user_id END AS processed_by
           FROM sec.logged_movements() l
@@ -5420,7 +5517,7 @@ BEGIN
     INSERT INTO app.transactions (
         id, created_at, posted_at, card_seq, prev_tx_id, skip_tx_id, refund_chain_id, points_earned, merchant_id, tx_type, status,
         card_type, payment_method, card_id, member_id, processed_by, discount, raw_amount, final_amount, balance_after, refunded_amount,
-        refundable_left, tx_no, original_tx_no, gateway_trade_no, failure_reason)
+        refundable_left, tx_no, original_tx_no, gateway_trade_no, failure_reason, excluded_amount)
     WITH refunds AS MATERIALIZED (SELECT * FROM sec.logged_refunds())
     SELECT m.id, m.created_at, m.posted_at,
            CASE WHEN m.card_id IS NULL THEN sec.refuse_log(m.event_id, format('there is no card %s, which %s moved', m.card_no, m.tx_no))
@@ -5438,7 +5535,7 @@ BEGIN
            m.tx_type::app.tx_type, 'completed', m.card_type::app.card_type, coalesce(g.method, m.method, 'balance')::app.pay_method,
            m.card_id, m.member_id, m.processed_by, coalesce(m.discount, 1), coalesce(m.raw, m.final), m.final, m.balance_after,
            CASE WHEN m.tx_type = 'payment' THEN coalesce(l.so_far, 0) END, r.paid - r.so_far, m.tx_no, m.original_tx_no, g.gateway_trade_no,
-           d.failure_reason
+           d.failure_reason, m.excluded
     FROM sec.chained_movements() m
     LEFT JOIN refunds r ON r.id = m.id
     LEFT JOIN refunds l ON l.payment_id = m.id AND l.is_last
@@ -6391,21 +6488,24 @@ BEGIN
 END
 $install$;
 COMMENT ON FUNCTION sec.install_compensations() IS 'Makes the table of corrections, where it is missing. Internal: sec.install() calls it.';
-CREATE OR REPLACE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text, p_amount numeric, p_reason text DEFAULT NULL,
-    p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL, p_external_order_id text DEFAULT NULL)
+CREATE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text, p_amount numeric, p_reason text DEFAULT NULL,
+    p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL, p_external_order_id text DEFAULT NULL,
+    p_coupon_code text DEFAULT NULL, p_excluded_amount numeric DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
-                   final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean)
+                   final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean,
+                   coupon_discount numeric)
     LANGUAGE c VOLATILE
-    AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_wrapper';
-COMMENT ON FUNCTION app.merchant_charge_by_qr IS
+    AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_v3_wrapper';
+COMMENT ON FUNCTION app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,text,text,numeric) IS
     E'Takes a payment from the card that a pay code names.\n'
     'By an operator of the merchant (owner, admin, cashier) or a backend. p_amount is before discount, in currency units with at '
-    'most two decimals; final_amount = raw_amount x discount, rounded half away from zero. The same key (or order id) with the '
-    'same request answers the first result with replayed = true.\n'
+    'most two decimals; p_excluded_amount (0 to p_amount) of it takes no part: no discount, no coupon, no points. final_amount = what '
+    'takes part x discount, rounded half away from zero, and the rest in full. The same key (or order id) with the same request '
+    'answers the first result with replayed = true.\n'
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
-    'created_at, replayed (whether this answers an earlier request again).\n'
+    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, '
     'EXTERNAL_ORDER_CONFLICT.';
@@ -7627,10 +7727,10 @@ CREATE FUNCTION sec.mend_trade_numbers() RETURNS void
 BEGIN
     -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
     DELETE FROM app.external_orders o
-    WHERE o.scope = 3 AND o.scope_no <> 0
+    WHERE o.scope = 3 AND o.scope_no IN (1, 2, 3)
       AND EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.scope_no = 0 AND x.order_id = o.order_id AND x.tx_id = o.tx_id);
     UPDATE app.external_orders o SET scope_no = 0
-    WHERE o.scope = 3 AND o.scope_no <> 0
+    WHERE o.scope = 3 AND o.scope_no IN (1, 2, 3)
       AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.order_id = o.order_id AND x.scope_no <> o.scope_no
                         AND (x.scope_no = 0 OR (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no)));
 END

@@ -95,22 +95,68 @@ BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         PERFORM sec.raise('STATUS_CONFLICT', 'under READ COMMITTED only: an older view would miss what calls write that are waited for');
     END IF;
-    -- What calls under way have written is there to be seen once these are had. Settings first: a session that does not know
-    -- them begins with them. Who comes later waits, and goes on as an older release does: app.external_orders and
-    -- app.transactions have triggers for that.
-    LOCK TABLE app.settings IN ACCESS EXCLUSIVE MODE;
-    LOCK TABLE app.external_orders IN SHARE ROW EXCLUSIVE MODE;
-    -- There can be millions: charges without an order id go on meanwhile.
+    -- There can be millions: calls go on meanwhile. What they claim until they are waited for are a few more.
     PERFORM sec.mend_trade_numbers();
-    -- As whoever makes a month: months may have to be completed (sec.complete_months()).
-    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
-    LOCK TABLE app.transactions IN SHARE ROW EXCLUSIVE MODE;
+    IF sec.lacks_price_columns() THEN
+        PERFORM sec.lock_out_readers();
+    ELSE
+        PERFORM sec.lock_calls('SHARE ROW EXCLUSIVE');
+    END IF;
+    PERFORM sec.mend_trade_numbers();
 END
 $$;
 COMMENT ON FUNCTION sec.wait_for_calls() IS
     'Waits for every call that has claimed an order or written a transaction, and keeps others from it until the end of the '
     'transaction; mends trade numbers in between. Errors: STATUS_CONFLICT under another isolation level than READ COMMITTED. '
     'Internal: sec.migrate_tables() calls it.';
+
+CREATE FUNCTION sec.lock_calls(p_transactions text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- What calls under way have written is there to be seen once these are had. Settings first: a session that does not know
+    -- them begins with them. Who comes later waits, and goes on as an older release does: app.external_orders and
+    -- app.transactions have triggers for that.
+    LOCK TABLE app.settings IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE app.external_orders IN SHARE ROW EXCLUSIVE MODE;
+    -- As whoever makes a month: months may have to be completed (sec.complete_months()).
+    LOCK TABLE app.archived_months IN SHARE ROW EXCLUSIVE MODE;
+    EXECUTE format('LOCK TABLE app.transactions IN %s MODE', p_transactions);
+END
+$$;
+COMMENT ON FUNCTION sec.lock_calls(text) IS
+    'The locks of sec.wait_for_calls(), that on app.transactions in the mode given. Internal.';
+
+CREATE FUNCTION sec.lock_out_readers() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_patience interval := current_setting('lock_timeout')::interval;
+    v_began timestamptz := clock_timestamp();
+    v_tries integer := 0;
+BEGIN
+    -- Columns are added where nobody reads. A call that has read a transaction may wait for one of the other locks, so none of them
+    -- is held for long without the others: who is in the way is let through, and then it is tried again.
+    LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '300ms', true);
+            PERFORM sec.lock_calls('ACCESS EXCLUSIVE');
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            IF v_patience > interval '0' AND clock_timestamp() - v_began > v_patience THEN
+                RAISE;
+            END IF;
+        END;
+        v_tries := v_tries + 1;
+        IF v_tries = 10 THEN
+            RAISE NOTICE 'mps: waiting for who reads or writes app.transactions: see pg_locks';
+        END IF;
+        PERFORM pg_sleep(0.1 * least(v_tries, 10));
+    END LOOP;
+    PERFORM set_config('lock_timeout', (extract(epoch FROM v_patience) * 1000)::bigint::text, true);
+END
+$$;
+COMMENT ON FUNCTION sec.lock_out_readers() IS
+    'The locks of sec.wait_for_calls(), with readers of app.transactions kept out as well; all of them are had at once, or it is tried '
+    'again, for as long as lock_timeout says. Internal.';
 
 CREATE FUNCTION sec.migrate_views_3() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

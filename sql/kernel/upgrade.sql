@@ -7,7 +7,9 @@ CREATE FUNCTION sec.superseded_functions() RETURNS TABLE (was text, now text)
            ('app.set_card_expiry(uuid,text,timestamp with time zone,text)',
             'app.set_card_expiry(uuid,text,timestamp with time zone,text,date)'),
            ('app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer)',
-            'app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer,date)')
+            'app.merchant_statement(text,timestamp with time zone,timestamp with time zone,text,integer,date)'),
+           ('app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,text)',
+            'app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,text,text,numeric)')
 $$;
 COMMENT ON FUNCTION sec.superseded_functions() IS
     'Functions of earlier releases that got other arguments, and what they are now. The first arguments of both are the same, by '
@@ -124,6 +126,7 @@ CREATE FUNCTION sec.supersede_functions() RETURNS void
 DECLARE
     v record;
     v_moved text;
+    v_used boolean;
     v_grantee oid;
 BEGIN
     PERFORM sec.install_compat();
@@ -139,33 +142,54 @@ BEGIN
         FROM sec.superseded_functions() s JOIN pg_proc p ON p.oid = to_regprocedure(s.was)
     LOOP
         PERFORM sec.copy_execute(v.oid, v.now);
-        BEGIN
-            EXECUTE format('ALTER EXTENSION mps DROP FUNCTION %s', v.name);
-            EXECUTE format('DROP FUNCTION %s', v.name);
-            CONTINUE;
-        EXCEPTION WHEN dependent_objects_still_exist THEN
-            -- Somebody uses it: it keeps its oid and its grants.
-            NULL;
-        END;
+        v_used := EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = v.oid);
+        -- Not dropped in any case: a call of it that is under way asks for it once more when it has its answer.
         EXECUTE format('ALTER FUNCTION %s SET SCHEMA mps_compat', v.name);
         PERFORM sec.forward_function('mps_compat', v.arguments, v.types, v.oid, v.now);
         -- No member of the extension: pg_dump writes it like the views that use it.
         -- Who granted it must see the schema where a dump is restored, which grants anew in their name.
+        v_moved := format('mps_compat.%I(%s)', v.proname, array_to_string(v.types, ','));
         FOR v_grantee IN
             SELECT DISTINCT a.grantee FROM pg_proc p, aclexplode(p.proacl) a WHERE p.oid = v.oid AND a.grantee NOT IN (0, p.proowner)
         LOOP
-            EXECUTE format('GRANT USAGE ON SCHEMA mps_compat TO %I', pg_get_userbyid(v_grantee));
+            IF v_used THEN
+                EXECUTE format('GRANT USAGE ON SCHEMA mps_compat TO %I', pg_get_userbyid(v_grantee));
+            ELSE
+                EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %I CASCADE', v_moved, pg_get_userbyid(v_grantee));
+            END IF;
         END LOOP;
-        v_moved := format('mps_compat.%I(%s)', v.proname, array_to_string(v.types, ','));
         EXECUTE format('ALTER EXTENSION mps DROP FUNCTION %s', v_moved);
-        RAISE NOTICE 'mps: % is used by objects of others and is now %', v.name, v_moved;
+        IF NOT v_used THEN
+            -- No name that anybody is granted something on.
+            EXECUTE format('ALTER FUNCTION %s RENAME TO %I', v_moved, v.proname || '_under_way');
+        ELSE
+            RAISE NOTICE 'mps: % is used by objects of others and is now %', v.name, v_moved;
+        END IF;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION sec.supersede_functions() IS
-    'Drops the functions of earlier releases that got other arguments; one that somebody''s view or function still uses moves to '
-    'mps_compat instead, where it calls the one of now. Grants on the old one are made on the new one. Internal: ALTER EXTENSION '
-    'UPDATE and app.migrate() call it.';
+    'Moves the functions of earlier releases that got other arguments to mps_compat, where they call those of now: somebody''s view or '
+    'function uses one, which keeps its grants, or a call of it may be under way, and then it is nobody''s to call. Grants on the old one '
+    'are made on the new one. Internal: ALTER EXTENSION UPDATE and app.migrate() call it.';
+
+CREATE FUNCTION sec.drop_unused_compat() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_func regprocedure;
+BEGIN
+    FOR v_func IN
+        SELECT p.oid::regprocedure FROM sec.superseded_functions() s
+        JOIN pg_proc p ON p.oid = to_regprocedure(regexp_replace(s.was, '^app[.](\w+)', 'mps_compat.\1_under_way'))
+            AND p.proowner = sec.owner()
+        WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid)
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', v_func);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION sec.drop_unused_compat() IS
+    'Drops what an update has kept in mps_compat for calls that were under way. Internal: app.migrate() calls it.';
 
 CREATE FUNCTION sec.stand_in_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$

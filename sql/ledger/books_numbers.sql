@@ -13,6 +13,7 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
           -- What nearly every row is: all of the cases below in one cheap condition.
           AND NOT coalesce(
               t.status = 'completed' AND t.card_seq > 0 AND t.posted_at IS NOT NULL AND t.balance_after >= 0 AND t.final_amount > 0
+              AND num_nonnulls(t.excluded_amount, t.coupon_discount, t.member_coupon_id) = 0
               AND t.final_amount = CASE WHEN t.tx_type = 'payment' THEN round(t.raw_amount * t.discount, 2) ELSE t.raw_amount END
               AND t.tx_no = CASE t.tx_type WHEN 'payment' THEN 'ZF' WHEN 'refund' THEN 'TK' WHEN 'recharge' THEN 'CZ'
                                  WHEN 'withdrawal' THEN 'TX' ELSE 'TZ' END
@@ -24,10 +25,21 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
         SELECT 'amounts' AS rule, CASE
             WHEN num_nonnulls(o.card_seq, o.posted_at, o.balance_after) <> CASE WHEN o.status = 'completed' THEN 3 ELSE 0 END
                 THEN format('is %s, and yet %s', o.status, CASE WHEN o.status = 'completed' THEN 'not posted' ELSE 'posted' END)
-            WHEN o.final_amount = 0 OR (o.final_amount < 0 AND o.tx_type <> 'adjustment') OR o.balance_after < 0
+            WHEN (o.final_amount = 0 AND o.coupon_discount IS NULL) OR (o.final_amount < 0 AND o.tx_type <> 'adjustment')
+                    OR o.balance_after < 0
                 THEN format('moves %s and leaves %s', o.final_amount, o.balance_after)
-            WHEN o.final_amount <> CASE WHEN o.tx_type = 'payment' THEN round(o.raw_amount * o.discount, 2) ELSE o.raw_amount END
-                THEN format('moves %s, but %s at %s is asked for', o.final_amount, o.raw_amount, o.discount)
+            WHEN o.tx_type <> 'payment' AND num_nonnulls(o.excluded_amount, o.coupon_discount, o.member_coupon_id) > 0
+                THEN 'has a price, but is no payment'
+            WHEN o.excluded_amount <= 0 OR o.excluded_amount > o.raw_amount OR o.coupon_discount <= 0
+                    OR num_nonnulls(o.coupon_discount, o.member_coupon_id) = 1
+                THEN format('of %s excludes %s, and the coupon %s takes off %s', o.raw_amount, coalesce(o.excluded_amount, 0),
+                            coalesce(o.member_coupon_id::text, 'that is none'), coalesce(o.coupon_discount, 0))
+            WHEN o.final_amount <> CASE WHEN o.tx_type = 'payment'
+                                   THEN round((o.raw_amount - coalesce(o.excluded_amount, 0)) * o.discount, 2)
+                                        - coalesce(o.coupon_discount, 0) + coalesce(o.excluded_amount, 0)
+                                   ELSE o.raw_amount END
+                THEN format('moves %s, but %s at %s is asked for%s%s', o.final_amount, o.raw_amount, o.discount,
+                            ', of which ' || o.excluded_amount || ' takes no part', ', less ' || o.coupon_discount || ' by a coupon')
             END AS what
         UNION ALL
         SELECT 'numbers', CASE

@@ -18,7 +18,8 @@ CREATE FUNCTION sec.columns_of_ledger() RETURNS TABLE (level text, tab text, col
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('client', 'app.transactions',
             'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, '
-            'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag'),
+            'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag, '
+            'excluded_amount, coupon_discount, member_coupon_id'),
            ('client', 'app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason')
 $$;
 COMMENT ON FUNCTION sec.columns_of_ledger() IS 'What may be read of the ledger. Internal: sec.api_columns(), sec.backend_columns().';
@@ -55,6 +56,10 @@ CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, 
            ('app.transactions', 'payment_method', 'balance, or of recharges wechat, alipay, cash.'),
            ('app.transactions', 'card_id', 'The card that was used.'),
            ('app.transactions', 'discount', 'What the price was multiplied by: 0.950 is five percent off.'),
+           ('app.transactions', 'excluded_amount',
+            'Of raw_amount, what took no part: no discount, no coupon, no points. NULL: all of it took part.'),
+           ('app.transactions', 'coupon_discount', 'What the coupon took off. NULL: no coupon was used.'),
+           ('app.transactions', 'member_coupon_id', 'The coupon that was used: app.member_coupons. NULL: none.'),
            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
            ('app.transactions', 'tx_no',
             'ZF (payment), TK (refund), CZ (recharge), TZ (adjustment) or TX (withdrawal), then year, month, running number.'),

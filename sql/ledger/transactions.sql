@@ -54,7 +54,10 @@ BEGIN
             gateway_trade_no  text,
             reason            text,
             failure_reason    text,
-            tag               jsonb          NOT NULL DEFAULT '{}'
+            tag               jsonb          NOT NULL DEFAULT '{}',
+            excluded_amount   numeric(14,2),
+            coupon_discount   numeric(14,2),
+            member_coupon_id  bigint
             -- No CHECK here: the server parses each one anew at every INSERT (a tenth of a charge for five of them). The
             -- library asserts the same things before it writes, and the books are verified.
         ) PARTITION BY RANGE (created_at);
@@ -85,8 +88,19 @@ BEGIN
         COMMENT ON COLUMN app.transactions.member_id IS
             'Whose card it is, or who used or recharged the enterprise card. NULL where a backend did.';
         COMMENT ON COLUMN app.transactions.processed_by IS 'sec.uid() of who called; NULL for a backend without one.';
+    ELSIF sec.lacks_price_columns() THEN
+        -- Of older releases. What has no default is the catalog's alone, whatever the number of rows.
+        ALTER TABLE app.transactions
+            ADD COLUMN excluded_amount numeric(14,2), ADD COLUMN coupon_discount numeric(14,2), ADD COLUMN member_coupon_id bigint;
     END IF;
 END
 $install$;
 COMMENT ON FUNCTION sec.install_transactions() IS
     'Makes the table of transactions, its types and the sequence of its numbers, where they are missing. Internal: sec.install() calls it.';
+
+CREATE FUNCTION sec.lacks_price_columns() RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('app.transactions') AND a.attname = 'excluded_amount')
+$$;
+COMMENT ON FUNCTION sec.lacks_price_columns() IS
+    'Whether app.transactions is as releases before 0.3.0 made it: without what decides a price. Internal.';

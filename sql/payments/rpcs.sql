@@ -2,20 +2,23 @@
 -- DEFINER.
 
 CREATE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text, p_amount numeric, p_reason text DEFAULT NULL,
-    p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL, p_external_order_id text DEFAULT NULL)
+    p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL, p_external_order_id text DEFAULT NULL,
+    p_coupon_code text DEFAULT NULL, p_excluded_amount numeric DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
-                   final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean)
+                   final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean,
+                   coupon_discount numeric)
     LANGUAGE c VOLATILE
-    AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_wrapper';
+    AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_v3_wrapper';
 COMMENT ON FUNCTION app.merchant_charge_by_qr IS
     E'Takes a payment from the card that a pay code names.\n'
     'By an operator of the merchant (owner, admin, cashier) or a backend. p_amount is before discount, in currency units with at '
-    'most two decimals; final_amount = raw_amount x discount, rounded half away from zero. The same key (or order id) with the '
-    'same request answers the first result with replayed = true.\n'
+    'most two decimals; p_excluded_amount (0 to p_amount) of it takes no part: no discount, no coupon, no points. final_amount = what '
+    'takes part x discount, rounded half away from zero, and the rest in full. The same key (or order id) with the same request '
+    'answers the first result with replayed = true.\n'
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
-    'created_at, replayed (whether this answers an earlier request again).\n'
+    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, '
     'EXTERNAL_ORDER_CONFLICT.';

@@ -48,10 +48,10 @@ CREATE FUNCTION sec.mend_trade_numbers() RETURNS void
 BEGIN
     -- A trade number is one whatever the method. Of two that were credited under one number the later one stays as it is, to be seen.
     DELETE FROM app.external_orders o
-    WHERE o.scope = 3 AND o.scope_no <> 0
+    WHERE o.scope = 3 AND o.scope_no IN (1, 2, 3)
       AND EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.scope_no = 0 AND x.order_id = o.order_id AND x.tx_id = o.tx_id);
     UPDATE app.external_orders o SET scope_no = 0
-    WHERE o.scope = 3 AND o.scope_no <> 0
+    WHERE o.scope = 3 AND o.scope_no IN (1, 2, 3)
       AND NOT EXISTS (SELECT FROM app.external_orders x WHERE x.scope = 3 AND x.order_id = o.order_id AND x.scope_no <> o.scope_no
                         AND (x.scope_no = 0 OR (x.tx_id, x.scope_no) < (o.tx_id, o.scope_no)));
 END

@@ -49,6 +49,11 @@ impl<Z: Zone> Rules<Z> {
         self.0.partition_point(|r| r.from_at <= at) - 1
     }
 
+    /// The zone in force at a moment.
+    pub fn zone_at(&self, at: i64) -> &Z {
+        &self.0[self.in_force(at)].zone
+    }
+
     /// The day that a moment lies in. The last day of a rule goes on until the next rule begins.
     pub fn day_of(&self, at: i64) -> i64 {
         let i = self.in_force(at);

@@ -37,6 +37,14 @@ pub fn moment_of(zone: &str, local: i64) -> Timestamp {
     Timestamp(moment.expect("of what is not NULL"))
 }
 
+/// What the clocks of a zone, by its name, show at a moment (in microseconds since 2000-01-01 00:00). An unknown zone is an error.
+pub fn clocks_at(zone: &str, at: Timestamp) -> i64 {
+    let arguments = [zone.into_datum(), Some(pg_sys::Datum::from(at.0))];
+    // SAFETY: the arguments are those of timezone(text, timestamptz), the first a copy in the call's memory; the result is by value.
+    let local = unsafe { pgrx::direct_function_call::<i64>(pg_sys::timestamptz_zone, &arguments) };
+    local.expect("of what is not NULL")
+}
+
 /// Bytes from the server's strong source of randomness.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0u8; N];

@@ -57,6 +57,16 @@ pub fn signed_amount(value: Option<NumericArg>, argument: &'static str) -> Resul
     Ok(amount)
 }
 
+/// Of an amount, what takes no part in its price: nothing where it is left out, and no more than all.
+pub fn part_of(amount: Money, value: Option<NumericArg>, argument: &'static str) -> Result<Money> {
+    let Some(value) = value else { return Ok(Money::ZERO) };
+    let part = Money::from_cents(value.units(MONEY_SCALE).map_err(|why| bad_amount(argument, why))?);
+    if part.is_negative() || part > amount {
+        return Err(Error::new(Token::InvalidAmount, format!("{argument} is 0 to the amount")));
+    }
+    Ok(part)
+}
+
 /// Refuses an amount above the configured limit.
 pub fn within_limit(amount: Money, argument: &'static str, config: &Config) -> Result<()> {
     if amount.cents().unsigned_abs() > config.max_amount.cents().unsigned_abs() {

@@ -108,6 +108,11 @@ pub fn of(db: &Db, at: Timestamp) -> Result<Day> {
     Ok(day_by(&rules(db), at))
 }
 
+/// What calendar and clocks of the business time zone show at a moment, in microseconds since their 2000-01-01 00:00.
+pub fn clocks_at(db: &Db, at: Timestamp) -> i64 {
+    server::clocks_at(&rules(db).zone_at(at.0).name, at)
+}
+
 /// When a day begins: it ends where the next one does. Errors: `INVALID_ARGUMENT`, it is out of range.
 pub fn start_of(db: &Db, day: Day) -> Result<Timestamp> {
     match day {

@@ -241,5 +241,10 @@ pub fn decimal_units(text: &str, scale: u32) -> Option<i64> {
 /// Brings the tables up to this release; `None` where the extension in the database is older than the library.
 pub fn migrate(db: &Db) -> Option<i32> {
     let ready = db.row("SELECT pg_catalog.to_regprocedure('sec.migrate_tables()') IS NOT NULL", &[], |r| r.get(1));
-    if ready == Some(true) { db.row("SELECT sec.migrate_tables()", &[], |r| r.get(1)) } else { None }
+    if ready != Some(true) {
+        return None;
+    }
+    let version = db.row("SELECT sec.migrate_tables()", &[], |r| r.get(1));
+    db.run("SELECT sec.drop_unused_compat()", &[]);
+    version
 }

@@ -51,6 +51,9 @@ pub fn new_tx(call: &Call, id: TxId, tx_type: TxType, card: &Card, raw: Money, p
         reason: None,
         failure_reason: None,
         tag: RawJsonb::empty(),
+        excluded_amount: None,
+        coupon_discount: None,
+        member_coupon_id: None,
         locked_version: None,
     }
 }
@@ -209,20 +212,18 @@ fn settle_level(call: &Call, card: &mut Card) -> Option<String> {
     changes.then(|| card.noted_level())
 }
 
-/// What a charge is priced by: the level of the points before it, or the fixed discount. Company cards earn no points.
-pub fn terms(call: &Call, card: &Card, raw_amount: Money) -> Terms {
+/// What a charge is priced by, but for a coupon: the level of the points before it, or the fixed discount. Company cards earn no
+/// points.
+pub fn terms(call: &Call, card: &Card, raw_amount: Money, excluded: Money) -> Terms {
     let config = call.config();
-    match card.card_type {
-        CardType::Personal => {
-            let reduction = Reduction::Level(level_for(&config.levels, card.points).discount);
-            let points = Some(PointTerms::plain(config.points_per_unit.0));
-            Terms { raw_amount, excluded: Money::ZERO, reduction, coupon: None, points }
-        }
-        CardType::Enterprise => {
-            let reduction = Reduction::Company(card.discount);
-            Terms { raw_amount, excluded: Money::ZERO, reduction, coupon: None, points: None }
-        }
-    }
+    let (reduction, points) = match card.card_type {
+        CardType::Personal => (
+            Reduction::Level(level_for(&config.levels, card.points).discount),
+            Some(PointTerms::plain(config.points_per_unit.0)),
+        ),
+        CardType::Enterprise => (Reduction::Company(card.discount), None),
+    };
+    Terms { raw_amount, excluded, reduction, coupon: None, points }
 }
 
 /// Short, because every movement has one, and yet enough to write the books anew from the log alone (`app.rebuild_from_log()`): the
@@ -240,6 +241,7 @@ fn audit_movement(call: &Call, card: &Card, tx: &Tx, level: Option<String>) {
         ("method", when(tx.payment_method != PayMethod::Balance, &|| tx.payment_method.label().to_owned())),
         ("discount", when(tx.discount != Discount::NONE, &|| tx.discount.to_string())),
         ("raw", when(tx.raw_amount != tx.final_amount, &|| tx.raw_amount.to_string())),
+        ("excluded", tx.excluded_amount.map(|amount| amount.to_string())),
         ("level", level),
     ];
     let mut context = Vec::with_capacity(rest.len() + 3);

@@ -42,6 +42,9 @@ record! {
         reason: Option<String>,
         failure_reason: Option<String>,
         tag: RawJsonb,
+        excluded_amount: Option<Money>,
+        coupon_discount: Option<Money>,
+        member_coupon_id: Option<i64>,
     }
     besides {
         /// Of one that is locked: as which it was read, or last written.

@@ -3,17 +3,18 @@
 use crate::engine::server;
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::kernel::access::{operated_merchant, still_operated};
+use crate::kernel::args;
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::{OrderScope, Scope};
 use crate::kernel::members::{self, Binding, CodeState};
+use crate::kernel::merchants::{self, Merchant};
 use crate::kernel::months::Open;
-use crate::kernel::{args, merchants};
 use crate::ledger::cards::{self, Card};
 use crate::ledger::posting::{self, Outcome, nothing_beside};
 use crate::ledger::replay::{Dedupe, First, same_card_and_amount};
 use crate::ledger::tx::Tx;
 use mps_domain::card::CardType;
-use mps_domain::error::{Error, Result, Token, ensure};
+use mps_domain::error::{Error, Result, Token, ensure, invalid};
 use mps_domain::member::MemberStatus;
 use mps_domain::money::Money;
 use mps_domain::pay_code::Place;
@@ -22,9 +23,10 @@ use mps_domain::tx_no::{TxId, TxType};
 use mps_domain::{limits, pay_code};
 use pgrx::prelude::*;
 
+// Its C symbol is of 0.3.0 and on, so that a library is never called with the arguments of another release.
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
-fn merchant_charge_by_qr(
+fn merchant_charge_by_qr_v3(
     p_merchant_code: Option<Text>,
     p_qr_plain: Option<Text>,
     p_amount: Option<NumericArg>,
@@ -32,6 +34,8 @@ fn merchant_charge_by_qr(
     p_tag: Option<JsonbArg>,
     p_idempotency_key: Option<Text>,
     p_external_order_id: Option<Text>,
+    p_coupon_code: Option<Text>,
+    p_excluded_amount: Option<NumericArg>,
 ) -> TableIterator<
     'static,
     (
@@ -46,10 +50,25 @@ fn merchant_charge_by_qr(
         name!(status, &'static str),
         name!(created_at, Timestamp),
         name!(replayed, bool),
+        name!(coupon_discount, NumericOut),
     ),
 > {
     let (tx, replayed) = write(|call| {
-        charge(call, p_merchant_code, p_qr_plain, p_amount, p_reason, p_tag, p_idempotency_key, p_external_order_id)
+        let merchant = operated_merchant(call, p_merchant_code)?;
+        let amount = args::amount(p_amount, "p_amount")?;
+        let reason = args::optional_reason(p_reason)?;
+        let tag = args::object(p_tag, "p_tag")?;
+        let dedupe = Dedupe {
+            key: args::optional_key(p_idempotency_key, "p_idempotency_key")?.map(|k| (Scope::charge(merchant.id), k)),
+            order: args::optional_key(p_external_order_id, "p_external_order_id")?
+                .map(|o| (OrderScope::payment(merchant.id), o)),
+        };
+        if args::said(p_coupon_code).is_some() {
+            return Err(invalid("p_coupon_code", "names no coupon"));
+        }
+        let shown = pay_code::read(args::typed(p_qr_plain, "p_qr_plain")?);
+        let excluded = args::part_of(amount, p_excluded_amount, "p_excluded_amount")?;
+        charge(call, merchant, p_merchant_code, shown, Request { amount, excluded, reason, tag, dedupe })
     });
     TableIterator::once((
         tx.id.raw(),
@@ -63,58 +82,48 @@ fn merchant_charge_by_qr(
         tx.status.label(),
         tx.created_at,
         replayed,
+        tx.coupon_discount.unwrap_or(Money::ZERO).into(),
     ))
 }
 
 /// The payment, and whether it was made before.
-#[allow(clippy::too_many_arguments)] // those of the RPC
 fn charge(
     call: &Call,
-    p_merchant_code: Option<Text>,
-    p_qr_plain: Option<Text>,
-    p_amount: Option<NumericArg>,
-    p_reason: Option<Text>,
-    p_tag: Option<JsonbArg>,
-    p_idempotency_key: Option<Text>,
-    p_external_order_id: Option<Text>,
+    merchant: Merchant,
+    merchant_code: Option<Text>,
+    shown: Option<(Place, pay_code::Hash)>,
+    request: Request,
 ) -> Result<(Tx, bool)> {
-    let merchant = operated_merchant(call, p_merchant_code)?;
-    let amount = args::amount(p_amount, "p_amount")?;
-    let reason = args::optional_reason(p_reason)?;
-    let tag = args::object(p_tag, "p_tag")?;
-    let dedupe = Dedupe {
-        key: args::optional_key(p_idempotency_key, "p_idempotency_key")?.map(|k| (Scope::charge(merchant.id), k)),
-        order: args::optional_key(p_external_order_id, "p_external_order_id")?
-            .map(|o| (OrderScope::payment(merchant.id), o)),
-    };
-    let shown = pay_code::read(args::typed(p_qr_plain, "p_qr_plain")?);
-
-    let first = dedupe.claim(call, |tx| {
-        shown.is_some_and(|(place, _)| paid_from(tx, &place, amount)) && tx.tx_type == TxType::Payment
+    let first = request.dedupe.claim(call, |tx| {
+        tx.tx_type == TxType::Payment
+            && shown.is_some_and(|(place, _)| paid_from(tx, &place, request.amount))
+            && tx.excluded_amount.unwrap_or(Money::ZERO) == request.excluded
     })?;
-    let merchant = still_operated(call, merchant, p_merchant_code)?;
+    let merchant = still_operated(call, merchant, merchant_code)?;
     let id = match first {
         First::Answer(tx) => return Ok((*tx, true)),
         First::Time(id) => id,
     };
-    args::within_limit(amount, "p_amount", &call.config())?;
+    args::within_limit(request.amount, "p_amount", &call.config())?;
     ensure(merchant.active, Token::MerchantInactive)?;
     let open = call.open_month()?;
     merchants::pin(call.db, merchant.id);
 
     let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
-    let request = Request { id, merchant: merchant.id, amount, reason, tag, dedupe: &dedupe };
     // A personal card is seldom wanted twice at once: it is read without a lock and written only if nothing about it
     // changed. Where something did, and for company cards, it is locked first.
     let payer = look_at_payer(call, open, &place, &hash)?;
-    let (tx, valid_until) = match pay(call, payer, &request)? {
+    let (tx, valid_until) = match pay(call, payer, id, merchant.id, &request)? {
         Some(done) => done,
-        None => pay(call, lock_payer(call, open, &place, &hash)?, &request)?.expect("a locked card does not change"),
+        None => {
+            let payer = lock_payer(call, open, &place, &hash)?;
+            pay(call, payer, id, merchant.id, &request)?.expect("a locked card does not change")
+        }
     };
     // The last that could be waited for is behind it, in whatever step.
     if call.has_waited() {
         call.after_waiting()?;
-        ensure(operated_merchant(call, p_merchant_code)?.active, Token::MerchantInactive)?;
+        ensure(operated_merchant(call, merchant_code)?.active, Token::MerchantInactive)?;
         ensure(valid_until.is_none_or(|end| server::now() < end), Token::QrExpiredOrInvalid)?;
     }
     Ok((tx, false))
@@ -144,37 +153,44 @@ struct Payer {
     binding: Option<Binding>,
 }
 
-/// What is to be paid.
+/// What a till asks for.
 struct Request<'a> {
-    id: TxId,
-    merchant: i32,
     amount: Money,
+    /// Of it, what takes no part in discounts, coupons and points.
+    excluded: Money,
     reason: Option<&'a str>,
     tag: RawJsonb,
-    dedupe: &'a Dedupe<'a>,
+    dedupe: Dedupe<'a>,
 }
 
 /// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
 /// was read without a lock.
-fn pay(call: &Call, payer: Payer, request: &Request) -> Result<Option<(Tx, Option<Timestamp>)>> {
+fn pay(
+    call: &Call,
+    payer: Payer,
+    id: TxId,
+    merchant: i32,
+    request: &Request,
+) -> Result<Option<(Tx, Option<Timestamp>)>> {
     let Payer { mut card, member, member_status, code_ends_at, mut binding } = payer;
     args::within_limit(request.amount, "p_amount", &call.config())?;
     posting::ensure_usable(&card)?;
     ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
 
-    let priced = quote(&posting::terms(call, &card, request.amount)).map_err(|why| match why {
+    let priced = quote(&posting::terms(call, &card, request.amount, request.excluded)).map_err(|why| match why {
         NoPrice::NothingLeftToPay => Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"),
         NoPrice::CouponSavesNothing | NoPrice::DiscountIsBetter => unreachable!("no coupon is shown"),
         NoPrice::PointsOutOfRange => Error::new(Token::InvalidAmount, "the points for it are out of range"),
     })?;
     ensure(card.balance >= priced.final_amount, Token::InsufficientBalance)?;
 
-    let mut tx = posting::new_tx(call, request.id, TxType::Payment, &card, request.amount, priced.final_amount);
+    let mut tx = posting::new_tx(call, id, TxType::Payment, &card, request.amount, priced.final_amount);
     tx.member_id = Some(member);
-    tx.merchant_id = Some(request.merchant);
+    tx.merchant_id = Some(merchant);
     tx.discount = priced.discount();
     tx.points_earned = priced.points_earned;
     tx.refunded_amount = Some(Money::ZERO);
+    tx.excluded_amount = Some(request.excluded).filter(|excluded| !excluded.is_zero());
     tx.reason = request.reason.map(String::from);
     tx.tag = request.tag.clone();
     tx.idempotency_key = request.dedupe.key.map(|(_, k)| k.into());

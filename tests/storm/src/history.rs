@@ -291,7 +291,7 @@ impl Request {
         let mut said = Said { change: Some(answer.paid), letters: Some(letters(&answer.said)), ..Said::default() };
         let mut needs = vec![];
         match &self.what {
-            What::Charge { merchant, code } => {
+            What::Charge { merchant, code, .. } => {
                 said.change = Some(-answer.paid);
                 said.points = Some(answer.points);
                 needs.push(card_switch(code.card));
@@ -319,13 +319,14 @@ impl Request {
     fn why(&self, world: &World, token: &str) -> Why {
         let first_card = || self.account.1.cards.read().expect("not poisoned")[0].0;
         match (token, &self.what) {
-            ("INSUFFICIENT_BALANCE", What::Charge { code, .. }) => {
+            ("INSUFFICIENT_BALANCE", What::Charge { code, excluded, .. }) => {
                 // Personal cards have a discount that nobody knows who is refused: it is not less than the price, then, that was there.
                 let discount = match self.account.1.kind {
                     CardKind::Personal => 1000,
                     CardKind::Enterprise => self.account.1.fixed_discount,
                 };
-                Why::Poor { card: code.card, with_successors: false, price: crate::model::price(self.amount, discount) }
+                let price = crate::model::price(self.amount, *excluded, discount);
+                Why::Poor { card: code.card, with_successors: false, price }
             }
             ("INSUFFICIENT_BALANCE", What::Compensate { .. }) => {
                 Why::Poor { card: first_card(), with_successors: true, price: -self.amount }

@@ -30,9 +30,9 @@ pub fn money(cents: Cents) -> String {
     format!("{sign}{}.{:02}", cents.abs() / 100, cents.abs() % 100)
 }
 
-/// `raw x discount`, rounded half away from zero; both positive here.
-pub fn price(raw: Cents, discount: i64) -> Cents {
-    (raw * discount + 500) / 1000
+/// What takes part times the discount, rounded half away from zero, and the rest; none is negative.
+pub fn price(raw: Cents, excluded: Cents, discount: i64) -> Cents {
+    ((raw - excluded) * discount + 500) / 1000 + excluded
 }
 
 /// Points for what was paid, at one point for a currency unit (the storm leaves that setting alone).
@@ -127,6 +127,8 @@ pub struct Fact {
     /// Signed: what it does to the balance once it is credited.
     pub change: Cents,
     pub raw: Cents,
+    /// Of that, what takes no part in discounts and points.
+    pub excluded: Cents,
     pub paid: Cents,
     pub discount: i64,
     pub points: i64,

@@ -24,12 +24,31 @@ impl Code {
 
 #[derive(Clone, Debug)]
 pub enum What {
-    Charge { merchant: usize, code: Code },
-    Refund { merchant: usize, original: String },
-    Recharge { card: Uuid, method: &'static str, merchant: Option<usize> },
-    Compensate { original: String },
-    Points { card: Uuid },
-    Withdraw { card: Uuid, payout: &'static str },
+    Charge {
+        merchant: usize,
+        code: Code,
+        /// Of the amount, what takes no part.
+        excluded: Cents,
+    },
+    Refund {
+        merchant: usize,
+        original: String,
+    },
+    Recharge {
+        card: Uuid,
+        method: &'static str,
+        merchant: Option<usize>,
+    },
+    Compensate {
+        original: String,
+    },
+    Points {
+        card: Uuid,
+    },
+    Withdraw {
+        card: Uuid,
+        payout: &'static str,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -84,7 +103,8 @@ impl Answer {
 // The same columns from each: id, status, raw, discount, paid, points, created_at, replayed, everything that stays the same.
 const CHARGE: &str = "SELECT tx_no, status, raw_amount::text, discount::text, final_amount::text, points_earned, created_at::text, \
     replayed, concat_ws('|', tx_id, tx_no, card_type, card_id, raw_amount, discount, final_amount, points_earned, status, created_at) \
-    FROM app.merchant_charge_by_qr($1, $2, $3::text::numeric, 'storm', '{\"storm\": true}', $4, $5)";
+    FROM app.merchant_charge_by_qr($1, $2, $3::text::numeric, 'storm', '{\"storm\": true}', $4, $5, \
+        p_excluded_amount => $6::text::numeric)";
 const REFUND: &str = "SELECT refund_tx_no, 'completed', refunded_amount::text, '1', refunded_amount::text, -points_reversed, \
     created_at::text, replayed, \
     concat_ws('|', refund_tx_id, refund_tx_no, refunded_amount, points_reversed, refundable_left, created_at) \
@@ -127,8 +147,10 @@ impl Request {
         let code_of = |m: &usize| world.merchants[*m].code.clone();
         let read = |rows: &[postgres::Row]| Answer::read(rows, began);
         let mut asked = match &self.what {
-            What::Charge { merchant, code } => {
-                link.ask(self.who, CHARGE, &[&code_of(merchant), &code.plain, &amount, key, order], read)
+            What::Charge { merchant, code, excluded } => {
+                // What is not excluded need not be said.
+                let excluded = (*excluded != 0).then(|| money(*excluded));
+                link.ask(self.who, CHARGE, &[&code_of(merchant), &code.plain, &amount, key, order, &excluded], read)
             }
             What::Refund { merchant, original } => {
                 link.ask(self.who, REFUND, &[&code_of(merchant), original, &amount, key], read)
@@ -193,6 +215,10 @@ impl Request {
                 _ => answer.paid,
             },
             raw: answer.raw,
+            excluded: match self.what {
+                What::Charge { excluded, .. } => excluded,
+                _ => 0,
+            },
             paid: answer.paid,
             discount: answer.discount,
             points: answer.points,

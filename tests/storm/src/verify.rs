@@ -343,6 +343,7 @@ struct Row {
     status: String,
     card: Uuid,
     raw: Cents,
+    excluded: Cents,
     discount: i64,
     paid: Cents,
     points: i64,
@@ -468,7 +469,7 @@ fn own_verification(db: &mut Client, report: &mut Report) -> Result<(), postgres
 fn transactions(db: &mut Client) -> Result<Vec<Row>, postgres::Error> {
     let rows = db.query(
         "SELECT tx_no, tx_type::text, status::text, card_id, raw_amount::text, discount::text, final_amount::text, points_earned, \
-                original_tx_no, refunded_amount::text, created_at::text FROM app.transactions",
+                original_tx_no, refunded_amount::text, created_at::text, coalesce(excluded_amount, 0)::text FROM app.transactions",
         &[],
     )?;
     let read = |r: &postgres::Row| Row {
@@ -489,6 +490,7 @@ fn transactions(db: &mut Client) -> Result<Vec<Row>, postgres::Error> {
         original: r.get(8),
         refunded: r.get::<_, Option<&str>>(9).map(cents),
         created_at: r.get(10),
+        excluded: cents(r.get(11)),
     };
     Ok(rows.iter().map(read).collect())
 }
@@ -606,7 +608,7 @@ fn answers(books: &Books, rows: &[Row], account_of: &HashMap<Uuid, usize>, repor
         };
         let same = row.kind == fact.kind
             && account_of.get(&row.card) == Some(&fact.account)
-            && (row.raw, row.paid, row.points) == (fact.raw, fact.paid, fact.points)
+            && (row.raw, row.excluded, row.paid, row.points) == (fact.raw, fact.excluded, fact.paid, fact.points)
             && (fact.kind != Kind::Payment || row.discount == fact.discount)
             && (fact.original.is_none() || row.original == fact.original)
             && row.created_at == fact.created_at;
@@ -699,12 +701,12 @@ fn prices(world: &World, books: &Books, entries: &[Entry], report: &mut Report) 
 
     let wrong = payments()
         .filter(|(_, fact)| {
-            let points = if kind_of(fact) == CardKind::Personal { points_for(fact.paid) } else { 0 };
-            fact.paid != price(fact.raw, fact.discount) || fact.points != points
+            let points = if kind_of(fact) == CardKind::Personal { points_for(fact.paid - fact.excluded) } else { 0 };
+            fact.paid != price(fact.raw, fact.excluded, fact.discount) || fact.points != points
         })
         .map(|(tx_no, fact)| format!("{tx_no}: {}", fact.said))
         .collect();
-    report.check("every price is raw x discount to the cent, with the points for it", wrong);
+    report.check("every price is what takes part x discount to the cent, and the rest, with the points for it", wrong);
 
     let wrong = payments()
         .filter(|(_, fact)| kind_of(fact) == CardKind::Enterprise)

@@ -57,9 +57,10 @@ const RULES: &[(&str, &str)] = &[
     ),
     ("no number twice", "select tx_no from app.transactions group by tx_no having count(*) > 1"),
     (
-        "what was paid is the price times the discount, rounded half away from zero",
-        "select tx_no || ': ' || final_amount from app.transactions where tx_type = 'payment' and final_amount <> \
-            round(raw_amount * discount, 2)",
+        "what was paid is what takes part times the discount, rounded half away from zero, less the coupon, and the rest in full",
+        "select tx_no || ': ' || final_amount from app.transactions,
+            lateral (select coalesce(excluded_amount, 0) as rest, coalesce(coupon_discount, 0) as less) x
+         where tx_type = 'payment' and final_amount + less - rest <> round((raw_amount - rest) * discount, 2)",
     ),
     (
         "points are the sum of the ledger, without gaps",

@@ -67,7 +67,7 @@ const RPCS: &[(&str, &str)] = &[
     ("rotate_card_qr", "p_card_id p_card_type? p_member_id?"),
     (
         "merchant_charge_by_qr",
-        "p_merchant_code p_qr_plain p_amount p_reason? p_tag? p_idempotency_key? p_external_order_id?",
+        "p_merchant_code p_qr_plain p_amount p_reason? p_tag? p_idempotency_key? p_external_order_id? p_coupon_code? p_excluded_amount?",
     ),
     ("merchant_refund_tx", "p_merchant_code p_original_tx_no p_refund_amount p_reason? p_tag? p_idempotency_key?"),
     (

@@ -28,7 +28,9 @@ fn reads(argument: &str) -> Reads {
         | "p_gateway_trade_no"
         | "p_gateway_refund_no"
         | "p_account" => Reads::Trimmed,
-        "p_qr_plain" | "p_tx_no" | "p_original_tx_no" | "p_card_no" | "p_before" | "p_refund_no" => Reads::Number,
+        "p_qr_plain" | "p_tx_no" | "p_original_tx_no" | "p_card_no" | "p_before" | "p_refund_no" | "p_coupon_code" => {
+            Reads::Number
+        }
         "p_reason" | "p_note" => Reads::Words,
         "p_idempotency_key" | "p_external_order_id" => Reads::Exactly,
         "p_card_type" | "p_role" | "p_kind" | "p_status" | "p_resolution" | "p_payment_method" | "p_payout" => {
@@ -145,6 +147,8 @@ impl World {
             ("withdraw.p_payout", "cash".into()),
             ("p_amount", "1.00".into()),
             ("p_refund_amount", "1.00".into()),
+            ("p_coupon_code", "CP00000001".into()),
+            ("p_excluded_amount", "1.00".into()),
             ("p_change", "1".into()),
             ("p_active", "false".into()),
             ("p_at", "2026-01-01 00:00:00+00".into()),

@@ -2,7 +2,7 @@
 
 use super::{CHARGE, COMPENSATE, Client, POINTS, RECHARGE, REFUND, enter};
 use crate::db::{Asked, Who};
-use crate::model::{CardKind, Kind, Numbered};
+use crate::model::{CardKind, Cents, Kind, Numbered};
 use crate::request::{Answer, Request, What};
 use crate::world::pool;
 use std::sync::Arc;
@@ -40,8 +40,19 @@ pub fn plan_charge(client: &mut Client, account: Numbered) -> Option<Request> {
         _ => 100_000 + client.below(900_000) as i64,
     };
     let (key, order, who) = (client.key(), client.order(), client.till(merchant));
+    let excluded = excluded_of(client, amount);
     let code = client.rotate(&account.1, member, &["CARD_NOT_ACTIVE"])?;
-    Some(Request { who, account, amount, key, order, what: What::Charge { merchant, code }, by: client.by() })
+    let what = What::Charge { merchant, code, excluded };
+    Some(Request { who, account, amount, key, order, what, by: client.by() })
+}
+
+/// Of some charges a part takes no part; of a few all of it.
+fn excluded_of(client: &mut Client, amount: Cents) -> Cents {
+    match client.below(100) {
+        0..=79 => 0,
+        80..=97 => client.below(amount as usize) as Cents,
+        _ => amount,
+    }
 }
 
 /// Money paid in at a till, at once.
@@ -258,6 +269,7 @@ fn change(client: &mut Client, request: &mut Request) -> &'static str {
     let pick = client.below(3);
     match &mut request.what {
         What::Charge { .. } if pick == 0 => request.order = Some(order),
+        What::Charge { excluded, .. } if pick == 1 => *excluded += if *excluded == request.amount { -1 } else { 1 },
         What::Recharge { method, .. } if pick == 0 => {
             *method = if *method == "wechat" { "alipay" } else { "wechat" };
         }

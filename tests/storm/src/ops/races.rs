@@ -261,6 +261,7 @@ fn enter_credit(client: &mut Client, tx_no: &str, account: &Numbered, amount: Ce
         account: account.0,
         change: amount,
         raw: amount,
+        excluded: 0,
         paid: amount,
         discount: 1000,
         points: 0,
@@ -380,7 +381,7 @@ pub fn own_charge(client: &mut Client, code: &Code) -> Request {
         amount,
         key: Some(client.name("own")),
         order: None,
-        what: What::Charge { merchant: 0, code: code.clone() },
+        what: What::Charge { merchant: 0, code: code.clone(), excluded: 0 },
         by: client.by(),
     }
 }

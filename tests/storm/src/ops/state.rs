@@ -98,7 +98,7 @@ fn floater_charge(client: &mut Client, code: &Code) -> Request {
         amount,
         key: Some(client.name("floater")),
         order: None,
-        what: What::Charge { merchant: 0, code: code.clone() },
+        what: What::Charge { merchant: 0, code: code.clone(), excluded: 0 },
         by: client.by(),
     }
 }

@@ -208,6 +208,7 @@ fn settled(client: &mut Client, refund_no: &str, refund: &Refund, word: Word, as
                 account: refund.account,
                 change: refund.amount,
                 raw: refund.amount,
+                excluded: 0,
                 paid: refund.amount,
                 discount: 1000,
                 points: 0,
