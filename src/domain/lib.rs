@@ -6,12 +6,16 @@
 
 pub mod bucket;
 pub mod card;
+pub mod coupon;
+pub mod coupon_json;
+pub mod coupon_labels;
 pub mod day;
 pub mod error;
 pub mod jsonb;
 pub mod limits;
 pub mod member;
 pub mod merchant;
+pub mod moment;
 pub mod money;
 pub mod month;
 pub mod numeric;
@@ -22,4 +26,5 @@ pub mod tier;
 pub mod tree;
 pub mod tx_no;
 pub mod typed;
+pub mod window;
 pub mod withdrawal;
