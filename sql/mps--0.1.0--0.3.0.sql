@@ -178,6 +178,7 @@ BEGIN
     PERFORM sec.install_recharges();
     PERFORM sec.install_reconciliation();
     PERFORM sec.install_withdrawals();
+    PERFORM sec.install_coupons();
     PERFORM sec.install_jobs();
     PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();
@@ -333,6 +334,10 @@ BEGIN
     IF to_regclass('app.v_recon_days') IS NULL THEN
         PERFORM sec.make_recon_days();
         PERFORM sec.strip_grants('app.v_recon_days');
+    END IF;
+    IF to_regclass('app.v_member_coupons') IS NULL THEN
+        PERFORM sec.make_member_coupons();
+        PERFORM sec.strip_grants('app.v_member_coupons');
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -572,6 +577,15 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.withdraw', 'backend'),
            ('app.confirm_withdrawal', 'backend'),
            ('app.fail_withdrawal', 'backend'),
+           ('sec.coupon_no', 'client'),
+           ('app.create_coupon', 'backend'),
+           ('app.update_coupon', 'backend'),
+           ('app.set_coupon_status', 'backend'),
+           ('app.issue_coupon', 'backend'),
+           ('app.claim_coupon', 'client'),
+           ('app.revoke_coupon', 'backend'),
+           ('app.issue_coupon_to_all_batch', 'operator'),
+           ('app.issue_coupon_to_all', 'operator'),
            ('sec.jobs', 'operator')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS
@@ -583,6 +597,9 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.asked_methods'),
            ('app.business_day_rules'),
            ('app.closed_months'),
+           ('app.coupon_budget_parts'),
+           ('app.coupon_terms'),
+           ('app.coupons'),
            ('app.enterprise_card_bindings'),
            ('app.enterprise_cards'),
            ('app.external_orders'),
@@ -595,6 +612,7 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.idempotency_keys'),
            ('app.job_runs'),
            ('app.late_postings'),
+           ('app.member_coupons'),
            ('app.member_months'),
            ('app.member_profiles'),
            ('app.membership_levels'),
@@ -666,6 +684,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_settings()
     UNION ALL SELECT * FROM sec.columns_of_statements()
     UNION ALL SELECT * FROM sec.columns_of_withdrawals()
+    UNION ALL SELECT * FROM sec.columns_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.columns_by_level() IS
     'What may be read past the functions, by level. Internal.';
@@ -680,6 +699,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_reconciliation()
     UNION ALL SELECT * FROM sec.policies_of_settings()
     UNION ALL SELECT * FROM sec.policies_of_withdrawals()
+    UNION ALL SELECT * FROM sec.policies_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.policies() IS
     'The policies, all for SELECT: table, name, condition, and the condition as the server shows it, without white space and '
@@ -707,6 +727,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_settings()
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
     UNION ALL SELECT * FROM sec.descriptions_of_withdrawals()
+    UNION ALL SELECT * FROM sec.descriptions_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.descriptions() IS
     'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
@@ -733,6 +754,7 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
     UNION ALL SELECT * FROM sec.sequences_of_gateways()
     UNION ALL SELECT * FROM sec.sequences_of_recharges()
     UNION ALL SELECT * FROM sec.sequences_of_reconciliation()
+    UNION ALL SELECT * FROM sec.sequences_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
     'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
@@ -749,6 +771,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_reconciliation()
     UNION ALL SELECT * FROM sec.logged_of_settings()
     UNION ALL SELECT * FROM sec.logged_of_withdrawals()
+    UNION ALL SELECT * FROM sec.logged_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.logged_actions() IS
     'Every kind of event that this release writes, and what its context must have for the books to be written anew from the log. '
@@ -765,6 +788,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_reconciliation()
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
     UNION ALL SELECT * FROM sec.rebuilds_of_withdrawals()
+    UNION ALL SELECT * FROM sec.rebuilds_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.rebuild_steps() IS
     'The steps of app.rebuild_from_log(): functions in sec, by their place. Internal.';
@@ -776,6 +800,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     UNION ALL SELECT * FROM sec.rules_of_recharges()
     UNION ALL SELECT * FROM sec.rules_of_reconciliation()
     UNION ALL SELECT * FROM sec.rules_of_withdrawals()
+    UNION ALL SELECT * FROM sec.rules_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
     'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';
@@ -2850,7 +2875,8 @@ CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, 
            ('app.point_ledger', 'reason', 'As it was given, of points adjusted by hand.'),
            ('app.idempotency_keys', 'operation',
             '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points, 14 withdrawal (scope: personal '
-            'card); 21 recharge, 22 compensation, 24 withdrawal (scope: enterprise card)'),
+            'card); 21 recharge, 22 compensation, 24 withdrawal (scope: enterprise card); 31 coupons issued (scope: coupon), 32 coupon claimed '
+            '(scope: member), whose ref_id is yymm x 10^11 + the id of the first one'),
            ('app.external_orders', 'scope',
             '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, '
             '3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge '
@@ -4687,13 +4713,13 @@ CREATE FUNCTION sec.books_keys(p_archived bigint[], p_months_from timestamptz, p
                AND k.ref_id < CASE WHEN k.operation = 13 THEN p_month_ids_to ELSE p_ids_to END
                AND (cardinality(p_archived) = 0 OR k.ref_id / 100000000000 <> ALL (p_archived)))
     SELECT 'keys', format('%s: its key is not remembered', a.tx_no)
-    FROM asked a LEFT JOIN keys k ON k.ref_id = a.id AND k.idempotency_key = a.idempotency_key
+    FROM asked a LEFT JOIN keys k ON k.ref_id = a.id AND k.idempotency_key = a.idempotency_key AND k.operation < 31
     WHERE a.idempotency_key IS NOT NULL AND a.id >= p_keys_from AND k.ref_id IS NULL
     UNION ALL
     SELECT 'keys', format('key %L of scope %s/%s: %s', left(k.idempotency_key, 40), k.operation, k.scope_no,
                           CASE WHEN a.id IS NULL THEN format('there is no transaction %s', k.ref_id) ELSE 'leads to ' || a.tx_no END)
     FROM keys k LEFT JOIN asked a ON a.id = k.ref_id
-    WHERE k.operation <> 13
+    WHERE k.operation NOT IN (13, 31, 32)
       AND (a.id IS NULL
            OR a.tx_type <> CASE WHEN k.operation = 1 THEN 'payment' WHEN k.operation = 2 THEN 'refund'
                                 WHEN k.operation IN (3, 11, 21) THEN 'recharge'
@@ -4723,8 +4749,8 @@ CREATE FUNCTION sec.books_keys_proof(p_archived bigint[], p_keys_from bigint)
                                               WHEN k.operation IN (3, 11, 21) THEN 'recharge'
                                               WHEN k.operation IN (14, 24) THEN 'withdrawal' ELSE 'adjustment' END::app.tx_type
                          AND (k.operation NOT IN (1, 2, 3) OR t.merchant_id = k.scope_no)) IS NOT TRUE END) AS odd
-        FROM app.transactions t LEFT JOIN keys k ON k.ref_id = t.id AND k.operation <> 13)
-    SELECT met.odd = 0 AND met.keys = (SELECT count(*) FROM keys k WHERE k.operation <> 13)
+        FROM app.transactions t LEFT JOIN keys k ON k.ref_id = t.id AND k.operation NOT IN (13, 31, 32))
+    SELECT met.odd = 0 AND met.keys = (SELECT count(*) FROM keys k WHERE k.operation NOT IN (13, 31, 32))
        AND NOT EXISTS (
            SELECT FROM keys k
            LEFT JOIN app.personal_cards c ON c.card_no = 'VIP' || lpad(k.scope_no::text, greatest(8, length(k.scope_no::text)), '0')
@@ -9833,6 +9859,560 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.rebuild_withdrawals() IS 'What withdrawals took of each source. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.columns_of_coupons() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('client', 'app.member_coupons',
+            'id, issued_at, valid_from, valid_until, member_id, coupon_id, terms_version, tx_no, status, how'),
+           ('client', 'app.coupons', 'id, code'),
+           ('client', 'app.coupon_terms',
+            'coupon_id, version, hours_from, hours_until, goes_with_level_discount, first_purchase_only, name, kind, value, min_spend, '
+            'max_discount, weekdays, levels, card_types'),
+           ('client', 'app.v_member_coupons', NULL),
+           ('backend', 'app.member_coupons', 'issued_with'),
+           ('backend', 'app.coupons', 'terms_version, issued, created_at, budget_amount, status'),
+           ('backend', 'app.coupon_terms',
+            'created_at, valid_from, valid_until, issue_limit, per_member_limit, per_member_per_day, valid_days_after_issue, '
+            'starts_after_days, claimable, budget_amount, on_full_refund, merchants'),
+           ('backend', 'app.coupon_budget_parts', 'coupon_id, part, left_amount')
+$$;
+COMMENT ON FUNCTION sec.columns_of_coupons() IS 'What may be read of coupons. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_coupons() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.tab, 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+           'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'
+    FROM (VALUES ('app.coupons'), ('app.coupon_terms'), ('app.coupon_budget_parts'), ('app.member_coupons')) t (tab)
+    UNION ALL
+    -- A member sees what it has, and of coupons those.
+    VALUES ('app.member_coupons', 'own_coupons', 'member_id = (SELECT sec.uid())', 'member_id=SELECTsec.uidASuid'),
+           ('app.coupons', 'held_coupons', 'id IN (SELECT m.coupon_id FROM app.member_coupons m WHERE m.member_id = (SELECT sec.uid()))',
+            'idINSELECTm.coupon_idFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid'),
+           ('app.coupon_terms', 'held_terms',
+            '(coupon_id, version) IN (SELECT m.coupon_id, m.terms_version FROM app.member_coupons m '
+            'WHERE m.member_id = (SELECT sec.uid()))',
+            'coupon_id,versionINSELECTm.coupon_id,m.terms_versionFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid')
+$$;
+COMMENT ON FUNCTION sec.policies_of_coupons() IS 'The policies of coupons. Internal: sec.policies().';
+CREATE FUNCTION sec.descriptions_of_coupons() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.coupons', 'id', 'coupon_id elsewhere.'),
+           ('app.coupons', 'created_at', 'When it was created.'),
+           ('app.coupons', 'code', 'By which the RPCs name it.'),
+           ('app.coupon_terms', 'coupon_id', 'The coupon.'),
+           ('app.coupon_terms', 'version', '1, 2, ...: which edit it is.'),
+           ('app.coupon_terms', 'created_at', 'When they were made.'),
+           ('app.coupon_terms', 'name', 'What it is called.'),
+           ('app.coupon_terms', 'kind', 'amount_off, percent_off, fixed_price.'),
+           ('app.coupon_terms', 'max_discount', 'It takes off no more than this. NULL: no limit.'),
+           ('app.coupon_terms', 'valid_from', 'From when it can be used. NULL: from its issue.'),
+           ('app.coupon_terms', 'valid_until', 'Until before when it can be used. NULL: see valid_days_after_issue, else for ever.'),
+           ('app.coupon_terms', 'weekdays', 'The days on which its hours begin: Monday is 1. NULL: all.'),
+           ('app.coupon_terms', 'card_types', 'personal, enterprise: the cards that it can be used with. NULL: any.'),
+           ('app.coupon_terms', 'first_purchase_only', 'Whether it can be used only by who has not paid before.'),
+           ('app.coupon_terms', 'per_member_limit', 'How many a member gets at most. NULL: no limit.'),
+           ('app.coupon_terms', 'per_member_per_day', 'How many a member gets in a business day at most. NULL: no limit.'),
+           ('app.coupon_terms', 'claimable', 'Whether members may claim it themselves.'),
+           ('app.coupon_terms', 'on_full_refund', 'return, keep_used: what a full refund of the payment does to it.'),
+           ('app.coupon_terms', 'budget_amount', 'What the edit made the budget of the coupon. NULL: none.'),
+           ('app.coupon_budget_parts', 'coupon_id', 'The coupon.'),
+           ('app.coupon_budget_parts', 'part', '0 to 15.'),
+           ('app.coupon_budget_parts', 'left_amount', 'What can still be drawn from it.'),
+           ('app.member_coupons', 'id', 'The number in coupon_code.'),
+           ('app.member_coupons', 'issued_at', 'When it was issued.'),
+           ('app.member_coupons', 'valid_from', 'From when it can be used.'),
+           ('app.member_coupons', 'valid_until', 'Until before when; NULL: for ever.'),
+           ('app.member_coupons', 'member_id', 'Whose it is.'),
+           ('app.member_coupons', 'coupon_id', 'Of which coupon.'),
+           ('app.member_coupons', 'terms_version', 'The terms that it was issued under.'),
+           ('app.member_coupons', 'tx_no', 'The payment that used it.'),
+           ('app.member_coupons', 'how', 'issued, claimed, to_all: how the member came by it.')
+    UNION ALL SELECT * FROM sec.descriptions_of_v_member_coupons()
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_coupons() IS 'What columns of coupons are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.descriptions_of_v_member_coupons() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.v_member_coupons', 'coupon_code', 'CP and at least eight digits: what is shown at the till.'),
+           ('app.v_member_coupons', 'code', 'The code of the coupon that it is one of.'),
+           ('app.v_member_coupons', 'name', 'What it is called.'),
+           ('app.v_member_coupons', 'kind', 'amount_off, percent_off, fixed_price.'),
+           ('app.v_member_coupons', 'value', 'What is taken off, per cent, or the price that is left, by the kind.'),
+           ('app.v_member_coupons', 'min_spend', 'Of what takes part in the payment, before any discount. NULL: none.'),
+           ('app.v_member_coupons', 'max_discount', 'It takes off no more than this. NULL: no limit.'),
+           ('app.v_member_coupons', 'goes_with_level_discount', 'Whether it comes on top of the card''s own discount, or takes its place.'),
+           ('app.v_member_coupons', 'status', 'active, used, expired, revoked.'),
+           ('app.v_member_coupons', 'valid_from', 'From when it can be used.'),
+           ('app.v_member_coupons', 'valid_until', 'Until before when; NULL: for ever.'),
+           ('app.v_member_coupons', 'weekdays', 'The days on which its hours begin: Monday is 1. NULL: all.'),
+           ('app.v_member_coupons', 'hours_from', 'HH:MM, in the shop''s time. NULL: all day.'),
+           ('app.v_member_coupons', 'hours_until', 'HH:MM; earlier than hours_from: of the next day.'),
+           ('app.v_member_coupons', 'levels', 'Levels of personal cards that it can be used with. NULL: any card.'),
+           ('app.v_member_coupons', 'card_types', 'personal, enterprise: the cards that it can be used with. NULL: any.'),
+           ('app.v_member_coupons', 'first_purchase_only', 'Whether it can be used only by who has not paid before.'),
+           ('app.v_member_coupons', 'issued_at', 'When it was issued.'),
+           ('app.v_member_coupons', 'how', 'issued, claimed, to_all: how the member came by it.'),
+           ('app.v_member_coupons', 'tx_no', 'The payment that used it.'),
+           ('app.v_member_coupons', 'member_id', 'Whose it is.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_v_member_coupons() IS
+    'What columns of app.v_member_coupons are. Internal: sec.descriptions_of_coupons().';
+CREATE FUNCTION sec.install_coupons() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.coupon_id_seq') IS NULL THEN
+        CREATE SEQUENCE app.coupon_id_seq AS integer;
+        COMMENT ON SEQUENCE app.coupon_id_seq IS 'Ids of coupons';
+    END IF;
+    IF to_regclass('app.coupon_no_seq') IS NULL THEN
+        CREATE SEQUENCE app.coupon_no_seq AS bigint;
+        COMMENT ON SEQUENCE app.coupon_no_seq IS 'Numbers of coupons that members have (CP00000001); may skip, never repeats';
+    END IF;
+    IF to_regclass('app.coupons') IS NULL THEN
+        CREATE TABLE app.coupons (
+            id            integer       NOT NULL DEFAULT nextval('app.coupon_id_seq') PRIMARY KEY,
+            terms_version integer       NOT NULL,
+            issued        bigint        NOT NULL DEFAULT 0 CHECK (issued >= 0),
+            created_at    timestamptz   NOT NULL,
+            budget_amount numeric(14,2) CHECK (budget_amount > 0),
+            status        text          NOT NULL CHECK (status IN ('draft', 'active', 'paused', 'ended')),
+            code          text          NOT NULL UNIQUE
+        );
+        COMMENT ON TABLE app.coupons IS
+            'Coupons that can be issued, by code; what one gives, when and to whom is in app.coupon_terms';
+        COMMENT ON COLUMN app.coupons.terms_version IS 'The newest of app.coupon_terms: what is issued now is issued under it.';
+        COMMENT ON COLUMN app.coupons.issued IS 'How many were issued so far, revoked ones included. What its issue_limit limits.';
+        COMMENT ON COLUMN app.coupons.budget_amount IS 'What all payments together may be reduced by. NULL: no limit.';
+        COMMENT ON COLUMN app.coupons.status IS
+            'draft; active; paused (nothing is issued and nothing used meanwhile); ended (nothing more is issued, for ever).';
+    END IF;
+    PERFORM sec.install_coupon_terms();
+    IF to_regclass('app.coupon_budget_parts') IS NULL THEN
+        CREATE TABLE app.coupon_budget_parts (
+            coupon_id   integer       NOT NULL REFERENCES app.coupons,
+            part        smallint      NOT NULL CHECK (part BETWEEN 0 AND 15),
+            left_amount numeric(14,2) NOT NULL CHECK (left_amount >= 0),
+            PRIMARY KEY (coupon_id, part)
+        );
+        COMMENT ON TABLE app.coupon_budget_parts IS
+            'What is left of the budget of a coupon, in sixteen parts, so that charges of many cards do not wait for one row';
+    END IF;
+    IF to_regclass('app.member_coupons') IS NULL THEN
+        CREATE TABLE app.member_coupons (
+            id            bigint      NOT NULL PRIMARY KEY,
+            issued_with   bigint      NOT NULL,
+            issued_at     timestamptz NOT NULL,
+            valid_from    timestamptz NOT NULL,
+            valid_until   timestamptz,
+            member_id     uuid        NOT NULL,
+            coupon_id     integer     NOT NULL,
+            terms_version integer     NOT NULL,
+            tx_no         text,
+            status        text        NOT NULL CHECK (status IN ('active', 'used', 'revoked')),
+            how           text        NOT NULL CHECK (how IN ('issued', 'claimed', 'to_all')),
+            CHECK (valid_until > valid_from),
+            CHECK ((status = 'used') = (tx_no IS NOT NULL))
+        );
+        CREATE INDEX member_coupons_member_id_idx ON app.member_coupons (member_id, coupon_id);
+        COMMENT ON TABLE app.member_coupons IS
+            'What members have: a row for each right to use a coupon once. The row is what is locked and spent';
+        COMMENT ON COLUMN app.member_coupons.issued_with IS 'id of the first one that the same request issued.';
+        COMMENT ON COLUMN app.member_coupons.status IS
+            'active, used, revoked. An active one whose valid_until has come is over: nothing has to be written for that.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_coupons() IS
+    'Makes the tables of coupons and the sequences of their ids and numbers, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.install_coupon_terms() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.coupon_terms') IS NULL THEN
+        CREATE TABLE app.coupon_terms (
+            coupon_id                integer       NOT NULL REFERENCES app.coupons,
+            version                  integer       NOT NULL CHECK (version > 0),
+            created_at               timestamptz   NOT NULL,
+            valid_from               timestamptz,
+            valid_until              timestamptz,
+            issue_limit              bigint        CHECK (issue_limit > 0),
+            per_member_limit         integer       CHECK (per_member_limit > 0),
+            per_member_per_day       integer       CHECK (per_member_per_day > 0),
+            valid_days_after_issue   integer       CHECK (valid_days_after_issue >= 0),
+            starts_after_days        integer       CHECK (starts_after_days >= 0),
+            hours_from               smallint      CHECK (hours_from BETWEEN 0 AND 1439),
+            hours_until              smallint      CHECK (hours_until BETWEEN 0 AND 1439),
+            goes_with_level_discount boolean       NOT NULL,
+            first_purchase_only      boolean       NOT NULL,
+            claimable                boolean       NOT NULL,
+            name                     text          NOT NULL,
+            kind                     text          NOT NULL CHECK (kind IN ('amount_off', 'percent_off', 'fixed_price')),
+            value                    numeric(14,2) NOT NULL CHECK (value >= 0),
+            min_spend                numeric(14,2) CHECK (min_spend > 0),
+            max_discount             numeric(14,2) CHECK (max_discount > 0),
+            budget_amount            numeric(14,2) CHECK (budget_amount > 0),
+            on_full_refund           text          NOT NULL CHECK (on_full_refund IN ('return', 'keep_used')),
+            weekdays                 smallint[],
+            merchants                integer[],
+            levels                   smallint[],
+            card_types               text[],
+            PRIMARY KEY (coupon_id, version),
+            CHECK (valid_until > valid_from),
+            CHECK (valid_until IS NULL OR valid_days_after_issue IS NULL),
+            CHECK ((hours_from IS NULL) = (hours_until IS NULL))
+        );
+        COMMENT ON TABLE app.coupon_terms IS
+            'What a coupon gives, when, where and to whom: a row for each edit, never changed. A right to use one keeps the terms that '
+            'it was issued under';
+        COMMENT ON COLUMN app.coupon_terms.value IS
+            'amount_off: what is taken off; percent_off: how many per cent of it; fixed_price: the price that is left.';
+        COMMENT ON COLUMN app.coupon_terms.min_spend IS 'Of what takes part in the payment, before any discount. NULL: none.';
+        COMMENT ON COLUMN app.coupon_terms.goes_with_level_discount IS
+            'Whether it comes on top of the card''s own discount, or takes its place.';
+        COMMENT ON COLUMN app.coupon_terms.valid_days_after_issue IS 'To the end of so many business days after the one of the issue.';
+        COMMENT ON COLUMN app.coupon_terms.starts_after_days IS 'From the beginning of so many business days after the one of the issue.';
+        COMMENT ON COLUMN app.coupon_terms.hours_from IS 'From this minute of the day, by the business time zone. NULL: all day.';
+        COMMENT ON COLUMN app.coupon_terms.hours_until IS 'To before this minute; where it comes before hours_from, of the next day.';
+        COMMENT ON COLUMN app.coupon_terms.issue_limit IS 'How many are issued at most. The newest terms say it for all.';
+        COMMENT ON COLUMN app.coupon_terms.merchants IS 'Ids of those where it can be used. NULL: everywhere.';
+        COMMENT ON COLUMN app.coupon_terms.levels IS 'Levels of personal cards that it can be used with. NULL: any card.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_coupon_terms() IS
+    'Makes the table of the terms of coupons, where it is missing. Internal: sec.install_coupons() calls it.';
+CREATE FUNCTION sec.coupon_no(p_id bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT 'CP' || lpad(p_id::text, greatest(8, length(p_id::text)), '0')
+$$;
+COMMENT ON FUNCTION sec.coupon_no(bigint) IS
+    E'The number people read of a row of app.member_coupons.\n'
+    'Level: client.';
+CREATE FUNCTION sec.make_member_coupons() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CREATE VIEW app.v_member_coupons WITH (security_invoker = true) AS
+        SELECT sec.coupon_no(m.id) AS coupon_code, c.code, t.name, t.kind, t.value, t.min_spend, t.max_discount,
+               t.goes_with_level_discount,
+               CASE WHEN m.status = 'active' AND m.valid_until <= statement_timestamp() THEN 'expired' ELSE m.status END AS status,
+               m.valid_from, m.valid_until, t.weekdays,
+               to_char(make_time(t.hours_from / 60, t.hours_from % 60, 0), 'HH24:MI') AS hours_from,
+               to_char(make_time(t.hours_until / 60, t.hours_until % 60, 0), 'HH24:MI') AS hours_until,
+               t.levels, t.card_types, t.first_purchase_only, m.issued_at, m.how, m.tx_no, m.member_id
+        FROM app.member_coupons m
+             JOIN app.coupons c ON c.id = m.coupon_id
+             JOIN app.coupon_terms t ON t.coupon_id = m.coupon_id AND t.version = m.terms_version;
+    COMMENT ON VIEW app.v_member_coupons IS
+        'The coupons of the signed-in member, used ones and those that are over included; for a backend those of all members';
+END
+$$;
+COMMENT ON FUNCTION sec.make_member_coupons() IS 'Makes app.v_member_coupons. Internal.';
+CREATE FUNCTION app.create_coupon(p_coupon jsonb)
+    RETURNS TABLE (code text, status text, terms_version integer)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'create_coupon_wrapper';
+COMMENT ON FUNCTION app.create_coupon IS
+    E'Creates a coupon, as a draft of which nothing is issued yet.\n'
+    'By a backend. p_coupon is an object of code, name, kind {amount_off, percent_off, fixed_price} and value, and of what is not to '
+    'have its default: min_spend, max_discount, goes_with_level_discount (true), valid_from, valid_until or valid_days_after_issue, '
+    'starts_after_days, weekdays [1 to 7, Monday 1], hours_from, hours_until (HH:MM in the shop''s time), merchants (their codes), '
+    'levels, card_types, first_purchase_only (false), issue_limit, per_member_limit, per_member_per_day, claimable (false), '
+    'on_full_refund {return, keep_used}, budget_amount. Another key is refused. The same again, while nobody has edited it, returns '
+    'the same coupon.\n'
+    'Level: backend.\n'
+    'Results: code, status (draft), terms_version (1).\n'
+    'Errors: INVALID_ARGUMENT, MERCHANT_NOT_FOUND, STATUS_CONFLICT (the code belongs to another coupon), NOT_ALLOWED.';
+CREATE FUNCTION app.update_coupon(p_code text, p_coupon jsonb)
+    RETURNS TABLE (code text, status text, terms_version integer)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'update_coupon_wrapper';
+COMMENT ON FUNCTION app.update_coupon IS
+    E'Changes what a coupon gives from now on.\n'
+    'By a backend. p_coupon has what is to change, as in create_coupon; what is not named stays, NULL takes a condition away. What '
+    'members have already keeps the terms that it was issued under; limits of number and the budget are those of the newest. A budget '
+    'begins and ends only before the first one is issued, and is never made less than what is spent of it.\n'
+    'Level: backend.\n'
+    'Results: code, status, terms_version (one more, if anything changed).\n'
+    'Errors: COUPON_NOT_FOUND, INVALID_ARGUMENT, MERCHANT_NOT_FOUND, STATUS_CONFLICT (it has ended; a budget that begins or ends too '
+    'late), NOT_ALLOWED.';
+CREATE FUNCTION app.set_coupon_status(p_code text, p_status text, p_reason text)
+    RETURNS TABLE (code text, status text, terms_version integer)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'set_coupon_status_wrapper';
+COMMENT ON FUNCTION app.set_coupon_status IS
+    E'Begins, pauses or ends a coupon.\n'
+    'By a backend. p_status: active, paused (nothing is issued and nothing used meanwhile), ended (nothing more is issued, for ever; '
+    'what members have can be used to its own end). A status that it has already is answered as if it were set.\n'
+    'Level: backend.\n'
+    'Results: code, status, terms_version (the newest).\n'
+    'Errors: COUPON_NOT_FOUND, STATUS_CONFLICT, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.issue_coupon(p_code text, p_member_id uuid, p_count integer DEFAULT 1, p_idempotency_key text DEFAULT NULL)
+    RETURNS TABLE (coupon_code text, valid_from timestamptz, valid_until timestamptz, replayed boolean)
+    LANGUAGE c VOLATILE ROWS 3
+    AS 'MODULE_PATHNAME', 'issue_coupon_wrapper';
+COMMENT ON FUNCTION app.issue_coupon IS
+    E'Gives a member a coupon, or several.\n'
+    'By a backend; a row for each. p_count: 1 to 1,000, all or none. The same key with the same request answers the same rows with '
+    'replayed = true.\n'
+    'Level: backend.\n'
+    'Results: coupon_code (CP and at least eight digits: what is used at the till), valid_from, valid_until (NULL: for ever), replayed '
+    '(whether this answers an earlier request again).\n'
+    'Errors: COUPON_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE, STATUS_CONFLICT (the coupon is not active), COUPON_NOT_USABLE (its '
+    'time is over), COUPON_LIMIT, IDEMPOTENCY_KEY_REUSED, ARCHIVED, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.claim_coupon(p_code text, p_idempotency_key text DEFAULT NULL)
+    RETURNS TABLE (coupon_code text, valid_from timestamptz, valid_until timestamptz, replayed boolean)
+    LANGUAGE c VOLATILE ROWS 1
+    AS 'MODULE_PATHNAME', 'claim_coupon_wrapper';
+COMMENT ON FUNCTION app.claim_coupon IS
+    E'Gives the signed-in member a coupon that members may claim.\n'
+    'By the member. One that is not there, not active or not claimable is not found. The same key with the same code answers the same '
+    'coupon with replayed = true.\n'
+    'Level: client.\n'
+    'Results: coupon_code (CP and at least eight digits: what is used at the till), valid_from, valid_until (NULL: for ever), replayed '
+    '(whether this answers an earlier request again).\n'
+    'Errors: COUPON_NOT_FOUND, MEMBER_NOT_FOUND (not registered), MEMBER_NOT_ACTIVE, COUPON_NOT_USABLE (its time is over), COUPON_LIMIT, '
+    'IDEMPOTENCY_KEY_REUSED, ARCHIVED, INVALID_ARGUMENT, NOT_AUTHENTICATED, NOT_ALLOWED.';
+CREATE FUNCTION app.revoke_coupon(p_coupon_code text, p_reason text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'revoke_coupon_wrapper';
+COMMENT ON FUNCTION app.revoke_coupon IS
+    E'Takes a coupon back from the member who has it.\n'
+    'By a backend. One that has paid stays used. Limits of number count it on.\n'
+    'Level: backend.\n'
+    'Results: true if anything changed, false if it was revoked already.\n'
+    'Errors: COUPON_NOT_FOUND, STATUS_CONFLICT (it has paid), INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.issue_coupon_to_all_batch(p_code text, p_level integer, p_after text) RETURNS text
+    LANGUAGE c AS 'MODULE_PATHNAME', 'issue_coupon_to_all_batch_wrapper';
+COMMENT ON FUNCTION app.issue_coupon_to_all_batch(text, integer, text) IS
+    E'One batch of app.issue_coupon_to_all(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'Level: operator.';
+CREATE PROCEDURE app.issue_coupon_to_all(p_code text, p_level integer DEFAULT NULL)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    v_after text;
+BEGIN
+    v_after := app.issue_coupon_to_all_batch(p_code, p_level, NULL);
+    COMMIT;
+    WHILE v_after IS NOT NULL LOOP
+        v_after := app.issue_coupon_to_all_batch(p_code, p_level, v_after);
+        COMMIT;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE app.issue_coupon_to_all(text, integer) IS
+    E'Gives a coupon to every active member who has got none of it so far.\n'
+    'p_level: only to those whose personal card has this level. Commits in batches; interrupted, or where issue_limit '
+    'ends it, what was given stays, and run again it goes on. Who registers meanwhile may be left out: run it again.\n'
+    'Level: operator.\n'
+    'Errors: COUPON_NOT_FOUND, STATUS_CONFLICT (the coupon is not active), COUPON_NOT_USABLE (its time is over), COUPON_LIMIT, '
+    'INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION sec.sequences_of_coupons() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.coupon_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.coupon_id_seq q),
+           (SELECT max(c.id)::bigint FROM app.coupons c)
+    UNION ALL
+    SELECT 'app.coupon_no_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.coupon_no_seq q),
+           (SELECT max(m.id) FROM app.member_coupons m)
+$$;
+COMMENT ON FUNCTION sec.sequences_of_coupons() IS
+    'The sequences of coupons: the number that each gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.logged_of_coupons() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('coupon.created', ARRAY['coupon_id', 'version', 'terms']), ('coupon.updated', ARRAY['version', 'terms']),
+           ('coupon.status_set', ARRAY['status']), ('coupon.issued', ARRAY['version', 'how', 'ids', 'members', 'valid_from']),
+           ('coupon.claimed', ARRAY['version', 'how', 'ids', 'members', 'valid_from']), ('coupon.revoked', '{}')
+$$;
+COMMENT ON FUNCTION sec.logged_of_coupons() IS 'The events of coupons. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_coupons() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (190, 'rebuild_coupons'), (191, 'rebuild_member_coupons'), (192, 'rebuild_coupon_budgets')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_coupons() IS 'The steps of coupons. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_coupons() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.coupons (id, terms_version, created_at, budget_amount, status, code)
+    SELECT (e.context ->> 'coupon_id')::integer, (t.context ->> 'version')::integer, e.happened_at,
+           (t.context -> 'terms' ->> 'budget_amount')::numeric, coalesce(s.status, 'draft'), e.object_id
+    FROM audit.event_log e
+    JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context FROM audit.event_log x
+          WHERE x.action IN ('coupon.created', 'coupon.updated') ORDER BY x.object_id, x.id DESC) t ON t.object_id = e.object_id
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context ->> 'status' AS status FROM audit.event_log x
+               WHERE x.action = 'coupon.status_set' ORDER BY x.object_id, x.id DESC) s ON s.object_id = e.object_id
+    WHERE e.action = 'coupon.created';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'coupons';
+    RETURN NEXT;
+
+    INSERT INTO app.coupon_terms (coupon_id, version, created_at, name, kind, value, min_spend, max_discount, goes_with_level_discount,
+                                  valid_from, valid_until, weekdays, hours_from, hours_until, valid_days_after_issue, starts_after_days,
+                                  merchants, levels, card_types, first_purchase_only, issue_limit, per_member_limit, per_member_per_day,
+                                  claimable, on_full_refund, budget_amount)
+    SELECT c.id, (e.context ->> 'version')::integer, e.happened_at, t.name, t.kind, t.value, t.min_spend, t.max_discount,
+           t.goes_with_level_discount, t.valid_from, t.valid_until, t.weekdays, extract(epoch FROM t.hours_from) / 60,
+           extract(epoch FROM t.hours_until) / 60, t.valid_days_after_issue, t.starts_after_days, t.merchants, t.levels, t.card_types,
+           t.first_purchase_only, t.issue_limit, t.per_member_limit, t.per_member_per_day, t.claimable, t.on_full_refund, t.budget_amount
+    FROM audit.event_log e
+    JOIN app.coupons c ON c.code = e.object_id
+    CROSS JOIN LATERAL jsonb_to_record(e.context -> 'terms') AS t (
+        name text, kind text, value numeric, min_spend numeric, max_discount numeric, goes_with_level_discount boolean,
+        valid_from timestamptz, valid_until timestamptz, weekdays smallint[], hours_from time, hours_until time,
+        valid_days_after_issue integer, starts_after_days integer, merchants integer[], levels smallint[], card_types text[],
+        first_purchase_only boolean, issue_limit bigint, per_member_limit integer, per_member_per_day integer, claimable boolean,
+        on_full_refund text, budget_amount numeric)
+    WHERE e.action IN ('coupon.created', 'coupon.updated');
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'terms of coupons';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_coupons() IS 'Every coupon, and every version of its terms. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rebuild_member_coupons() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.member_coupons (id, issued_with, issued_at, valid_from, valid_until, member_id, coupon_id, terms_version, status, how)
+    SELECT i.id::bigint, (e.context -> 'ids' ->> 0)::bigint, e.happened_at, (e.context ->> 'valid_from')::timestamptz,
+           (e.context ->> 'valid_until')::timestamptz,
+           -- All are of the one that is named, or each is of its own.
+           coalesce(e.context -> 'members' ->> (i.nth - 1)::integer, e.context -> 'members' ->> 0)::uuid,
+           coalesce(c.id, sec.refuse_log(e.id, format('there is no coupon %s', e.object_id))), (e.context ->> 'version')::integer,
+           CASE WHEN r.object_id IS NULL THEN 'active' ELSE 'revoked' END, e.context ->> 'how'
+    FROM audit.event_log e
+    CROSS JOIN LATERAL jsonb_array_elements_text(e.context -> 'ids') WITH ORDINALITY i (id, nth)
+    LEFT JOIN app.coupons c ON c.code = e.object_id
+    LEFT JOIN audit.event_log r ON r.action = 'coupon.revoked' AND r.object_id = sec.coupon_no(i.id::bigint)
+    WHERE e.action IN ('coupon.issued', 'coupon.claimed');
+    GET DIAGNOSTICS n = ROW_COUNT;
+    UPDATE app.coupons c SET issued = x.issued
+    FROM (SELECT m.coupon_id, count(*) AS issued FROM app.member_coupons m GROUP BY m.coupon_id) x WHERE x.coupon_id = c.id;
+    what := 'coupons of members';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_member_coupons() IS 'What members have of coupons. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rebuild_coupon_budgets() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Shared out evenly, as when they were made: which part a payment drew from is not in the log.
+    INSERT INTO app.coupon_budget_parts (coupon_id, part, left_amount)
+    SELECT c.id, p.part, (div(c.budget_amount * 100, 16) + (p.part < mod(c.budget_amount * 100, 16))::integer) / 100
+    FROM app.coupons c CROSS JOIN generate_series(0, 15) p (part) WHERE c.budget_amount IS NOT NULL;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'parts of budgets';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_coupon_budgets() IS
+    'What is left of the budgets of coupons, in even parts. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rules_of_coupons() RETURNS TABLE (place integer, checks text[], rule text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (200, ARRAY['coupons', 'coupon_limits'], 'books_coupons'), (201, ARRAY['coupon_budgets'], 'books_coupon_budgets'),
+           (202, ARRAY['coupon_log', 'coupon_keys'], 'books_coupon_log')
+$$;
+COMMENT ON FUNCTION sec.rules_of_coupons() IS 'What app.verify_books() checks of coupons. Internal: sec.books_rules().';
+CREATE FUNCTION sec.books_coupons() RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH rights AS (SELECT m.coupon_id, count(*) AS rows FROM app.member_coupons m GROUP BY m.coupon_id),
+    versions AS (SELECT t.coupon_id, count(*) AS rows, max(t.version) AS newest FROM app.coupon_terms t GROUP BY t.coupon_id),
+    under AS (SELECT m.coupon_id, m.terms_version, count(*) AS rows FROM app.member_coupons m GROUP BY m.coupon_id, m.terms_version),
+    -- Of those members whom a limit may concern.
+    per_member AS (SELECT m.coupon_id, m.member_id, m.terms_version, count(*) AS rows FROM app.member_coupons m
+                   WHERE EXISTS (SELECT FROM app.coupon_terms t WHERE t.coupon_id = m.coupon_id AND t.per_member_limit IS NOT NULL)
+                   GROUP BY m.coupon_id, m.member_id, m.terms_version)
+    SELECT 'coupons', format('%s: %s', c.code, x.what)
+    FROM app.coupons c LEFT JOIN rights r ON r.coupon_id = c.id LEFT JOIN versions v ON v.coupon_id = c.id
+    LEFT JOIN app.coupon_terms t ON t.coupon_id = c.id AND t.version = c.terms_version
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN c.issued <> coalesce(r.rows, 0) THEN format('%s issued, and members have %s', c.issued, coalesce(r.rows, 0)) END
+        UNION ALL
+        SELECT CASE WHEN v.rows IS DISTINCT FROM c.terms_version OR v.newest IS DISTINCT FROM c.terms_version
+            THEN format('has %s terms up to %s, and %s are the newest', coalesce(v.rows, 0), v.newest, c.terms_version) END
+        UNION ALL
+        SELECT CASE WHEN t.budget_amount IS DISTINCT FROM c.budget_amount
+            THEN format('its budget is %s, and its terms say %s', c.budget_amount, t.budget_amount) END
+        UNION ALL
+        SELECT CASE WHEN c.status = 'draft' AND r.rows > 0 THEN 'is a draft, and was issued' END) x (what)
+    WHERE x.what IS NOT NULL
+    UNION ALL
+    SELECT 'coupons', format('%s: %s', sec.coupon_no(m.id), x.what)
+    FROM app.member_coupons m
+    LEFT JOIN app.coupons c ON c.id = m.coupon_id
+    LEFT JOIN app.coupon_terms t ON t.coupon_id = m.coupon_id AND t.version = m.terms_version
+    LEFT JOIN app.member_profiles p ON p.id = m.member_id
+    LEFT JOIN app.member_coupons f ON f.id = m.issued_with
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN c.id IS NULL THEN format('there is no coupon %s', m.coupon_id)
+        WHEN t.coupon_id IS NULL THEN format('there are no terms %s of %s', m.terms_version, c.code)
+        WHEN p.id IS NULL THEN format('there is no member %s', m.member_id)
+        WHEN f.id > m.id OR (f.coupon_id, f.terms_version, f.issued_at, f.how) IS DISTINCT FROM
+                            (m.coupon_id, m.terms_version, m.issued_at, m.how)
+            THEN format('was not issued together with %s', sec.coupon_no(m.issued_with))
+        WHEN m.valid_from < greatest(m.issued_at, t.valid_from) THEN 'can be used before its terms let it'
+        WHEN t.valid_days_after_issue IS NULL AND m.valid_until IS DISTINCT FROM t.valid_until
+          OR t.valid_days_after_issue IS NOT NULL AND m.valid_until IS NULL THEN 'ends at another time than its terms say'
+        WHEN m.how = 'claimed' AND NOT t.claimable THEN 'was claimed, and could not be'
+        END) x (what)
+    WHERE x.what IS NOT NULL
+    UNION ALL
+    -- Who issues goes by the newest terms: at the last one of a version all so far were within the limit of that.
+    SELECT 'coupon_limits', format('%s: %s were issued while %s was the limit', c.code, x.rows, t.issue_limit)
+    FROM (SELECT u.coupon_id, u.terms_version, sum(u.rows) OVER (PARTITION BY u.coupon_id ORDER BY u.terms_version) AS rows FROM under u) x
+    JOIN app.coupon_terms t ON t.coupon_id = x.coupon_id AND t.version = x.terms_version
+    JOIN app.coupons c ON c.id = x.coupon_id
+    WHERE x.rows > t.issue_limit
+    UNION ALL
+    SELECT 'coupon_limits', format('%s: member %s got %s while %s was the limit', c.code, p.member_no, x.rows, t.per_member_limit)
+    FROM (SELECT u.coupon_id, u.member_id, u.terms_version,
+                 sum(u.rows) OVER (PARTITION BY u.coupon_id, u.member_id ORDER BY u.terms_version) AS rows FROM per_member u) x
+    JOIN app.coupon_terms t ON t.coupon_id = x.coupon_id AND t.version = x.terms_version
+    JOIN app.coupons c ON c.id = x.coupon_id
+    LEFT JOIN app.member_profiles p ON p.id = x.member_id
+    WHERE x.rows > t.per_member_limit
+$rule$;
+COMMENT ON FUNCTION sec.books_coupons() IS
+    'Coupons that count otherwise than members have of them, rights without a coupon, terms or member, and more than a limit allowed. '
+    'Internal: sec.books_rules().';
+CREATE FUNCTION sec.books_coupon_budgets() RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH parts AS (SELECT b.coupon_id, count(*) AS rows, sum(b.left_amount) AS total FROM app.coupon_budget_parts b GROUP BY b.coupon_id)
+    SELECT 'coupon_budgets', format('%s: %s', coalesce(c.code, p.coupon_id::text), x.what)
+    FROM app.coupons c FULL JOIN parts p ON p.coupon_id = c.id
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN c.id IS NULL OR c.budget_amount IS NULL AND p.rows > 0 THEN 'has parts of a budget, and no budget'
+        WHEN c.budget_amount IS NOT NULL AND p.rows IS DISTINCT FROM 16 THEN format('its budget has %s parts', coalesce(p.rows, 0))
+        WHEN p.total <> c.budget_amount THEN format('%s is left of its budget of %s, and nothing was spent', p.total, c.budget_amount)
+        END) x (what)
+    WHERE x.what IS NOT NULL
+$rule$;
+COMMENT ON FUNCTION sec.books_coupon_budgets() IS
+    'Budgets whose parts do not come to what is left of them. Internal: sec.books_rules().';
+CREATE FUNCTION sec.books_coupon_log(p_from timestamptz, p_to timestamptz, p_archived bigint[], p_month_ids_from bigint,
+    p_month_ids_to bigint)
+    RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH logged AS (
+        SELECT i.id::bigint AS id, e.object_id AS code,
+               coalesce(e.context -> 'members' ->> (i.nth - 1)::integer, e.context -> 'members' ->> 0) AS member
+        FROM audit.event_log e CROSS JOIN LATERAL jsonb_array_elements_text(e.context -> 'ids') WITH ORDINALITY i (id, nth)
+        WHERE e.action IN ('coupon.issued', 'coupon.claimed') AND e.happened_at >= p_from AND e.happened_at < p_to),
+    rights AS (
+        SELECT m.id, m.member_id, c.code FROM app.member_coupons m LEFT JOIN app.coupons c ON c.id = m.coupon_id
+        WHERE m.issued_at >= p_from AND m.issued_at < p_to
+          AND to_char(m.issued_at AT TIME ZONE 'UTC', 'YYMM')::bigint <> ALL (p_archived))
+    SELECT 'coupon_log', format('%s: %s', sec.coupon_no(coalesce(r.id, l.id)), CASE
+        WHEN l.id IS NULL THEN 'is not in the log'
+        WHEN r.id IS NULL THEN 'was issued by the log, and is not there'
+        ELSE 'is of another coupon or member than the log says' END)
+    FROM rights r FULL JOIN logged l ON l.id = r.id
+    WHERE l.id IS NULL OR r.id IS NULL OR (l.code, l.member) IS DISTINCT FROM (r.code, r.member_id::text)
+    UNION ALL
+    SELECT 'coupon_keys', format('key %L of scope %s/%s: there is no such coupon', left(k.idempotency_key, 40), k.operation, k.scope_no)
+    FROM app.idempotency_keys k
+    LEFT JOIN app.member_coupons m ON m.id = k.ref_id % 100000000000
+    LEFT JOIN app.member_profiles p ON p.id = m.member_id
+    WHERE k.operation IN (31, 32) AND k.ref_id >= p_month_ids_from AND k.ref_id < p_month_ids_to
+      AND CASE k.operation WHEN 31 THEN m.coupon_id = k.scope_no AND m.how = 'issued'
+                           ELSE substr(p.member_no, 2)::bigint = k.scope_no AND m.how = 'claimed' END IS NOT TRUE
+$rule$;
+COMMENT ON FUNCTION sec.books_coupon_log(timestamptz, timestamptz, bigint[], bigint, bigint) IS
+    'Coupons of members that the log does not have, or has otherwise, and keys that lead to none. Internal: sec.books_rules().';
 CREATE FUNCTION sec.settle_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE

@@ -155,5 +155,14 @@ in_order! { "preflight"
     "withdrawals_books"          "../sql/withdrawals/books.sql"
     "withdrawals_health"         "../sql/withdrawals/health.sql"
     "withdrawals_rebuild"        "../sql/withdrawals/rebuild.sql"
+
+    "coupons_declared"           "../sql/coupons/declared.sql"
+    "coupons_tables"             "../sql/coupons/tables.sql"
+    "coupons_view"               "../sql/coupons/view.sql"
+    "coupons_rpcs"               "../sql/coupons/rpcs.sql"
+    "coupons_to_all"             "../sql/coupons/to_all.sql"
+    "coupons_health"             "../sql/coupons/health.sql"
+    "coupons_rebuild"            "../sql/coupons/rebuild.sql"
+    "coupons_books"              "../sql/coupons/books.sql"
 }
 pgrx::extension_sql_file!("../sql/kernel/finish.sql", name = "finish", finalize);

@@ -97,6 +97,10 @@ BEGIN
         PERFORM sec.make_recon_days();
         PERFORM sec.strip_grants('app.v_recon_days');
     END IF;
+    IF to_regclass('app.v_member_coupons') IS NULL THEN
+        PERFORM sec.make_member_coupons();
+        PERFORM sec.strip_grants('app.v_member_coupons');
+    END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND c.relowner <> sec.owner()

@@ -111,6 +111,15 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('app.withdraw', 'backend'),
            ('app.confirm_withdrawal', 'backend'),
            ('app.fail_withdrawal', 'backend'),
+           ('sec.coupon_no', 'client'),
+           ('app.create_coupon', 'backend'),
+           ('app.update_coupon', 'backend'),
+           ('app.set_coupon_status', 'backend'),
+           ('app.issue_coupon', 'backend'),
+           ('app.claim_coupon', 'client'),
+           ('app.revoke_coupon', 'backend'),
+           ('app.issue_coupon_to_all_batch', 'operator'),
+           ('app.issue_coupon_to_all', 'operator'),
            ('sec.jobs', 'operator')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS
@@ -123,6 +132,9 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.asked_methods'),
            ('app.business_day_rules'),
            ('app.closed_months'),
+           ('app.coupon_budget_parts'),
+           ('app.coupon_terms'),
+           ('app.coupons'),
            ('app.enterprise_card_bindings'),
            ('app.enterprise_cards'),
            ('app.external_orders'),
@@ -135,6 +147,7 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
            ('app.idempotency_keys'),
            ('app.job_runs'),
            ('app.late_postings'),
+           ('app.member_coupons'),
            ('app.member_months'),
            ('app.member_profiles'),
            ('app.membership_levels'),
@@ -210,6 +223,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_settings()
     UNION ALL SELECT * FROM sec.columns_of_statements()
     UNION ALL SELECT * FROM sec.columns_of_withdrawals()
+    UNION ALL SELECT * FROM sec.columns_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.columns_by_level() IS
     'What may be read past the functions, by level. Internal.';
@@ -225,6 +239,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_reconciliation()
     UNION ALL SELECT * FROM sec.policies_of_settings()
     UNION ALL SELECT * FROM sec.policies_of_withdrawals()
+    UNION ALL SELECT * FROM sec.policies_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.policies() IS
     'The policies, all for SELECT: table, name, condition, and the condition as the server shows it, without white space and '
@@ -254,6 +269,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_settings()
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
     UNION ALL SELECT * FROM sec.descriptions_of_withdrawals()
+    UNION ALL SELECT * FROM sec.descriptions_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.descriptions() IS
     'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
@@ -282,6 +298,7 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
     UNION ALL SELECT * FROM sec.sequences_of_gateways()
     UNION ALL SELECT * FROM sec.sequences_of_recharges()
     UNION ALL SELECT * FROM sec.sequences_of_reconciliation()
+    UNION ALL SELECT * FROM sec.sequences_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
     'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
@@ -299,6 +316,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_reconciliation()
     UNION ALL SELECT * FROM sec.logged_of_settings()
     UNION ALL SELECT * FROM sec.logged_of_withdrawals()
+    UNION ALL SELECT * FROM sec.logged_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.logged_actions() IS
     'Every kind of event that this release writes, and what its context must have for the books to be written anew from the log. '
@@ -316,6 +334,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_reconciliation()
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
     UNION ALL SELECT * FROM sec.rebuilds_of_withdrawals()
+    UNION ALL SELECT * FROM sec.rebuilds_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.rebuild_steps() IS
     'The steps of app.rebuild_from_log(): functions in sec, by their place. Internal.';
@@ -328,6 +347,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     UNION ALL SELECT * FROM sec.rules_of_recharges()
     UNION ALL SELECT * FROM sec.rules_of_reconciliation()
     UNION ALL SELECT * FROM sec.rules_of_withdrawals()
+    UNION ALL SELECT * FROM sec.rules_of_coupons()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
     'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';

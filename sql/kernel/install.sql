@@ -28,6 +28,7 @@ BEGIN
     PERFORM sec.install_recharges();
     PERFORM sec.install_reconciliation();
     PERFORM sec.install_withdrawals();
+    PERFORM sec.install_coupons();
     PERFORM sec.install_jobs();
     PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();

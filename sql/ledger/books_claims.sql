@@ -11,13 +11,13 @@ CREATE FUNCTION sec.books_keys(p_archived bigint[], p_months_from timestamptz, p
                AND k.ref_id < CASE WHEN k.operation = 13 THEN p_month_ids_to ELSE p_ids_to END
                AND (cardinality(p_archived) = 0 OR k.ref_id / 100000000000 <> ALL (p_archived)))
     SELECT 'keys', format('%s: its key is not remembered', a.tx_no)
-    FROM asked a LEFT JOIN keys k ON k.ref_id = a.id AND k.idempotency_key = a.idempotency_key
+    FROM asked a LEFT JOIN keys k ON k.ref_id = a.id AND k.idempotency_key = a.idempotency_key AND k.operation < 31
     WHERE a.idempotency_key IS NOT NULL AND a.id >= p_keys_from AND k.ref_id IS NULL
     UNION ALL
     SELECT 'keys', format('key %L of scope %s/%s: %s', left(k.idempotency_key, 40), k.operation, k.scope_no,
                           CASE WHEN a.id IS NULL THEN format('there is no transaction %s', k.ref_id) ELSE 'leads to ' || a.tx_no END)
     FROM keys k LEFT JOIN asked a ON a.id = k.ref_id
-    WHERE k.operation <> 13
+    WHERE k.operation NOT IN (13, 31, 32)
       AND (a.id IS NULL
            OR a.tx_type <> CASE WHEN k.operation = 1 THEN 'payment' WHEN k.operation = 2 THEN 'refund'
                                 WHEN k.operation IN (3, 11, 21) THEN 'recharge'
@@ -48,8 +48,8 @@ CREATE FUNCTION sec.books_keys_proof(p_archived bigint[], p_keys_from bigint)
                                               WHEN k.operation IN (3, 11, 21) THEN 'recharge'
                                               WHEN k.operation IN (14, 24) THEN 'withdrawal' ELSE 'adjustment' END::app.tx_type
                          AND (k.operation NOT IN (1, 2, 3) OR t.merchant_id = k.scope_no)) IS NOT TRUE END) AS odd
-        FROM app.transactions t LEFT JOIN keys k ON k.ref_id = t.id AND k.operation <> 13)
-    SELECT met.odd = 0 AND met.keys = (SELECT count(*) FROM keys k WHERE k.operation <> 13)
+        FROM app.transactions t LEFT JOIN keys k ON k.ref_id = t.id AND k.operation NOT IN (13, 31, 32))
+    SELECT met.odd = 0 AND met.keys = (SELECT count(*) FROM keys k WHERE k.operation NOT IN (13, 31, 32))
        AND NOT EXISTS (
            SELECT FROM keys k
            LEFT JOIN app.personal_cards c ON c.card_no = 'VIP' || lpad(k.scope_no::text, greatest(8, length(k.scope_no::text)), '0')

@@ -49,7 +49,7 @@ impl<Z: Zone> Rules<Z> {
         self.0.partition_point(|r| r.from_at <= at) - 1
     }
 
-    /// The zone in force at a moment.
+    /// The zone that counts at a moment.
     pub fn zone_at(&self, at: i64) -> &Z {
         &self.0[self.in_force(at)].zone
     }

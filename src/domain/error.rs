@@ -81,6 +81,9 @@ tokens! {
     GatewayAccountNotFound "GATEWAY_ACCOUNT_NOT_FOUND" 404
         "There is no payment gateway's account with this code. Check the code, or have the account set up."
         "没有此代码的支付渠道账户。请核对代码，或先设置该账户。";
+    CouponNotFound "COUPON_NOT_FOUND" 404
+        "There is no such coupon, or the caller may not see it. Check the code."
+        "优惠券不存在或无权查看。请检查券码。";
     TxNotFound "TX_NOT_FOUND" 404
         "There is no such transaction, or the caller may not see it. Check the number."
         "交易不存在或无权查看。请检查交易号。";
@@ -123,6 +126,12 @@ tokens! {
     BalanceLimit "BALANCE_LIMIT" 409
         "The balance would pass the configured limit. Use a smaller amount, or have a backend raise max_balance."
         "余额将超过系统上限。";
+    CouponNotUsable "COUPON_NOT_USABLE" 409
+        "The coupon cannot be used here and now. See the detail for which condition does not hold."
+        "该优惠券当前无法使用。详细信息说明了不满足的条件。";
+    CouponLimit "COUPON_LIMIT" 409
+        "No more of this coupon are given: its number, or the member's, is reached. A backend can raise the limit."
+        "该优惠券已达到发放或领取上限。后台可调整上限。";
     StatusConflict "STATUS_CONFLICT" 409
         "The present state does not allow this change. See the detail for the reason."
         "当前状态不允许此变更。详细信息说明了原因。";

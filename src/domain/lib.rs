@@ -5,6 +5,7 @@
 #![warn(clippy::float_arithmetic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
 pub mod bucket;
+pub mod budget;
 pub mod card;
 pub mod coupon;
 pub mod coupon_json;

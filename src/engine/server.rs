@@ -37,9 +37,9 @@ pub fn moment_of(zone: &str, local: i64) -> Timestamp {
     Timestamp(moment.expect("of what is not NULL"))
 }
 
-/// What the clocks of a zone, by its name, show at a moment (in microseconds since 2000-01-01 00:00). An unknown zone is an error.
-pub fn clocks_at(zone: &str, at: Timestamp) -> i64 {
-    let arguments = [zone.into_datum(), Some(pg_sys::Datum::from(at.0))];
+/// What the clocks of a zone, by its name, show at a moment, in microseconds since 2000-01-01 00:00. An unknown zone is an error.
+pub fn local_of(zone: &str, at: Timestamp) -> i64 {
+    let arguments = [zone.into_datum(), at.into_datum()];
     // SAFETY: the arguments are those of timezone(text, timestamptz), the first a copy in the call's memory; the result is by value.
     let local = unsafe { pgrx::direct_function_call::<i64>(pg_sys::timestamptz_zone, &arguments) };
     local.expect("of what is not NULL")

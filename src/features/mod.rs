@@ -3,6 +3,7 @@
 //! key, order, month, original payment, cards by id.
 
 mod cards;
+mod coupons;
 mod gateways;
 mod members;
 mod merchants;

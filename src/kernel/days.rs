@@ -8,6 +8,7 @@ use crate::engine::types::{Day, RawJsonb, Timestamp};
 use mps_domain::day::{Rule, Rules, Zone};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::month::DAY_MICROS;
+use mps_domain::window::Moment;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -108,9 +109,11 @@ pub fn of(db: &Db, at: Timestamp) -> Result<Day> {
     Ok(day_by(&rules(db), at))
 }
 
-/// What calendar and clocks of the business time zone show at a moment, in microseconds since their 2000-01-01 00:00.
-pub fn clocks_at(db: &Db, at: Timestamp) -> i64 {
-    server::clocks_at(&rules(db).zone_at(at.0).name, at)
+/// A moment, with what clocks and calendar of the shop show then.
+#[allow(dead_code)]
+pub fn moment(db: &Db, at: Timestamp) -> Moment {
+    let zone = &rules(db).zone_at(at.0).name.clone();
+    Moment { at: at.0, local: server::local_of(zone, at) }
 }
 
 /// When a day begins: it ends where the next one does. Errors: `INVALID_ARGUMENT`, it is out of range.

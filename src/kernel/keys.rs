@@ -44,6 +44,15 @@ impl Scope {
         Scope::card(card_type, card_no, 14)
     }
 
+    pub fn coupon_issue(coupon: i32) -> Scope {
+        Scope { number: coupon.into(), kind: 31 }
+    }
+
+    /// Of the member with this number.
+    pub fn coupon_claim(member: i64) -> Scope {
+        Scope { number: member, kind: 32 }
+    }
+
     fn card(card_type: CardType, card_no: &str, kind: i16) -> Scope {
         let number = card_type.serial(card_no).expect("card numbers are ours");
         let offset = if card_type == CardType::Enterprise { 10 } else { 0 };

@@ -59,6 +59,12 @@ pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
     db.find(&BY_ID, None, &[p(id)], |r| column!(r, TABLE.status))
 }
 
+/// The number inside a member's member_no. `None`: no such member.
+pub fn serial(db: &Db, id: Uuid) -> Option<i64> {
+    let number = db.find(&BY_ID, None, &[p(id)], |r| column!(r, TABLE.member_no, String))?;
+    Some(number.strip_prefix('M').and_then(|digits| digits.parse().ok()).expect("member numbers are ours"))
+}
+
 /// Inserts a member and returns its number; `None` if it is registered already. Then no number is drawn; only who registers in
 /// the same instant as an equal request, and has to wait for that, has drawn one for nothing.
 pub fn create(db: &Db, at: Timestamp, m: &NewMember) -> Option<String> {

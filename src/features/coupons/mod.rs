@@ -1,0 +1,86 @@
+//! Coupons: what can be issued, under which terms, and what members have of it.
+
+mod claim_coupon;
+mod coupon;
+mod create_coupon;
+mod issue_coupon;
+mod issue_coupon_to_all;
+mod issuing;
+mod parts;
+mod revoke_coupon;
+mod right;
+mod set_coupon_status;
+mod terms;
+mod update_coupon;
+
+use crate::engine::types::{JsonbArg, Timestamp};
+use crate::kernel::args::{self, Given};
+use crate::kernel::call::Call;
+use crate::kernel::merchants;
+use crate::kernel::months::Open;
+use coupon::Coupon;
+use mps_domain::coupon::{CouponStatus, Terms};
+use mps_domain::error::{Error, Result, Token};
+use pgrx::prelude::*;
+use right::Right;
+use serde_json::{Map, Value};
+
+/// The result columns of what changes a coupon.
+type State = TableIterator<'static, (name!(code, String), name!(status, &'static str), name!(terms_version, i32))>;
+
+/// The result columns of what gives members coupons.
+type Issued = TableIterator<
+    'static,
+    (
+        name!(coupon_code, String),
+        name!(valid_from, Timestamp),
+        name!(valid_until, Option<Timestamp>),
+        name!(replayed, bool),
+    ),
+>;
+
+fn state(coupon: Coupon) -> State {
+    TableIterator::once((coupon.code, coupon.status.label(), coupon.terms_version))
+}
+
+fn rights(rights: Vec<Right>, replayed: bool) -> Issued {
+    TableIterator::new(
+        rights.into_iter().map(move |right| (right.number(), right.valid_from, right.valid_until, replayed)),
+    )
+}
+
+/// Locks the coupon of a code.
+fn lock<'a>(call: &'a Call, code: &str) -> Result<(Open<'a>, Coupon)> {
+    let open = call.open_month()?;
+    let coupon = coupon::lock(open, code);
+    call.after_waiting()?;
+    Ok((open, coupon.ok_or(Token::CouponNotFound)?))
+}
+
+/// What was given as `p_coupon`.
+fn given(value: Option<JsonbArg>) -> Result<Map<String, Value>> {
+    let given = args::object(Some(args::required(value, "p_coupon")?), "p_coupon")?;
+    serde_json::from_str(&given.to_text())
+        .map_err(|_| Error::new(Token::InvalidArgument, "p_coupon is nested too deeply"))
+}
+
+/// The id of a merchant that terms name by its code.
+fn merchant<'a>(call: &Call, code: impl Given<'a>) -> Result<i32> {
+    let code = args::code(code, "p_coupon: merchants")?;
+    let merchant = merchants::find(call.db, code, None);
+    merchant.map(|m| m.id).ok_or_else(|| Error::new(Token::MerchantNotFound, format!("there is no merchant {code}")))
+}
+
+/// The newest terms of one. Error: `STATUS_CONFLICT`, somebody took them away.
+fn terms_of(call: &Call, coupon: &Coupon) -> Result<Terms> {
+    let terms = terms::find(call.db, coupon.id, coupon.terms_version);
+    terms.ok_or_else(|| Error::new(Token::StatusConflict, "the coupon's terms are missing"))
+}
+
+/// Whether a backend may issue of it.
+fn ensure_active(coupon: &Coupon) -> Result<()> {
+    if coupon.status == CouponStatus::Active {
+        return Ok(());
+    }
+    Err(Error::new(Token::StatusConflict, format!("the coupon is not active but {}", coupon.status.label())))
+}
