@@ -5430,18 +5430,18 @@ COMMENT ON FUNCTION sec.id_of_number(text) IS 'The id of the transaction that ha
 CREATE FUNCTION sec.logged_movements()
     RETURNS TABLE (event_id bigint, happened_at timestamptz, actor_user_id uuid, actor_role text, tx_no text, id bigint, tx_type text,
         card_no text, seq bigint, change numeric, points bigint, merchant_id integer, member_id uuid, original_tx_no text, method text,
-        raw numeric, discount numeric, level text, excluded numeric)
+        raw numeric, discount numeric, level text, excluded numeric, coupon text)
     LANGUAGE sql STABLE AS $rule$
     SELECT e.id, e.happened_at, e.actor_user_id, e.actor_role, e.object_id, sec.id_of_number(e.object_id), e.action,
            split_part(e.context ->> 'card', '/', 1), split_part(e.context ->> 'card', '/', 2)::bigint,
            (e.context ->> 'change')::numeric, (e.context ->> 'points')::bigint, (e.context ->> 'at')::integer,
            (e.context ->> 'member')::uuid, e.context ->> 'original', e.context ->> 'method', (e.context ->> 'raw')::numeric,
-           (e.context ->> 'discount')::numeric, e.context ->> 'level', (e.context ->> 'excluded')::numeric
+           (e.context ->> 'discount')::numeric, e.context ->> 'level', (e.context ->> 'excluded')::numeric, e.context ->> 'coupon'
     FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal')
 $rule$;
 COMMENT ON FUNCTION sec.logged_movements() IS
     'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '
-    '(no points, the card''s own member, no discount, nothing excluded, the level as before). Internal: app.rebuild_from_log().';
+    '(no points, the card''s own member, no discount, nothing excluded, no coupon, the level as before). Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.logged_cards() RETURNS TABLE (id uuid, card_no text, member_id uuid, card_type text)
     LANGUAGE sql STABLE AS $rule$
     SELECT c.id, c.card_no, c.member_id, 'personal' FROM app.personal_cards c
@@ -5499,7 +5499,7 @@ CREATE FUNCTION sec.chained_movements()
     RETURNS TABLE (event_id bigint, id bigint, created_at timestamptz, posted_at timestamptz, seq bigint, nth bigint, prev_tx_id bigint,
         far_tx_id bigint, points bigint, merchant_id integer, tx_type text, card_type text, method text, card_no text, card_id uuid,
         member_id uuid, processed_by uuid, discount numeric, raw numeric, final numeric, balance_after numeric, tx_no text,
-        original_tx_no text, excluded numeric)
+        original_tx_no text, excluded numeric, coupon text)
     LANGUAGE sql STABLE AS $rule$
     -- Without the moment of posting in the log, it is that of the event, a microsecond or more after the movement before.
     SELECT m.event_id, m.id, m.created_at,
@@ -5507,9 +5507,10 @@ CREATE FUNCTION sec.chained_movements()
            m.seq, row_number() OVER w, lag(m.id) OVER w, lag(m.id, 64) OVER w, m.points, m.merchant_id, m.tx_type, m.card_type, m.method,
            m.card_no, m.card_id, m.member_id, m.processed_by, m.discount, m.raw,
            CASE WHEN m.tx_type IN ('payment', 'withdrawal') THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no,
-           m.original_tx_no, m.excluded
+           m.original_tx_no, m.excluded, m.coupon
     FROM (SELECT l.event_id, l.id, l.happened_at, l.seq, l.points, l.merchant_id, l.tx_type, l.method, l.card_no, l.discount, l.raw,
-                 l.change, l.tx_no, l.original_tx_no, l.excluded, c.id AS card_id, c.card_type, coalesce(l.member_id, c.member_id) AS member_id,
+                 l.change, l.tx_no, l.original_tx_no, l.excluded, l.coupon, c.id AS card_id, c.card_type,
+                 coalesce(l.member_id, c.member_id) AS member_id,
                  coalesce(a.happened_at, l.happened_at) AS created_at,
                  CASE WHEN a.object_id IS NULL THEN l.actor_user_id ELSE a.actor_user_id END AS processed_by
           FROM sec.logged_movements() l
@@ -5526,7 +5527,8 @@ BEGIN
     INSERT INTO app.transactions (
         id, created_at, posted_at, card_seq, prev_tx_id, skip_tx_id, refund_chain_id, points_earned, merchant_id, tx_type, status,
         card_type, payment_method, card_id, member_id, processed_by, discount, raw_amount, final_amount, balance_after, refunded_amount,
-        refundable_left, tx_no, original_tx_no, gateway_trade_no, failure_reason, excluded_amount)
+        refundable_left, tx_no, original_tx_no, gateway_trade_no, failure_reason, excluded_amount, coupon_discount,
+        member_coupon_id)
     WITH refunds AS MATERIALIZED (SELECT * FROM sec.logged_refunds())
     SELECT m.id, m.created_at, m.posted_at,
            CASE WHEN m.card_id IS NULL THEN sec.refuse_log(m.event_id, format('there is no card %s, which %s moved', m.card_no, m.tx_no))
@@ -5544,7 +5546,10 @@ BEGIN
            m.tx_type::app.tx_type, 'completed', m.card_type::app.card_type, coalesce(g.method, m.method, 'balance')::app.pay_method,
            m.card_id, m.member_id, m.processed_by, coalesce(m.discount, 1), coalesce(m.raw, m.final), m.final, m.balance_after,
            CASE WHEN m.tx_type = 'payment' THEN coalesce(l.so_far, 0) END, r.paid - r.so_far, m.tx_no, m.original_tx_no, g.gateway_trade_no,
-           d.failure_reason, m.excluded
+           d.failure_reason, m.excluded,
+           CASE WHEN m.coupon IS NOT NULL THEN round((m.raw - coalesce(m.excluded, 0)) * coalesce(m.discount, 1), 2)
+                                               + coalesce(m.excluded, 0) - m.final END,
+           substr(m.coupon, 3)::bigint
     FROM sec.chained_movements() m
     LEFT JOIN refunds r ON r.id = m.id
     LEFT JOIN refunds l ON l.payment_id = m.id AND l.is_last
@@ -10198,12 +10203,14 @@ CREATE FUNCTION sec.logged_of_coupons() RETURNS TABLE (action text, needs text[]
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('coupon.created', ARRAY['coupon_id', 'version', 'terms']), ('coupon.updated', ARRAY['version', 'terms']),
            ('coupon.status_set', ARRAY['status']), ('coupon.issued', ARRAY['version', 'how', 'ids', 'members', 'valid_from']),
-           ('coupon.claimed', ARRAY['version', 'how', 'ids', 'members', 'valid_from']), ('coupon.revoked', '{}')
+           ('coupon.claimed', ARRAY['version', 'how', 'ids', 'members', 'valid_from']), ('coupon.revoked', '{}'),
+           ('coupon.returned', ARRAY['payment'])
 $$;
 COMMENT ON FUNCTION sec.logged_of_coupons() IS 'The events of coupons. Internal: sec.logged_actions().';
 CREATE FUNCTION sec.rebuilds_of_coupons() RETURNS TABLE (place integer, step text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (190, 'rebuild_coupons'), (191, 'rebuild_member_coupons'), (192, 'rebuild_coupon_budgets')
+    VALUES (190, 'rebuild_coupons'), (191, 'rebuild_member_coupons'), (192, 'rebuild_coupon_uses'),
+           (193, 'rebuild_coupon_budgets')
 $$;
 COMMENT ON FUNCTION sec.rebuilds_of_coupons() IS 'The steps of coupons. Internal: sec.rebuild_steps().';
 CREATE FUNCTION sec.rebuild_coupons() RETURNS TABLE (what text, n bigint)
@@ -10273,8 +10280,10 @@ CREATE FUNCTION sec.rebuild_coupon_budgets() RETURNS TABLE (what text, n bigint)
 BEGIN
     -- Shared out evenly, as when they were made: which part a payment drew from is not in the log.
     INSERT INTO app.coupon_budget_parts (coupon_id, part, left_amount)
-    SELECT c.id, p.part, (div(c.budget_amount * 100, 16) + (p.part < mod(c.budget_amount * 100, 16))::integer) / 100
-    FROM app.coupons c CROSS JOIN generate_series(0, 15) p (part) WHERE c.budget_amount IS NOT NULL;
+    SELECT c.id, p.part, (div(c.cents, 16) + (p.part < mod(c.cents, 16))::integer) / 100
+    FROM (SELECT b.id, (b.budget_amount - coalesce(s.spent, 0)) * 100 AS cents
+          FROM app.coupons b LEFT JOIN sec.spent_of_coupons() s ON s.coupon_id = b.id WHERE b.budget_amount IS NOT NULL) c
+    CROSS JOIN generate_series(0, 15) p (part);
     GET DIAGNOSTICS n = ROW_COUNT;
     what := 'parts of budgets';
     RETURN NEXT;
@@ -10285,7 +10294,7 @@ COMMENT ON FUNCTION sec.rebuild_coupon_budgets() IS
 CREATE FUNCTION sec.rules_of_coupons() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES (200, ARRAY['coupons', 'coupon_limits'], 'books_coupons'), (201, ARRAY['coupon_budgets'], 'books_coupon_budgets'),
-           (202, ARRAY['coupon_log', 'coupon_keys'], 'books_coupon_log')
+           (202, ARRAY['coupon_log', 'coupon_keys'], 'books_coupon_log'), (203, ARRAY['coupon_uses', 'coupon_prices'], 'books_coupon_uses')
 $$;
 COMMENT ON FUNCTION sec.rules_of_coupons() IS 'What app.verify_books() checks of coupons. Internal: sec.books_rules().';
 CREATE FUNCTION sec.books_coupons() RETURNS TABLE (name text, what text)
@@ -10350,19 +10359,23 @@ $rule$;
 COMMENT ON FUNCTION sec.books_coupons() IS
     'Coupons that count otherwise than members have of them, rights without a coupon, terms or member, and more than a limit allowed. '
     'Internal: sec.books_rules().';
-CREATE FUNCTION sec.books_coupon_budgets() RETURNS TABLE (name text, what text)
+CREATE FUNCTION sec.books_coupon_budgets(p_archived bigint[]) RETURNS TABLE (name text, what text)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     WITH parts AS (SELECT b.coupon_id, count(*) AS rows, sum(b.left_amount) AS total FROM app.coupon_budget_parts b GROUP BY b.coupon_id)
     SELECT 'coupon_budgets', format('%s: %s', coalesce(c.code, p.coupon_id::text), x.what)
     FROM app.coupons c FULL JOIN parts p ON p.coupon_id = c.id
+    LEFT JOIN sec.spent_of_coupons() s ON s.coupon_id = c.id AND c.budget_amount IS NOT NULL
     CROSS JOIN LATERAL (SELECT CASE
         WHEN c.id IS NULL OR c.budget_amount IS NULL AND p.rows > 0 THEN 'has parts of a budget, and no budget'
         WHEN c.budget_amount IS NOT NULL AND p.rows IS DISTINCT FROM 16 THEN format('its budget has %s parts', coalesce(p.rows, 0))
-        WHEN p.total <> c.budget_amount THEN format('%s is left of its budget of %s, and nothing was spent', p.total, c.budget_amount)
+        -- What was spent in archived months is not here to be seen.
+        WHEN CASE WHEN cardinality(p_archived) = 0 THEN p.total <> c.budget_amount - coalesce(s.spent, 0)
+                  ELSE p.total > c.budget_amount - coalesce(s.spent, 0) END
+            THEN format('%s is left of its budget of %s, and %s was spent', p.total, c.budget_amount, coalesce(s.spent, 0))
         END) x (what)
     WHERE x.what IS NOT NULL
 $rule$;
-COMMENT ON FUNCTION sec.books_coupon_budgets() IS
+COMMENT ON FUNCTION sec.books_coupon_budgets(bigint[]) IS
     'Budgets whose parts do not come to what is left of them. Internal: sec.books_rules().';
 CREATE FUNCTION sec.books_coupon_log(p_from timestamptz, p_to timestamptz, p_archived bigint[], p_month_ids_from bigint,
     p_month_ids_to bigint)
@@ -10394,6 +10407,83 @@ CREATE FUNCTION sec.books_coupon_log(p_from timestamptz, p_to timestamptz, p_arc
 $rule$;
 COMMENT ON FUNCTION sec.books_coupon_log(timestamptz, timestamptz, bigint[], bigint, bigint) IS
     'Coupons of members that the log does not have, or has otherwise, and keys that lead to none. Internal: sec.books_rules().';
+CREATE FUNCTION sec.coupon_takes_off(p_kind text, p_value numeric, p_max_discount numeric, p_price numeric) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $rule$
+    SELECT least(p_price - CASE p_kind WHEN 'amount_off' THEN greatest(p_price - p_value, 0)
+                                       WHEN 'percent_off' THEN round(p_price * (100 - p_value) / 100, 2)
+                                       ELSE least(p_value, p_price) END, p_max_discount)
+$rule$;
+COMMENT ON FUNCTION sec.coupon_takes_off(text, numeric, numeric, numeric) IS
+    'What a coupon takes off a price, whatever else is asked of it. Internal: sec.books_coupon_uses().';
+CREATE FUNCTION sec.books_coupon_uses(p_from timestamptz, p_to timestamptz, p_archived bigint[])
+    RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH paid AS MATERIALIZED (
+        SELECT t.tx_no, t.member_id, t.merchant_id, t.created_at, t.discount, t.raw_amount - coalesce(t.excluded_amount, 0) AS part,
+               t.coupon_discount, t.member_coupon_id,
+               -- What was given back in full is as if it had not been.
+               t.refunded_amount < t.final_amount OR t.final_amount = 0 AS lives
+        FROM app.transactions t
+        WHERE t.member_coupon_id IS NOT NULL AND t.tx_type = 'payment' AND t.created_at >= p_from AND t.created_at < p_to)
+    SELECT x.rule, format('%s: %s', p.tx_no, x.what)
+    FROM paid p
+    LEFT JOIN app.member_coupons m ON m.id = p.member_coupon_id
+    LEFT JOIN app.coupon_terms t ON t.coupon_id = m.coupon_id AND t.version = m.terms_version
+    CROSS JOIN LATERAL (
+        SELECT 'coupon_uses' AS rule, CASE
+            WHEN m.id IS NULL THEN format('used the coupon %s, which is not there', sec.coupon_no(p.member_coupon_id))
+            WHEN m.member_id IS DISTINCT FROM p.member_id THEN format('used the coupon %s of another member', sec.coupon_no(m.id))
+            WHEN p.lives AND m.tx_no IS DISTINCT FROM p.tx_no
+                THEN format('used the coupon %s, which is %s', sec.coupon_no(m.id), coalesce('used by ' || m.tx_no, m.status)) END AS what
+        UNION ALL
+        SELECT 'coupon_prices', CASE
+            WHEN p.created_at < m.valid_from OR p.created_at >= m.valid_until
+                OR p.part < t.min_spend OR p.merchant_id <> ALL (t.merchants)
+                THEN format('the coupon %s could not be used for it', sec.coupon_no(m.id))
+            WHEN NOT t.goes_with_level_discount AND p.discount <> 1
+                THEN format('the coupon %s takes the place of a discount, and %s was given', sec.coupon_no(m.id), p.discount)
+            WHEN p.coupon_discount <> sec.coupon_takes_off(t.kind, t.value, t.max_discount, round(p.part * p.discount, 2))
+                THEN format('%s off by the coupon %s, which takes off %s', p.coupon_discount, sec.coupon_no(m.id),
+                            sec.coupon_takes_off(t.kind, t.value, t.max_discount, round(p.part * p.discount, 2))) END) x
+    WHERE x.what IS NOT NULL
+    UNION ALL
+    SELECT 'coupon_uses', format('%s: used by %s, which %s', sec.coupon_no(m.id), m.tx_no,
+                                 CASE WHEN t.id IS NULL THEN 'is not there' ELSE 'did not use it' END)
+    FROM (SELECT u.id, u.tx_no, CASE WHEN u.tx_no ~ '^ZF[0-9]{10,15}$' THEN sec.id_of_number(u.tx_no) END AS tx_id
+          FROM app.member_coupons u WHERE u.status = 'used') m
+    LEFT JOIN app.transactions t ON t.id = m.tx_id AND t.tx_type = 'payment' AND t.status = 'completed'
+        AND t.created_at >= sec.month_of_id(m.tx_id) AND t.created_at < sec.month_of_id(m.tx_id) + interval '1 month'
+    WHERE (m.tx_id / 100000000000 = ANY (p_archived)) IS NOT TRUE AND t.member_coupon_id IS DISTINCT FROM m.id
+      AND (m.tx_id IS NULL OR sec.month_of_id(m.tx_id) >= p_from AND sec.month_of_id(m.tx_id) < p_to)
+$rule$;
+COMMENT ON FUNCTION sec.books_coupon_uses(timestamptz, timestamptz, bigint[]) IS
+    'Payments whose coupon is not spent by them and nothing else, or took off another amount than its terms say. Internal: '
+    'sec.books_rules().';
+CREATE FUNCTION sec.spent_of_coupons() RETURNS TABLE (coupon_id integer, spent numeric)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    SELECT m.coupon_id, sum(t.coupon_discount)
+    FROM app.transactions t JOIN app.member_coupons m ON m.id = t.member_coupon_id
+    WHERE t.tx_type = 'payment' AND t.member_coupon_id IS NOT NULL AND (t.refunded_amount < t.final_amount OR t.final_amount = 0)
+    GROUP BY m.coupon_id
+$rule$;
+COMMENT ON FUNCTION sec.spent_of_coupons() IS
+    'What payments that were not given back in full were reduced by, for each coupon; of the months that are here. Internal.';
+CREATE FUNCTION sec.rebuild_coupon_uses() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Whoever spends one or gives it back holds its row: the last event says what it is.
+    UPDATE app.member_coupons m SET status = 'used', tx_no = x.tx_no
+    FROM (SELECT DISTINCT ON (e.coupon_no) e.coupon_no, e.tx_no
+          FROM (SELECT l.event_id, l.coupon AS coupon_no, l.tx_no FROM sec.logged_movements() l WHERE l.coupon IS NOT NULL
+                UNION ALL SELECT r.id, r.object_id, NULL FROM audit.event_log r WHERE r.action = 'coupon.returned') e
+          ORDER BY e.coupon_no, e.event_id DESC) x
+    WHERE x.coupon_no = sec.coupon_no(m.id) AND x.tx_no IS NOT NULL;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'coupons that were used';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_coupon_uses() IS 'Which payment used a coupon. Internal: app.rebuild_from_log().';
 CREATE OR REPLACE FUNCTION sec.settle_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE

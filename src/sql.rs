@@ -164,5 +164,6 @@ in_order! { "preflight"
     "coupons_health"             "../sql/coupons/health.sql"
     "coupons_rebuild"            "../sql/coupons/rebuild.sql"
     "coupons_books"              "../sql/coupons/books.sql"
+    "coupons_uses"               "../sql/coupons/uses.sql"
 }
 pgrx::extension_sql_file!("../sql/kernel/finish.sql", name = "finish", finalize);

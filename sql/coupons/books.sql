@@ -3,7 +3,7 @@
 CREATE FUNCTION sec.rules_of_coupons() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES (200, ARRAY['coupons', 'coupon_limits'], 'books_coupons'), (201, ARRAY['coupon_budgets'], 'books_coupon_budgets'),
-           (202, ARRAY['coupon_log', 'coupon_keys'], 'books_coupon_log')
+           (202, ARRAY['coupon_log', 'coupon_keys'], 'books_coupon_log'), (203, ARRAY['coupon_uses', 'coupon_prices'], 'books_coupon_uses')
 $$;
 COMMENT ON FUNCTION sec.rules_of_coupons() IS 'What app.verify_books() checks of coupons. Internal: sec.books_rules().';
 
@@ -70,19 +70,23 @@ COMMENT ON FUNCTION sec.books_coupons() IS
     'Coupons that count otherwise than members have of them, rights without a coupon, terms or member, and more than a limit allowed. '
     'Internal: sec.books_rules().';
 
-CREATE FUNCTION sec.books_coupon_budgets() RETURNS TABLE (name text, what text)
+CREATE FUNCTION sec.books_coupon_budgets(p_archived bigint[]) RETURNS TABLE (name text, what text)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     WITH parts AS (SELECT b.coupon_id, count(*) AS rows, sum(b.left_amount) AS total FROM app.coupon_budget_parts b GROUP BY b.coupon_id)
     SELECT 'coupon_budgets', format('%s: %s', coalesce(c.code, p.coupon_id::text), x.what)
     FROM app.coupons c FULL JOIN parts p ON p.coupon_id = c.id
+    LEFT JOIN sec.spent_of_coupons() s ON s.coupon_id = c.id AND c.budget_amount IS NOT NULL
     CROSS JOIN LATERAL (SELECT CASE
         WHEN c.id IS NULL OR c.budget_amount IS NULL AND p.rows > 0 THEN 'has parts of a budget, and no budget'
         WHEN c.budget_amount IS NOT NULL AND p.rows IS DISTINCT FROM 16 THEN format('its budget has %s parts', coalesce(p.rows, 0))
-        WHEN p.total <> c.budget_amount THEN format('%s is left of its budget of %s, and nothing was spent', p.total, c.budget_amount)
+        -- What was spent in archived months is not here to be seen.
+        WHEN CASE WHEN cardinality(p_archived) = 0 THEN p.total <> c.budget_amount - coalesce(s.spent, 0)
+                  ELSE p.total > c.budget_amount - coalesce(s.spent, 0) END
+            THEN format('%s is left of its budget of %s, and %s was spent', p.total, c.budget_amount, coalesce(s.spent, 0))
         END) x (what)
     WHERE x.what IS NOT NULL
 $rule$;
-COMMENT ON FUNCTION sec.books_coupon_budgets() IS
+COMMENT ON FUNCTION sec.books_coupon_budgets(bigint[]) IS
     'Budgets whose parts do not come to what is left of them. Internal: sec.books_rules().';
 
 CREATE FUNCTION sec.books_coupon_log(p_from timestamptz, p_to timestamptz, p_archived bigint[], p_month_ids_from bigint,

@@ -4,13 +4,15 @@ CREATE FUNCTION sec.logged_of_coupons() RETURNS TABLE (action text, needs text[]
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     VALUES ('coupon.created', ARRAY['coupon_id', 'version', 'terms']), ('coupon.updated', ARRAY['version', 'terms']),
            ('coupon.status_set', ARRAY['status']), ('coupon.issued', ARRAY['version', 'how', 'ids', 'members', 'valid_from']),
-           ('coupon.claimed', ARRAY['version', 'how', 'ids', 'members', 'valid_from']), ('coupon.revoked', '{}')
+           ('coupon.claimed', ARRAY['version', 'how', 'ids', 'members', 'valid_from']), ('coupon.revoked', '{}'),
+           ('coupon.returned', ARRAY['payment'])
 $$;
 COMMENT ON FUNCTION sec.logged_of_coupons() IS 'The events of coupons. Internal: sec.logged_actions().';
 
 CREATE FUNCTION sec.rebuilds_of_coupons() RETURNS TABLE (place integer, step text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    VALUES (190, 'rebuild_coupons'), (191, 'rebuild_member_coupons'), (192, 'rebuild_coupon_budgets')
+    VALUES (190, 'rebuild_coupons'), (191, 'rebuild_member_coupons'), (192, 'rebuild_coupon_uses'),
+           (193, 'rebuild_coupon_budgets')
 $$;
 COMMENT ON FUNCTION sec.rebuilds_of_coupons() IS 'The steps of coupons. Internal: sec.rebuild_steps().';
 
@@ -83,8 +85,10 @@ CREATE FUNCTION sec.rebuild_coupon_budgets() RETURNS TABLE (what text, n bigint)
 BEGIN
     -- Shared out evenly, as when they were made: which part a payment drew from is not in the log.
     INSERT INTO app.coupon_budget_parts (coupon_id, part, left_amount)
-    SELECT c.id, p.part, (div(c.budget_amount * 100, 16) + (p.part < mod(c.budget_amount * 100, 16))::integer) / 100
-    FROM app.coupons c CROSS JOIN generate_series(0, 15) p (part) WHERE c.budget_amount IS NOT NULL;
+    SELECT c.id, p.part, (div(c.cents, 16) + (p.part < mod(c.cents, 16))::integer) / 100
+    FROM (SELECT b.id, (b.budget_amount - coalesce(s.spent, 0)) * 100 AS cents
+          FROM app.coupons b LEFT JOIN sec.spent_of_coupons() s ON s.coupon_id = b.id WHERE b.budget_amount IS NOT NULL) c
+    CROSS JOIN generate_series(0, 15) p (part);
     GET DIAGNOSTICS n = ROW_COUNT;
     what := 'parts of budgets';
     RETURN NEXT;

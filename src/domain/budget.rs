@@ -32,6 +32,19 @@ pub fn changed(left: &Parts, by: Money) -> Option<Parts> {
     Some(parts)
 }
 
+/// The parts once an amount was taken out of them all, the one at `first` first and then those after it. `None`: there is not so much.
+pub fn gathered(left: &Parts, first: usize, amount: Money) -> Option<Parts> {
+    let mut parts = *left;
+    let mut wanted = amount.cents();
+    for n in 0..PARTS {
+        let part = &mut parts[(first + n) % PARTS];
+        let taken = part.cents().min(wanted);
+        *part = Money::from_cents(part.cents() - taken);
+        wanted -= taken;
+    }
+    (wanted == 0).then_some(parts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +61,10 @@ mod tests {
         expected.extend(vec![62; 12]);
         assert_eq!(cents(&shared(Money::from_cents(996))), expected);
         let parts = shared(Money::from_cents(32));
+        let rest = gathered(&parts, 15, Money::from_cents(5)).unwrap();
+        assert_eq!((&cents(&rest)[..3], cents(&rest)[15]), (&[0, 1, 2][..], 0));
+        assert_eq!(gathered(&parts, 3, Money::from_cents(32)), Some([Money::ZERO; PARTS]));
+        assert_eq!(gathered(&parts, 3, Money::from_cents(33)), None);
         let less = changed(&parts, Money::from_cents(-5)).unwrap();
         assert_eq!(cents(&less)[..4], [0, 0, 1, 2]);
         assert_eq!(changed(&parts, Money::from_cents(-32)), Some([Money::ZERO; PARTS]));

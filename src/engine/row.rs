@@ -136,6 +136,12 @@ impl RowVersion {
         unsafe { xmin(slot) == self.xmin && Place::of((*slot).tts_tid) == self.place }
     }
 
+    /// Whether this transaction wrote it, which may yet be rolled back.
+    pub fn is_ours(self) -> bool {
+        // SAFETY: compares with the ids of the transaction that is running.
+        unsafe { pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from_inner(self.xmin)) }
+    }
+
     /// Its columns ctid and xmin, as parameters of a statement.
     pub(in crate::engine) fn params(self) -> [Param; 2] {
         [p(self.place), p(Xid(self.xmin))]

@@ -6,7 +6,7 @@ use mps_domain::card::CardType;
 use mps_domain::error::{Error, Result, Token, bad_amount, bad_text, invalid};
 use mps_domain::money::{MAX_CENTS, MONEY_SCALE, Money};
 use mps_domain::tx_no::{TxId, TxType};
-use mps_domain::{limits, tx_no, typed};
+use mps_domain::{coupon, limits, tx_no, typed};
 use std::borrow::Cow;
 
 /// A text as it was given: as an argument, or out of something else that was.
@@ -191,6 +191,13 @@ pub fn optional_tx_number<'a>(value: impl Given<'a>, argument: &'static str) -> 
 /// The refund number of a withdrawal, as people type it; what is none cannot be found.
 pub fn refund_number<'a>(value: impl Given<'a>, argument: &'static str) -> Result<String> {
     tx_no::read_refund(typed(value, argument)?).ok_or_else(|| Token::TxNotFound.into())
+}
+
+/// The number of a member's coupon, as people type it, where it may be left out, or empty; what is none cannot be found.
+pub fn optional_coupon_number<'a>(value: impl Given<'a>, argument: &'static str) -> Result<Option<i64>> {
+    said(value)
+        .map(|v| coupon::read_number(typed(Some(v), argument)?).ok_or_else(|| Token::CouponNotFound.into()))
+        .transpose()
 }
 
 /// The number of a card, as people type it.

@@ -110,7 +110,6 @@ pub fn of(db: &Db, at: Timestamp) -> Result<Day> {
 }
 
 /// A moment, with what clocks and calendar of the shop show then.
-#[allow(dead_code)]
 pub fn moment(db: &Db, at: Timestamp) -> Moment {
     let zone = &rules(db).zone_at(at.0).name.clone();
     Moment { at: at.0, local: server::local_of(zone, at) }

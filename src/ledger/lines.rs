@@ -56,6 +56,18 @@ pub fn refunds_in(db: &Db, month: Month, payment: &str, limit: i64) -> Vec<Tx> {
     )
 }
 
+/// Whether a member has a payment, with whatever card, that was not given back in full. Archived months are not asked.
+pub fn has_paid(db: &Db, member: Uuid) -> bool {
+    db.row(
+        "SELECT EXISTS (SELECT FROM app.transactions t \
+                        WHERE t.member_id = $1 AND t.tx_type = 'payment' AND t.status = 'completed' \
+                          AND (t.refunded_amount < t.final_amount OR t.final_amount = 0))",
+        &[p(member)],
+        |r| r.get(1),
+    )
+    .unwrap_or(false)
+}
+
 /// What finding an old balance needs of a movement.
 pub struct Link {
     pub card_seq: i64,

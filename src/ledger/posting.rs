@@ -10,6 +10,7 @@ use crate::ledger::points::{self, PointEntry};
 use crate::ledger::transactions;
 use crate::ledger::tx::Tx;
 use mps_domain::card::{CardStatus, CardType};
+use mps_domain::coupon;
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::{Discount, Money};
 use mps_domain::quote::{PointTerms, Reduction, Terms};
@@ -241,6 +242,7 @@ fn audit_movement(call: &Call, card: &Card, tx: &Tx, level: Option<String>) {
         ("method", when(tx.payment_method != PayMethod::Balance, &|| tx.payment_method.label().to_owned())),
         ("discount", when(tx.discount != Discount::NONE, &|| tx.discount.to_string())),
         ("raw", when(tx.raw_amount != tx.final_amount, &|| tx.raw_amount.to_string())),
+        ("coupon", tx.member_coupon_id.map(coupon::number)),
         ("excluded", tx.excluded_amount.map(|amount| amount.to_string())),
         ("level", level),
     ];

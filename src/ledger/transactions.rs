@@ -81,7 +81,9 @@ fn no_longer_pending(db: &Db, id: TxId) {
 
 pub fn insert(db: &Db, tx: &Tx) -> Result<()> {
     // What the table has no CHECKs for.
-    assert!(!tx.final_amount.is_zero() && (tx.final_amount.is_positive() || tx.tx_type == TxType::Adjustment));
+    assert!(!tx.final_amount.is_negative() || tx.tx_type == TxType::Adjustment);
+    // A coupon may pay all of it.
+    assert!(!tx.final_amount.is_zero() || tx.coupon_discount.is_some());
     assert_eq!(tx.status == TxStatus::Completed, tx.card_seq.is_some() && tx.posted_at.is_some());
     assert!(tx.balance_after.is_none_or(|b| !b.is_negative()));
     assert_eq!(Month::of(tx.created_at.0), Some(tx.id.month()));

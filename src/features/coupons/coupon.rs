@@ -42,6 +42,12 @@ record! {
 
 static BY_CODE: Path = Path { table: &TABLE, index: "coupons_code_key", key: &["code"] };
 
+static BY_ID: Path = Path { table: &TABLE, index: "coupons_pkey", key: &["id"] };
+
+pub fn of_id(db: &Db, id: i32) -> Option<Coupon> {
+    db.find(&BY_ID, None, &[p(id)], Coupon::read)
+}
+
 pub fn find(db: &Db, code: &str) -> Option<Coupon> {
     db.find(&BY_CODE, None, &[p(code)], Coupon::read)
 }

@@ -3,6 +3,7 @@
 mod claim_coupon;
 mod coupon;
 mod create_coupon;
+mod drawing;
 mod issue_coupon;
 mod issue_coupon_to_all;
 mod issuing;
@@ -10,8 +11,11 @@ mod parts;
 mod revoke_coupon;
 mod right;
 mod set_coupon_status;
+mod spending;
 mod terms;
 mod update_coupon;
+
+pub use spending::{Held, ensure_not_paused, hold, refunded, shown, unusable};
 
 use crate::engine::types::{JsonbArg, Timestamp};
 use crate::kernel::args::{self, Given};

@@ -6,7 +6,7 @@ use crate::engine::param::p;
 use crate::engine::record::{changes, record};
 use crate::engine::row::RowVersion;
 use crate::kernel::months::Open;
-use mps_domain::budget::{PARTS, changed, shared};
+use mps_domain::budget::{PARTS, Parts, changed, shared};
 use mps_domain::error::{Error, Result, Token, invalid};
 use mps_domain::money::Money;
 
@@ -31,15 +31,30 @@ record! {
 
 static BY_NO: Path = Path { table: &TABLE, index: "coupon_budget_parts_pkey", key: &["coupon_id", "part"] };
 
+/// One as it is now, not locked. Error: `STATUS_CONFLICT`, somebody took it away.
+pub fn find(db: &Db, coupon: i32, part: i16) -> Result<Part> {
+    db.find(&BY_NO, None, &[p(coupon), p(part)], Part::read).ok_or_else(missing)
+}
+
+fn missing() -> Error {
+    Error::new(Token::StatusConflict, "a part of the coupon's budget is missing")
+}
+
+/// Writes one that was read and not locked; false: it has changed since, or somebody is about to change it.
+pub fn update_seen(db: &Db, part: &Part) -> bool {
+    let version = part.version.expect("it was read");
+    db.update_seen(&TABLE, version, &changes!(db, part: left_amount)).is_some()
+}
+
 fn lock(open: Open, coupon: i32, part: i16) -> Option<Part> {
     open.lock(&BY_NO, None, &[p(coupon), p(part)], Part::read)
 }
 
 /// All of a coupon, locked in their order, after all that a charge locks before it draws. Error: `STATUS_CONFLICT`, somebody took one
 /// away.
-fn lock_all(open: Open, coupon: i32) -> Result<[Part; PARTS]> {
+pub fn lock_all(open: Open, coupon: i32) -> Result<[Part; PARTS]> {
     let parts: Vec<Part> = (0..PARTS as i16).filter_map(|part| lock(open, coupon, part)).collect();
-    parts.try_into().map_err(|_| Error::new(Token::StatusConflict, "a part of the coupon's budget is missing"))
+    parts.try_into().map_err(|_| missing())
 }
 
 /// Writes a locked one. Error: `STATUS_CONFLICT`, a trigger has changed it meanwhile.
@@ -67,6 +82,11 @@ pub fn change(open: Open, coupon: i32, by: Money) -> Result<()> {
     let mut parts = lock_all(open, coupon)?;
     let left = changed(&parts.each_ref().map(|part| part.left_amount), by)
         .ok_or_else(|| invalid("p_coupon: budget_amount", "is less than what is spent already"))?;
+    write(open, &mut parts, left)
+}
+
+/// Writes what locked ones have left. Error: as [`update`].
+pub fn write(open: Open, parts: &mut [Part; PARTS], left: Parts) -> Result<()> {
     for (part, left) in parts.iter_mut().zip(left) {
         if part.left_amount != left {
             part.left_amount = left;
@@ -74,4 +94,11 @@ pub fn change(open: Open, coupon: i32, by: Money) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Adds to one part, and waits for it. Error: `STATUS_CONFLICT`, somebody took it away, or a trigger has changed it meanwhile.
+pub fn add(open: Open, coupon: i32, part: i16, amount: Money) -> Result<()> {
+    let mut part = lock(open, coupon, part).ok_or_else(missing)?;
+    part.left_amount = part.left_amount.plus(amount).expect("no more than the budget");
+    update(&open, &mut part)
 }

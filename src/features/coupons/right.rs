@@ -53,8 +53,6 @@ impl Right {
         number(self.id)
     }
 
-    /// Who charges asks.
-    #[allow(dead_code)]
     pub fn validity(&self) -> Validity {
         Validity { from: self.valid_from.0, until: self.valid_until.map(|until| until.0) }
     }

@@ -1,14 +1,19 @@
 //! `app.coupon_terms`: what a coupon gives, when, where and to whom; a row for each edit, which stays as it is.
 
+use crate::engine::cache;
 use crate::engine::db::Db;
 use crate::engine::param::p;
 use crate::engine::row::Row;
 use crate::engine::types::Timestamp;
 use mps_domain::card::CardType;
 use mps_domain::coupon::{OnFullRefund, Terms, kind_label, kind_of, kind_value};
+use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
 use mps_domain::window::{Hours, Weekdays, Window};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Display;
+use std::rc::Rc;
 use std::str::FromStr;
 
 pub fn find(db: &Db, coupon: i32, version: i32) -> Option<Terms> {
@@ -19,6 +24,37 @@ pub fn find(db: &Db, coupon: i32, version: i32) -> Option<Terms> {
                       t.per_member_per_day, t.claimable, t.on_full_refund, t.budget_amount \
                FROM app.coupon_terms t WHERE t.coupon_id = $1 AND t.version = $2";
     db.row(sql, &[p(coupon), p(version)], read)
+}
+
+thread_local! {
+    /// After how many changes of relations which terms were read: they stay as they are.
+    static KEPT: RefCell<(u64, HashMap<(i32, i32), Rc<Terms>>)> = RefCell::default();
+}
+
+/// As many are kept: a shop has a few that are in use.
+const MOST_KEPT: usize = 256;
+
+/// As [`find`], remembered. What this transaction has written itself may yet be rolled back, and is not. Error: `STATUS_CONFLICT`,
+/// somebody took them away.
+pub fn kept(db: &Db, coupon: i32, version: i32) -> Result<Rc<Terms>> {
+    let read_at = cache::relations();
+    let known = KEPT.with_borrow(|(at, kept)| kept.get(&(coupon, version)).filter(|_| *at == read_at).cloned());
+    if let Some(terms) = known {
+        return Ok(terms);
+    }
+    let terms = find(db, coupon, version).map(Rc::new);
+    let terms = terms.ok_or_else(|| Error::new(Token::StatusConflict, "the coupon's terms are missing"))?;
+    let made_here = "SELECT t.ctid, t.xmin FROM app.coupon_terms t WHERE t.coupon_id = $1 AND t.version = $2";
+    if db.row(made_here, &[p(coupon), p(version)], |r| r.version().is_ours()) == Some(false) {
+        KEPT.with_borrow_mut(|(at, kept)| {
+            if *at != read_at || kept.len() >= MOST_KEPT {
+                kept.clear();
+            }
+            *at = read_at;
+            kept.insert((coupon, version), terms.clone());
+        });
+    }
+    Ok(terms)
 }
 
 fn read(r: &Row) -> Terms {

@@ -2,6 +2,7 @@
 
 use crate::engine::server;
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Timestamp, Uuid};
+use crate::features::coupons::{self, Held};
 use crate::kernel::access::{operated_merchant, still_operated};
 use crate::kernel::args;
 use crate::kernel::call::{Call, write};
@@ -14,7 +15,8 @@ use crate::ledger::posting::{self, Outcome, nothing_beside};
 use crate::ledger::replay::{Dedupe, First, same_card_and_amount};
 use crate::ledger::tx::Tx;
 use mps_domain::card::CardType;
-use mps_domain::error::{Error, Result, Token, ensure, invalid};
+use mps_domain::coupon::WhyNot;
+use mps_domain::error::{Error, Result, Token, ensure};
 use mps_domain::member::MemberStatus;
 use mps_domain::money::Money;
 use mps_domain::pay_code::Place;
@@ -63,12 +65,10 @@ fn merchant_charge_by_qr_v3(
             order: args::optional_key(p_external_order_id, "p_external_order_id")?
                 .map(|o| (OrderScope::payment(merchant.id), o)),
         };
-        if args::said(p_coupon_code).is_some() {
-            return Err(invalid("p_coupon_code", "names no coupon"));
-        }
         let shown = pay_code::read(args::typed(p_qr_plain, "p_qr_plain")?);
         let excluded = args::part_of(amount, p_excluded_amount, "p_excluded_amount")?;
-        charge(call, merchant, p_merchant_code, shown, Request { amount, excluded, reason, tag, dedupe })
+        let coupon = args::optional_coupon_number(p_coupon_code, "p_coupon_code")?;
+        charge(call, merchant, p_merchant_code, shown, Request { amount, excluded, coupon, reason, tag, dedupe })
     });
     TableIterator::once((
         tx.id.raw(),
@@ -98,6 +98,7 @@ fn charge(
         tx.tx_type == TxType::Payment
             && shown.is_some_and(|(place, _)| paid_from(tx, &place, request.amount))
             && tx.excluded_amount.unwrap_or(Money::ZERO) == request.excluded
+            && tx.member_coupon_id == request.coupon
     })?;
     let merchant = still_operated(call, merchant, merchant_code)?;
     let id = match first {
@@ -110,23 +111,51 @@ fn charge(
     merchants::pin(call.db, merchant.id);
 
     let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
-    // A personal card is seldom wanted twice at once: it is read without a lock and written only if nothing about it
-    // changed. Where something did, and for company cards, it is locked first.
-    let payer = look_at_payer(call, open, &place, &hash)?;
-    let (tx, valid_until) = match pay(call, payer, id, merchant.id, &request)? {
-        Some(done) => done,
-        None => {
-            let payer = lock_payer(call, open, &place, &hash)?;
-            pay(call, payer, id, merchant.id, &request)?.expect("a locked card does not change")
-        }
+    let at = At { id, merchant: merchant.id, open };
+    let (tx, valid_until) = match request.coupon {
+        Some(number) => pay_with_coupon(call, &at, (place, hash), number, &request)?,
+        None => pay_alone(call, &at, (place, hash), &request)?,
     };
     // The last that could be waited for is behind it, in whatever step.
     if call.has_waited() {
         call.after_waiting()?;
         ensure(operated_merchant(call, merchant_code)?.active, Token::MerchantInactive)?;
         ensure(valid_until.is_none_or(|end| server::now() < end), Token::QrExpiredOrInvalid)?;
+        if let Some(number) = request.coupon {
+            coupons::ensure_not_paused(call, number)?;
+        }
     }
     Ok((tx, false))
+}
+
+/// A payment without a coupon; also says when code or card would have ended. A personal card is seldom wanted twice at once: it is read
+/// without a lock and written only if nothing about it changed. Where something did, and for company cards, it is locked first.
+fn pay_alone(call: &Call, at: &At, shown: (Place, pay_code::Hash), request: &Request) -> Result<Paid> {
+    let (place, hash) = shown;
+    let payer = look_at_payer(call, at.open, &place, &hash)?;
+    match pay(call, at, payer, None, request)? {
+        Some(done) => Ok(done),
+        None => {
+            let payer = lock_payer(call, at.open, &place, &hash)?;
+            Ok(pay(call, at, payer, None, request)?.expect("a locked card does not change"))
+        }
+    }
+}
+
+/// A payment with a coupon. The card is locked before the coupon, as by a refund; who has no live code of the member's locks nothing.
+fn pay_with_coupon(
+    call: &Call,
+    at: &At,
+    shown: (Place, pay_code::Hash),
+    number: i64,
+    request: &Request,
+) -> Result<Paid> {
+    let (place, hash) = shown;
+    let member = shown_by(call, &place, &hash)?;
+    coupons::shown(call, at.open, number, member)?;
+    let payer = lock_payer(call, at.open, &place, &hash)?;
+    let held = coupons::hold(call, at.open, number, payer.member)?;
+    Ok(pay(call, at, payer, Some(held), request)?.expect("a locked card does not change"))
 }
 
 /// Whether a transaction was paid from where a code points: which code it was does not matter.
@@ -158,39 +187,48 @@ struct Request<'a> {
     amount: Money,
     /// Of it, what takes no part in discounts, coupons and points.
     excluded: Money,
+    /// The number of the coupon that is shown.
+    coupon: Option<i64>,
     reason: Option<&'a str>,
     tag: RawJsonb,
     dedupe: Dedupe<'a>,
 }
 
-/// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
-/// was read without a lock.
-fn pay(
-    call: &Call,
-    payer: Payer,
+/// As what and where it is paid.
+struct At<'a> {
     id: TxId,
     merchant: i32,
-    request: &Request,
-) -> Result<Option<(Tx, Option<Timestamp>)>> {
+    open: Open<'a>,
+}
+
+/// A payment, and when code or card would have ended.
+type Paid = (Tx, Option<Timestamp>);
+
+/// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
+/// was read without a lock.
+fn pay(call: &Call, at: &At, payer: Payer, held: Option<Held>, request: &Request) -> Result<Option<Paid>> {
     let Payer { mut card, member, member_status, code_ends_at, mut binding } = payer;
     args::within_limit(request.amount, "p_amount", &call.config())?;
     posting::ensure_usable(&card)?;
     ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
 
-    let priced = quote(&posting::terms(call, &card, request.amount, request.excluded)).map_err(|why| match why {
-        NoPrice::NothingLeftToPay => Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"),
-        NoPrice::CouponSavesNothing | NoPrice::DiscountIsBetter => unreachable!("no coupon is shown"),
-        NoPrice::PointsOutOfRange => Error::new(Token::InvalidAmount, "the points for it are out of range"),
-    })?;
+    let mut terms = posting::terms(call, &card, request.amount, request.excluded);
+    if let Some(held) = &held {
+        let part = request.amount.minus(request.excluded).expect("no more than all is excluded");
+        terms.coupon = Some(held.for_charge(call, &card, at.merchant, part)?);
+    }
+    let priced = quote(&terms).map_err(refused)?;
     ensure(card.balance >= priced.final_amount, Token::InsufficientBalance)?;
 
-    let mut tx = posting::new_tx(call, id, TxType::Payment, &card, request.amount, priced.final_amount);
+    let mut tx = posting::new_tx(call, at.id, TxType::Payment, &card, request.amount, priced.final_amount);
     tx.member_id = Some(member);
-    tx.merchant_id = Some(merchant);
+    tx.merchant_id = Some(at.merchant);
     tx.discount = priced.discount();
     tx.points_earned = priced.points_earned;
     tx.refunded_amount = Some(Money::ZERO);
     tx.excluded_amount = Some(request.excluded).filter(|excluded| !excluded.is_zero());
+    tx.coupon_discount = held.as_ref().map(|_| priced.coupon_discount);
+    tx.member_coupon_id = request.coupon;
     tx.reason = request.reason.map(String::from);
     tx.tag = request.tag.clone();
     tx.idempotency_key = request.dedupe.key.map(|(_, k)| k.into());
@@ -200,10 +238,41 @@ fn pay(
     if spend_code && let Some(binding) = &mut binding {
         members::set_code(call.db, binding, None)?;
     }
-    if posting::try_post(call, &mut card, &mut tx, spend_code, nothing_beside)? == Outcome::CardChanged {
+    let outcome = match held {
+        Some(held) => posting::try_post(call, &mut card, &mut tx, spend_code, |tx| held.spend(call, at.open, tx))?,
+        None => posting::try_post(call, &mut card, &mut tx, spend_code, nothing_beside)?,
+    };
+    if outcome == Outcome::CardChanged {
         return Ok(None);
     }
     Ok(Some((tx, code_ends_at.into_iter().chain(card.expires_at).min())))
+}
+
+/// Why there is no price.
+fn refused(why: NoPrice) -> Error {
+    match why {
+        NoPrice::NothingLeftToPay => Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"),
+        NoPrice::PointsOutOfRange => Error::new(Token::InvalidAmount, "the points for it are out of range"),
+        NoPrice::CouponSavesNothing => coupons::unusable(WhyNot::SavesNothing),
+        NoPrice::DiscountIsBetter => coupons::unusable(WhyNot::DiscountIsBetter),
+    }
+}
+
+/// The member whose code it is, compared without a lock.
+fn shown_by(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Uuid> {
+    let (code_is_live, member) = match *place {
+        Place::Personal { card } => {
+            let seen = cards::peek_payer(call.db, Uuid::from_bytes(card));
+            let is_live = is_live(seen.as_ref().map(|(card, _)| card.code()), hash);
+            (is_live, seen.and_then(|(card, _)| card.member_id))
+        }
+        Place::Enterprise { card, member } => {
+            let member = Uuid::from_bytes(member);
+            let seen = members::binding(call.db, Uuid::from_bytes(card), member);
+            (is_live(seen.as_ref().map(Binding::code), hash), Some(member))
+        }
+    };
+    member.filter(|_| code_is_live).ok_or_else(|| Token::QrExpiredOrInvalid.into())
 }
 
 /// The payer that a code names: a personal card as it is now, not locked; a company card locked. A code is compared before

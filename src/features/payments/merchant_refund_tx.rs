@@ -1,6 +1,7 @@
 //! `app.merchant_refund_tx`: gives back part or all of a payment, to the card that paid.
 
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, Text, Timestamp};
+use crate::features::coupons;
 use crate::kernel::access::{operated_merchant, still_operated};
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::Scope;
@@ -91,6 +92,7 @@ fn refund(
     ensure(amount <= left, Token::RefundExceedsRemaining)?;
 
     let mut card = posting::lock_successor(call, open, payment.card_type, payment.card_id)?;
+    let coupon = if amount == left { coupons::refunded(call, open, &payment)? } else { None };
     let merchant = still_operated(call, merchant, p_merchant_code)?;
     ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
     args::within_limit(amount, "p_refund_amount", &call.config())?;
@@ -109,7 +111,8 @@ fn refund(
     tx.idempotency_key = dedupe.key.map(|(_, k)| k.into());
     let refunded = refunded.plus(amount).expect("at most what was paid");
     posting::post_with(call, &mut card, &mut tx, |tx| {
-        transactions::note_refund(call.db, &mut payment, refunded, tx.id)
+        transactions::note_refund(call.db, &mut payment, refunded, tx.id)?;
+        coupon.map_or(Ok(()), |coupon| coupon.settle(call, open, &payment))
     })?;
     Ok((tx, false))
 }

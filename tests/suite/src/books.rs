@@ -96,8 +96,37 @@ const RULES: &[(&str, &str)] = &[
         "refunds take back points in proportion, and all of them at the last cent",
         "select p.tx_no from app.transactions p left join app.transactions r on r.tx_type = 'refund' and r.original_tx_no = p.tx_no
          where p.tx_type = 'payment' group by p.tx_no, p.points_earned, p.refunded_amount, p.final_amount
-         having abs(p.points_earned * p.refunded_amount / p.final_amount + coalesce(sum(r.points_earned), 0)) >= 1
+         having abs(p.points_earned * p.refunded_amount / nullif(p.final_amount, 0) + coalesce(sum(r.points_earned), 0)) >= 1
              or (p.refunded_amount = p.final_amount and p.points_earned <> -coalesce(sum(r.points_earned), 0))",
+    ),
+    (
+        "a coupon takes off what its terms say",
+        "select p.tx_no || ': ' || p.coupon_discount from app.transactions p
+         left join app.member_coupons m on m.id = p.member_coupon_id
+         left join app.coupon_terms t on (t.coupon_id, t.version) = (m.coupon_id, m.terms_version),
+            lateral (select round((p.raw_amount - coalesce(p.excluded_amount, 0)) * p.discount, 2) as price) x,
+            lateral (select case t.kind when 'amount_off' then least(t.value, x.price) when 'fixed_price' then x.price - least(t.value, x.price)
+                                        else x.price - (x.price * 100 - x.price * t.value)::numeric(20, 4) / 100 end as off) y
+         where p.member_coupon_id is not null
+           and (abs(p.coupon_discount - least(y.off, t.max_discount)) > 0.005 or p.coupon_discount is null or t.kind is null
+                or (p.discount <> 1 and not t.goes_with_level_discount) or p.coupon_discount <= 0)",
+    ),
+    (
+        "a coupon is used by one payment that was not given back, and knows it",
+        "select coalesce(m.id, p.member_coupon_id) || ' ' || coalesce(m.status, '-') from app.member_coupons m
+         full join (select * from app.transactions where member_coupon_id is not null and (refunded_amount < final_amount or final_amount = 0)) p
+             on p.member_coupon_id = m.id
+         where m.id is null or m.member_id <> p.member_id or (p.tx_no is not null and (m.status, m.tx_no) is distinct from ('used', p.tx_no))
+         union all select member_coupon_id || ' twice' from app.transactions
+             where member_coupon_id is not null and (refunded_amount < final_amount or final_amount = 0) group by 1 having count(*) > 1",
+    ),
+    (
+        "of a budget is left what payments that were not given back did not take",
+        "select c.code || ': ' || sum(b.left_amount) from app.coupons c join app.coupon_budget_parts b on b.coupon_id = c.id
+         group by c.id, c.code, c.budget_amount
+         having sum(b.left_amount) <> c.budget_amount - (select coalesce(sum(p.coupon_discount), 0) from app.transactions p
+             join app.member_coupons m on m.id = p.member_coupon_id
+             where m.coupon_id = c.id and (p.refunded_amount < p.final_amount or p.final_amount = 0))",
     ),
     (
         "every movement was audited, once",

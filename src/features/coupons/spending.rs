@@ -1,0 +1,143 @@
+//! A coupon at the till: who has it, whether it can be used for a charge, what becomes of it with the payment and its refund.
+
+use super::coupon::{self, Coupon};
+use super::drawing;
+use super::right::{self, Right};
+use super::terms;
+use crate::engine::types::{Timestamp, Uuid};
+use crate::kernel::call::Call;
+use crate::kernel::months::Open;
+use crate::kernel::{days, members};
+use crate::ledger::cards::Card;
+use crate::ledger::lines;
+use crate::ledger::tx::Tx;
+use mps_domain::card::CardType;
+use mps_domain::coupon::{CouponStatus, OnFullRefund, Purchase, RightStatus, Terms, WhyNot};
+use mps_domain::error::{Error, Result, Token};
+use mps_domain::money::Money;
+use mps_domain::quote;
+use mps_domain::tier::level_for;
+use mps_domain::window::Moment;
+use std::rc::Rc;
+
+/// What a member shows at a till, locked, with what it stands for.
+pub struct Held {
+    right: Right,
+    status: CouponStatus,
+    terms: Rc<Terms>,
+}
+
+/// Why a coupon cannot be used now, as an error.
+pub fn unusable(why: WhyNot) -> Error {
+    Error::new(Token::CouponNotUsable, why.to_string())
+}
+
+/// Locks what has to be locked before the cards, for a coupon that the member whose code was shown has. One of another member and one
+/// that does not exist answer alike. Errors: `COUPON_NOT_FOUND`.
+pub fn shown(call: &Call, open: Open, number: i64, member: Uuid) -> Result<()> {
+    let right = right::find(call.db, number).filter(|right| right.member_id == member).ok_or(Token::CouponNotFound)?;
+    // Two first purchases at once are one after the other, whatever cards they are paid with.
+    if terms::kept(call.db, right.coupon_id, right.terms_version)?.first_purchase_only {
+        members::lock(open, member);
+    }
+    Ok(())
+}
+
+/// Locks it, after the cards. Errors: `COUPON_NOT_FOUND`.
+pub fn hold(call: &Call, open: Open, number: i64, member: Uuid) -> Result<Held> {
+    let right = right::lock(open, number).filter(|right| right.member_id == member);
+    call.after_waiting()?;
+    let right = right.ok_or(Token::CouponNotFound)?;
+    let terms = terms::kept(call.db, right.coupon_id, right.terms_version)?;
+    let status = of(call, &right)?.status;
+    Ok(Held { right, status, terms })
+}
+
+fn of(call: &Call, right: &Right) -> Result<Coupon> {
+    coupon::of_id(call.db, right.coupon_id)
+        .ok_or_else(|| Error::new(Token::StatusConflict, "what the coupon stands for is missing"))
+}
+
+impl Held {
+    /// What it takes off a charge of a locked card, of which `part` takes part. Errors: `COUPON_NOT_USABLE`, with the condition that does not hold.
+    pub fn for_charge(&self, call: &Call, card: &Card, merchant: i32, part: Money) -> Result<quote::Coupon> {
+        let purchase = Purchase {
+            moment: moment(call, &self.terms),
+            merchant,
+            card_type: card.card_type,
+            level: (card.card_type == CardType::Personal).then(|| level_for(&call.config().levels, card.points).level),
+            part,
+        };
+        self.terms.usable(self.status, self.right.status, self.right.validity(), &purchase).map_err(unusable)?;
+        if self.terms.first_purchase_only {
+            self.ensure_first(call)?;
+        }
+        Ok(self.terms.priced())
+    }
+
+    fn ensure_first(&self, call: &Call) -> Result<()> {
+        let has_paid = lines::has_paid(call.db, self.right.member_id);
+        if has_paid { Err(unusable(WhyNot::NotTheFirstPurchase)) } else { Ok(()) }
+    }
+
+    /// Spends it for a payment that is written. Errors: `COUPON_NOT_USABLE`, the budget does not cover it.
+    pub fn spend(mut self, call: &Call, open: Open, payment: &Tx) -> Result<()> {
+        self.right.status = RightStatus::Used;
+        self.right.tx_no = Some(payment.tx_no());
+        right::update(call.db, &mut self.right)?;
+        let Some(discount) = payment.coupon_discount.filter(|_| self.terms.budget_amount.is_some()) else {
+            return Ok(());
+        };
+        let is_covered = drawing::draw(open, self.right.coupon_id, payment.card_id, discount)?;
+        if is_covered { Ok(()) } else { Err(unusable(WhyNot::Budget)) }
+    }
+}
+
+/// That the coupon which a payment used is not paused: asked once more where the call has waited. Error: `COUPON_NOT_USABLE`.
+pub fn ensure_not_paused(call: &Call, number: i64) -> Result<()> {
+    let right = right::find(call.db, number).ok_or(Token::CouponNotFound)?;
+    if of(call, &right)?.status == CouponStatus::Paused { Err(unusable(WhyNot::Paused)) } else { Ok(()) }
+}
+
+/// The moment of a call; what clocks show then only where somebody asks.
+fn moment(call: &Call, terms: &Terms) -> Moment {
+    if terms.window.hours.is_none() && terms.window.weekdays.are_all() {
+        return Moment { at: call.at.0, local: call.at.0 };
+    }
+    days::moment(call.db, call.at)
+}
+
+/// The coupon of a payment that is about to be fully refunded, locked, after the cards.
+pub struct Refunded {
+    right: Right,
+    terms: Rc<Terms>,
+}
+
+/// `None` where the payment used none. Error: `STATUS_CONFLICT`, somebody took it away.
+pub fn refunded(call: &Call, open: Open, payment: &Tx) -> Result<Option<Refunded>> {
+    let Some(number) = payment.member_coupon_id else { return Ok(None) };
+    let right = right::lock(open, number)
+        .ok_or_else(|| Error::new(Token::StatusConflict, "the coupon of the payment is missing"))?;
+    call.after_waiting()?;
+    let terms = terms::kept(call.db, right.coupon_id, right.terms_version)?;
+    Ok(Some(Refunded { right, terms }))
+}
+
+impl Refunded {
+    /// What the payment did not take comes back to the budget, and the coupon to the member, if its terms say so and it has not ended.
+    pub fn settle(mut self, call: &Call, open: Open, payment: &Tx) -> Result<()> {
+        if let Some(discount) = payment.coupon_discount.filter(|_| self.terms.budget_amount.is_some()) {
+            drawing::give_back(open, self.right.coupon_id, payment.card_id, discount)?;
+        }
+        let number = payment.tx_no();
+        let is_spent = self.right.status == RightStatus::Used && self.right.tx_no.as_deref() == Some(number.as_str());
+        let lasts = self.right.valid_until.is_none_or(|until: Timestamp| call.at < until);
+        if self.terms.on_full_refund == OnFullRefund::Return && is_spent && lasts {
+            self.right.status = RightStatus::Active;
+            self.right.tx_no = None;
+            right::update(call.db, &mut self.right)?;
+            call.audit_texts("coupon.returned", "coupon", &self.right.number(), vec![("payment", number.as_str())]);
+        }
+        Ok(())
+    }
+}
