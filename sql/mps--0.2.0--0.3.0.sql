@@ -10064,7 +10064,7 @@ $install$;
 COMMENT ON FUNCTION sec.install_coupon_terms() IS
     'Makes the table of the terms of coupons, where it is missing. Internal: sec.install_coupons() calls it.';
 CREATE FUNCTION sec.coupon_no(p_id bigint) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'CP' || lpad(p_id::text, greatest(8, length(p_id::text)), '0')
 $$;
 COMMENT ON FUNCTION sec.coupon_no(bigint) IS

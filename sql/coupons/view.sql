@@ -1,7 +1,7 @@
 -- What a member has of coupons, as a view.
 
 CREATE FUNCTION sec.coupon_no(p_id bigint) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'CP' || lpad(p_id::text, greatest(8, length(p_id::text)), '0')
 $$;
 COMMENT ON FUNCTION sec.coupon_no(bigint) IS

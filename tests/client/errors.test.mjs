@@ -11,11 +11,11 @@ const contract = {
   401: ['NOT_AUTHENTICATED', 'SIGNATURE_INVALID'],
   402: ['INSUFFICIENT_BALANCE'],
   403: ['NOT_MERCHANT_USER', 'NOT_CARD_USER', 'NOT_CARD_ADMIN', 'NOT_ALLOWED'],
-  404: ['MERCHANT_NOT_FOUND', 'CARD_NOT_FOUND', 'MEMBER_NOT_FOUND', 'TX_NOT_FOUND', 'GATEWAY_ACCOUNT_NOT_FOUND'],
+  404: ['MERCHANT_NOT_FOUND', 'CARD_NOT_FOUND', 'MEMBER_NOT_FOUND', 'TX_NOT_FOUND', 'GATEWAY_ACCOUNT_NOT_FOUND', 'COUPON_NOT_FOUND'],
   409: [
     'MERCHANT_INACTIVE', 'CARD_NOT_ACTIVE', 'CARD_EXPIRED', 'CARD_NOT_EMPTY', 'MEMBER_NOT_ACTIVE', 'LAST_ADMIN', 'NOT_REFUNDABLE',
     'REFUND_EXCEEDS_REMAINING', 'RECHARGE_NOT_PENDING', 'TOO_MANY_PENDING', 'AMOUNT_MISMATCH', 'EXTERNAL_ORDER_CONFLICT', 'BALANCE_LIMIT',
-    'STATUS_CONFLICT', 'RECON_CONFLICT', 'ARCHIVED', 'SCHEMA_OUTDATED', 'READ_ONLY',
+    'COUPON_NOT_USABLE', 'COUPON_LIMIT', 'STATUS_CONFLICT', 'RECON_CONFLICT', 'ARCHIVED', 'SCHEMA_OUTDATED', 'READ_ONLY',
   ],
   410: ['QR_EXPIRED_OR_INVALID'],
   422: ['IDEMPOTENCY_KEY_REUSED'],
@@ -34,6 +34,14 @@ test('app.error_codes is the closed list, in two languages', async () => {
   assert.deepEqual(
     ok(await signedIn().rpc('error_list', {}, { get: true })).map((r) => r.token).sort(), Object.keys(statusOf).sort());
 });
+
+/** An active coupon; its code. */
+async function newCoupon(terms) {
+  const code = unique('C');
+  ok(await backend.rpc('create_coupon', { p_coupon: { code, name: 'x', kind: 'amount_off', value: 1, ...terms } }));
+  ok(await backend.rpc('set_coupon_status', { p_code: code, p_status: 'active', p_reason: 'x' }));
+  return code;
+}
 
 /** One way to each token. Each prepares what it needs and returns the request. */
 const provoke = {
@@ -61,6 +69,15 @@ const provoke = {
     member.rpc('card_statement', { p_card_id: company.card, p_card_type: 'enterprise' }),
   MEMBER_NOT_FOUND: ({ company, shop }) => () =>
     company.admin.rpc('enterprise_add_member', { p_card_no: company.cardNo, p_member_id: shop.cashier.id }),
+  COUPON_NOT_FOUND: ({ member }) => () => member.rpc('claim_coupon', { p_code: 'NOWHERE' }),
+  COUPON_NOT_USABLE: async ({ member }) => {
+    const code = await newCoupon({ valid_until: '2020-01-01T00:00:00Z', claimable: true });
+    return () => member.rpc('claim_coupon', { p_code: code });
+  },
+  COUPON_LIMIT: async ({ member }) => {
+    const code = await newCoupon({ issue_limit: 1 });
+    return () => backend.rpc('issue_coupon', { p_code: code, p_member_id: member.id, p_count: 2 });
+  },
   GATEWAY_ACCOUNT_NOT_FOUND: () => () =>
     backend.rpc('gateway_notify', { p_account: 'nobody', p_headers: {}, p_body: '\\x78' }),
   SIGNATURE_INVALID: async () => {

@@ -10,7 +10,7 @@ async function pageOf(role) {
   return JSON.parse(text);
 }
 
-const views = ['error_codes', 'v_usage_logs', 'v_user_cards'];
+const views = ['error_codes', 'v_member_coupons', 'v_usage_logs', 'v_user_cards'];
 
 for (const role of ['authenticated', 'service_role']) {
   test(`${role}: every function has a summary of one sentence and a description`, async () => {

@@ -9,28 +9,29 @@ import { books, psql, psqlError } from './lib/psql.mjs';
 // The contract's lists; what the database grants is compared with them.
 const clientRpcs = [
   'balance_as_of', 'bucket_of_card', 'bucket_of_code', 'bucket_of_tx', 'business_day', 'business_day_start',
-  'card_statement', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
+  'card_statement', 'claim_coupon', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
   'head_proof', 'liability_proof',
   'merchant_charge_by_qr', 'merchant_refund_tx', 'merchant_statement', 'register_member', 'remove_merchant_user',
   'rotate_card_qr', 'set_card_status', 'set_merchant_user', 'tx_by_no', 'tx_proof', 'user_recharge_enterprise_card_admin',
   'usage_page', 'user_recharge_personal_card',
 ];
 const backendRpcs = [
-  'adjust_points', 'close_recon_day', 'compensate_tx', 'confirm_recharge', 'confirm_withdrawal', 'create_enterprise_card', 'create_merchant',
+  'adjust_points', 'close_recon_day', 'compensate_tx', 'confirm_recharge', 'confirm_withdrawal', 'create_coupon',
+  'create_enterprise_card', 'create_merchant', 'issue_coupon', 'revoke_coupon', 'set_coupon_status', 'update_coupon',
   'day_totals', 'fail_recharge', 'fail_withdrawal', 'gateway_notify', 'get_settings', 'import_bill', 'reconcile', 'replace_card',
   'resolve_recon_item', 'resolve_suspense', 'reverify_event', 'set_card_expiry', 'set_member_status', 'set_merchant_status', 'update_settings',
   'withdraw',
 ];
-const views = ['error_codes', 'v_usage_logs', 'v_user_cards'];
-const readOnlyViews = ['error_codes', 'v_recon_days', 'v_reconciliation', 'v_usage_logs', 'v_user_cards'];
+const views = ['error_codes', 'v_member_coupons', 'v_usage_logs', 'v_user_cards'];
+const readOnlyViews = ['error_codes', 'v_member_coupons', 'v_recon_days', 'v_reconciliation', 'v_usage_logs', 'v_user_cards'];
 const readableTables = [
-  'enterprise_card_bindings', 'enterprise_cards', 'member_profiles', 'membership_levels', 'merchant_users', 'merchants',
+  'coupon_terms', 'coupons', 'enterprise_card_bindings', 'enterprise_cards', 'member_coupons', 'member_profiles', 'membership_levels', 'merchant_users', 'merchants',
   'personal_cards', 'point_ledger', 'transactions',
 ];
 
 /** What a backend reads all columns of, besides. */
 const backendTables = [
-  'gateway_accounts', 'gateway_bill_files', 'gateway_bill_lines', 'gateway_bills', 'gateway_events', 'gateway_tallies', 'recon_days', 'recon_items',
+  'coupon_budget_parts', 'gateway_accounts', 'gateway_bill_files', 'gateway_bill_lines', 'gateway_bills', 'gateway_events', 'gateway_tallies', 'recon_days', 'recon_items',
   'v_recon_days', 'withdrawals',
 ];
 

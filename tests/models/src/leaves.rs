@@ -23,6 +23,10 @@ pub enum Kind {
     /// An account at a payment gateway, with its keys.
     GatewayAccount,
     GatewayTally,
+    /// A coupon that can be issued, a member's right to use one, and a part of a budget.
+    Coupon,
+    MemberCoupon,
+    BudgetPart,
     Card,
     /// Cards that are passed by where somebody has them.
     FreeCards,
@@ -123,6 +127,18 @@ pub const LEAVES: &[(&str, Takes)] = &[
     ("features::reconciliation::items::resolve", Nothing("locked")),
     ("features::withdrawals::parts::lock", One(Kind::Refund)),
     ("features::withdrawals::parts::update", Nothing("locked")),
+    ("features::coupons::coupon::lock", One(Kind::Coupon)),
+    ("features::coupons::coupon::create", One(Kind::Coupon)),
+    ("features::coupons::coupon::update", Nothing("locked")),
+    ("features::coupons::terms::insert", Nothing("a new row, of a coupon that is locked or new")),
+    ("features::coupons::parts::lock", One(Kind::BudgetPart)),
+    ("features::coupons::parts::update", Nothing("locked")),
+    (
+        "features::coupons::parts::remove",
+        Nothing("of a coupon that is locked, and of which nothing was issued that could draw"),
+    ),
+    ("features::coupons::right::lock", One(Kind::MemberCoupon)),
+    ("features::coupons::right::update", Nothing("locked")),
     ("features::cards::expire_cards::expire_cards", Many(Kind::Card)),
     ("features::cards::expire_qrcodes::forget_personal_codes", Many(Kind::FreeCards)),
     ("features::cards::expire_qrcodes::forget_binding_codes", Many(Kind::FreeCards)),

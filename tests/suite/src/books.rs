@@ -145,7 +145,7 @@ const RULES: &[(&str, &str)] = &[
             (select from app.idempotency_keys k where k.ref_id = t.id and k.idempotency_key = t.idempotency_key)
          union all
          select 'dangling: ' || k.idempotency_key from app.idempotency_keys k
-         where k.operation <> 13 and not exists (select from app.transactions t where t.id = k.ref_id)",
+         where k.operation not in (13, 31, 32) and not exists (select from app.transactions t where t.id = k.ref_id)",
     ),
     (
         "a transaction's order leads to it, and every order leads somewhere",
@@ -226,6 +226,25 @@ const RULES: &[(&str, &str)] = &[
          left join app.transactions t on t.tx_no = w.returned_tx_no
          where (t.tx_type = 'adjustment' and t.final_amount = w.amount and t.original_tx_no = w.tx_no and k.amount = w.amount
                 ) is not true",
+    ),
+    (
+        "a coupon counts what members have got of it, each in the log",
+        "select c.code from app.coupons c
+         where c.issued <> (select count(*) from app.member_coupons m where m.coupon_id = c.id)
+            or c.issued <> coalesce((select sum(jsonb_array_length(e.context -> 'ids')) from audit.event_log e
+                                     where e.object_id = c.code and e.action in ('coupon.issued', 'coupon.claimed')), 0)
+            or c.terms_version <> (select max(t.version) from app.coupon_terms t where t.coupon_id = c.id)
+         union all
+         select m.id::text from app.member_coupons m where (m.status = 'used') <> (m.tx_no is not null) or not exists
+            (select from app.coupons c join app.coupon_terms t on t.coupon_id = c.id where c.id = m.coupon_id and t.version = m.terms_version)",
+    ),
+    (
+        "a coupon's key leads to what was issued, and a budget has sixteen parts",
+        "select k.idempotency_key from app.idempotency_keys k where k.operation in (31, 32) and not exists
+            (select from app.member_coupons m where m.id = k.ref_id % 100000000000 and m.issued_with = m.id)
+         union all
+         select c.code from app.coupons c where (select count(*) from app.coupon_budget_parts p where p.coupon_id = c.id)
+            <> case when c.budget_amount is null then 0 else 16 end",
     ),
 ];
 

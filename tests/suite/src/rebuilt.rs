@@ -48,6 +48,8 @@ const NOT_IN_IT: &[(&str, &[&str])] = &[
     ("app.suspense_payments", &["idempotency_keys"]),
     ("app.late_postings", &["posted_at"]),
     ("app.recon_items", &["last_seen"]),
+    // In which part something is left.
+    ("app.coupon_budget_parts", &["left_amount"]),
 ];
 
 /// As a column is compared, where it is not as it stands.

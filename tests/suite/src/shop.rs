@@ -263,6 +263,9 @@ begin
     update app.withdrawals set created_at = created_at - v_shift, settled_at = settled_at - v_shift,
         refund_no = regexp_replace(refund_no, v_no, v_new), tx_no = regexp_replace(tx_no, v_no, v_new),
         source_tx_no = regexp_replace(source_tx_no, v_no, v_new), returned_tx_no = regexp_replace(returned_tx_no, v_no, v_new);
+    update app.coupons set created_at = created_at - v_shift;
+    update app.coupon_terms set created_at = created_at - v_shift;
+    update app.member_coupons set issued_at = issued_at - v_shift, tx_no = regexp_replace(tx_no, v_no, v_new);
     update app.transaction_compensations set created_at = created_at - v_shift, compensation_tx_no = regexp_replace(compensation_tx_no, v_no, v_new),
         tx_no = regexp_replace(tx_no, v_no, v_new);
     execute format('alter table audit.event_log_%s disable trigger append_only', to_char(v_today, 'YYYYMM'));

@@ -79,7 +79,30 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
     let suspense = in_suspense(shop, &twice);
     let withdraw = |key: &str| format!("select refund_no from app.withdraw('{}', 1, 'x', '{key}')", twice.card);
     let refunds = ["a", "b"].map(|key| shop.backend.value(&withdraw(key)));
+    let terms = r#"{"code": "C1", "name": "x", "kind": "amount_off", "value": 1}"#;
+    shop.backend.run(&format!("select * from app.create_coupon('{terms}')"));
+    shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
+    let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
+    let coupon = shop.backend.value(&issued);
     let mut calls = vec![
+        (
+            "app.create_coupon",
+            "coupon.created",
+            format!("select * from app.create_coupon('{}')", terms.replace("C1", "C2")),
+        ),
+        ("app.update_coupon", "coupon.updated", r#"select * from app.update_coupon('C1', '{"value": 2}')"#.to_owned()),
+        ("app.issue_coupon", "coupon.issued", issued),
+        (
+            "app.issue_coupon_to_all_batch",
+            "coupon.issued",
+            "select app.issue_coupon_to_all_batch('C1', null, null)".into(),
+        ),
+        ("app.revoke_coupon", "coupon.revoked", format!("select app.revoke_coupon('{coupon}', 'x')")),
+        (
+            "app.set_coupon_status",
+            "coupon.status_set",
+            "select * from app.set_coupon_status('C1', 'ended', 'x')".to_owned(),
+        ),
         (
             "app.import_bill",
             "gateway.bill_imported",

@@ -175,6 +175,20 @@ const PROVOCATIONS: &[Provocation] = &[
         s.superuser.run("select app.set_mode('normal')");
         s.cashier.run(&Shop::charge_sql(&code, "1.00", ""));
     }),
+    ("COUPON_NOT_FOUND", |s| {
+        let ming = s.member("0");
+        s.backend.refused("COUPON_NOT_FOUND", &format!("select * from app.issue_coupon('NOWHERE', '{}')", ming.id));
+    }),
+    ("COUPON_NOT_USABLE", |s| {
+        let ming = s.member("0");
+        coupon(s, "OVER", r#", "valid_until": "2020-01-01T00:00:00Z""#);
+        s.backend.refused("COUPON_NOT_USABLE", &format!("select * from app.issue_coupon('OVER', '{}')", ming.id));
+    }),
+    ("COUPON_LIMIT", |s| {
+        let ming = s.member("0");
+        coupon(s, "FEW", r#", "issue_limit": 1"#);
+        s.backend.refused("COUPON_LIMIT", &format!("select * from app.issue_coupon('FEW', '{}', 2)", ming.id));
+    }),
     ("QR_EXPIRED_OR_INVALID", |s| {
         s.cashier.refused("QR_EXPIRED_OR_INVALID", &Shop::charge_sql("MPS123", "1", ""));
     }),
@@ -185,6 +199,13 @@ const PROVOCATIONS: &[Provocation] = &[
         s.cashier.refused("IDEMPOTENCY_KEY_REUSED", &other);
     }),
 ];
+
+/// An active coupon.
+fn coupon(shop: &Shop, code: &str, more: &str) {
+    let terms = format!(r#"{{"code": "{code}", "name": "x", "kind": "amount_off", "value": 1{more}}}"#);
+    shop.backend.run(&format!("select * from app.create_coupon('{terms}')"));
+    shop.backend.run(&format!("select * from app.set_coupon_status('{code}', 'active', 'x')"));
+}
 
 #[test]
 fn every_token_is_provoked() {
@@ -250,6 +271,12 @@ enum Kind {
     Resolution,
     GatewayAccount,
     NewCode,
+    CouponCode,
+    CouponNo,
+    /// A coupon as an object, and one that is edited.
+    Coupon,
+    CouponEdit,
+    Count,
     /// A name without white space inside.
     Name64,
     GatewayConfig,
@@ -391,6 +418,45 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
             ("'a/b'", ARG),
             ("repeat('S', 65)", ARG),
         ],
+        CouponCode => vec![
+            ("null", ARG),
+            ("' '", ARG),
+            ("'C 1'", ARG),
+            ("repeat('C', 65)", ARG),
+            ("'NOWHERE'", &["COUPON_NOT_FOUND"]),
+            ("'c1'", &["COUPON_NOT_FOUND"]),
+        ],
+        CouponNo => vec![
+            ("null", ARG),
+            ("' '", ARG),
+            ("'x'", &["COUPON_NOT_FOUND"]),
+            ("'CP1'", &["COUPON_NOT_FOUND"]),
+            ("'CP99999999'", &["COUPON_NOT_FOUND"]),
+            ("repeat('9', 10000)", &["COUPON_NOT_FOUND"]),
+        ],
+        Coupon => with(
+            wrong(CouponEdit),
+            &[
+                ("'{}'", ARG),
+                (r#"'{"name": "x", "kind": "amount_off", "value": 1}'"#, ARG),
+                (r#"'{"code": " ", "name": "x", "kind": "amount_off", "value": 1}'"#, ARG),
+                (r#"'{"code": 5, "name": "x", "kind": "amount_off", "value": 1}'"#, ARG),
+                (r#"'{"code": "C2", "name": "x", "kind": "amount_off"}'"#, ARG),
+                (r#"'{"code": "C1", "name": "x", "kind": "amount_off", "value": 2}'"#, &["STATUS_CONFLICT"]),
+            ],
+        ),
+        CouponEdit => with(
+            wrong(Object),
+            &[
+                ("null", ARG),
+                (r#"'{"strange": 1}'"#, ARG),
+                (r#"'{"value": 0}'"#, ARG),
+                (r#"'{"value": "1e400"}'"#, ARG),
+                (r#"'{"value": 1e400}'"#, ARG),
+                (r#"'{"levels": [99999]}'"#, ARG),
+            ],
+        ),
+        Count => texts(&[("null", ARG), ("0", ARG), ("-1", ARG), ("1001", ARG), ("-2147483648", ARG)]),
         Name64 => vec![("null", ARG), ("' '", ARG), ("'a b'", ARG), ("repeat('k', 65)", ARG), ("E'a\\nb'", ARG)],
         GatewayConfig => with(wrong(Object), &[("null", ARG), ("'{}'", ARG), ("'{\"app_id\": \"1\"}'", ARG)]),
         GatewayKey => {
@@ -614,6 +680,26 @@ const CALLS: &[(&str, &[Argument])] = &[
         "enterprise_remove_member",
         &[("p_card_no", "'{company_no}'", Kind::CardNo), ("p_member_id", "'{other}'", Kind::UserId)],
     ),
+    (
+        "create_coupon",
+        &[("p_coupon", r#"'{"code": "C2", "name": "x", "kind": "amount_off", "value": 1}'"#, Kind::Coupon)],
+    ),
+    ("update_coupon", &[("p_code", "'C1'", Kind::CouponCode), ("p_coupon", r#"'{"value": 2}'"#, Kind::CouponEdit)]),
+    (
+        "set_coupon_status",
+        &[("p_code", "'C1'", Kind::CouponCode), ("p_status", "'paused'", Kind::Label), ("p_reason", "'x'", Kind::Name)],
+    ),
+    (
+        "issue_coupon",
+        &[
+            ("p_code", "'C1'", Kind::CouponCode),
+            ("p_member_id", "'{member}'", Kind::MemberId),
+            ("p_count", "1", Kind::Count),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
+        ],
+    ),
+    ("claim_coupon", &[("p_code", "'C1'", Kind::CouponCode), ("p_idempotency_key", "'k'", Kind::OptionalKey)]),
+    ("revoke_coupon", &[("p_coupon_code", "'{coupon}'", Kind::CouponNo), ("p_reason", "'x'", Kind::Name)]),
     ("create_merchant", &[("p_code", "'SHOP-002'", Kind::Key), ("p_name", "'x'", Kind::Name)]),
     (
         "set_merchant_user",
@@ -793,6 +879,9 @@ const CALLS: &[(&str, &[Argument])] = &[
     ("day_totals", &[("p_from_day", "null", Kind::Day), ("p_to_day", "null", Kind::Day)]),
 ];
 
+/// What a member calls for itself.
+const OF_MEMBERS: [&str; 1] = ["claim_coupon"];
+
 /// What only superusers call.
 const OF_SUPERUSERS: [&str; 3] = ["set_gateway_account", "set_gateway_key", "set_gateway_key_from_file"];
 
@@ -824,6 +913,10 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     let item = shop.superuser.value("select id from app.recon_items");
     let bill: String = bill::wechat("2026-11-25", &[]).iter().map(|byte| format!("{byte:02x}")).collect();
     shop.set_card(&lost.card, "personal", "lost");
+    coupon(&shop, "C1", r#", "claimable": true"#);
+    let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
+    let coupon_code = shop.backend.value(&issued);
+    let member = shop.db.user(ming.id);
     let code = shop.code(&ming);
     shop.superuser.run(&gateways::set_account("gate", "alipay", gateways::ALIPAY));
     let key_file = Scratch::with("key", gateways::alipay_keys()[0]);
@@ -842,6 +935,7 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
             .replace("{item}", &item)
             .replace("{bill}", &bill)
             .replace("{code}", &code)
+            .replace("{coupon}", &coupon_code)
             .replace("{config}", gateways::ALIPAY)
             .replace("{key_file}", key_file.path())
             .replace("{key}", gateways::alipay_keys()[0])
@@ -855,7 +949,11 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     };
     let mut refusals = 0;
     for (rpc, arguments) in CALLS {
-        let caller = if OF_SUPERUSERS.contains(rpc) { &shop.superuser } else { &shop.backend };
+        let caller = match rpc {
+            rpc if OF_SUPERUSERS.contains(rpc) => &shop.superuser,
+            rpc if OF_MEMBERS.contains(rpc) => &member,
+            _ => &shop.backend,
+        };
         // The call is right: what is refused below is refused for its one wrong argument.
         caller.run("begin");
         if NEED_A_HEAD.contains(rpc) {

@@ -19,6 +19,12 @@ fn stage(shop: &Shop) -> Names {
     }
     let withdrawn = format!("select refund_no from app.withdraw('{}', 4, 'x', 'w')", ming.card);
     let refund = shop.backend.value(&withdrawn);
+    let terms =
+        r#"{"code": "C1", "name": "x", "kind": "amount_off", "value": 1, "claimable": true, "budget_amount": 9}"#;
+    shop.backend.run(&format!("select * from app.create_coupon('{terms}')"));
+    shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
+    let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
+    let coupon = shop.backend.value(&issued);
     shop.superuser.run(&mps_sender::set_up());
     shop.backend.row(&mps_sender::wechat("ELSE", &serde_json::json!({})).sql("wechat"));
     HashMap::from([
@@ -30,6 +36,7 @@ fn stage(shop: &Shop) -> Names {
         ("{waiting}", shop.pending(&ming, "20.00")),
         ("{event}", shop.superuser.value("select id from app.gateway_events")),
         ("{refund}", refund),
+        ("{coupon}", coupon),
         ("{suspense}", shop.superuser.value("select id from app.suspense_payments")),
         ("{company}", company.card.clone()),
         ("{company_no}", company.card_no.clone()),
@@ -66,6 +73,11 @@ const CALLS: &[&str] = &[
     "select app.enterprise_remove_member('{company_no}', '{boss}')",
     "select * from app.replace_card('{lost}', 'x')",
     "select * from app.register_member('x', p_user_id => '{cashier}')",
+    r#"select * from app.create_coupon('{"code": "C2", "name": "x", "kind": "amount_off", "value": 1}')"#,
+    r#"select * from app.update_coupon('C1', '{"value": 2, "budget_amount": 10}')"#,
+    "select * from app.set_coupon_status('C1', 'paused', 'x')",
+    "select * from app.issue_coupon('C1', '{member}', 2, 'k')",
+    "select app.revoke_coupon('{coupon}', 'x')",
     "select * from app.create_merchant('SHOP-9', 'x')",
     "select * from app.create_enterprise_card('x', 0.9)",
     "select app.set_merchant_status('SHOP-001', false, 'x')",

@@ -4,6 +4,9 @@ use mps_tests::{Cluster, Db, NULL, SHOP, Shop, nobody, program};
 use std::fs;
 
 const TABLES: &[&str] = &[
+    "app.coupon_budget_parts",
+    "app.coupon_terms",
+    "app.coupons",
     "app.enterprise_card_bindings",
     "app.enterprise_cards",
     "app.external_orders",
@@ -12,6 +15,7 @@ const TABLES: &[&str] = &[
     "app.gateway_bill_lines",
     "app.gateway_bills",
     "app.idempotency_keys",
+    "app.member_coupons",
     "app.member_profiles",
     "app.membership_levels",
     "app.merchant_users",
@@ -97,6 +101,12 @@ const RPCS: &[(&str, &str)] = &[
     ("withdraw", "p_card_id p_amount p_reason p_idempotency_key p_card_type? p_payout? p_merchant_code?"),
     ("confirm_withdrawal", "p_refund_no p_amount p_gateway_refund_no?"),
     ("fail_withdrawal", "p_refund_no p_reason"),
+    ("create_coupon", "p_coupon"),
+    ("update_coupon", "p_code p_coupon"),
+    ("set_coupon_status", "p_code p_status p_reason"),
+    ("issue_coupon", "p_code p_member_id p_count? p_idempotency_key?"),
+    ("claim_coupon", "p_code p_idempotency_key?"),
+    ("revoke_coupon", "p_coupon_code p_reason"),
     ("get_settings", ""),
     ("update_settings", "p_settings"),
     ("card_statement", "p_card_id p_card_type? p_before? p_limit?"),

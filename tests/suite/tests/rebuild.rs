@@ -149,6 +149,30 @@ fn withdrawals(shop: &Shop, member: &Member) {
     backend.run(&format!("select * from app.withdraw('{}', 20, 'x', 'w', 'enterprise')", company.card));
 }
 
+/// Coupons: edited, issued, claimed, given to all, taken back; a budget that became larger.
+fn coupons(shop: &Shop, member: &Member) {
+    let backend = &shop.backend;
+    let all = r#"{"code": "FULL", "name": "All of it", "kind": "percent_off", "value": 12.5, "min_spend": 10, "max_discount": 20,
+        "goes_with_level_discount": false, "valid_from": "2026-01-01T00:00:00+08:00", "valid_days_after_issue": 30,
+        "starts_after_days": 1, "weekdays": [1, 7], "hours_from": "22:00", "hours_until": "02:30", "merchants": ["SHOP-001"],
+        "levels": [0, 1], "card_types": ["personal"], "first_purchase_only": true, "issue_limit": 1000, "per_member_limit": 9,
+        "per_member_per_day": 9, "claimable": true, "on_full_refund": "keep_used", "budget_amount": 100}"#;
+    backend.run(&format!("select * from app.create_coupon('{all}')"));
+    backend
+        .run(r#"select * from app.create_coupon('{"code": "DRAFT", "name": "x", "kind": "fixed_price", "value": 0}')"#);
+    for status in ["active", "paused", "active"] {
+        backend.run(&format!("select * from app.set_coupon_status('FULL', '{status}', 'x')"));
+    }
+    let issue = format!("select coupon_code from app.issue_coupon('FULL', '{}', 3)", member.id);
+    let issued = backend.column(&issue);
+    backend.run(&format!("select app.revoke_coupon('{}', 'a mistake')", issued[1]));
+    let edit = r#"{"hours_from": null, "hours_until": null, "valid_days_after_issue": null, "valid_until": "2090-01-01T00:00:00Z",
+        "starts_after_days": null, "budget_amount": 120.01}"#;
+    backend.run(&format!("select * from app.update_coupon('FULL', '{edit}')"));
+    shop.db.user(member.id).run("select * from app.claim_coupon('FULL', 'c')");
+    shop.superuser.run("call app.issue_coupon_to_all('FULL')");
+}
+
 /// The rest of what can be done to cards and members, and by operators.
 fn this_month(shop: &Shop, members: &[Member]) {
     let (backend, s) = (&shop.backend, &shop.superuser);
@@ -239,6 +263,7 @@ fn a_life() -> (Shop, Vec<Member>) {
     a_company(&shop, &members);
     a_gateway(&shop, &members[1], &now_called(&waiting));
     withdrawals(&shop, &members[1]);
+    coupons(&shop, &members[1]);
     this_month(&shop, &members);
     jobs(&shop, &members[1]);
     (shop, members)

@@ -343,6 +343,11 @@ fn day() -> Shop {
     shop.backend.run(&format!("select * from app.confirm_recharge('{waits}', 50.00, 'wx-1')"));
     shop.backend.run(&format!("select * from app.withdraw('{}', 40.00, 'leaving', 'out-1')", hua.card));
     shop.pending(&hua, "60.00");
+    let coupon =
+        r#"{"code": "C1", "name": "x", "kind": "amount_off", "value": 1, "issue_limit": 3, "budget_amount": 16}"#;
+    shop.backend.run(&format!("select * from app.create_coupon('{coupon}')"));
+    shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
+    shop.backend.run(&format!("select * from app.issue_coupon('C1', '{}', 2, 'gift-1')", ming.id));
     shop.charge(&ming, "1.00");
     shop
 }
@@ -409,6 +414,14 @@ const BOOKS: &[(&str, &str)] = &[
         insert into app.external_orders (scope_no, tx_id, scope, order_id) \
         select 0, t.id, 3, 'wx-7' from app.transactions t where t.gateway_trade_no = 'wx-7'",
     ),
+    ("coupons", "update app.coupons set issued = issued + 1"),
+    ("coupon_limits", "update app.coupon_terms set issue_limit = 1"),
+    ("coupon_budgets", "update app.coupon_budget_parts set left_amount = left_amount - 0.01 where part = 3"),
+    (
+        "coupon_log",
+        "update app.member_coupons m set member_id = p.id from app.member_profiles p where m.id <> m.issued_with and p.id <> m.member_id",
+    ),
+    ("coupon_keys", "update app.idempotency_keys set ref_id = ref_id + 50 where operation = 31"),
     (
         "closed_months",
         "delete from app.closed_months; insert into app.closed_months (noted_through, through, noted_at) \
