@@ -9885,16 +9885,20 @@ CREATE FUNCTION sec.policies_of_coupons() RETURNS TABLE (tab text, policy text, 
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.tab, 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
            'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'
-    FROM (VALUES ('app.coupons'), ('app.coupon_terms'), ('app.coupon_budget_parts'), ('app.member_coupons')) t (tab)
+    FROM (VALUES ('app.coupon_budget_parts')) t (tab)
     UNION ALL
-    -- A member sees what it has, and of coupons those.
-    VALUES ('app.member_coupons', 'own_coupons', 'member_id = (SELECT sec.uid())', 'member_id=SELECTsec.uidASuid'),
-           ('app.coupons', 'held_coupons', 'id IN (SELECT m.coupon_id FROM app.member_coupons m WHERE m.member_id = (SELECT sec.uid()))',
-            'idINSELECTm.coupon_idFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid'),
-           ('app.coupon_terms', 'held_terms',
-            '(coupon_id, version) IN (SELECT m.coupon_id, m.terms_version FROM app.member_coupons m '
-            'WHERE m.member_id = (SELECT sec.uid()))',
-            'coupon_id,versionINSELECTm.coupon_id,m.terms_versionFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid')
+    -- A member sees what it has, and of coupons those; a backend all.
+    SELECT t.tab, t.policy, t.own || ' OR (SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+           t.shown || 'ORSELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'
+    FROM (VALUES ('app.member_coupons', 'own_coupons_or_backend', 'member_id = (SELECT sec.uid())', 'member_id=SELECTsec.uidASuid'),
+                 ('app.coupons', 'held_coupons_or_backend',
+                  'id IN (SELECT m.coupon_id FROM app.member_coupons m WHERE m.member_id = (SELECT sec.uid()))',
+                  'idINSELECTm.coupon_idFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid'),
+                 ('app.coupon_terms', 'held_terms_or_backend',
+                  '(coupon_id, version) IN (SELECT m.coupon_id, m.terms_version FROM app.member_coupons m '
+                  'WHERE m.member_id = (SELECT sec.uid()))',
+                  'coupon_id,versionINSELECTm.coupon_id,m.terms_versionFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid'))
+         t (tab, policy, own, shown)
 $$;
 COMMENT ON FUNCTION sec.policies_of_coupons() IS 'The policies of coupons. Internal: sec.policies().';
 CREATE FUNCTION sec.descriptions_of_coupons() RETURNS TABLE (rel text, col text, says text)
@@ -10100,7 +10104,13 @@ BEGIN
                to_char(make_time(t.hours_from / 60, t.hours_from % 60, 0), 'HH24:MI') AS hours_from,
                to_char(make_time(t.hours_until / 60, t.hours_until % 60, 0), 'HH24:MI') AS hours_until,
                t.levels, t.card_types, t.first_purchase_only, m.issued_at, m.how, m.tx_no, m.member_id
-        FROM app.member_coupons m
+        -- A member's own by the index, whatever there is of others; those only where a backend asks.
+        FROM (SELECT o.id, o.coupon_id, o.terms_version, o.valid_from, o.valid_until, o.issued_at, o.status, o.how, o.tx_no, o.member_id
+              FROM app.member_coupons o WHERE o.member_id = (SELECT sec.uid())
+              UNION ALL
+              SELECT o.id, o.coupon_id, o.terms_version, o.valid_from, o.valid_until, o.issued_at, o.status, o.how, o.tx_no, o.member_id
+              FROM app.member_coupons o WHERE (SELECT has_function_privilege('sec.level_backend()', 'EXECUTE'))
+                AND o.member_id IS DISTINCT FROM (SELECT sec.uid())) m
              JOIN app.coupons c ON c.id = m.coupon_id
              JOIN app.coupon_terms t ON t.coupon_id = m.coupon_id AND t.version = m.terms_version;
     COMMENT ON VIEW app.v_member_coupons IS

@@ -22,16 +22,20 @@ CREATE FUNCTION sec.policies_of_coupons() RETURNS TABLE (tab text, policy text, 
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT t.tab, 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
            'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'
-    FROM (VALUES ('app.coupons'), ('app.coupon_terms'), ('app.coupon_budget_parts'), ('app.member_coupons')) t (tab)
+    FROM (VALUES ('app.coupon_budget_parts')) t (tab)
     UNION ALL
-    -- A member sees what it has, and of coupons those.
-    VALUES ('app.member_coupons', 'own_coupons', 'member_id = (SELECT sec.uid())', 'member_id=SELECTsec.uidASuid'),
-           ('app.coupons', 'held_coupons', 'id IN (SELECT m.coupon_id FROM app.member_coupons m WHERE m.member_id = (SELECT sec.uid()))',
-            'idINSELECTm.coupon_idFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid'),
-           ('app.coupon_terms', 'held_terms',
-            '(coupon_id, version) IN (SELECT m.coupon_id, m.terms_version FROM app.member_coupons m '
-            'WHERE m.member_id = (SELECT sec.uid()))',
-            'coupon_id,versionINSELECTm.coupon_id,m.terms_versionFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid')
+    -- A member sees what it has, and of coupons those; a backend all.
+    SELECT t.tab, t.policy, t.own || ' OR (SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+           t.shown || 'ORSELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'
+    FROM (VALUES ('app.member_coupons', 'own_coupons_or_backend', 'member_id = (SELECT sec.uid())', 'member_id=SELECTsec.uidASuid'),
+                 ('app.coupons', 'held_coupons_or_backend',
+                  'id IN (SELECT m.coupon_id FROM app.member_coupons m WHERE m.member_id = (SELECT sec.uid()))',
+                  'idINSELECTm.coupon_idFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid'),
+                 ('app.coupon_terms', 'held_terms_or_backend',
+                  '(coupon_id, version) IN (SELECT m.coupon_id, m.terms_version FROM app.member_coupons m '
+                  'WHERE m.member_id = (SELECT sec.uid()))',
+                  'coupon_id,versionINSELECTm.coupon_id,m.terms_versionFROMapp.member_couponsmWHEREm.member_id=SELECTsec.uidASuid'))
+         t (tab, policy, own, shown)
 $$;
 COMMENT ON FUNCTION sec.policies_of_coupons() IS 'The policies of coupons. Internal: sec.policies().';
 

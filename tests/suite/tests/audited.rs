@@ -36,6 +36,7 @@ const NO_EVENT: &[(&str, &str)] = &[
     ("app.expire_cards", "its batch does it"),
     ("app.expire_recharges", "its batch does it"),
     ("app.recompute_levels", "its batch does it"),
+    ("app.issue_coupon_to_all", "its batch does it"),
     ("app.archive_partitions", "its batch does it"),
 ];
 
@@ -82,6 +83,8 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
     let terms = r#"{"code": "C1", "name": "x", "kind": "amount_off", "value": 1}"#;
     shop.backend.run(&format!("select * from app.create_coupon('{terms}')"));
     shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
+    shop.backend.run(&format!("select * from app.create_coupon('{}')", terms.replace("C1", "ALL")));
+    shop.backend.run("select * from app.set_coupon_status('ALL', 'active', 'x')");
     let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
     let coupon = shop.backend.value(&issued);
     let mut calls = vec![
@@ -92,11 +95,6 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
         ),
         ("app.update_coupon", "coupon.updated", r#"select * from app.update_coupon('C1', '{"value": 2}')"#.to_owned()),
         ("app.issue_coupon", "coupon.issued", issued),
-        (
-            "app.issue_coupon_to_all_batch",
-            "coupon.issued",
-            "select app.issue_coupon_to_all_batch('C1', null, null)".into(),
-        ),
         ("app.revoke_coupon", "coupon.revoked", format!("select app.revoke_coupon('{coupon}', 'x')")),
         (
             "app.set_coupon_status",
@@ -245,6 +243,11 @@ fn batches(shop: &Shop, key_file: &str) -> Vec<(&'static str, &'static str, Stri
             gateways::set_key_from_file("shop", "alipay_public_key", "b", key_file),
         ),
         ("app.expire_cards_batch", "card.expired", "select app.expire_cards_batch(null)".into()),
+        (
+            "app.issue_coupon_to_all_batch",
+            "coupon.issued",
+            "select app.issue_coupon_to_all_batch('ALL', null, null)".into(),
+        ),
         ("app.expire_recharges_batch", "recharge.cancelled", "select app.expire_recharges_batch(null)".into()),
         ("app.recompute_levels_batch", "levels.recomputed", "select app.recompute_levels_batch(null)".into()),
         ("audit.declare_restore", "restore.declared", "select audit.declare_restore('x')".into()),
@@ -276,6 +279,14 @@ fn every_function_that_changes_something_leaves_an_event() {
         must_leave_an_event(&shop, &shop.backend, "service_role", action, sql);
         known.insert((*func).to_owned());
     }
+    // What a member does for itself.
+    let member = shop.member("0");
+    let claimable = r#"{"code": "OPEN", "name": "x", "kind": "amount_off", "value": 1, "claimable": true}"#;
+    shop.backend.run(&format!("select * from app.create_coupon('{claimable}')"));
+    shop.backend.run("select * from app.set_coupon_status('OPEN', 'active', 'x')");
+    let claim = "select * from app.claim_coupon('OPEN')";
+    must_leave_an_event(&shop, &shop.db.user(member.id), "authenticated", "coupon.claimed", claim);
+    known.insert("app.claim_coupon".to_owned());
     let operator = shop.db.superuser();
     let key_file = Scratch::with("key", gateways::alipay_keys()[0]);
     for (func, action, sql) in batches(&shop, key_file.path()) {

@@ -114,6 +114,8 @@ const CALLS: &[&str] = &[
     "select audit.publish_balances(202611)",
     "select audit.sign_head()",
     "select audit.declare_restore('x')",
+    "select * from app.claim_coupon('C1', 'c')",
+    "select app.issue_coupon_to_all_batch('C1', null, null)",
     "select app.expire_cards_batch(null)",
     "select app.expire_qrcodes_batch(null)",
     "select app.expire_recharges_batch(null)",
@@ -136,9 +138,9 @@ const CALLS: &[&str] = &[
 ];
 
 /// What asks no table, or is a procedure that only calls the batches above, or has a test of its own below.
-const NOT_CALLED: &str = "^(sec\\.(uid|level_.*|shown_tag|raise|check_months_ahead|security_check|jobs|on_signup|signup_triggers|closing_is_ready)|\
+const NOT_CALLED: &str = "^(sec\\.(uid|level_.*|shown_tag|coupon_no|raise|check_months_ahead|security_check|jobs|on_signup|signup_triggers|closing_is_ready)|\
      app\\.(error_list|bucket_of_[a-z]*|health|schedule_jobs|enable_supabase_signup|maintain_partitions|archive_partitions|close_months|expire_[a-z]*|\
-            recompute_levels)|sec\\.months_to_archive|audit\\.(seal|sign_heads|receipts_are_on))$";
+            recompute_levels|issue_coupon_to_all)|sec\\.months_to_archive|audit\\.(seal|sign_heads|receipts_are_on))$";
 
 #[test]
 fn every_function_of_the_api_is_called_here() {
@@ -288,6 +290,7 @@ fn what_clients_see_directly_is_theirs_or_names_the_cause() {
     let pages = [
         (&client, "select count(*) from app.v_user_cards"),
         (&client, "select count(*) from app.v_usage_logs"),
+        (&client, "select count(*) from app.v_member_coupons"),
         (&client, "select count(id) from app.enterprise_card_bindings"),
         (cashier, "select count(id) from app.merchants"),
         (cashier, "select count(user_id) from app.merchant_users"),
