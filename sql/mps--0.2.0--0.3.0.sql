@@ -6630,7 +6630,7 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
             WHEN p.total > p.final_amount THEN format('%s: %s refunded of %s', p.tx_no, p.total, p.final_amount) END AS what
         UNION ALL
         SELECT 'refund_points', CASE
-            WHEN NOT p.has_gap AND -p.points <> div(p.points_earned * least(p.total, p.final_amount), p.final_amount)
+            WHEN NOT p.has_gap AND -p.points <> div(p.points_earned * least(p.total, p.final_amount), nullif(p.final_amount, 0))
             THEN format('%s: %s of %s points taken back for %s of %s', p.tx_no, -p.points, p.points_earned, p.total, p.final_amount) END
         UNION ALL
         SELECT 'refund_chain', CASE WHEN NOT p.last_archived AND p.refund_chain_id IS DISTINCT FROM p.last_id
