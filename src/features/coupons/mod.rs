@@ -15,7 +15,7 @@ mod spending;
 mod terms;
 mod update_coupon;
 
-pub use spending::{Held, ensure_not_paused, hold, refunded, shown, unusable};
+pub use spending::{Held, ensure_not_paused, hold, lock_before_cards, refunded, unusable};
 
 use crate::engine::types::{JsonbArg, Timestamp};
 use crate::kernel::args::{self, Given};

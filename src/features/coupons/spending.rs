@@ -34,7 +34,7 @@ pub fn unusable(why: WhyNot) -> Error {
 
 /// Locks what has to be locked before the cards, for a coupon that the member whose code was shown has. One of another member and one
 /// that does not exist answer alike. Errors: `COUPON_NOT_FOUND`.
-pub fn shown(call: &Call, open: Open, number: i64, member: Uuid) -> Result<()> {
+pub fn lock_before_cards(call: &Call, open: Open, number: i64, member: Uuid) -> Result<()> {
     let right = right::find(call.db, number).filter(|right| right.member_id == member).ok_or(Token::CouponNotFound)?;
     // Two first purchases at once are one after the other, whatever cards they are paid with.
     if terms::kept(call.db, right.coupon_id, right.terms_version)?.first_purchase_only {
@@ -43,8 +43,9 @@ pub fn shown(call: &Call, open: Open, number: i64, member: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Locks it, after the cards. Errors: `COUPON_NOT_FOUND`.
-pub fn hold(call: &Call, open: Open, number: i64, member: Uuid) -> Result<Held> {
+/// Locks it, after the card that is to pay. Errors: `COUPON_NOT_FOUND`.
+pub fn hold(call: &Call, open: Open, number: i64, member: Uuid, card: &Card) -> Result<Held> {
+    assert!(card.is_locked);
     let right = right::lock(open, number).filter(|right| right.member_id == member);
     call.after_waiting()?;
     let right = right.ok_or(Token::CouponNotFound)?;
@@ -107,14 +108,15 @@ fn moment(call: &Call, terms: &Terms) -> Moment {
     days::moment(call.db, call.at)
 }
 
-/// The coupon of a payment that is about to be fully refunded, locked, after the cards.
+/// The coupon of a payment that is about to be fully refunded, locked, after the card that it goes to.
 pub struct Refunded {
     right: Right,
     terms: Rc<Terms>,
 }
 
 /// `None` where the payment used none. Error: `STATUS_CONFLICT`, somebody took it away.
-pub fn refunded(call: &Call, open: Open, payment: &Tx) -> Result<Option<Refunded>> {
+pub fn refunded(call: &Call, open: Open, payment: &Tx, card: &Card) -> Result<Option<Refunded>> {
+    assert!(card.is_locked);
     let Some(number) = payment.member_coupon_id else { return Ok(None) };
     let right = right::lock(open, number)
         .ok_or_else(|| Error::new(Token::StatusConflict, "the coupon of the payment is missing"))?;

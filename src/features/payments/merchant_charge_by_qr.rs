@@ -152,9 +152,9 @@ fn pay_with_coupon(
 ) -> Result<Paid> {
     let (place, hash) = shown;
     let member = shown_by(call, &place, &hash)?;
-    coupons::shown(call, at.open, number, member)?;
+    coupons::lock_before_cards(call, at.open, number, member)?;
     let payer = lock_payer(call, at.open, &place, &hash)?;
-    let held = coupons::hold(call, at.open, number, payer.member)?;
+    let held = coupons::hold(call, at.open, number, payer.member, &payer.card)?;
     Ok(pay(call, at, payer, Some(held), request)?.expect("a locked card does not change"))
 }
 

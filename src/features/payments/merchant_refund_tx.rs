@@ -92,7 +92,7 @@ fn refund(
     ensure(amount <= left, Token::RefundExceedsRemaining)?;
 
     let mut card = posting::lock_successor(call, open, payment.card_type, payment.card_id)?;
-    let coupon = if amount == left { coupons::refunded(call, open, &payment)? } else { None };
+    let coupon = if amount == left { coupons::refunded(call, open, &payment, &card)? } else { None };
     let merchant = still_operated(call, merchant, p_merchant_code)?;
     ensure(merchant.active || call.caller.is_backend, Token::MerchantInactive)?;
     args::within_limit(amount, "p_refund_amount", &call.config())?;

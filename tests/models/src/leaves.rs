@@ -133,6 +133,7 @@ pub const LEAVES: &[(&str, Takes)] = &[
     ("features::coupons::terms::insert", Nothing("a new row, of a coupon that is locked or new")),
     ("features::coupons::parts::lock", One(Kind::BudgetPart)),
     ("features::coupons::parts::update", Nothing("locked")),
+    ("features::coupons::parts::update_seen", One(Kind::BudgetPart)),
     (
         "features::coupons::parts::remove",
         Nothing("of a coupon that is locked, and of which nothing was issued that could draw"),

@@ -9,7 +9,8 @@
 //! Said of the real system, because a model of locks alone cannot know it: a card that is there is locked before what belongs to it is
 //! written (bindings, lines); the row of a trade number in suspense changes only under the lock of its suspense; `expire_keys` does not
 //! see keys that are being claimed; a card that replaces another has a higher id, whatever the clock said (`domain::bucket::successor_id`;
-//! not where it was replaced before 0.3.0, while the clock was set back).
+//! not where it was replaced before 0.3.0, while the clock was set back); the coupon of a payment is locked after its card
+//! (`coupons::hold` and `coupons::refunded` assert that).
 //!
 //! Left out: table locks of DDL (archiving gives up after half a second, making months waits two seconds at most), triggers of a shop,
 //! transactions with several RPCs, and what only stricter isolation levels pin counts as locked always.
@@ -116,7 +117,10 @@ impl Order {
 
 /// Without what makes no difference: a kind that comes again where all that lies between needs it anyway.
 fn simpler(way: &[Lock]) -> Vec<Lock> {
-    let needs = |kind: Kind, other: Kind| matches!((kind, other), (Kind::Binding | Kind::Lines, Kind::Card));
+    // Who has a card and a coupon of a member's locked, locked the card first.
+    let needs = |kind: Kind, other: Kind| {
+        matches!((kind, other), (Kind::Binding | Kind::Lines | Kind::MemberCoupon, Kind::Card))
+    };
     let mut kept: Vec<Lock> = vec![];
     // Without a row in suspense it is the trade number that this call has claimed itself.
     let is_own =
@@ -389,11 +393,19 @@ mod tests {
 
     /// What must be on one of the ways of an RPC, in this order: by who has read its code, so that what the reader does not follow is
     /// missed.
-    const SEEN: [(&str, &[Kind]); 22] = {
+    const SEEN: [(&str, &[Kind]); 24] = {
         use Kind::*;
         [
             ("app.merchant_charge_by_qr", &[Key, Order, Month, Settings, Merchant, Card, Binding, Card, Lines]),
+            (
+                "app.merchant_charge_by_qr",
+                &[Key, Order, Month, Settings, Merchant, Member, Card, Binding, MemberCoupon, Lines, BudgetPart],
+            ),
             ("app.merchant_refund_tx", &[Key, Order, Month, Settings, Tx, Merchant, Card, Lines]),
+            (
+                "app.merchant_refund_tx",
+                &[Key, Order, Month, Settings, Tx, Merchant, Card, MemberCoupon, Lines, BudgetPart],
+            ),
             ("app.compensate_tx", &[Key, Order, Month, Settings, Card, Lines]),
             ("app.user_recharge_personal_card", &[Key, Order, Month, Settings, Merchant, Card, Lines]),
             ("app.confirm_recharge", &[Trade, Month, Settings, Tx, Suspense, Card, TradeRow]),
