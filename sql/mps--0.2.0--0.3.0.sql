@@ -10178,6 +10178,7 @@ CREATE FUNCTION app.issue_coupon_to_all_batch(p_code text, p_level integer, p_af
     LANGUAGE c AS 'MODULE_PATHNAME', 'issue_coupon_to_all_batch_wrapper';
 COMMENT ON FUNCTION app.issue_coupon_to_all_batch(text, integer, text) IS
     E'One batch of app.issue_coupon_to_all(), from p_after (NULL: the start); returns where the next begins, NULL when all is done.\n'
+    'p_level: only members whose personal card has it.\n'
     'Level: operator.';
 CREATE PROCEDURE app.issue_coupon_to_all(p_code text, p_level integer DEFAULT NULL)
     LANGUAGE plpgsql AS $$

@@ -32,7 +32,7 @@ fn with(more: Value) -> Result<Terms> {
 
 fn why(more: Value) -> String {
     let error = with(more.clone()).expect_err(&more.to_string());
-    assert_eq!(error.token, Token::InvalidArgument);
+    assert!(error.token == Token::InvalidArgument);
     error.detail.into_owned()
 }
 

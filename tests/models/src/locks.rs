@@ -287,7 +287,9 @@ mod tests {
     /// Called by the server, not by name: what a trigger does, and a sign-up.
     const BY_TRIGGERS: [&str; 2] = ["register_signup", "business_day_changed_trigger"];
     /// Functions that lock in a loop, and why that is in the order of ids.
-    const IN_ORDER: [(&str, &str); 3] = [
+    const IN_ORDER: [(&str, &str); 5] = [
+        ("features::coupons::drawing::draw", "one part at most is had, by whoever is not waited for"),
+        ("features::coupons::parts::lock_all", "they are locked by number"),
         ("ledger::posting::lock_successor", "a card that replaces another has a higher id"),
         ("features::members::set_member_status::set_member_status", "they are sorted by id"),
         ("features::recharges::expire_recharges::expire_recharges_batch", "only it locks several, the oldest first"),
