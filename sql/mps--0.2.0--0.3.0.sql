@@ -537,6 +537,7 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.remove_merchant_user', 'client'),
            ('sec.merchant_ids', 'client'),
            ('app.merchant_charge_by_qr', 'client'),
+           ('app.quote_charge', 'client'),
            ('app.merchant_refund_tx', 'client'),
            ('app.compensate_tx', 'backend'),
            ('app.gateway_notify', 'backend'),
@@ -6514,15 +6515,33 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,
     E'Takes a payment from the card that a pay code names.\n'
     'By an operator of the merchant (owner, admin, cashier) or a backend. p_amount is before discount, in currency units with at '
     'most two decimals; p_excluded_amount (0 to p_amount) of it takes no part: no discount, no coupon, no points. final_amount = what '
-    'takes part x discount, rounded half away from zero, and the rest in full. The same key (or order id) with the same request '
+    'takes part x discount, rounded half away from zero, less the coupon (p_coupon_code, one of the member''s, used up by it), and the '
+    'rest in full. The same key (or order id) with the same request '
     'answers the first result with replayed = true.\n'
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
     'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
-    'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, '
-    'EXTERNAL_ORDER_CONFLICT.';
+    'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE (the detail says which '
+    'condition), INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
+CREATE FUNCTION app.quote_charge(p_merchant_code text, p_qr_plain text, p_amount numeric, p_coupon_code text DEFAULT NULL,
+    p_excluded_amount numeric DEFAULT NULL)
+    RETURNS TABLE (final_amount numeric, discount numeric, coupon_discount numeric, points_earned bigint, covered boolean, lines jsonb,
+                   coupons jsonb)
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'quote_charge_wrapper';
+COMMENT ON FUNCTION app.quote_charge IS
+    E'What a charge would cost now, and why; nothing is used up.\n'
+    'By an operator of the merchant (owner, admin, cashier) or a backend. Arguments as those of merchant_charge_by_qr; never over GET, '
+    'because the code would stand in logs.\n'
+    'Level: client.\n'
+    'Results: final_amount (what would be paid), discount (what is multiplied by), coupon_discount (what the coupon takes off), '
+    'points_earned, covered (whether the balance is enough; never the balance), lines ([{step, amount}]: asked, level_discount or '
+    'company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, saves, final_amount, valid_until}]: which of '
+    'the member''s could be used for it, the best first, twenty at most).\n'
+    'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
+    'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE.';
 CREATE OR REPLACE FUNCTION app.merchant_refund_tx(p_merchant_code text, p_original_tx_no text, p_refund_amount numeric,
     p_reason text DEFAULT NULL, p_tag jsonb DEFAULT '{}', p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (refund_tx_id bigint, refund_tx_no text, refunded_amount numeric, points_reversed bigint,

@@ -71,6 +71,7 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('app.remove_merchant_user', 'client'),
            ('sec.merchant_ids', 'client'),
            ('app.merchant_charge_by_qr', 'client'),
+           ('app.quote_charge', 'client'),
            ('app.merchant_refund_tx', 'client'),
            ('app.compensate_tx', 'backend'),
            ('app.gateway_notify', 'backend'),

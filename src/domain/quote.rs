@@ -104,6 +104,13 @@ pub struct Terms {
     pub points: Option<PointTerms>,
 }
 
+impl Terms {
+    /// What takes part.
+    pub fn part(&self) -> Money {
+        Money::from_cents(self.raw_amount.cents() - self.excluded.cents())
+    }
+}
+
 /// A price, and the points that paying it earns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote {

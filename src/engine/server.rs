@@ -214,6 +214,11 @@ pub fn jwt_claims() -> Option<String> {
     setting(c"request.jwt.claims", usize::MAX)
 }
 
+/// The method of the request as PostgREST has it, if it is set.
+pub fn request_method() -> Option<String> {
+    setting(c"request.method", 16)
+}
+
 /// The headers of the request as PostgREST has them, if they are set, not empty, and no longer than this.
 pub fn request_headers(most_bytes: usize) -> Option<String> {
     setting(c"request.headers", most_bytes)

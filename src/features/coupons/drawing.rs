@@ -3,6 +3,7 @@
 //! locked one after the other, which is the only way to hold more than one, so that nobody waits in a circle.
 
 use super::parts::{self, Part};
+use crate::engine::db::Db;
 use crate::engine::types::Uuid;
 use crate::kernel::months::Open;
 use mps_domain::budget::{PARTS, gathered};
@@ -31,6 +32,15 @@ pub fn draw(open: Open, coupon: i32, card: Uuid, amount: Money) -> Result<bool> 
     }
     // What others are giving back at this moment is not there yet.
     if all < amount { Ok(false) } else { gather(open, coupon, first, amount) }
+}
+
+/// Whether so much is left, as far as can be seen without a lock. Error: `STATUS_CONFLICT`, somebody took a part away.
+pub fn covers(db: &Db, coupon: i32, amount: Money) -> Result<bool> {
+    let mut left = Money::ZERO;
+    for part in 0..PARTS as i16 {
+        left = left.plus(parts::find(db, coupon, part)?.left_amount).expect("no more than the budget");
+    }
+    Ok(left >= amount)
 }
 
 /// As [`draw`], from as many parts as it takes.

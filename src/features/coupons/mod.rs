@@ -7,6 +7,7 @@ mod drawing;
 mod issue_coupon;
 mod issue_coupon_to_all;
 mod issuing;
+mod offers;
 mod parts;
 mod revoke_coupon;
 mod right;
@@ -15,6 +16,7 @@ mod spending;
 mod terms;
 mod update_coupon;
 
+pub use offers::{Offer, offers, seen};
 pub use spending::{Held, ensure_not_paused, hold, lock_before_cards, refunded, unusable};
 
 use crate::engine::types::{JsonbArg, Timestamp};

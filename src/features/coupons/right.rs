@@ -92,6 +92,15 @@ pub fn issued_with(db: &Db, first: &Right) -> Vec<Right> {
     db.rows(sql, &[p(first.member_id), p(first.coupon_id), p(first.id)], Right::read)
 }
 
+/// What a member could use, the oldest first.
+pub fn active(db: &Db, member: Uuid, most: i64) -> Vec<Right> {
+    let sql = columns!(
+        "SELECT ",
+        ", m.ctid, m.xmin FROM app.member_coupons m WHERE m.member_id = $1 AND m.status = 'active' ORDER BY m.id LIMIT $2"
+    );
+    db.rows(sql, &[p(member), p(most)], Right::read)
+}
+
 /// How many of a coupon a member has had, and of those in a time.
 pub fn count(db: &Db, coupon: i32, member: Uuid, from: Timestamp, to: Timestamp) -> (i64, i64) {
     let sql = "SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE m.issued_at >= $3 AND m.issued_at < $4) \

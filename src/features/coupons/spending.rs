@@ -49,9 +49,7 @@ pub fn hold(call: &Call, open: Open, number: i64, member: Uuid, card: &Card) -> 
     let right = right::lock(open, number).filter(|right| right.member_id == member);
     call.after_waiting()?;
     let right = right.ok_or(Token::CouponNotFound)?;
-    let terms = terms::kept(call.db, right.coupon_id, right.terms_version)?;
-    let status = of(call, &right)?.status;
-    Ok(Held { right, status, terms })
+    Held::of(call, right)
 }
 
 fn of(call: &Call, right: &Right) -> Result<Coupon> {
@@ -60,6 +58,26 @@ fn of(call: &Call, right: &Right) -> Result<Coupon> {
 }
 
 impl Held {
+    /// A right, with what it stands for.
+    pub fn of(call: &Call, right: Right) -> Result<Held> {
+        let terms = terms::kept(call.db, right.coupon_id, right.terms_version)?;
+        let status = of(call, &right)?.status;
+        Ok(Held { right, status, terms })
+    }
+
+    pub fn has_budget(&self) -> bool {
+        self.terms.budget_amount.is_some()
+    }
+
+    pub fn coupon_id(&self) -> i32 {
+        self.right.coupon_id
+    }
+
+    /// The right, and what it is called.
+    pub fn into_named(self) -> (Right, String) {
+        (self.right, self.terms.name.clone())
+    }
+
     /// What it takes off a charge of a locked card, of which `part` takes part. Errors: `COUPON_NOT_USABLE`, with the condition that does not hold.
     pub fn for_charge(&self, call: &Call, card: &Card, merchant: i32, part: Money) -> Result<quote::Coupon> {
         let purchase = Purchase {
@@ -86,7 +104,7 @@ impl Held {
         self.right.status = RightStatus::Used;
         self.right.tx_no = Some(payment.tx_no());
         right::update(call.db, &mut self.right)?;
-        let Some(discount) = payment.coupon_discount.filter(|_| self.terms.budget_amount.is_some()) else {
+        let Some(discount) = payment.coupon_discount.filter(|_| self.has_budget()) else {
             return Ok(());
         };
         let is_covered = drawing::draw(open, self.right.coupon_id, payment.card_id, discount)?;

@@ -1,5 +1,7 @@
 //! `app.merchant_charge_by_qr`: takes a payment from the card that a pay code names.
 
+use super::no_price;
+use super::payer::{self, Payer};
 use crate::engine::server;
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Timestamp, Uuid};
 use crate::features::coupons::{self, Held};
@@ -7,20 +9,18 @@ use crate::kernel::access::{operated_merchant, still_operated};
 use crate::kernel::args;
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::{OrderScope, Scope};
-use crate::kernel::members::{self, Binding, CodeState};
+use crate::kernel::members;
 use crate::kernel::merchants::{self, Merchant};
 use crate::kernel::months::Open;
-use crate::ledger::cards::{self, Card};
 use crate::ledger::posting::{self, Outcome, nothing_beside};
 use crate::ledger::replay::{Dedupe, First, same_card_and_amount};
 use crate::ledger::tx::Tx;
 use mps_domain::card::CardType;
-use mps_domain::coupon::WhyNot;
-use mps_domain::error::{Error, Result, Token, ensure};
+use mps_domain::error::{Result, Token, ensure};
 use mps_domain::member::MemberStatus;
 use mps_domain::money::Money;
 use mps_domain::pay_code::Place;
-use mps_domain::quote::{NoPrice, quote};
+use mps_domain::quote::quote;
 use mps_domain::tx_no::{TxId, TxType};
 use mps_domain::{limits, pay_code};
 use pgrx::prelude::*;
@@ -132,11 +132,17 @@ fn charge(
 /// without a lock and written only if nothing about it changed. Where something did, and for company cards, it is locked first.
 fn pay_alone(call: &Call, at: &At, shown: (Place, pay_code::Hash), request: &Request) -> Result<Paid> {
     let (place, hash) = shown;
-    let payer = look_at_payer(call, at.open, &place, &hash)?;
+    let payer = match place {
+        Place::Personal { .. } => payer::seen(call.db, &place, &hash)?,
+        Place::Enterprise { .. } => {
+            payer::shown_by(call.db, &place, &hash)?;
+            payer::lock(call, at.open, &place, &hash)?
+        }
+    };
     match pay(call, at, payer, None, request)? {
         Some(done) => Ok(done),
         None => {
-            let payer = lock_payer(call, at.open, &place, &hash)?;
+            let payer = payer::lock(call, at.open, &place, &hash)?;
             Ok(pay(call, at, payer, None, request)?.expect("a locked card does not change"))
         }
     }
@@ -151,9 +157,9 @@ fn pay_with_coupon(
     request: &Request,
 ) -> Result<Paid> {
     let (place, hash) = shown;
-    let member = shown_by(call, &place, &hash)?;
+    let member = payer::shown_by(call.db, &place, &hash)?;
     coupons::lock_before_cards(call, at.open, number, member)?;
-    let payer = lock_payer(call, at.open, &place, &hash)?;
+    let payer = payer::lock(call, at.open, &place, &hash)?;
     let held = coupons::hold(call, at.open, number, payer.member, &payer.card)?;
     Ok(pay(call, at, payer, Some(held), request)?.expect("a locked card does not change"))
 }
@@ -170,16 +176,6 @@ fn paid_from(tx: &Tx, place: &Place, amount: Money) -> bool {
                 && same_card_and_amount(tx, Uuid::from_bytes(*card), Some(Uuid::from_bytes(*member)), amount)
         }
     }
-}
-
-/// Who pays: a card, and the member whose code was shown.
-struct Payer {
-    card: Card,
-    member: Uuid,
-    member_status: Option<MemberStatus>,
-    code_ends_at: Option<Timestamp>,
-    /// To a company card, locked.
-    binding: Option<Binding>,
 }
 
 /// What a till asks for.
@@ -214,10 +210,9 @@ fn pay(call: &Call, at: &At, payer: Payer, held: Option<Held>, request: &Request
 
     let mut terms = posting::terms(call, &card, request.amount, request.excluded);
     if let Some(held) = &held {
-        let part = request.amount.minus(request.excluded).expect("no more than all is excluded");
-        terms.coupon = Some(held.for_charge(call, &card, at.merchant, part)?);
+        terms.coupon = Some(held.for_charge(call, &card, at.merchant, terms.part())?);
     }
-    let priced = quote(&terms).map_err(refused)?;
+    let priced = quote(&terms).map_err(no_price)?;
     ensure(card.balance >= priced.final_amount, Token::InsufficientBalance)?;
 
     let mut tx = posting::new_tx(call, at.id, TxType::Payment, &card, request.amount, priced.final_amount);
@@ -246,84 +241,6 @@ fn pay(call: &Call, at: &At, payer: Payer, held: Option<Held>, request: &Request
         return Ok(None);
     }
     Ok(Some((tx, code_ends_at.into_iter().chain(card.expires_at).min())))
-}
-
-/// Why there is no price.
-fn refused(why: NoPrice) -> Error {
-    match why {
-        NoPrice::NothingLeftToPay => Error::new(Token::InvalidAmount, "after the discount nothing is left to pay"),
-        NoPrice::PointsOutOfRange => Error::new(Token::InvalidAmount, "the points for it are out of range"),
-        NoPrice::CouponSavesNothing => coupons::unusable(WhyNot::SavesNothing),
-        NoPrice::DiscountIsBetter => coupons::unusable(WhyNot::DiscountIsBetter),
-    }
-}
-
-/// The member whose code it is, compared without a lock.
-fn shown_by(call: &Call, place: &Place, hash: &pay_code::Hash) -> Result<Uuid> {
-    let (code_is_live, member) = match *place {
-        Place::Personal { card } => {
-            let seen = cards::peek_payer(call.db, Uuid::from_bytes(card));
-            let is_live = is_live(seen.as_ref().map(|(card, _)| card.code()), hash);
-            (is_live, seen.and_then(|(card, _)| card.member_id))
-        }
-        Place::Enterprise { card, member } => {
-            let member = Uuid::from_bytes(member);
-            let seen = members::binding(call.db, Uuid::from_bytes(card), member);
-            (is_live(seen.as_ref().map(Binding::code), hash), Some(member))
-        }
-    };
-    member.filter(|_| code_is_live).ok_or_else(|| Token::QrExpiredOrInvalid.into())
-}
-
-/// The payer that a code names: a personal card as it is now, not locked; a company card locked. A code is compared before
-/// anything is locked, so that a forged one cannot hold up a card. Everything that is wrong with a code has the one answer
-/// that does not say whether the card exists.
-fn look_at_payer(call: &Call, open: Open, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
-    match *place {
-        Place::Personal { card } => {
-            let seen = cards::peek_payer(call.db, Uuid::from_bytes(card));
-            ensure(is_live(seen.as_ref().map(|(card, _)| card.code()), hash), Token::QrExpiredOrInvalid)?;
-            let (card, status) = seen.expect("a live code has a card");
-            let member = card.member_id.expect("personal cards have a member");
-            let code_ends_at = card.qr_expires_at;
-            Ok(Payer { card, member, member_status: status, code_ends_at, binding: None })
-        }
-        Place::Enterprise { card, member } => {
-            let seen = members::binding(call.db, Uuid::from_bytes(card), Uuid::from_bytes(member));
-            ensure(is_live(seen.as_ref().map(Binding::code), hash), Token::QrExpiredOrInvalid)?;
-            lock_payer(call, open, place, hash)
-        }
-    }
-}
-
-/// The payer that a code names, locked; code, settings and levels are looked at once more under the lock.
-fn lock_payer(call: &Call, open: Open, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
-    let refused = Token::QrExpiredOrInvalid;
-    let (card, member, code_ends_at, binding) = match *place {
-        Place::Personal { card } => {
-            let card = cards::lock(open, CardType::Personal, Uuid::from_bytes(card)).ok_or(refused)?;
-            ensure(is_live(Some(card.code()), hash), refused)?;
-            let (member, end) = (card.member_id.expect("personal cards have a member"), card.qr_expires_at);
-            (card, member, end, None)
-        }
-        Place::Enterprise { card, member } => {
-            let (id, member) = (Uuid::from_bytes(card), Uuid::from_bytes(member));
-            let card = cards::lock(open, CardType::Enterprise, id).ok_or(refused)?;
-            let binding = members::lock_binding(open, id, member);
-            let code = binding.as_ref().map(Binding::code);
-            ensure(is_live(code, hash), refused)?;
-            let end = code.and_then(|c| c.expires_at);
-            (card, member, end, binding)
-        }
-    };
-    call.after_waiting()?;
-    Ok(Payer { card, member, member_status: members::status(call.db, member), code_ends_at, binding })
-}
-
-fn is_live(code: Option<CodeState>, shown: &pay_code::Hash) -> bool {
-    // Compared in any case, so that a card without a code answers no faster.
-    let matches = pay_code::matches(code.and_then(|c| c.hash), shown);
-    matches && code.and_then(|c| c.expires_at).is_some_and(|end| server::now() < end)
 }
 
 /// The length beyond which a shown code is not even parsed (see `pay_code::read`) is far below what a key may have.

@@ -1,7 +1,7 @@
 //! The storm's own books: what the clients were told, added up. Nothing here looks into the database, and no rule of the
 //! extension is called: prices, levels and point shares are computed a second time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, RwLock};
 use uuid::Uuid;
 
@@ -80,6 +80,96 @@ impl CardKind {
     }
 }
 
+/// What a coupon takes off.
+#[derive(Clone, Copy, Debug)]
+pub enum Off {
+    Amount(Cents),
+    /// Per cent.
+    Part(i64),
+    /// All but this.
+    AllBut(Cents),
+}
+
+/// A coupon of the storm's shops.
+#[derive(Clone, Copy, Debug)]
+pub struct Coupon {
+    pub code: &'static str,
+    pub off: Off,
+    pub most: Option<Cents>,
+    /// Else it takes the place of the card's discount.
+    pub on_top: bool,
+    pub comes_back: bool,
+    pub budget: Option<Cents>,
+    pub limit: Option<i64>,
+    /// As `app.create_coupon` reads it.
+    pub json: &'static str,
+}
+
+pub const COUPONS: [Coupon; 4] = [
+    Coupon {
+        code: "five",
+        off: Off::Amount(500),
+        most: None,
+        on_top: true,
+        comes_back: true,
+        budget: Some(30_000),
+        limit: None,
+        json: r#"{"code": "five", "name": "5 off", "kind": "amount_off", "value": 5, "claimable": true, "budget_amount": 300}"#,
+    },
+    Coupon {
+        code: "fifth",
+        off: Off::Part(20),
+        most: Some(800),
+        on_top: true,
+        comes_back: true,
+        budget: None,
+        limit: None,
+        json: r#"{"code": "fifth", "name": "20 %", "kind": "percent_off", "value": 20, "max_discount": 8, "claimable": true}"#,
+    },
+    Coupon {
+        code: "coffee",
+        off: Off::AllBut(990),
+        most: None,
+        on_top: true,
+        comes_back: false,
+        budget: None,
+        limit: Some(300),
+        json: r#"{"code": "coffee", "name": "Coffee for 9.90", "kind": "fixed_price", "value": 9.9, "claimable": true,
+                  "issue_limit": 300, "on_full_refund": "keep_used"}"#,
+    },
+    Coupon {
+        code: "instead",
+        off: Off::Part(15),
+        most: None,
+        on_top: false,
+        comes_back: true,
+        budget: None,
+        limit: None,
+        json: r#"{"code": "instead", "name": "15 % and no more", "kind": "percent_off", "value": 15, "claimable": true,
+                  "goes_with_level_discount": false}"#,
+    },
+];
+
+impl Coupon {
+    /// What it takes off a price.
+    pub fn takes_off(&self, price: Cents) -> Cents {
+        let off = match self.off {
+            Off::Amount(value) => price.min(value),
+            // What is left is rounded, half up.
+            Off::Part(percent) => price - (price * (100 - percent) + 50) / 100,
+            Off::AllBut(value) => (price - value).max(0),
+        };
+        self.most.map_or(off, |most| off.min(most))
+    }
+}
+
+/// A coupon that a member has.
+#[derive(Clone, Debug)]
+pub struct Right {
+    pub number: String,
+    pub member: Uuid,
+}
+
 /// One purse: an enterprise card, or a personal card with the cards that replaced it.
 #[derive(Debug)]
 pub struct Account {
@@ -129,6 +219,8 @@ pub struct Fact {
     pub raw: Cents,
     /// Of that, what takes no part in discounts and points.
     pub excluded: Cents,
+    /// The number of the coupon that was shown, and what it took off.
+    pub coupon: Option<(String, Cents)>,
     pub paid: Cents,
     pub discount: i64,
     pub points: i64,
@@ -207,6 +299,10 @@ pub struct Books {
     pub suspense: BTreeMap<String, Suspense>,
     /// What withdrawals took of each source, by refund number.
     pub refunds: BTreeMap<String, Refund>,
+    /// What members have of coupons: which of [`COUPONS`], and who, by number.
+    pub rights: BTreeMap<String, (usize, Uuid)>,
+    /// Those that were taken back.
+    pub revoked: BTreeSet<String>,
     /// Number of answers by operation and outcome.
     pub tally: BTreeMap<(&'static str, String), u64>,
 }

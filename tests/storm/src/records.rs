@@ -189,6 +189,35 @@ const DAY: &[Step] = &[
          SELECT * FROM app.user_recharge_personal_card('{lin.card_id}', 5, 'wechat', p_idempotency_key => 'r')",
     ),
     once("failed", "SELECT * FROM app.fail_recharge('{given_up.tx_no}', 'declined')"),
+    once(
+        "coupon",
+        "SELECT * FROM app.create_coupon('{\"code\": \"c\", \"name\": \"20 %\", \"kind\": \"percent_off\", \"value\": 20, \
+            \"claimable\": true, \"budget_amount\": 30, \"per_member_limit\": 3}')",
+    ),
+    once("coupon_on", "SELECT * FROM app.set_coupon_status('c', 'active', 'opening')"),
+    once("coupon_edited", "SELECT * FROM app.update_coupon('c', '{\"max_discount\": 9, \"budget_amount\": 40}')"),
+    once("given", "SELECT * FROM app.issue_coupon('c', '{lin.member_id}', 1, 's')"),
+    once(
+        "claimed",
+        "SELECT set_config('role', 'mps_records_client', true), \
+                set_config('request.jwt.claims', '{\"sub\": \"00000000-0000-4000-8000-000000000001\"}', true); \
+         SELECT * FROM app.claim_coupon('c', 't')",
+    ),
+    anew("code_4", "SELECT * FROM app.rotate_card_qr('{lin.card_id}')"),
+    once(
+        "cheaper",
+        "SELECT * FROM app.merchant_charge_by_qr('cafe', '{code_4.qr_plain}', 30, p_idempotency_key => 'u', \
+            p_coupon_code => '{given.coupon_code}', p_excluded_amount => 5)",
+    ),
+    once("all_back", "SELECT * FROM app.merchant_refund_tx('cafe', '{cheaper.tx_no}', {cheaper.final_amount}, p_idempotency_key => 'v')"),
+    anew("code_5", "SELECT * FROM app.rotate_card_qr('{lin.card_id}')"),
+    once(
+        "cheaper_again",
+        "SELECT * FROM app.merchant_charge_by_qr('cafe', '{code_5.qr_plain}', 20, p_idempotency_key => 'w', \
+            p_coupon_code => '{given.coupon_code}')",
+    ),
+    once("coupon_gone", "SELECT app.revoke_coupon('{claimed.coupon_code}', 'by mistake')"),
+    in_parts("for_all", "CALL app.issue_coupon_to_all('c')"),
     once("read_only", "SELECT app.set_mode('read_only', 'a new disk')"),
     once("writable", "SELECT app.set_mode('normal')"),
     once("lost", "SELECT app.set_card_status('{bo.card_id}', 'personal', 'lost', 'on the bus')"),
@@ -224,7 +253,8 @@ const STATE: &str = "\
         SELECT concat_ws(' ', 'card', c.card, c.is) AS line FROM cards c \
         UNION ALL \
         SELECT concat_ws(' ', 'tx', t.tx_type, t.status, c.card, t.raw_amount, t.final_amount, t.balance_after, t.card_seq, \
-                         t.points_earned, t.refunded_amount, t.idempotency_key, t.external_order_id, t.reason) \
+                         t.points_earned, t.refunded_amount, t.idempotency_key, t.external_order_id, t.reason, t.excluded_amount, \
+                         t.coupon_discount, t.member_coupon_id IS NOT NULL) \
         FROM app.transactions t JOIN cards c ON c.id = t.card_id \
         UNION ALL \
         SELECT concat_ws(' ', 'points', c.card, p.point_seq, p.change, p.balance_after, p.level, p.reason) \
@@ -243,6 +273,11 @@ const STATE: &str = "\
         UNION ALL SELECT concat_ws(' ', 'bill line', l.trade_no, l.entry, l.amount) FROM app.gateway_bill_lines l \
         UNION ALL SELECT concat_ws(' ', 'bill day', d.bill_date, d.matched_payments, d.closed_at IS NOT NULL) FROM app.recon_days d \
         UNION ALL SELECT concat_ws(' ', 'difference', i.class, i.bill_amount, i.status, i.resolution, i.receivable) FROM app.recon_items i \
+        UNION ALL SELECT concat_ws(' ', 'coupon', c.code, c.status, c.terms_version, c.issued, c.budget_amount) FROM app.coupons c \
+        UNION ALL SELECT concat_ws(' ', 'terms', t.version, t.value, t.max_discount, t.budget_amount) FROM app.coupon_terms t \
+        UNION ALL SELECT concat_ws(' ', 'budget', sum(b.left_amount)) FROM app.coupon_budget_parts b \
+        UNION ALL SELECT concat_ws(' ', 'right', m.name, r.how, r.status, r.tx_no IS NOT NULL) \
+        FROM app.member_coupons r JOIN app.member_profiles m ON m.id = r.member_id \
         UNION ALL SELECT concat_ws(' ', 'pending', count(*)) FROM app.pending_recharges \
         UNION ALL SELECT concat_ws(' ', 'keys', k.operation, count(*)) FROM app.idempotency_keys k GROUP BY k.operation \
         UNION ALL SELECT concat_ws(' ', 'orders', o.scope, count(*)) FROM app.external_orders o GROUP BY o.scope \

@@ -29,6 +29,8 @@ pub enum What {
         code: Code,
         /// Of the amount, what takes no part.
         excluded: Cents,
+        /// The number of one that is shown.
+        coupon: Option<String>,
     },
     Refund {
         merchant: usize,
@@ -78,6 +80,8 @@ pub struct Answer {
     pub created_at: String,
     pub replayed: bool,
     pub said: String,
+    /// Of a charge.
+    pub coupon_discount: Cents,
     /// See [`Fact::levels`].
     pub levels: (usize, usize),
 }
@@ -95,6 +99,7 @@ impl Answer {
             created_at: row.get(6),
             replayed: row.get(7),
             said: row.get(8),
+            coupon_discount: row.try_get::<_, &str>(9).map_or(0, cents),
             levels: (began, 0),
         }
     }
@@ -102,9 +107,10 @@ impl Answer {
 
 // The same columns from each: id, status, raw, discount, paid, points, created_at, replayed, everything that stays the same.
 const CHARGE: &str = "SELECT tx_no, status, raw_amount::text, discount::text, final_amount::text, points_earned, created_at::text, \
-    replayed, concat_ws('|', tx_id, tx_no, card_type, card_id, raw_amount, discount, final_amount, points_earned, status, created_at) \
+    replayed, concat_ws('|', tx_id, tx_no, card_type, card_id, raw_amount, discount, final_amount, points_earned, status, created_at, coupon_discount), \
+    coupon_discount::text \
     FROM app.merchant_charge_by_qr($1, $2, $3::text::numeric, 'storm', '{\"storm\": true}', $4, $5, \
-        p_excluded_amount => $6::text::numeric)";
+        p_excluded_amount => $6::text::numeric, p_coupon_code => $7)";
 const REFUND: &str = "SELECT refund_tx_no, 'completed', refunded_amount::text, '1', refunded_amount::text, -points_reversed, \
     created_at::text, replayed, \
     concat_ws('|', refund_tx_id, refund_tx_no, refunded_amount, points_reversed, refundable_left, created_at) \
@@ -147,10 +153,15 @@ impl Request {
         let code_of = |m: &usize| world.merchants[*m].code.clone();
         let read = |rows: &[postgres::Row]| Answer::read(rows, began);
         let mut asked = match &self.what {
-            What::Charge { merchant, code, excluded } => {
+            What::Charge { merchant, code, excluded, coupon } => {
                 // What is not excluded need not be said.
                 let excluded = (*excluded != 0).then(|| money(*excluded));
-                link.ask(self.who, CHARGE, &[&code_of(merchant), &code.plain, &amount, key, order, &excluded], read)
+                link.ask(
+                    self.who,
+                    CHARGE,
+                    &[&code_of(merchant), &code.plain, &amount, key, order, &excluded, coupon],
+                    read,
+                )
             }
             What::Refund { merchant, original } => {
                 link.ask(self.who, REFUND, &[&code_of(merchant), original, &amount, key], read)
@@ -215,9 +226,13 @@ impl Request {
                 _ => answer.paid,
             },
             raw: answer.raw,
-            excluded: match self.what {
-                What::Charge { excluded, .. } => excluded,
+            excluded: match &self.what {
+                What::Charge { excluded, .. } => *excluded,
                 _ => 0,
+            },
+            coupon: match &self.what {
+                What::Charge { coupon: Some(number), .. } => Some((number.clone(), answer.coupon_discount)),
+                _ => None,
             },
             paid: answer.paid,
             discount: answer.discount,

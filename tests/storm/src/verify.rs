@@ -2,12 +2,13 @@
 
 use crate::chaos::ServerLog;
 use crate::model::{
-    Books, CardKind, Cents, Fact, Kind, cents, level_for, money, points_for, points_taken_back, price, thousandths,
+    Books, COUPONS, CardKind, Cents, Fact, Kind, cents, level_for, money, points_for, points_taken_back, price,
+    thousandths,
 };
 use crate::physical::check_pages;
 use crate::world::World;
 use postgres::Client;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 /// Offending rows shown of each check.
@@ -405,6 +406,7 @@ pub fn verify(world: &World, log: &ServerLog, report: &mut Report) -> Result<(),
     answers(&books, &rows, &account_of, report);
     suspense(&mut db, &books, report)?;
     withdrawals(&mut db, &books, report)?;
+    coupons(world, &mut db, &books, report)?;
     sums(world, &books, &rows, &cards, &account_of, report);
     prices(world, &books, &entries, report);
     points(&books, &rows, &entries, &account_of, report);
@@ -597,6 +599,90 @@ fn withdrawals(db: &mut Client, books: &Books, report: &mut Report) -> Result<()
     Ok(())
 }
 
+/// What coupons took off, which payment used which, what came back, limits and budgets: by the answers.
+fn coupons(world: &World, db: &mut Client, books: &Books, report: &mut Report) -> Result<(), postgres::Error> {
+    let mut back: HashMap<&str, Cents> = HashMap::new();
+    for fact in books.facts.values().filter(|fact| fact.kind == Kind::Refund) {
+        *back.entry(fact.original.as_deref().expect("refunds have one")).or_default() += fact.paid;
+    }
+    let used = || books.facts.iter().filter_map(|(tx_no, fact)| Some((tx_no, fact, fact.coupon.as_ref()?)));
+    let lives = |tx_no: &str, fact: &Fact| fact.paid == 0 || back.get(tx_no).is_none_or(|back| *back < fact.paid);
+
+    let (mut wrong, mut twice) = (vec![], vec![]);
+    let mut spent_by: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut kept: BTreeSet<&str> = BTreeSet::new();
+    let mut drawn: HashMap<usize, Cents> = HashMap::new();
+    for (tx_no, fact, (number, off)) in used() {
+        let Some((kind, _)) = books.rights.get(number) else {
+            wrong.push(format!("{tx_no}: {number} was given to nobody"));
+            continue;
+        };
+        let coupon = &COUPONS[*kind];
+        let before = price(fact.raw - fact.excluded, 0, fact.discount);
+        if *off != coupon.takes_off(before) || *off == 0 || (!coupon.on_top && fact.discount != 1000) {
+            wrong.push(format!("{tx_no}: {number} of {} took {} off {}", coupon.code, money(*off), money(before)));
+        }
+        if lives(tx_no, fact) {
+            *drawn.entry(*kind).or_default() += off;
+            if let Some(other) = spent_by.insert(number, tx_no) {
+                twice.push(format!("{number}: by {other} and {tx_no}"));
+            }
+        } else if !coupon.comes_back {
+            kept.insert(number);
+        }
+    }
+    report.check("every coupon took off what its terms say", wrong);
+    report.check("no coupon was used twice, by the answers", twice);
+
+    let rows = db.query(
+        "SELECT sec.coupon_no(m.id), c.code, m.member_id, m.status, coalesce(m.tx_no, '') \
+         FROM app.member_coupons m JOIN app.coupons c ON c.id = m.coupon_id WHERE c.code <> 'all'",
+        &[],
+    )?;
+    let mut wrong = vec![];
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    for row in &rows {
+        let (number, code, member): (String, String, Uuid) = (row.get(0), row.get(1), row.get(2));
+        let (status, tx_no): (String, String) = (row.get(3), row.get(4));
+        let known = books.rights.get(&number);
+        // An answer that was lost with its connection left one that nobody knows of, or its key brought it.
+        if known.is_some_and(|(kind, to)| COUPONS[*kind].code != code || *to != member) {
+            wrong.push(format!("{number} is of {code} and {member}, by its answer {known:?}"));
+        }
+        let due = match (spent_by.get(number.as_str()), books.revoked.contains(&number)) {
+            (Some(tx_no), _) => ("used", *tx_no),
+            (None, true) => ("revoked", ""),
+            (None, false) if kept.contains(number.as_str()) => ("used", tx_no.as_str()),
+            (None, false) => ("active", ""),
+        };
+        if (status.as_str(), tx_no.as_str()) != due {
+            wrong.push(format!("{number} of {code} is {status} {tx_no}, by the answers {due:?}"));
+        }
+        found.insert(number);
+    }
+    wrong.extend(books.rights.keys().filter(|number| !found.contains(*number)).map(|n| format!("{n} is not there")));
+    report.check("every coupon is where the answers left it", wrong);
+
+    let mut wrong = vec![];
+    for (kind, coupon) in COUPONS.iter().enumerate() {
+        let sql = "SELECT c.issued, (SELECT count(*) FROM app.member_coupons m WHERE m.coupon_id = c.id), \
+                          (SELECT coalesce(sum(b.left_amount), 0)::text FROM app.coupon_budget_parts b WHERE b.coupon_id = c.id) \
+                   FROM app.coupons c WHERE c.code = $1";
+        let row = db.query_one(sql, &[&coupon.code])?;
+        let (issued, there, left): (i64, i64, Cents) = (row.get(0), row.get(1), cents(row.get(2)));
+        if issued != there || coupon.limit.is_some_and(|limit| there > limit) {
+            wrong.push(format!("{}: {issued} issued, {there} there, of {:?}", coupon.code, coupon.limit));
+        }
+        let budget = coupon.budget.map(|_| *world.budget.lock().expect("not poisoned"));
+        let due = budget.map_or(0, |budget| budget - drawn.get(&kind).copied().unwrap_or(0));
+        if left != due {
+            wrong.push(format!("{}: {} left, by the answers {}", coupon.code, money(left), money(due)));
+        }
+    }
+    report.check("no more are issued than the limit, and of each budget is left what the answers leave", wrong);
+    Ok(())
+}
+
 /// Answers against rows, one by one and both ways.
 fn answers(books: &Books, rows: &[Row], account_of: &HashMap<Uuid, usize>, report: &mut Report) {
     let by_no: HashMap<&str, &Row> = rows.iter().map(|row| (row.tx_no.as_str(), row)).collect();
@@ -702,11 +788,15 @@ fn prices(world: &World, books: &Books, entries: &[Entry], report: &mut Report) 
     let wrong = payments()
         .filter(|(_, fact)| {
             let points = if kind_of(fact) == CardKind::Personal { points_for(fact.paid - fact.excluded) } else { 0 };
-            fact.paid != price(fact.raw, fact.excluded, fact.discount) || fact.points != points
+            let off = fact.coupon.as_ref().map_or(0, |(_, off)| *off);
+            fact.paid != price(fact.raw, fact.excluded, fact.discount) - off || fact.points != points
         })
         .map(|(tx_no, fact)| format!("{tx_no}: {}", fact.said))
         .collect();
-    report.check("every price is what takes part x discount to the cent, and the rest, with the points for it", wrong);
+    report.check(
+        "every price is what takes part x discount to the cent, less the coupon, and the rest, with the points for it",
+        wrong,
+    );
 
     let wrong = payments()
         .filter(|(_, fact)| kind_of(fact) == CardKind::Enterprise)

@@ -2,7 +2,7 @@
 //! clients share.
 
 use crate::db::{Address, Isolation, Link, Refusal, Server, Who};
-use crate::model::{Account, Books, CardKind, LevelClock, Numbered, levels, thousandths};
+use crate::model::{Account, Books, COUPONS, CardKind, LevelClock, Numbered, Right, levels, thousandths};
 use crate::receipts::Receipts;
 use crate::request::{Answer, Request};
 use postgres::Client;
@@ -22,6 +22,8 @@ const MERCHANTS: usize = 4;
 pub const MAX_BALANCE: i64 = 20_000;
 /// What every card starts with, in currency units.
 const STARTING_BALANCE: i64 = 2_000;
+/// What a job gives to everybody.
+const TO_ALL: &str = r#"{"code": "all", "name": "For all", "kind": "amount_off", "value": 1}"#;
 /// Requests kept for being sent again, payments for being refunded, recharges for being settled.
 const POOL: usize = 2_000;
 
@@ -74,6 +76,12 @@ pub struct World {
     pub done: Mutex<VecDeque<Arc<(Request, Answer)>>>,
     /// Numbers of any kind of transaction, for corrections; with their accounts.
     pub correctable: Mutex<VecDeque<(String, Numbered)>>,
+    /// What members have of coupons, as far as they know.
+    pub rights: Mutex<VecDeque<Right>>,
+    /// Held by who pauses one.
+    pub pausing: Mutex<()>,
+    /// What the one with a budget has by now.
+    pub budget: Mutex<i64>,
     pub stop: AtomicBool,
     pub operations: AtomicU64,
     books: Mutex<Books>,
@@ -131,6 +139,9 @@ impl World {
             waiting: Mutex::default(),
             done: Mutex::default(),
             correctable: Mutex::default(),
+            rights: Mutex::default(),
+            pausing: Mutex::default(),
+            budget: Mutex::new(COUPONS.iter().find_map(|coupon| coupon.budget).expect("one has")),
             stop: AtomicBool::new(false),
             operations: AtomicU64::new(0),
             books: Mutex::default(),
@@ -146,6 +157,10 @@ impl World {
             db.execute("SELECT app.create_merchant($1, 'storm')", &[&code])?;
             db.execute("SELECT app.set_merchant_user($1, $2)", &[&code, &operator])?;
             self.merchants.push(Merchant { code, operator, moody: n + 1 == MERCHANTS });
+        }
+        for json in COUPONS.iter().map(|coupon| coupon.json).chain([TO_ALL]) {
+            let code: String = db.query_one("SELECT code FROM app.create_coupon($1::text::jsonb)", &[&json])?.get(0);
+            db.execute("SELECT app.set_coupon_status($1, 'active', 'storm')", &[&code])?;
         }
         for _ in 0..HOT_PERSONAL {
             self.personal(db)?;

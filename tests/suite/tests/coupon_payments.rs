@@ -486,3 +486,101 @@ fn the_books_find_what_is_broken_by_hand() {
         assert!(named.iter().any(|row| row["detail"].contains(says)), "{sabotage}: {found:?}");
     }
 }
+
+#[test]
+fn a_quote_says_what_the_charge_then_does() {
+    let shop = Shop::open();
+    let ming = silver(&shop, "60.00");
+    coupon(&shop, "FIVE", "amount_off", "5", "");
+    coupon(&shop, "TENTH", "percent_off", "10", r#""valid_days_after_issue": 3"#);
+    coupon(&shop, "INSTEAD", "percent_off", "12", r#""goes_with_level_discount": false"#);
+    coupon(&shop, "BIG", "amount_off", "50", r#""min_spend": 200"#);
+    coupon(&shop, "POOR", "amount_off", "6", r#""budget_amount": 5"#);
+    let [five, tenth, instead, ..] = ["FIVE", "TENTH", "INSTEAD", "BIG", "POOR"].map(|code| issued(&shop, code, &ming));
+    let quote = |more: &str, amount: &str| {
+        let code = shop.code(&ming);
+        let sql = Shop::charge_sql(&code, amount, more).replace("merchant_charge_by_qr", "quote_charge");
+        (code, sql)
+    };
+    let (_, sql) = quote("", "100.00");
+    let row = shop.cashier.row(&sql);
+    assert_eq!(
+        row.without(&["coupons"]).values(),
+        [
+            "95.00",
+            "0.950",
+            "0.00",
+            "95",
+            "f",
+            r#"[{"step": "asked", "amount": 100.00}, {"step": "level_discount", "amount": -5.00}]"#
+        ]
+    );
+    // What each saves beside what it costs without any; the best first. Not what needs more, or has no budget for it.
+    let list = format!(
+        "select x ->> 'coupon_code' || ' ' || (x ->> 'saves') || ' ' || (x ->> 'final_amount') from ({sql}) q, \
+                        jsonb_array_elements(q.coupons) x"
+    );
+    assert_eq!(
+        shop.cashier.column(&list),
+        [format!("{tenth} 9.50 85.50"), format!("{instead} 7.00 88.00"), format!("{five} 5.00 90.00")]
+    );
+    // With one, what is then paid, to the letter; nothing was used up by asking.
+    let (code, sql) = quote(&with(&tenth, ", p_excluded_amount => 40"), "100.00");
+    let row = shop.cashier.row(&sql);
+    shop.cashier.row(&sql);
+    assert_eq!(row.without(&["coupons", "lines"]).values(), ["91.30", "0.950", "5.70", "51", "f"]);
+    shop.recharge(&ming.card, "100.00");
+    let paid = shop.cashier.row(&Shop::charge_sql(&code, "100.00", &with(&tenth, ", p_excluded_amount => 40")));
+    for column in ["final_amount", "discount", "coupon_discount", "points_earned"] {
+        assert_eq!(row[column], paid[column], "{column}");
+    }
+    // The same refusals as the charge's.
+    let refused = |token: &str, more: &str, why: &str| {
+        let (_, sql) = quote(more, "100.00");
+        let failure = shop.cashier.refused(token, &sql);
+        assert!(failure.detail.starts_with(why), "{failure:?}");
+    };
+    refused("COUPON_NOT_USABLE", &with(&tenth, ""), "used");
+    refused("COUPON_NOT_FOUND", &with("CP99999999", ""), "");
+    refused("INVALID_AMOUNT", "p_excluded_amount => 100.01", "p_excluded_amount");
+    let poor = shop.superuser.value(
+        "select sec.coupon_no(m.id) from app.member_coupons m join app.coupons c on c.id = m.coupon_id \
+                                     where c.code = 'POOR'",
+    );
+    refused("COUPON_NOT_USABLE", &with(&poor, ""), "budget");
+    shop.cashier.refused("QR_EXPIRED_OR_INVALID", &sql);
+    shop.db.user(ming.id).refused("NOT_MERCHANT_USER", &quote("", "1.00").1);
+    // Addresses stand in logs.
+    shop.cashier.run("select set_config('request.method', 'GET', false)");
+    shop.cashier.refused("INVALID_ARGUMENT", &quote("", "1.00").1);
+    shop.cashier.run("select set_config('request.method', 'POST', false)");
+    shop.cashier.run(&quote("", "1.00").1);
+}
+
+#[test]
+fn a_quote_of_a_company_card_locks_nothing() {
+    let shop = Shop::open();
+    let ming = shop.member("0");
+    let company = shop.company("0.900", "100.00", &ming);
+    let code = shop.company_code(&company, &ming);
+    let holder = shop.db.superuser();
+    holder.run(&format!("begin; select from app.enterprise_cards where id = '{}' for update", company.card));
+    shop.cashier.run("set statement_timeout = '5s'");
+    let sql = Shop::charge_sql(&code, "100.00", "").replace("merchant_charge_by_qr", "quote_charge");
+    let row = shop.cashier.row(&sql);
+    assert_eq!(
+        row.values(),
+        [
+            "90.00",
+            "0.900",
+            "0.00",
+            "0",
+            "t",
+            r#"[{"step": "asked", "amount": 100.00}, {"step": "company_discount", "amount": -10.00}]"#,
+            "[]"
+        ]
+    );
+    // It says the same where nothing can be written.
+    shop.cashier.run(&format!("begin read only; {sql}; commit"));
+    holder.run("rollback");
+}

@@ -3,6 +3,7 @@
 //! before. How the clients interleave is the machine's.
 
 mod bills;
+mod coupons;
 mod look;
 mod money;
 mod races;
@@ -41,6 +42,11 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (40, money::compensate),
     (30, withdrawals::withdraw),
     (40, withdrawals::settle),
+    (60, coupons::get),
+    (10, coupons::revoke),
+    (3, coupons::pause),
+    (5, coupons::more_budget),
+    (20, coupons::one_coupon_twice),
     (20, state::freeze),
     (20, state::own_card_refusals),
     (10, state::replace),
@@ -275,7 +281,10 @@ fn enter(
         if !is_own && !matches!(request.what, What::Points { .. }) {
             pool(&world.correctable, (answer.id.clone(), request.account.clone()));
         }
-        if let What::Charge { merchant, .. } = request.what {
+        // What a coupon paid all of has nothing to give back.
+        if let What::Charge { merchant, .. } = request.what
+            && answer.paid > 0
+        {
             let payment =
                 Payment { tx_no: answer.id.clone(), merchant, paid: answer.paid, account: request.account.clone() };
             pool(&world.payments, payment);

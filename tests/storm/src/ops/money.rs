@@ -1,6 +1,6 @@
 //! Operations that move money, one request at a time.
 
-use super::{CHARGE, COMPENSATE, Client, POINTS, RECHARGE, REFUND, enter};
+use super::{CHARGE, COMPENSATE, Client, POINTS, RECHARGE, REFUND, coupons, enter};
 use crate::db::{Asked, Who};
 use crate::model::{CardKind, Cents, Kind, Numbered};
 use crate::request::{Answer, Request, What};
@@ -8,7 +8,8 @@ use crate::world::pool;
 use std::sync::Arc;
 
 /// What a charge on a card that others use as well may answer: they rotate its code, spend its money, freeze and replace it.
-pub const CONTESTED: [&str; 3] = ["QR_EXPIRED_OR_INVALID", "INSUFFICIENT_BALANCE", "CARD_NOT_ACTIVE"];
+pub const CONTESTED: [&str; 4] =
+    ["QR_EXPIRED_OR_INVALID", "INSUFFICIENT_BALANCE", "CARD_NOT_ACTIVE", "COUPON_NOT_USABLE"];
 
 /// `allowed`, and MERCHANT_INACTIVE for the merchant that is switched off and on.
 pub fn with_mood(client: &Client, merchant: Option<usize>, allowed: &[&'static str]) -> Vec<&'static str> {
@@ -42,7 +43,8 @@ pub fn plan_charge(client: &mut Client, account: Numbered) -> Option<Request> {
     let (key, order, who) = (client.key(), client.order(), client.till(merchant));
     let excluded = excluded_of(client, amount);
     let code = client.rotate(&account.1, member, &["CARD_NOT_ACTIVE"])?;
-    let what = What::Charge { merchant, code, excluded };
+    let coupon = if client.chance(30) { coupons::of_member(client, member) } else { None };
+    let what = What::Charge { merchant, code, excluded, coupon };
     Some(Request { who, account, amount, key, order, what, by: client.by() })
 }
 
@@ -269,6 +271,7 @@ fn change(client: &mut Client, request: &mut Request) -> &'static str {
     let pick = client.below(3);
     match &mut request.what {
         What::Charge { .. } if pick == 0 => request.order = Some(order),
+        What::Charge { coupon, .. } if pick == 2 && coupon.is_some() => *coupon = None,
         What::Charge { excluded, .. } if pick == 1 => *excluded += if *excluded == request.amount { -1 } else { 1 },
         What::Recharge { method, .. } if pick == 0 => {
             *method = if *method == "wechat" { "alipay" } else { "wechat" };

@@ -262,6 +262,7 @@ fn enter_credit(client: &mut Client, tx_no: &str, account: &Numbered, amount: Ce
         change: amount,
         raw: amount,
         excluded: 0,
+        coupon: None,
         paid: amount,
         discount: 1000,
         points: 0,
@@ -381,7 +382,7 @@ pub fn own_charge(client: &mut Client, code: &Code) -> Request {
         amount,
         key: Some(client.name("own")),
         order: None,
-        what: What::Charge { merchant: 0, code: code.clone(), excluded: 0 },
+        what: What::Charge { merchant: 0, code: code.clone(), excluded: 0, coupon: None },
         by: client.by(),
     }
 }

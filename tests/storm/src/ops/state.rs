@@ -98,7 +98,7 @@ fn floater_charge(client: &mut Client, code: &Code) -> Request {
         amount,
         key: Some(client.name("floater")),
         order: None,
-        what: What::Charge { merchant: 0, code: code.clone(), excluded: 0 },
+        what: What::Charge { merchant: 0, code: code.clone(), excluded: 0, coupon: None },
         by: client.by(),
     }
 }
@@ -204,8 +204,12 @@ pub fn jobs(client: &mut Client) {
         "CALL app.expire_keys()",
     ];
     // Of this release: what they end is a month that is over, of which there is none; a head is signed where a key is.
-    const NEWER: [&str; 3] =
-        ["CALL app.close_months()", "CALL app.archive_partitions('2020-02-01')", "CALL audit.sign_heads()"];
+    const NEWER: [&str; 4] = [
+        "CALL app.close_months()",
+        "CALL app.archive_partitions('2020-02-01')",
+        "CALL audit.sign_heads()",
+        "CALL app.issue_coupon_to_all('all')",
+    ];
     const SEAL: &str = "CALL audit.seal()";
     let pick = client.below(2 * JOBS.len() + NEWER.len());
     let job = match JOBS.iter().chain(&NEWER).nth(pick) {

@@ -209,6 +209,7 @@ fn settled(client: &mut Client, refund_no: &str, refund: &Refund, word: Word, as
                 change: refund.amount,
                 raw: refund.amount,
                 excluded: 0,
+                coupon: None,
                 paid: refund.amount,
                 discount: 1000,
                 points: 0,
