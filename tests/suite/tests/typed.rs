@@ -104,7 +104,19 @@ impl World {
         let item = shop.superuser.value("select id from app.recon_items");
         shop.backend.row(&bill::import("wechat", "2026-11-24", "trade", &bill::wechat("2026-11-24", &[])));
         let bill = content.iter().fold("\\x".to_owned(), |hex, byte| format!("{hex}{byte:02x}"));
+        let terms = r#"{"code": "C1", "name": "x", "kind": "amount_off", "value": 1, "claimable": true}"#;
+        shop.backend.run(&format!("select * from app.create_coupon('{terms}')"));
+        shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
+        let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
         let values = vec![
+            ("p_coupon_code", shop.backend.value(&issued)),
+            ("create_coupon.p_coupon", terms.replace("C1", "C2")),
+            ("update_coupon.p_coupon", r#"{"value": 2}"#.into()),
+            ("update_coupon.p_code", "C1".into()),
+            ("set_coupon_status.p_code", "C1".into()),
+            ("set_coupon_status.p_status", "paused".into()),
+            ("issue_coupon.p_code", "C1".into()),
+            ("claim_coupon.p_code", "C1".into()),
             ("replace_card.p_card_id", lost.card),
             ("p_refund_no", refund),
             ("confirm_withdrawal.p_amount", "4.00".into()),
@@ -196,7 +208,14 @@ impl World {
         // Where nothing is new, the last row is none of this call's.
         let (tx, event) =
             (s.value("select last_value from app.tx_no_seq"), s.value("select last_value from audit.event_id_seq"));
+        if sql.contains("app.claim_coupon(") {
+            s.run(&format!(
+                "set local request.jwt.claims = '{{\"sub\": \"{}\"}}'; set local role authenticated",
+                self.user
+            ));
+        }
         let answer = s.rows(sql);
+        s.run("reset role");
         let mut outcome: Vec<String> = answer.iter().map(|row| format!("{:?}", settled(row).values())).collect();
         outcome.extend(s.column(&format!(
             "select jsonb_build_object('amount', t.raw_amount, 'method', t.payment_method, 'merchant', t.merchant_id, 'reason', t.reason, \
@@ -204,7 +223,7 @@ impl World {
              from app.transactions t where t.id % 100000000000 > {tx}"
         )));
         outcome.extend(s.column(&format!(
-            "select action || (context - '{{card_no,card,card_id,by,member_id,merchant_id,out,into,returned}}'::text[] \
+            "select action || (context - '{{ids,valid_from,card_no,card,card_id,by,member_id,merchant_id,out,into,returned}}'::text[] \
                     - case when action = 'withdrawal.asked' then 'tx_no' else '' end)::text \
              from audit.event_log where id > {event}"
         )));
@@ -224,6 +243,8 @@ impl World {
 /// An answer without what is new each time.
 fn settled(row: &Row) -> Row {
     row.without(&[
+        "coupon_code",
+        "valid_from",
         "tx_id",
         "refund_tx_id",
         "refund_tx_no",
@@ -278,7 +299,10 @@ fn a_required_text_that_is_empty_is_an_invalid_argument() {
         for a in arguments.iter().filter(|a| a.is_text && !a.is_optional) {
             for empty in ["", WHITE] {
                 let sql = world.call(&rpc, &arguments, Some((&a.name, empty)));
-                let failure = world.shop.backend.failure(&sql);
+                let failure = match rpc.as_str() {
+                    "claim_coupon" => world.shop.db.user(world.user).failure(&sql),
+                    _ => world.shop.backend.failure(&sql),
+                };
                 failure.must_be("INVALID_ARGUMENT", &sql);
                 assert!(failure.detail.contains(&a.name), "{sql}: {failure:?}");
                 tried += 1;
