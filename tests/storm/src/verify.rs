@@ -779,6 +779,12 @@ fn sums(
     report.check("every payment's refunded sum is what the answers add up to", wrong);
 }
 
+/// What a coupon took off in the place of the card's own discount.
+fn instead(books: &Books, fact: &Fact) -> Option<Cents> {
+    let (number, off) = fact.coupon.as_ref()?;
+    books.rights.get(number).filter(|(kind, _)| !COUPONS[*kind].on_top).map(|_| *off)
+}
+
 /// Prices, earned points and points taken back, computed a second time.
 fn prices(world: &World, books: &Books, entries: &[Entry], report: &mut Report) {
     let accounts = world.numbered();
@@ -800,7 +806,15 @@ fn prices(world: &World, books: &Books, entries: &[Entry], report: &mut Report) 
 
     let wrong = payments()
         .filter(|(_, fact)| kind_of(fact) == CardKind::Enterprise)
-        .filter(|(_, fact)| fact.discount != accounts[fact.account].1.fixed_discount)
+        .filter(|(_, fact)| {
+            let fixed = accounts[fact.account].1.fixed_discount;
+            let part = fact.raw - fact.excluded;
+            match instead(books, fact) {
+                // In the place of the card's discount, and only where that would have saved less.
+                Some(off) => fact.discount != 1000 || off <= part - price(part, 0, fixed),
+                None => fact.discount != fixed,
+            }
+        })
         .map(|(tx_no, fact)| format!("{tx_no}: {}", fact.said))
         .collect();
     report.check("enterprise cards pay with their fixed discount", wrong);
@@ -809,7 +823,16 @@ fn prices(world: &World, books: &Books, entries: &[Entry], report: &mut Report) 
         entries.iter().filter_map(|e| Some((e.tx_no.as_deref()?, e.after - e.change))).collect();
     let wrong = payments()
         .filter_map(|(tx_no, fact)| Some((tx_no, fact, *before.get(tx_no.as_str())?)))
-        .filter(|(_, fact, points)| !live(fact.levels).any(|v| level_for(v, *points).1 == fact.discount))
+        .filter(|(_, fact, points)| {
+            let levels = || live(fact.levels).map(|v| level_for(v, *points).1);
+            match instead(books, fact) {
+                Some(off) => {
+                    let part = fact.raw - fact.excluded;
+                    fact.discount != 1000 || !levels().any(|own| off > part - price(part, 0, own))
+                }
+                None => !levels().any(|own| own == fact.discount),
+            }
+        })
         .map(|(tx_no, fact, points)| {
             format!("{tx_no}: {} at {points} points, level tables {:?} ({})", fact.said, fact.levels, fact.by)
         })

@@ -159,7 +159,6 @@ impl World {
             ("withdraw.p_payout", "cash".into()),
             ("p_amount", "1.00".into()),
             ("p_refund_amount", "1.00".into()),
-            ("p_coupon_code", "CP00000001".into()),
             ("p_excluded_amount", "1.00".into()),
             ("p_change", "1".into()),
             ("p_active", "false".into()),
