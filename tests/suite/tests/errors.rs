@@ -273,6 +273,8 @@ enum Kind {
     NewCode,
     CouponCode,
     CouponNo,
+    OptionalCouponNo,
+    Excluded,
     /// A coupon as an object, and one that is edited.
     Coupon,
     CouponEdit,
@@ -319,6 +321,23 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
                 ("1e-100", AMOUNT),
             ],
         ),
+        Excluded => with(
+            not_finite.to_vec(),
+            &[
+                ("-0.01", AMOUNT),
+                ("1.01", AMOUNT),
+                ("0.001", AMOUNT),
+                ("1e100", AMOUNT),
+                ("-1e100", AMOUNT),
+                ("1e-100", AMOUNT),
+            ],
+        ),
+        OptionalCouponNo => vec![
+            ("'CP99999999'", &["COUPON_NOT_FOUND"]),
+            ("'CP1'", &["COUPON_NOT_FOUND"]),
+            ("'x'", &["COUPON_NOT_FOUND"]),
+            ("repeat('9', 100000)", &["COUPON_NOT_FOUND"]),
+        ],
         SignedAmount => with(
             not_finite.to_vec(),
             &[
@@ -587,6 +606,18 @@ const CALLS: &[(&str, &[Argument])] = &[
             ("p_tag", "'{}'", Kind::Object),
             ("p_idempotency_key", "'k'", Kind::OptionalKey),
             ("p_external_order_id", "'o'", Kind::OptionalKey),
+            ("p_coupon_code", "'{coupon}'", Kind::OptionalCouponNo),
+            ("p_excluded_amount", "0.50", Kind::Excluded),
+        ],
+    ),
+    (
+        "quote_charge",
+        &[
+            ("p_merchant_code", "'SHOP-001'", Kind::MerchantCode),
+            ("p_qr_plain", "'{code}'", Kind::Code),
+            ("p_amount", "1.00", Kind::Amount),
+            ("p_coupon_code", "'{coupon}'", Kind::OptionalCouponNo),
+            ("p_excluded_amount", "0.50", Kind::Excluded),
         ],
     ),
     (
@@ -949,6 +980,12 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     };
     let mut refusals = 0;
     for (rpc, arguments) in CALLS {
+        let named: Vec<String> = arguments.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        let declared = format!(
+            "select a.name from pg_proc p, unnest(p.proargnames) with ordinality a (name, n) \
+             where p.oid = 'app.{rpc}'::regproc and a.n <= p.pronargs order by a.n"
+        );
+        assert_eq!(named, shop.superuser.column(&declared), "{rpc}: the arguments of the table of this test");
         let caller = match rpc {
             rpc if OF_SUPERUSERS.contains(rpc) => &shop.superuser,
             rpc if OF_MEMBERS.contains(rpc) => &member,

@@ -69,6 +69,7 @@ const RPCS: &[(&str, &str)] = &[
     ("error_list", ""),
     ("register_member", "p_name p_phone? p_email? p_user_id?"),
     ("rotate_card_qr", "p_card_id p_card_type? p_member_id?"),
+    ("quote_charge", "p_merchant_code p_qr_plain p_amount p_coupon_code? p_excluded_amount?"),
     (
         "merchant_charge_by_qr",
         "p_merchant_code p_qr_plain p_amount p_reason? p_tag? p_idempotency_key? p_external_order_id? p_coupon_code? p_excluded_amount?",

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 /// The pages in English, in the order in which they are read; `.zh-CN` comes before `.md` in the name of the Chinese equal.
-const IN_BOTH: [&str; 11] = [
+const IN_BOTH: [&str; 12] = [
     "README.md",
     "docs/install.md",
     "docs/rpc/README.md",
@@ -22,6 +22,7 @@ const IN_BOTH: [&str; 11] = [
     "docs/limits.md",
     "docs/receipts.md",
     "docs/gateways.md",
+    "docs/pricing.md",
     "SECURITY.md",
 ];
 

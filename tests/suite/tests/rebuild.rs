@@ -171,6 +171,25 @@ fn coupons(shop: &Shop, member: &Member) {
     backend.run(&format!("select * from app.update_coupon('FULL', '{edit}')"));
     shop.db.user(member.id).run("select * from app.claim_coupon('FULL', 'c')");
     shop.superuser.run("call app.issue_coupon_to_all('FULL')");
+    // One is used, one used and given back, one used again.
+    let own = "select sec.coupon_no(m.id) from app.member_coupons m join app.coupons c on c.id = m.coupon_id \
+               where m.member_id = '{}' and m.status = 'active' and c.code = 'EACH' order by m.id";
+    let each = r#"{"code": "EACH", "name": "x", "kind": "percent_off", "value": 12.5, "budget_amount": 17.03}"#;
+    backend.run(&format!("select * from app.create_coupon('{each}')"));
+    backend.run("select * from app.set_coupon_status('EACH', 'active', 'x')");
+    backend.run(&format!("select * from app.issue_coupon('EACH', '{}', 3)", member.id));
+    shop.recharge(&member.card, "50.00");
+    let numbers = shop.superuser.column(&own.replace("{}", &member.id.to_string()));
+    let pay = |number: &str, more: &str| {
+        let with = format!("p_coupon_code => '{number}'{more}");
+        shop.cashier.row(&Shop::charge_sql(&shop.code(member), "10.01", &with))
+    };
+    pay(&numbers[0], "");
+    let paid = pay(&numbers[1], ", p_excluded_amount => 3.33");
+    shop.refund(&paid["tx_no"], "1.00");
+    let paid = pay(&numbers[2], ", p_excluded_amount => 9");
+    shop.refund(&paid["tx_no"], &paid["final_amount"]);
+    pay(&numbers[2], "");
 }
 
 /// The rest of what can be done to cards and members, and by operators.

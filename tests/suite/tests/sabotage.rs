@@ -348,6 +348,10 @@ fn day() -> Shop {
     shop.backend.run(&format!("select * from app.create_coupon('{coupon}')"));
     shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
     shop.backend.run(&format!("select * from app.issue_coupon('C1', '{}', 2, 'gift-1')", ming.id));
+    // With the first of them, which no other sabotage is about.
+    let first = shop.superuser.value("select min(sec.coupon_no(m.id)) from app.member_coupons m");
+    let with_it = Shop::charge_sql(&shop.code(&ming), "8.00", &format!("p_coupon_code => '{first}'"));
+    shop.cashier.run(&with_it);
     shop.charge(&ming, "1.00");
     shop
 }
@@ -421,6 +425,8 @@ const BOOKS: &[(&str, &str)] = &[
         "coupon_log",
         "update app.member_coupons m set member_id = p.id from app.member_profiles p where m.id <> m.issued_with and p.id <> m.member_id",
     ),
+    ("coupon_uses", "update app.member_coupons set status = 'active', tx_no = null where status = 'used'"),
+    ("coupon_prices", "update app.coupon_terms set value = 1.01"),
     ("coupon_keys", "update app.idempotency_keys set ref_id = ref_id + 50 where operation = 31"),
     (
         "closed_months",
