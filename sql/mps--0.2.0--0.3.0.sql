@@ -2672,6 +2672,7 @@ DECLARE
     v_balance numeric;
     v_accounts bigint;
     v_keys bigint;
+    v_coupons bigint;
 BEGIN
     SELECT count(*), coalesce(sum(c.balance), 0.00) INTO v_cards, v_balance
     FROM (SELECT p.balance FROM app.personal_cards p UNION ALL SELECT e.balance FROM app.enterprise_cards e) c;
@@ -2687,9 +2688,11 @@ BEGIN
     END LOOP;
     SELECT count(*) INTO v_accounts FROM app.gateway_accounts;
     SELECT count(*) INTO v_keys FROM sec.gateway_keys;
+    SELECT count(*) INTO v_coupons FROM app.member_coupons m WHERE m.status = 'active';
     RETURN format('%s cards holding %s, %s transactions and the audit log of %s events of database %s',
                   v_cards, v_balance, v_transactions, v_events, current_database())
-           || CASE WHEN v_accounts > 0 THEN format(', with %s accounts at payment gateways and %s keys', v_accounts, v_keys) ELSE '' END;
+           || CASE WHEN v_accounts > 0 THEN format(', with %s accounts at payment gateways and %s keys', v_accounts, v_keys) ELSE '' END
+           || CASE WHEN v_coupons > 0 THEN format(', with %s coupons that members can use', v_coupons) ELSE '' END;
 END
 $$;
 COMMENT ON FUNCTION sec.what_there_is() IS
@@ -10204,6 +10207,9 @@ CREATE PROCEDURE app.issue_coupon_to_all(p_code text, p_level integer DEFAULT NU
 DECLARE
     v_after text;
 BEGIN
+    IF sec.jobs_rest() THEN
+        RETURN;
+    END IF;
     v_after := app.issue_coupon_to_all_batch(p_code, p_level, NULL);
     COMMIT;
     WHILE v_after IS NOT NULL LOOP

@@ -12,6 +12,9 @@ CREATE PROCEDURE app.issue_coupon_to_all(p_code text, p_level integer DEFAULT NU
 DECLARE
     v_after text;
 BEGIN
+    IF sec.jobs_rest() THEN
+        RETURN;
+    END IF;
     v_after := app.issue_coupon_to_all_batch(p_code, p_level, NULL);
     COMMIT;
     WHILE v_after IS NOT NULL LOOP

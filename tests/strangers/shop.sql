@@ -188,6 +188,7 @@ DECLARE
     v_new uuid := gen_random_uuid();
     v_loser uuid := gen_random_uuid();
     v_shop text := 'NEW-' || left(gen_random_uuid()::text, 8);
+    v_coupon text := 'GIFT-' || left(gen_random_uuid()::text, 8);
     v_company record;
     v_waits text;
     v_twice text;
@@ -203,6 +204,8 @@ BEGIN
     PERFORM app.register_member('Who loses cards', p_user_id => v_loser);
     PERFORM app.set_card_status(strangers.card_of(v_loser), 'personal', 'lost', 'on the bus');
     PERFORM app.create_merchant(v_shop, 'A new shop');
+    PERFORM app.create_coupon(jsonb_build_object('code', v_coupon, 'name', 'A gift', 'kind', 'amount_off', 'value', 1, 'claimable', true)),
+            app.set_coupon_status(v_coupon, 'active', 'opening'), app.issue_coupon(v_coupon, v_new, 2);
     SELECT card_id, card_no INTO v_company FROM app.create_enterprise_card('New Ltd', 0.9, v_new);
     PERFORM app.user_recharge_enterprise_card_admin(v_company.card_id, 500, 'cash');
     -- Without the one who signs in where it can pay no more: then the new one stands for it.
@@ -227,11 +230,15 @@ BEGIN
         'qr_plain', v_codes,
         'merchant_code', ARRAY['MINE', v_shop, 'YOURS'],
         'after', ARRAY[NULL::text],
+        'p_code', ARRAY[v_coupon], 'coupon_code', (SELECT jsonb_agg(c.coupon_code) FROM (
+            SELECT coupon_code FROM app.v_member_coupons ORDER BY status <> 'active', coupon_code DESC LIMIT 4) c),
+        'p_coupon', ARRAY['{"value": 2}'::jsonb, '{"budget_amount": 5, "weekdays": [1, 7]}',
+            jsonb_build_object('code', v_coupon || '-2', 'name', 'Another', 'kind', 'percent_off', 'value', 10)],
         'account', ARRAY['gate'], 'bill_date', ARRAY['2026-11-26', '2026-11-25'], 'kind', ARRAY['trade'],
         'content', ARRAY[strangers.bill(0), strangers.bill(2)],
         'p_id', (SELECT jsonb_agg(e.id) FROM app.gateway_events e WHERE e.verified)
             || (SELECT jsonb_agg(i.id) FROM app.recon_items i WHERE i.account = 'gate'),
-        'status', ARRAY['lost', 'active', 'frozen', 'suspended', 'closed', 'completed'],
+        'status', ARRAY['lost', 'active', 'frozen', 'suspended', 'closed', 'completed', 'paused', 'ended'],
         'resolution', ARRAY['credited', 'refunded', 'refund_completed', 'refund_failed', 'written_off', 'credit', 'explained'],
         'settings', (SELECT jsonb_build_array('{}'::jsonb, settings, '{"qr_ttl_seconds": 120}'::jsonb) FROM strangers.kept),
         'suspense_id', (SELECT jsonb_agg(s.id) FROM (
