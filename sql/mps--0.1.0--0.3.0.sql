@@ -2879,8 +2879,8 @@ CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, 
            ('app.point_ledger', 'reason', 'As it was given, of points adjusted by hand.'),
            ('app.idempotency_keys', 'operation',
             '1 charge, 2 refund, 3 recharge (scope: merchant); 11 recharge, 12 compensation, 13 points, 14 withdrawal (scope: personal '
-            'card); 21 recharge, 22 compensation, 24 withdrawal (scope: enterprise card); 31 coupons issued (scope: coupon), 32 coupon claimed '
-            '(scope: member), whose ref_id is yymm x 10^11 + the id of the first one'),
+            'card); 21 recharge, 22 compensation, 24 withdrawal (scope: enterprise card); 31 coupons issued (scope: coupon), 32 coupon '
+            'claimed (scope: member), whose ref_id is yymm x 10^11 + the id of the first one'),
            ('app.external_orders', 'scope',
             '1 payment order (scope_no: merchant); 2 recharge order, 3 gateway trade number (scope_no: payment method, 1 cash, 2 wechat, '
             '3 alipay; of trade numbers 0, but where two methods had credited one before 0.3.0); 4 and 5 order of a member''s recharge '
