@@ -78,7 +78,8 @@ impl Held {
         (self.right, self.terms.name.clone())
     }
 
-    /// What it takes off a charge of a locked card, of which `part` takes part. Errors: `COUPON_NOT_USABLE`, with the condition that does not hold.
+    /// What it takes off a charge of a card, of which `part` takes part. Errors: `COUPON_NOT_USABLE`, with the condition that does not
+    /// hold.
     pub fn for_charge(&self, call: &Call, card: &Card, merchant: i32, part: Money) -> Result<quote::Coupon> {
         let purchase = Purchase {
             moment: moment(call, &self.terms),

@@ -26,9 +26,12 @@ pub fn find(db: &Db, coupon: i32, version: i32) -> Option<Terms> {
     db.row(sql, &[p(coupon), p(version)], read)
 }
 
+/// By coupon and version.
+type KeptTerms = HashMap<(i32, i32), Rc<Terms>>;
+
 thread_local! {
     /// After how many changes of relations which terms were read: they stay as they are.
-    static KEPT: RefCell<(u64, HashMap<(i32, i32), Rc<Terms>>)> = RefCell::default();
+    static KEPT: RefCell<(u64, KeptTerms)> = RefCell::default();
 }
 
 /// As many are kept: a shop has a few that are in use.

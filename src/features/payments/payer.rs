@@ -50,9 +50,8 @@ pub fn seen(db: &Db, place: &Place, hash: &pay_code::Hash) -> Result<Payer> {
 pub fn shown_by(db: &Db, place: &Place, hash: &pay_code::Hash) -> Result<Uuid> {
     let (code_is_live, member) = match *place {
         Place::Personal { card } => {
-            let seen = cards::peek_payer(db, Uuid::from_bytes(card));
-            let is_live = is_live(seen.as_ref().map(|(card, _)| card.code()), hash);
-            (is_live, seen.and_then(|(card, _)| card.member_id))
+            let seen = cards::find(db, CardType::Personal, Uuid::from_bytes(card));
+            (is_live(seen.as_ref().map(Card::code), hash), seen.and_then(|card| card.member_id))
         }
         Place::Enterprise { card, member } => {
             let member = Uuid::from_bytes(member);

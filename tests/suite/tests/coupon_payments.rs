@@ -157,7 +157,10 @@ fn every_condition_is_named_and_nothing_is_used_up() {
     s.run("update app.member_coupons set issued_at = issued_at - interval '2 days', valid_from = valid_from - interval '2 days', \
            valid_until = now() - interval '1 day'");
     not_usable(&shop, &charge_sql(&shop, &ming, "10.00", &number, ""), "expired");
-    s.run("update app.member_coupons set valid_until = null, issued_at = issued_at + interval '2 days', valid_from = valid_from + interval '2 days'");
+    s.run(
+        "update app.member_coupons set valid_until = null, issued_at = issued_at + interval '2 days', \
+         valid_from = valid_from + interval '2 days'",
+    );
 
     // What holds elsewhere: the other shop, the company's card.
     let shops = issued(&shop, "SHOP", &ming);
@@ -464,19 +467,46 @@ fn the_books_find_what_is_broken_by_hand() {
         (format!("delete from app.member_coupons {of_used}"), "coupon_uses", "which is not there"),
         (format!("{coupons} valid_from = now() + interval '1 day' {of_used}"), "coupon_prices", "could not be used"),
         ("update app.coupon_terms set value = 21 where coupon_id = 1".into(), "coupon_prices", "takes off 16.80"),
-        ("update app.coupon_terms set max_discount = 15.99 where coupon_id = 1".into(), "coupon_prices", "takes off 15.99"),
-        ("update app.coupon_terms set min_spend = 80.01 where coupon_id = 1".into(), "coupon_prices", "could not be used"),
-        ("update app.coupon_terms set merchants = '{9}' where coupon_id = 1".into(), "coupon_prices", "could not be used"),
-        (format!("update app.transactions set coupon_discount = 16.01, final_amount = 83.99 {payment}"), "coupon_prices", "16.01 off"),
         (
-            format!("update app.transactions set discount = 0.900, coupon_discount = 8 {payment}; update app.coupon_terms set \
-                     goes_with_level_discount = false where coupon_id = 1"),
+            "update app.coupon_terms set max_discount = 15.99 where coupon_id = 1".into(),
+            "coupon_prices",
+            "takes off 15.99",
+        ),
+        (
+            "update app.coupon_terms set min_spend = 80.01 where coupon_id = 1".into(),
+            "coupon_prices",
+            "could not be used",
+        ),
+        (
+            "update app.coupon_terms set merchants = '{9}' where coupon_id = 1".into(),
+            "coupon_prices",
+            "could not be used",
+        ),
+        (
+            format!("update app.transactions set coupon_discount = 16.01, final_amount = 83.99 {payment}"),
+            "coupon_prices",
+            "16.01 off",
+        ),
+        (
+            format!(
+                "update app.transactions set discount = 0.900, coupon_discount = 8 {payment}; update app.coupon_terms set \
+                     goes_with_level_discount = false where coupon_id = 1"
+            ),
             "coupon_prices",
             "takes the place",
         ),
-        ("update app.coupon_budget_parts set left_amount = left_amount + 0.01 where part = 3".into(), "coupon_budgets", "84.01 is left"),
-        ("update app.coupons set budget_amount = 99.99 where id = 1; update app.coupon_terms set budget_amount = 99.99 where coupon_id = 1".into(),
-         "coupon_budgets", "84.00 is left of its budget of 99.99, and 16.00 was spent"),
+        (
+            "update app.coupon_budget_parts set left_amount = left_amount + 0.01 where part = 3".into(),
+            "coupon_budgets",
+            "84.01 is left",
+        ),
+        (
+            "update app.coupons set budget_amount = 99.99 where id = 1; \
+             update app.coupon_terms set budget_amount = 99.99 where coupon_id = 1"
+                .into(),
+            "coupon_budgets",
+            "84.00 is left of its budget of 99.99, and 16.00 was spent",
+        ),
     ] {
         s.run("begin");
         s.run(&sabotage);

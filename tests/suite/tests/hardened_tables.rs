@@ -52,6 +52,7 @@ fn named(sql: &str, names: &Names) -> String {
 
 /// Every function of the API that asks the tables for something.
 const CALLS: &[&str] = &[
+    "select * from app.quote_charge('SHOP-001', '{code}', 3.00)",
     "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00)",
     "select * from app.merchant_charge_by_qr('SHOP-001', '{company_code}', 3.00, p_idempotency_key => 'k')",
     "select * from app.merchant_refund_tx('SHOP-001', '{paid}', 30.00)",

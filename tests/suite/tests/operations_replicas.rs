@@ -24,6 +24,7 @@ const QUESTIONS: &[&str] = &[
     "select app.balance_as_of('{card}', (select posted_at from app.transactions where tx_no = '{tx}'))",
     "select * from app.tx_by_no('{tx}')",
     "select r.* from app.gateway_events e, app.reverify_event(e.id) r",
+    "select * from app.quote_charge('SHOP-001', '{code}', 10.00)",
     "select * from app.v_recon_days",
     "select app.get_settings()",
     "select check_name, ok from app.health()",

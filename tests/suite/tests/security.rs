@@ -8,6 +8,7 @@ const CLIENT: &[&str] = &[
     "app.register_member",
     "app.rotate_card_qr",
     "app.merchant_charge_by_qr",
+    "app.quote_charge",
     "app.merchant_refund_tx",
     "app.user_recharge_personal_card",
     "app.user_recharge_enterprise_card_admin",
