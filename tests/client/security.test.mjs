@@ -11,7 +11,7 @@ const clientRpcs = [
   'balance_as_of', 'bucket_of_card', 'bucket_of_code', 'bucket_of_tx', 'business_day', 'business_day_start',
   'card_statement', 'claim_coupon', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
   'head_proof', 'liability_proof',
-  'merchant_charge_by_qr', 'merchant_refund_tx', 'merchant_statement', 'register_member', 'remove_merchant_user',
+  'merchant_charge_by_qr', 'merchant_refund_tx', 'merchant_statement', 'quote_charge', 'register_member', 'remove_merchant_user',
   'rotate_card_qr', 'set_card_status', 'set_merchant_user', 'tx_by_no', 'tx_proof', 'user_recharge_enterprise_card_admin',
   'usage_page', 'user_recharge_personal_card',
 ];
@@ -236,6 +236,10 @@ test('a function that writes does nothing by GET', async () => {
   const answer = await shop.cashier.rpc('merchant_charge_by_qr', args, { get: true });
   assert.deepEqual([answer.status, answer.error.code], [405, '25006'], JSON.stringify(answer.error));
   assert.equal(books(), before);
+  // What only reads PostgREST lets through: this one refuses it by itself.
+  const asked = await shop.cashier.rpc('quote_charge', args, { get: true });
+  assert.equal(asked.error?.message, 'INVALID_ARGUMENT');
+  assert.equal(row(await shop.cashier.rpc('quote_charge', args)).final_amount, args.p_amount);
   row(await shop.cashier.rpc('merchant_charge_by_qr', args));
 });
 
