@@ -209,8 +209,31 @@ refused(await mei.rpc('merchant_charge_by_qr', { p_merchant_code: 'SHOP-001', p_
   410, 'QR_EXPIRED_OR_INVALID');
 expect('balance', money((await cardOf(lin)).balance), '1162.00');
 
+step('Lin Xia has a coupon: 20.00 off from 100.00 on');
+const coupon = { code: 'SPRING', name: '20 off from 100', kind: 'amount_off', value: 20, min_spend: 100, budget_amount: 5000 };
+expect('made', one(await backend.rpc('create_coupon', { p_coupon: coupon })).status, 'draft');
+expect('begun', one(await backend.rpc('set_coupon_status', { p_code: 'SPRING', p_status: 'active', p_reason: 'spring' })).status, 'active');
+const { coupon_code } = one(await backend.rpc('issue_coupon', { p_code: 'SPRING', p_member_id: lin.id }));
+expect('hers', coupon_code, /^CP\d{8}$/);
+note('128.00, of which 8.00 are tobacco, that no discount is for. Mei asks first: that uses nothing up.');
+const basket = {
+  p_merchant_code: 'SHOP-001', p_qr_plain: await payCode(lin, card), p_amount: 128.0, p_excluded_amount: 8.0, p_coupon_code: coupon_code,
+};
+const quoted = one(await mei.rpc('quote_charge', basket));
+expect('it would cost', `${money(quoted.final_amount)}  covered: ${quoted.covered}`, '102.00  covered: true');
+for (const { step: name, amount } of quoted.lines) note(`${name.padEnd(16)}${money(amount).padStart(10)}`);
+const spring = one(await mei.rpc('merchant_charge_by_qr', basket));
+expect('paid', money(spring.final_amount), '102.00');
+expect('  the coupon took off', money(spring.coupon_discount), '20.00');
+expect('  points', spring.points_earned, 94);
+refused(await mei.rpc('merchant_charge_by_qr', { ...basket, p_qr_plain: await payCode(lin, card) }), 409, 'COUPON_NOT_USABLE');
+note('It was too small. All of it is given back, and the coupon is hers again.');
+one(await mei.rpc('merchant_refund_tx', { p_merchant_code: 'SHOP-001', p_original_tx_no: spring.tx_no, p_refund_amount: 102.0 }));
+expect('the coupon', one(await lin.from('v_member_coupons').select('status')).status, 'active');
+expect('balance', money((await cardOf(lin)).balance), '1162.00');
+
 step('In the evening the owner looks into the database');
-expect('transactions', Number(psql('SELECT count(*) FROM app.transactions')), 9);
+expect('transactions', Number(psql('SELECT count(*) FROM app.transactions')), 11);
 expect('all completed', psql(`SELECT bool_and(status = 'completed') FROM app.transactions`), 't');
 expect('money in - money out', psql(`
   SELECT sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END) FROM app.transactions`), '2012.40');
@@ -221,7 +244,7 @@ expect('the shop’s day', psql(`
 const lines = ok(await mei.rpc('merchant_statement', { p_merchant_code: 'SHOP-001', p_day: psql('SELECT app.business_day(now())') }));
 const taken = (of) => lines.filter((l) => l.tx_type === of).reduce((sum, l) => sum + l.final_amount, 0);
 expect('lines of its statement', money(taken('payment') - taken('refund')), '5187.60');
-expect('lines on Lin Xia’s page', ok(await lin.rpc('usage_page')).length, 7);
+expect('lines on Lin Xia’s page', ok(await lin.rpc('usage_page')).length, 9);
 expect('security rules broken', Number(psql('SELECT count(*) FROM sec.security_check() WHERE NOT ok')), 0);
 
 step('Lin Xia keeps receipts, which need no server to be verified');

@@ -253,8 +253,54 @@ COMMIT;
 SELECT pg_temp.expect('balance', :'balance', '1162.00');
 
 \echo
-\echo '12  In the evening the owner looks into the database'
-SELECT pg_temp.expect('transactions', count(*)::text, '9') FROM app.transactions;
+\echo '12  Lin Xia has a coupon: 20.00 off from 100.00 on'
+:as_backend
+SELECT status AS made FROM app.create_coupon('{"code": "SPRING", "name": "20 off from 100", "kind": "amount_off", "value": 20,
+    "min_spend": 100, "budget_amount": 5000}') \gset
+SELECT status AS begun FROM app.set_coupon_status('SPRING', 'active', 'spring') \gset
+SELECT coupon_code FROM app.issue_coupon('SPRING', :'lin') \gset
+COMMIT;
+SELECT pg_temp.expect('made', :'made', 'draft');
+SELECT pg_temp.expect('begun', :'begun', 'active');
+SELECT pg_temp.expect('hers', :'coupon_code', '/^CP[0-9]{8}$/');
+\echo '    128.00, of which 8.00 are tobacco, that no discount is for. Mei asks first: that uses nothing up.'
+:as_lin
+SELECT qr_plain AS code FROM app.rotate_card_qr(:'lin_card') \gset
+COMMIT;
+:as_mei
+SELECT final_amount || '  covered: ' || covered AS quoted FROM app.quote_charge('SHOP-001', :'code', 128.00, :'coupon_code', 8.00) \gset
+SELECT tx_no AS spring, final_amount AS paid, coupon_discount AS off, points_earned AS earned FROM app.merchant_charge_by_qr(
+    'SHOP-001', :'code', 128.00, p_coupon_code => :'coupon_code', p_excluded_amount => 8.00) \gset
+COMMIT;
+SELECT pg_temp.expect('it would cost', :'quoted', '102.00  covered: true');
+SELECT pg_temp.expect('paid', :'paid', '102.00');
+SELECT pg_temp.expect('  the coupon took off', :'off', '20.00');
+SELECT pg_temp.expect('  points', :'earned', '94');
+:as_lin
+SELECT qr_plain AS code FROM app.rotate_card_qr(:'lin_card') \gset
+COMMIT;
+\set ON_ERROR_STOP off
+:as_mei
+SELECT * FROM app.merchant_charge_by_qr('SHOP-001', :'code', 128.00, p_coupon_code => :'coupon_code');
+\set refused :ERROR
+ROLLBACK;
+\set ON_ERROR_STOP on
+SELECT pg_temp.expect('refused', :'refused', 'true');
+SELECT pg_temp.expect('error', :'LAST_ERROR_MESSAGE', 'COUPON_NOT_USABLE');
+\echo '    It was too small. All of it is given back, and the coupon is hers again.'
+:as_mei
+SELECT refunded_amount AS back FROM app.merchant_refund_tx('SHOP-001', :'spring', 102.00) \gset
+COMMIT;
+:as_lin
+SELECT status FROM app.v_member_coupons \gset
+SELECT balance FROM app.v_user_cards WHERE card_type = 'personal' \gset
+COMMIT;
+SELECT pg_temp.expect('the coupon', :'status', 'active');
+SELECT pg_temp.expect('balance', :'balance', '1162.00');
+
+\echo
+\echo '13  In the evening the owner looks into the database'
+SELECT pg_temp.expect('transactions', count(*)::text, '11') FROM app.transactions;
 SELECT pg_temp.expect('all completed', bool_and(status = 'completed')::text, 'true') FROM app.transactions;
 SELECT pg_temp.expect('money in - money out', sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END)::text, '2012.40')
 FROM app.transactions;
@@ -268,11 +314,11 @@ SELECT pg_temp.expect('lines of its statement', :'lines', :'taken');
 :as_lin
 SELECT count(*) AS mine FROM app.usage_page() \gset
 COMMIT;
-SELECT pg_temp.expect('lines on Lin Xia''s page', :'mine', '7');
+SELECT pg_temp.expect('lines on Lin Xia''s page', :'mine', '9');
 SELECT pg_temp.expect('security rules broken', count(*)::text, '0') FROM sec.security_check() WHERE NOT ok;
 
 \echo
-\echo '13  Lin Xia keeps a receipt of the latte, which needs no server to be verified'
+\echo '14  Lin Xia keeps a receipt of the latte, which needs no server to be verified'
 CALL audit.seal();
 :as_lin
 SELECT app.tx_proof(:'latte') AS receipt \gset
@@ -284,7 +330,7 @@ FROM (SELECT (:'receipt'::jsonb ->> 'leaf')::jsonb AS leaf) r;
 \echo '    Through supabase-js the day also verifies it; docs/receipts.md says how.'
 
 \echo
-\echo '14  At night the DBA has the database read only for a moment'
+\echo '15  At night the DBA has the database read only for a moment'
 SELECT pg_temp.expect('mode', mode, 'read_only') FROM app.set_mode('read_only', 'a snapshot');
 \set ON_ERROR_STOP off
 :as_mei

@@ -15,13 +15,19 @@ SELECT * FROM (
 ORDER BY points IS NULL, card_no;
 
 \echo 'Transactions'
-SELECT t.tx_no, t.tx_type AS type, coalesce(p.card_no, e.card_no) AS card, s.code AS shop, t.raw_amount AS raw, t.discount,
-       t.final_amount AS final, t.balance_after AS balance, t.refunded_amount AS refunded, t.payment_method AS method, t.reason
+SELECT t.tx_no, t.tx_type AS type, coalesce(p.card_no, e.card_no) AS card, s.code AS shop, t.raw_amount AS raw,
+       t.excluded_amount AS excluded, t.discount, t.coupon_discount AS coupon, t.final_amount AS final, t.balance_after AS balance, t.refunded_amount AS refunded, t.payment_method AS method, t.reason
 FROM app.transactions t
 LEFT JOIN app.personal_cards p ON p.id = t.card_id
 LEFT JOIN app.enterprise_cards e ON e.id = t.card_id
 LEFT JOIN app.merchants s ON s.id = t.merchant_id
 ORDER BY t.posted_at;
+
+\echo 'Coupons'
+SELECT sec.coupon_no(r.id) AS coupon, c.code, t.name, m.name AS holder, r.status, b.left_amount AS budget_left
+FROM app.member_coupons r JOIN app.coupons c ON c.id = r.coupon_id
+JOIN app.coupon_terms t ON t.coupon_id = r.coupon_id AND t.version = r.terms_version JOIN app.member_profiles m ON m.id = r.member_id
+LEFT JOIN (SELECT coupon_id, sum(left_amount) AS left_amount FROM app.coupon_budget_parts GROUP BY coupon_id) b ON b.coupon_id = c.id;
 
 \echo 'Points'
 SELECT c.card_no, g.change, g.balance_after AS points, l.name AS level, g.tx_no
