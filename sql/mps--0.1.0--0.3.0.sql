@@ -2243,12 +2243,16 @@ BEGIN
             PERFORM set_config('lock_timeout', '300ms', true);
             PERFORM sec.lock_calls('ACCESS EXCLUSIVE');
             EXIT;
-        EXCEPTION WHEN lock_not_available THEN
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             IF v_patience > interval '0' AND clock_timestamp() - v_began > v_patience THEN
                 RAISE;
             END IF;
         END;
         v_tries := v_tries + 1;
+        -- No lock on a table is held here. Who waits for this transaction waits for a trade number that it has mended, and would keep
+        -- what it has read for as long: a confirmation that is being repeated, and will be again.
+        PERFORM pg_cancel_backend(l.pid) FROM pg_locks l
+        WHERE l.locktype = 'transactionid' AND l.transactionid = pg_current_xact_id()::xid AND NOT l.granted;
         IF v_tries = 10 THEN
             RAISE NOTICE 'mps: waiting for who reads or writes app.transactions: see pg_locks';
         END IF;
@@ -2433,6 +2437,7 @@ DECLARE
     v_grantee oid;
 BEGIN
     PERFORM sec.install_compat();
+    PERFORM sec.drop_unused_compat();
     -- After the dump of an older release: sec.stand_in_functions() has put them there.
     FOR v IN SELECT to_regprocedure(regexp_replace(s.now, '^app', 'sec')) AS func
              FROM sec.superseded_functions() s WHERE to_regprocedure(s.now) IS NULL LOOP
@@ -6553,7 +6558,7 @@ CREATE FUNCTION app.quote_charge(p_merchant_code text, p_qr_plain text, p_amount
     AS 'MODULE_PATHNAME', 'quote_charge_wrapper';
 COMMENT ON FUNCTION app.quote_charge IS
     E'What a charge would cost now, and why; nothing is used up.\n'
-    'By an operator of the merchant (owner, admin, cashier) or a backend. Arguments as those of merchant_charge_by_qr; never over GET, '
+    'By an operator of the merchant (owner, admin, cashier) or a backend. Arguments as those of merchant_charge_by_qr; by POST alone, '
     'because the code would stand in logs.\n'
     'Level: client.\n'
     'Results: final_amount (what would be paid), discount (what is multiplied by), coupon_discount (what the coupon takes off), '
@@ -10466,7 +10471,7 @@ COMMENT ON FUNCTION sec.books_coupon_log(timestamptz, timestamptz, bigint[], big
 CREATE FUNCTION sec.coupon_takes_off(p_kind text, p_value numeric, p_max_discount numeric, p_price numeric) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $rule$
     SELECT least(p_price - CASE p_kind WHEN 'amount_off' THEN greatest(p_price - p_value, 0)
-                                       WHEN 'percent_off' THEN round(p_price * (100 - p_value) / 100, 2)
+                                       WHEN 'percent_off' THEN round(p_price * (100 - p_value) * 0.01, 2)
                                        ELSE least(p_value, p_price) END, p_max_discount)
 $rule$;
 COMMENT ON FUNCTION sec.coupon_takes_off(text, numeric, numeric, numeric) IS

@@ -3,7 +3,7 @@
 CREATE FUNCTION sec.coupon_takes_off(p_kind text, p_value numeric, p_max_discount numeric, p_price numeric) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $rule$
     SELECT least(p_price - CASE p_kind WHEN 'amount_off' THEN greatest(p_price - p_value, 0)
-                                       WHEN 'percent_off' THEN round(p_price * (100 - p_value) / 100, 2)
+                                       WHEN 'percent_off' THEN round(p_price * (100 - p_value) * 0.01, 2)
                                        ELSE least(p_value, p_price) END, p_max_discount)
 $rule$;
 COMMENT ON FUNCTION sec.coupon_takes_off(text, numeric, numeric, numeric) IS

@@ -140,12 +140,16 @@ BEGIN
             PERFORM set_config('lock_timeout', '300ms', true);
             PERFORM sec.lock_calls('ACCESS EXCLUSIVE');
             EXIT;
-        EXCEPTION WHEN lock_not_available THEN
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             IF v_patience > interval '0' AND clock_timestamp() - v_began > v_patience THEN
                 RAISE;
             END IF;
         END;
         v_tries := v_tries + 1;
+        -- No lock on a table is held here. Who waits for this transaction waits for a trade number that it has mended, and would keep
+        -- what it has read for as long: a confirmation that is being repeated, and will be again.
+        PERFORM pg_cancel_backend(l.pid) FROM pg_locks l
+        WHERE l.locktype = 'transactionid' AND l.transactionid = pg_current_xact_id()::xid AND NOT l.granted;
         IF v_tries = 10 THEN
             RAISE NOTICE 'mps: waiting for who reads or writes app.transactions: see pg_locks';
         END IF;

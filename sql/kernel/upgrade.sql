@@ -130,6 +130,7 @@ DECLARE
     v_grantee oid;
 BEGIN
     PERFORM sec.install_compat();
+    PERFORM sec.drop_unused_compat();
     -- After the dump of an older release: sec.stand_in_functions() has put them there.
     FOR v IN SELECT to_regprocedure(regexp_replace(s.now, '^app', 'sec')) AS func
              FROM sec.superseded_functions() s WHERE to_regprocedure(s.now) IS NULL LOOP

@@ -32,7 +32,7 @@ CREATE FUNCTION app.quote_charge(p_merchant_code text, p_qr_plain text, p_amount
     AS 'MODULE_PATHNAME', 'quote_charge_wrapper';
 COMMENT ON FUNCTION app.quote_charge IS
     E'What a charge would cost now, and why; nothing is used up.\n'
-    'By an operator of the merchant (owner, admin, cashier) or a backend. Arguments as those of merchant_charge_by_qr; never over GET, '
+    'By an operator of the merchant (owner, admin, cashier) or a backend. Arguments as those of merchant_charge_by_qr; by POST alone, '
     'because the code would stand in logs.\n'
     'Level: client.\n'
     'Results: final_amount (what would be paid), discount (what is multiplied by), coupon_discount (what the coupon takes off), '

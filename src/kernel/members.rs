@@ -55,6 +55,16 @@ pub fn lock(open: Open, id: Uuid) -> Option<Member> {
     open.lock(&BY_ID, None, &[p(id)], Member::read)
 }
 
+/// As [`lock`], so that whoever goes by an older snapshot fails to serialise: what is decided under it is decided for all cards.
+pub fn hold(open: Open, id: Uuid) {
+    open.run("UPDATE app.member_profiles SET status = status WHERE id = $1", &[p(id)]);
+}
+
+/// When a member was registered.
+pub fn since(db: &Db, id: Uuid) -> Option<Timestamp> {
+    db.row("SELECT m.created_at FROM app.member_profiles m WHERE m.id = $1", &[p(id)], |r| r.get(1))
+}
+
 pub fn status(db: &Db, id: Uuid) -> Option<MemberStatus> {
     db.find(&BY_ID, None, &[p(id)], |r| column!(r, TABLE.status))
 }

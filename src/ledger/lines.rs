@@ -5,10 +5,12 @@ use crate::engine::direct::{Series, Span};
 use crate::engine::param::p;
 use crate::engine::record::column;
 use crate::engine::types::{Timestamp, Uuid};
+use crate::kernel::members;
+use crate::ledger::history;
 use crate::ledger::transactions::{BY_ID, find};
 use crate::ledger::tx::{Place, TABLE, Tx, columns};
 use mps_domain::money::Money;
-use mps_domain::month::Month;
+use mps_domain::month::{DAY_MICROS, Month};
 use mps_domain::tx_no::TxId;
 
 /// The movements of a card from `from` back along its chain, as far as they lie in the same month as `from`.
@@ -56,16 +58,23 @@ pub fn refunds_in(db: &Db, month: Month, payment: &str, limit: i64) -> Vec<Tx> {
     )
 }
 
-/// Whether a member has a payment, with whatever card, that was not given back in full. Archived months are not asked.
+/// Whether a member has a payment, with whatever card, that was not given back in full. Archived months are not asked, nor those from
+/// before there was such a member; the newest first, and each by itself, so that the months of years are not locked for a newcomer.
 pub fn has_paid(db: &Db, member: Uuid) -> bool {
-    db.row(
-        "SELECT EXISTS (SELECT FROM app.transactions t \
-                        WHERE t.member_id = $1 AND t.tx_type = 'payment' AND t.status = 'completed' \
-                          AND (t.refunded_amount < t.final_amount OR t.final_amount = 0))",
-        &[p(member)],
-        |r| r.get(1),
-    )
-    .unwrap_or(false)
+    let Some(since) = members::since(db, member) else { return false };
+    // A clock may have been set back since.
+    let first = Month::nearest(since.0 - DAY_MICROS);
+    history::all(db).into_iter().take_while(|month| *month >= first).any(|month| {
+        db.row_in(
+            month,
+            "SELECT EXISTS (SELECT FROM app.transactions_{m} t \
+                            WHERE t.member_id = $1 AND t.tx_type = 'payment' AND t.status = 'completed' \
+                              AND (t.refunded_amount < t.final_amount OR t.final_amount = 0))",
+            &[p(member)],
+            |r| r.get(1),
+        )
+        .unwrap_or(false)
+    })
 }
 
 /// What finding an old balance needs of a movement.

@@ -40,14 +40,15 @@ fn claim_coupon(
 /// What the member has got, and whether by an earlier request.
 fn claim(call: &Call, code: &str, member: Uuid, key: Option<&str>) -> Result<(Vec<Right>, bool)> {
     let serial = members::serial(call.db, member).ok_or(Token::MemberNotFound)?;
-    let ids = right::draw(call.db, 1);
     let known = coupon::find(call.db, code).ok_or(Token::CouponNotFound)?;
+    let ids = right::draw(call.db, 1);
     let is_it = |rights: &[Right]| rights.iter().all(|right| right.coupon_id == known.id);
-    if let First::Answer(known) = issuing::claim(call, Scope::coupon_claim(serial), key, ids[0], is_it)? {
-        return Ok((known, true));
-    }
-    // Before anybody waits for it: who may not claim it learns nothing of it.
-    ensure_claimable(&known, &super::terms_of(call, &known)?)?;
+    let claimable = ensure_claimable(&known, &super::terms_of(call, &known)?);
+    match issuing::claim(call, Scope::coupon_claim(serial), key, ids[0], is_it) {
+        Ok(First::Answer(known)) => return Ok((known, true)),
+        // Before anybody waits for it: who may not claim it learns nothing of it, by a key that was used for another one either.
+        first => claimable.and(first)?,
+    };
     let (_, mut coupon) = lock(call, code)?;
     let terms = super::terms_of(call, &coupon)?;
     ensure_claimable(&coupon, &terms)?;

@@ -5,6 +5,7 @@ use crate::engine::direct::Path;
 use crate::engine::param::p;
 use crate::engine::record::{Value, changes, column, labelled_texts, record};
 use crate::engine::row::{Row, RowVersion};
+use crate::engine::server;
 use crate::engine::types::Timestamp;
 use crate::kernel::months::Open;
 use mps_domain::coupon::CouponStatus;
@@ -44,8 +45,15 @@ static BY_CODE: Path = Path { table: &TABLE, index: "coupons_code_key", key: &["
 
 static BY_ID: Path = Path { table: &TABLE, index: "coupons_pkey", key: &["id"] };
 
-pub fn of_id(db: &Db, id: i32) -> Option<Coupon> {
-    db.find(&BY_ID, None, &[p(id)], Coupon::read)
+/// With the status that it has now, whatever the snapshot: a pause is obeyed by who goes by an older one.
+pub fn of_now(db: &Db, id: i32) -> Option<Coupon> {
+    let coupon = db.find(&BY_ID, None, &[p(id)], Coupon::read)?;
+    if server::statements_see_commits() {
+        return Some(coupon);
+    }
+    let sql = "SELECT c.status FROM app.coupons c WHERE c.id = $1";
+    let status = db.rows_of_now(sql, &[p(id)], |r| CouponStatus::from_label(&r.text(1))).pop()?;
+    Some(Coupon { status: status?, ..coupon })
 }
 
 pub fn find(db: &Db, code: &str) -> Option<Coupon> {

@@ -51,7 +51,7 @@ impl Seen {
 /// The coupons of a member that could be used for a charge on these terms, the best first; of equal ones the one that ends first.
 pub fn offers(call: &Call, card: &Card, member: Uuid, merchant: i32, terms: &quote::Terms) -> Vec<Offer> {
     let Ok(without) = quote(terms) else { return vec![] };
-    let mut offers: Vec<Offer> = right::active(call.db, member, LOOKED_AT)
+    let mut offers: Vec<Offer> = right::active(call.db, member, call.at, LOOKED_AT)
         .into_iter()
         .filter_map(|right| offer(call, card, merchant, terms, without.final_amount, right).ok())
         .collect();

@@ -92,13 +92,14 @@ pub fn issued_with(db: &Db, first: &Right) -> Vec<Right> {
     db.rows(sql, &[p(first.member_id), p(first.coupon_id), p(first.id)], Right::read)
 }
 
-/// What a member could use, the oldest first.
-pub fn active(db: &Db, member: Uuid, most: i64) -> Vec<Right> {
+/// What a member has that is not used, and not over at a moment, the oldest first.
+pub fn active(db: &Db, member: Uuid, at: Timestamp, most: i64) -> Vec<Right> {
     let sql = columns!(
         "SELECT ",
-        ", m.ctid, m.xmin FROM app.member_coupons m WHERE m.member_id = $1 AND m.status = 'active' ORDER BY m.id LIMIT $2"
+        ", m.ctid, m.xmin FROM app.member_coupons m \
+         WHERE m.member_id = $1 AND m.status = 'active' AND (m.valid_until IS NULL OR m.valid_until > $2) ORDER BY m.id LIMIT $3"
     );
-    db.rows(sql, &[p(member), p(most)], Right::read)
+    db.rows(sql, &[p(member), p(at), p(most)], Right::read)
 }
 
 /// How many of a coupon a member has had, and of those in a time.

@@ -38,7 +38,7 @@ pub fn lock_before_cards(call: &Call, open: Open, number: i64, member: Uuid) -> 
     let right = right::find(call.db, number).filter(|right| right.member_id == member).ok_or(Token::CouponNotFound)?;
     // Two first purchases at once are one after the other, whatever cards they are paid with.
     if terms::kept(call.db, right.coupon_id, right.terms_version)?.first_purchase_only {
-        members::lock(open, member);
+        members::hold(open, member);
     }
     Ok(())
 }
@@ -53,7 +53,7 @@ pub fn hold(call: &Call, open: Open, number: i64, member: Uuid, card: &Card) -> 
 }
 
 fn of(call: &Call, right: &Right) -> Result<Coupon> {
-    coupon::of_id(call.db, right.coupon_id)
+    coupon::of_now(call.db, right.coupon_id)
         .ok_or_else(|| Error::new(Token::StatusConflict, "what the coupon stands for is missing"))
 }
 

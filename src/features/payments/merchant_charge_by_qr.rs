@@ -12,11 +12,12 @@ use crate::kernel::keys::{OrderScope, Scope};
 use crate::kernel::members;
 use crate::kernel::merchants::{self, Merchant};
 use crate::kernel::months::Open;
+use crate::kernel::settings::Config;
 use crate::ledger::posting::{self, Outcome, nothing_beside};
 use crate::ledger::replay::{Dedupe, First, same_card_and_amount};
 use crate::ledger::tx::Tx;
 use mps_domain::card::CardType;
-use mps_domain::error::{Result, Token, ensure};
+use mps_domain::error::{Error, Result, Token, ensure};
 use mps_domain::member::MemberStatus;
 use mps_domain::money::Money;
 use mps_domain::pay_code::Place;
@@ -161,7 +162,26 @@ fn pay_with_coupon(
     coupons::lock_before_cards(call, at.open, number, member)?;
     let payer = payer::lock(call, at.open, &place, &hash)?;
     let held = coupons::hold(call, at.open, number, payer.member, &payer.card)?;
-    Ok(pay(call, at, payer, Some(held), request)?.expect("a locked card does not change"))
+    let priced_by = call.config();
+    let paid = pay(call, at, payer, Some(held), request)?.expect("a locked card does not change");
+    // A budget is drawn last, and may be waited for: with the price decided.
+    if call.has_waited() {
+        call.after_waiting()?;
+        ensure_same_prices(&priced_by, &call.config())?;
+    }
+    Ok(paid)
+}
+
+/// That what decides a price is as it was when it was decided. Error: `STATUS_CONFLICT`.
+fn ensure_same_prices(was: &Config, is: &Config) -> Result<()> {
+    let decides = |config: &Config| (config.levels.clone(), config.points_per_unit.0, config.max_amount);
+    if decides(was) == decides(is) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Token::StatusConflict,
+        "levels or settings were changed while the budget was waited for: ask once more",
+    ))
 }
 
 /// Whether a transaction was paid from where a code points: which code it was does not matter.

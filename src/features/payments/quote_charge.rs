@@ -40,7 +40,7 @@ fn quote_charge(
     ),
 > {
     let (priced, covered, coupons) = read(|call| {
-        refuse_get()?;
+        refuse_addresses()?;
         let merchant = operated_merchant(call, p_merchant_code)?;
         let amount = args::amount(p_amount, "p_amount")?;
         let shown = pay_code::read(args::typed(p_qr_plain, "p_qr_plain")?);
@@ -64,9 +64,9 @@ fn quote_charge(
     ))
 }
 
-/// Servers write the addresses of requests to their logs, and with GET the code stands there.
-fn refuse_get() -> Result<()> {
-    if server::request_method().is_some_and(|method| method.eq_ignore_ascii_case("GET")) {
+/// Servers write the addresses of requests to their logs, and with GET or HEAD the code stands there.
+fn refuse_addresses() -> Result<()> {
+    if server::request_method().is_some_and(|method| !method.eq_ignore_ascii_case("POST")) {
         return Err(Error::new(Token::InvalidArgument, "a pay code does not belong into an address: use POST"));
     }
     Ok(())

@@ -88,6 +88,7 @@ pub const LEAVES: &[(&str, Takes)] = &[
     ("kernel::members::bind", Nothing("bindings change under the lock of their card")),
     ("kernel::members::unbind", Nothing("bindings change under the lock of their card")),
     ("kernel::members::set_code", Nothing("locked")),
+    ("kernel::members::hold", One(Kind::Member)),
     ("kernel::merchants::lock", One(Kind::Merchant)),
     ("kernel::merchants::pin", One(Kind::Merchant)),
     ("kernel::merchants::create", One(Kind::Merchant)),

@@ -19,7 +19,7 @@ const COOKED: &[(&str, &str)] = &[
     ("update app.personal_cards set last_tx_id = last_tx_id - 1 where balance > 0", "a card knows its last movement"),
     (
         "update app.transactions set final_amount = final_amount + 1, refunded_amount = 0 where tx_type = 'payment'",
-        "what was paid is the price",
+        "what was paid is what takes part",
     ),
     ("update app.personal_cards set points = points + 1", "points are the sum of the ledger"),
     ("delete from app.point_ledger where change < 0", "points are the sum of the ledger"),

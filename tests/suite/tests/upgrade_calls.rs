@@ -302,6 +302,27 @@ fn who_reads_holds_the_update_up_and_no_call() {
 }
 
 #[test]
+fn who_waits_for_a_number_that_an_update_mends_does_not_hold_it_up() {
+    for old in before("0.3.0") {
+        let shop = OldShop::open(old);
+        let s = shop.db.superuser();
+        let tx_no = shop.pending(0);
+        shop.backend().run(&confirm(&tx_no, "T-1"));
+        // Kept from its locks by a reader, it has mended the number already.
+        let reader = shop.db.superuser();
+        reader.run("begin; select count(*) from app.transactions");
+        let update = Waiting::behind(shop.db.superuser(), &reader, &s, UPDATE.into());
+        let again = Waiting::start(shop.backend(), &s, confirm(&tx_no, "T-1"));
+        let failure = again.end().expect_err("it is asked to come again");
+        assert_eq!(failure.code, "57014", "{failure:?}");
+        reader.run("commit");
+        update.end().expect("updates");
+        assert_eq!(&shop.db.backend().row(&confirm(&tx_no, "T-1"))["replayed"], "t");
+        assert_eq!(shop.balance(0), "100.00");
+    }
+}
+
+#[test]
 fn an_update_with_an_older_view_is_refused() {
     for old in old_releases() {
         for level in ["repeatable read", "serializable"] {
