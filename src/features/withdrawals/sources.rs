@@ -105,11 +105,8 @@ impl Found<'_> {
                 if self.wanted <= 0 {
                     return Ok(false);
                 }
-                self.before = match tx.card_seq {
-                    // What the card before this one had, at the end.
-                    Some(1) if tx.tx_type == TxType::Adjustment => tx.final_amount,
-                    _ => tx.balance_after.and_then(|after| after.minus(tx.change())).unwrap_or(Money::ZERO),
-                };
+                let before = tx.balance_after.and_then(|after| after.minus(tx.change()));
+                self.before = before.unwrap_or(Money::ZERO);
                 self.see(tx)?;
             }
         }

@@ -302,23 +302,24 @@ fn what_lies_in_archived_months_goes_by_transfer() {
     let rows = withdraw(&shop, &ming.card, "30.00", "k1");
     assert_eq!(parts(&rows), [format!("{new} source 20.00 processing"), format!("{old} source 10.00 processing")]);
     let number = rows[1]["refund_no"].to_owned();
+    shop.backend.run(&correct_sql(&old, "-1", "c0"));
     shop.superuser.run("call audit.seal()");
     shop.superuser.run("call app.archive_partitions(date_trunc('month', now() at time zone 'UTC')::date)");
     assert_eq!(shop.superuser.value("select count(*) from app.archived_months"), "1");
-    // 65.00 came over from what is archived, and 10.00 of that went out.
+    // 65.00 came over from what is archived; 10.00 of that went out, and a correction took 1.00.
     let sql = withdraw_sql(&ming.card, "40.00", "k2", "");
     let rows = shop.backend.rows(&sql);
     assert_eq!(parts(&rows), [format!("{NULL} transfer 40.00 processing")]);
     assert_eq!(&rows[0]["payment_method"], "balance");
     assert_eq!(parts(&shop.backend.rows(&sql)), parts(&rows));
-    shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "15.01", "k3", ""));
+    shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "14.01", "k3", ""));
     // What a correction put there does not go out with it.
     shop.backend.run(&confirm_sql(&rows[0]["refund_no"], "40"));
     shop.backend.run(&correct_sql(&rows[0]["tx_no"], "40", "c1"));
-    shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "15.01", "k3", ""));
+    shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "14.01", "k3", ""));
     shop.backend.run(&fail_sql(&number));
-    shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "25.01", "k3", ""));
-    assert_eq!(parts(&withdraw(&shop, &ming.card, "25.00", "k3")), [format!("{NULL} transfer 25.00 processing")]);
+    shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "24.01", "k3", ""));
+    assert_eq!(parts(&withdraw(&shop, &ming.card, "24.00", "k3")), [format!("{NULL} transfer 24.00 processing")]);
     shop.db.without_books();
     // A refund number outlives the month of its withdrawal.
     let kept = shop.superuser.value("select refund_no from app.withdrawals where amount = 5");
@@ -326,6 +327,29 @@ fn what_lies_in_archived_months_goes_by_transfer() {
     assert_eq!(&shop.backend.row(&fail_sql(&kept))["status"], "returned");
     shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&ming.card, "5.01", "k4", ""));
     assert_eq!(parts(&withdraw(&shop, &ming.card, "5.00", "k4")), [format!("{NULL} transfer 5.00 processing")]);
+    books_hold(&shop);
+}
+
+/// The card before had nothing left that could have come over.
+#[test]
+fn what_a_correction_put_on_a_new_card_is_nothing_that_came_in() {
+    let mut shop = Shop::open();
+    let ming = shop.member("0");
+    taken(&shop, &ming.card, "10.00", "cash");
+    let spent = shop.charge(&ming, "10.00")["tx_no"].to_owned();
+    shop.a_month_passes();
+    let spent =
+        shop.superuser.value(&format!("select tx_no from app.transactions where tx_no like 'ZF%{}'", &spent[6..]));
+    shop.set_card(&ming.card, "personal", "lost");
+    let card =
+        shop.backend.row(&format!("select * from app.replace_card('{}', 'lost')", ming.card))["card_id"].to_owned();
+    shop.backend.run(&correct_sql(&spent, "5", "c"));
+    assert_eq!(shop.balance(&card), "5.00");
+    shop.superuser.run("call audit.seal()");
+    shop.superuser.run("call app.archive_partitions(date_trunc('month', now() at time zone 'UTC')::date)");
+    assert_eq!(shop.superuser.value("select count(*) from app.archived_months"), "1");
+    shop.backend.refused("INSUFFICIENT_BALANCE", &withdraw_sql(&card, "0.01", "k", ""));
+    shop.db.without_books();
     books_hold(&shop);
 }
 
