@@ -415,7 +415,7 @@ pub fn packed(sqlstate: &str) -> c_int {
     sqlstate
         .bytes()
         .enumerate()
-        .fold(0, |code, (i, byte)| code | (((c_int::from(byte)) - c_int::from(b'0')) & 0x3F) << (6 * i))
+        .fold(0, |code, (i, byte)| code + ((((c_int::from(byte)) - c_int::from(b'0')) & 0x3F) << (6 * i)))
 }
 
 /// Raises an error as the server's. Never returns to the caller.

@@ -195,7 +195,7 @@ pub enum TradeOwner {
 
 impl TradeOwner {
     pub fn of(claimed_for: i64) -> TradeOwner {
-        if claimed_for < 0 { TradeOwner::Suspense(-claimed_for) } else { TradeOwner::Recharge(claimed_for) }
+        if claimed_for.is_negative() { TradeOwner::Suspense(-claimed_for) } else { TradeOwner::Recharge(claimed_for) }
     }
 
     pub fn raw(self) -> i64 {

@@ -10,15 +10,15 @@ use mps_domain::limits;
 use mps_domain::tx_no::TxId;
 use serde_json::json;
 
-/// The newest movement of a card below the number `seq`, which an archived one has, of those that are here, with its number: there are
-/// some where that was posted in a later month than its own, or older months are here all the same.
+/// The newest movement of a card below an archived one, of those that are here, with its number: there are some where that was posted in
+/// a later month than its own, or older months are here all the same. `seq` is its number, or that of the one above it.
 pub fn below_archived(call: &Call, archived: TxId, card: Uuid, seq: i64) -> Option<(TxId, i64)> {
     let months = history::here_before(call.db, archived);
     lines::newest_of_card(call.db, &months, card, seq, Timestamp(i64::MAX)).map(|(id, seq, _)| (id, seq))
 }
 
-/// Up to `limit` movements from `newest`, which has the number `seq`, back along the card's chain. What is archived is left out. Where
-/// nothing below it is here the page ends; that is an error only where the page would begin there.
+/// Up to `limit` movements from `newest` back along the card's chain; `seq` is its number, or that of the one above it. What is archived
+/// is left out. Where nothing below it is here the page ends; that is an error only where the page would begin there.
 pub fn walk_back(call: &Call, card: Uuid, newest: Option<TxId>, mut seq: i64, limit: i64) -> Result<Vec<Tx>> {
     let mut page: Vec<Tx> = Vec::new();
     let mut next = newest;
@@ -40,7 +40,7 @@ pub fn walk_back(call: &Call, card: Uuid, newest: Option<TxId>, mut seq: i64, li
         }
         let part = lines::chain_in_month(call.db, id, wanted);
         let last = part.last().ok_or(Token::TxNotFound)?;
-        (next, seq) = (last.prev_tx_id, last.card_seq.unwrap_or(1) - 1);
+        (next, seq) = (last.prev_tx_id, last.card_seq.unwrap_or(1));
         page.extend(part);
     }
     Ok(page)

@@ -22,8 +22,9 @@ fn expire_keys_batch(p_after: Option<&str>) -> Option<String> {
         if from >= pages {
             return Ok((None, 0));
         }
+        // Whether that was the last, the next batch says.
         let next = from + BATCH_PAGES;
         let forgotten = keys::forget_keys(call.db, TxId::floor(month), from, next);
-        Ok(((next < pages).then(|| next.to_string()), forgotten))
+        Ok((Some(next.to_string()), forgotten))
     })
 }

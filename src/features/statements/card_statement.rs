@@ -88,7 +88,7 @@ fn page(
             let tx = transactions::find(call.db, before)
                 .filter(|tx| tx.tx_type == tx_type && tx.card_id == card.id)
                 .ok_or(Token::TxNotFound)?;
-            (tx.prev_tx_id, tx.card_seq.ok_or(Token::TxNotFound)? - 1)
+            (tx.prev_tx_id, tx.card_seq.ok_or(Token::TxNotFound)?)
         }
     };
     let page = walk_back(call, card.id, newest, seq, limit)?;

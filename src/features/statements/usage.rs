@@ -84,16 +84,15 @@ impl<'a> Usage<'a> {
         match chain {
             Some((place, i)) if self.known.last().is_none_or(|tx| tx.place() < place) => {
                 let tx = self.chains[i].head.take().expect("its place was just seen");
-                let below = tx.card_seq.unwrap_or(1) - 1;
-                self.chains[i].head = self.load(tx.card_id, tx.prev_tx_id, below)?;
+                self.chains[i].head = self.load(tx.card_id, tx.prev_tx_id, tx.card_seq.unwrap_or(1))?;
                 Ok(Some(tx))
             }
             _ => Ok(self.known.pop()),
         }
     }
 
-    /// The movement that a card's chain names, with the number `seq`; where that is archived the next that is here, and where none is,
-    /// `None`.
+    /// The movement that a card's chain names, where `seq` is its number or that of the one above it; where it is archived the next that
+    /// is here, and where none is, `None`.
     fn load(&mut self, card: Uuid, id: Option<TxId>, seq: i64) -> Result<Option<Tx>> {
         let Some(id) = id else { return Ok(None) };
         match months::presence(self.call.db, id.month()) {
