@@ -35,6 +35,13 @@ impl Clock {
     pub fn set(&self, moment: &str) {
         set(&self.offset, moment);
     }
+
+    /// From now on the clock stands at `moment`, a whole second.
+    #[track_caller]
+    pub fn stop(&self, moment: &str) {
+        // libfaketime reads it by the zone of the server's process.
+        write(&self.offset, &crate::cluster::program("date", &["-d", moment, "+%F %T"]).expect("a moment"));
+    }
 }
 
 /// The file says by how many seconds the clock is ahead.
@@ -43,9 +50,13 @@ fn set(file: &Scratch, moment: &str) {
     let wanted = crate::cluster::program("date", &["-u", "-d", moment, "+%s"]).expect("a moment");
     let wanted: f64 = wanted.parse().expect("seconds");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    write(file, &format!("{:+.3}", wanted - now));
+}
+
+fn write(file: &Scratch, text: &str) {
     // In its place at once: the server may look while it is written.
     let new = format!("{}-new", file.path());
-    fs::write(&new, format!("{:+.3}", wanted - now)).expect("a file");
+    fs::write(&new, text).expect("a file");
     fs::rename(&new, file.path()).expect("takes its place");
 }
 

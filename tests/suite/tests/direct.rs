@@ -106,6 +106,29 @@ fn triggers_of_others_by_our_names_see_every_row() {
     }
 }
 
+/// What a session keeps a plan of, it has done by a statement.
+#[test]
+fn as_long_as_nothing_hangs_on_the_tables_rows_go_in_without_a_statement() {
+    let shop = Shop::open();
+    let member = shop.member("1000.00");
+    let company = shop.company("0.900", "500.00", &member);
+    let (code, of_company) = (shop.code(&member), shop.company_code(&company, &member));
+    let session = shop.db.superuser();
+    let keyed = Shop::charge_sql(&code, "100.00", "'tea', '{\"table\": 4}', 'key-1', 'order-1'");
+    let paid = session.row(&keyed)["tx_no"].to_owned();
+    session.run(&Shop::refund_sql(&paid, "40.00", ""));
+    session.run(&Shop::charge_sql(&of_company, "50.00", ""));
+    session.run(&format!("select * from app.user_recharge_personal_card('{}', 10.00, 'cash')", member.card));
+    let kept = |of: &str| {
+        let sql =
+            format!("select ident from pg_backend_memory_contexts where name = 'CachedPlanSource' and ident ~ '{of}'");
+        session.column(&sql)
+    };
+    assert_ne!(kept("FROM app[.]settings"), [] as [String; 0], "plans are seen");
+    let written = "app[.](transactions|personal_cards|enterprise_cards|point_ledger|idempotency_keys|external_orders)|audit[.]event_log";
+    assert_eq!(kept(&format!("(INTO|UPDATE|FROM|JOIN) ({written})")), [] as [String; 0]);
+}
+
 #[test]
 fn checks_columns_and_forced_security_of_others_hold() {
     let shop = Shop::open();

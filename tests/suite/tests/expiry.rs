@@ -1,6 +1,6 @@
 //! When a card expires: at a moment, or with the end of a day.
 
-use mps_tests::{NULL, Shop};
+use mps_tests::{Clock, NULL, Shop, Till};
 
 #[test]
 fn a_card_is_good_to_the_end_of_the_day_that_it_expires_on() {
@@ -60,4 +60,37 @@ fn there_are_two_ways_to_say_when_and_one_is_given() {
         shop.superuser.value(&format!("select expires_at from app.personal_cards where id = '{}'", ming.card)),
         NULL
     );
+}
+
+#[test]
+fn what_ends_at_a_moment_is_over_in_it() {
+    let clock = Clock::start_at("2026-11-30 12:00:00Z");
+    let s = clock.cluster.superuser("postgres");
+    s.run("create extension mps");
+    let till = Till::open(s);
+    let s = &till.session;
+    let ming = till.member("10.00");
+    let last = "2026-11-30 12:10:00Z";
+    let ends = |column: &str, at: &str| {
+        s.run(&format!("update app.personal_cards set {column} = {at} where id = '{}'", ming.card));
+    };
+    let code = || s.row(&format!("select * from app.rotate_card_qr('{}')", ming.card))["qr_plain"].to_owned();
+    clock.stop(last);
+    let paying = Shop::charge_sql(&code(), "1.00", "");
+    ends("qr_expires_at", &format!("'{last}'"));
+    s.refused("QR_EXPIRED_OR_INVALID", &paying);
+    ends("qr_expires_at", &format!("timestamptz '{last}' + interval '1 microsecond'"));
+    s.run(&paying);
+    let paying = Shop::charge_sql(&code(), "1.00", "");
+    ends("expires_at", &format!("'{last}'"));
+    s.refused("CARD_EXPIRED", &paying);
+    let set = |at: &str| s.run(&format!("select app.set_card_expiry('{}', 'personal', {at}, 'x')", ming.card));
+    let status = || s.value(&format!("select status from app.personal_cards where id = '{}'", ming.card));
+    set(&format!("'{last}'::timestamptz + interval '1 microsecond'"));
+    assert_eq!(status(), "active");
+    s.run(&paying);
+    set(&format!("'{last}'"));
+    assert_eq!(status(), "expired");
+    set(&format!("'{last}'::timestamptz - interval '1 day'"));
+    assert_eq!(status(), "expired");
 }

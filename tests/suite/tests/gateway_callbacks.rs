@@ -102,6 +102,13 @@ fn alipay_says_yuan_and_is_told_success() {
     // Asked for with WeChat, paid by Alipay: what the payer really used.
     let kept = shop.superuser.value(&format!("select payment_method from app.transactions where tx_no = '{tx_no}'"));
     assert_eq!(kept, "alipay");
+    // What the payer paid is kept where a coupon of the gateway's paid the rest.
+    for (trade, paid, kept) in [("T1", "6.50", "6.50"), ("T2", "7.00", NULL)] {
+        let payer = [("buyer_pay_amount", Some(paid))];
+        assert!(outcome(&shop, &alipay("ORDER-1", trade, "7.00", "TRADE_SUCCESS", &payer)).starts_with("suspense"));
+        let payload = "select payload ->> 'payer_amount' from app.suspense_payments where gateway_trade_no";
+        assert_eq!(shop.superuser.value(&format!("{payload} = '{trade}'")), kept);
+    }
     books_hold(&shop);
 }
 
@@ -371,6 +378,7 @@ fn a_refund_out_of_suspense_ends_when_the_gateway_says_so() {
     assert_eq!(outcome(&shop, &refund(&number, "T3", &tx_no, 700, "CLOSED")), "noted refund_returned");
     assert_eq!(&suspended(&shop)[1]["status"], "open");
     // A part of it that nobody asked for here, or nothing.
+    assert_eq!(outcome(&shop, &refund("somebody's", "T3", &tx_no, 700, "CLOSED")), "noted refund_not_asked");
     assert_eq!(outcome(&shop, &refund("nobody's", "T3", &tx_no, 699, "SUCCESS")), "noted partly_refunded");
     assert_eq!(outcome(&shop, &refund("nobody's", "T3", &tx_no, 700, "CLOSED")), "noted refund_not_asked");
     let row = &suspended(&shop)[1];
@@ -413,6 +421,9 @@ fn money_that_went_back_whole_leaves_suspense() {
     assert_eq!(outcome(&shop, &alipay("ORDER-4", "T4", "7.00", "TRADE_CLOSED", &rest)), "noted refund_completed");
     let states: Vec<String> = suspended(&shop).iter().map(|row| row["status"].to_owned()).collect();
     assert_eq!(states, ["refunded"; 4]);
+    // Which refund it was by: one that was asked for no more, one of the merchant's page, and the one that was asked for.
+    let notes = shop.superuser.column("select note from app.suspense_payments order by id");
+    assert_eq!(notes[1..], ["refunded at the gateway", "refunded at the gateway", "as the gateway says"]);
     for id in 1..=4 {
         shop.backend.refused(
             "STATUS_CONFLICT",

@@ -198,6 +198,14 @@ fn without_the_headers_of_a_proxy_there_is_no_account() {
             assert!(is_let_in(&failure), "{shown}, {body}: {failure:?}");
         }
     }
+    // The longest that are read, and a byte more.
+    for (bytes, are_read) in [(65_536, true), (65_537, false)] {
+        let headers = r#"{"x-mps-gateway": "wechat", "x-mps-account": "nobody", "x": "*"}"#;
+        let headers = headers.replace('*', &"x".repeat(bytes + 1 - headers.len()));
+        s.run(&format!("select set_config('request.headers', {}, false)", q(headers)));
+        let failure = s.failure(NOTIFY);
+        assert_eq!(!failure.detail.contains("X-Mps-Gateway"), are_read, "{bytes}: {failure:?}");
+    }
     forget(&db, &role);
 }
 

@@ -102,13 +102,15 @@ fn the_log_names_who_is_responsible_and_the_other_one_beside() {
     let ming = shop.member("0");
     stage(&shop);
     shop.superuser.run("select sec.grant_api('app_role', 'client')");
-    for owner in ["app_role", "service_role", "postgres"] {
+    for owner in ["app_role", "authenticated", "service_role", "postgres"] {
         shop.superuser.run(&prober(owner, &format!("of_{owner}"), &ming, "security definer"));
     }
     for (owner, caller, responsible, other) in [
         ("app_role", "app_role", "app_role", "NULL"),
         ("app_role", "service_role", "app_role", "service_role"),
         ("app_role", "postgres", "app_role", "postgres"),
+        // Of one level, it is who makes it run.
+        ("authenticated", "app_role", "app_role", "authenticated"),
         ("service_role", "app_role", "app_role", "service_role"),
         ("service_role", "postgres", "service_role", "postgres"),
         ("postgres", "service_role", "service_role", "postgres"),

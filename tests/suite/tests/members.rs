@@ -317,6 +317,10 @@ fn a_changed_level_table_counts_from_the_next_charge_and_recompute_applies_it_to
     shop.superuser.run("delete from app.membership_levels where level = 5");
     shop.superuser.run("call app.recompute_levels()");
     assert_eq!((level(&ming), level(&mei)), ("0 1.000".into(), "0 1.000".into()));
+    // Where nothing changes there is nothing to note.
+    shop.superuser.run("call app.recompute_levels()");
+    let noted = "select context ->> 'cards' from audit.event_log where action = 'levels.recomputed' order by id";
+    assert_eq!(shop.superuser.column(noted), ["1", "2"]);
 }
 
 #[test]

@@ -103,6 +103,9 @@ fn a_receipt_proves_a_movement_without_the_server() {
     assert_eq!(json_of(&shop.s().value(&typed)), shop.proof(tx_no), "a number is read as every number is");
     assert_eq!(shop.judged(&found.head), Verdict::Stands);
     assert_eq!(json_of(&shop.s().value("select app.head_proof()"))["at"], Value::Null);
+    // A head names its key by the beginning of its SHA-256.
+    let named = "select head::jsonb ->> 10 = left(encode(sha256(public_key), 'hex'), 16) from audit.heads";
+    assert_eq!(shop.s().value(named), "t");
     // Another key has signed nothing.
     let data = shop.cluster.psql("shop", "show data_directory").expect("a directory");
     let other = Path::new(&data).with_file_name("other.pem");

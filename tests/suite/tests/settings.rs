@@ -91,6 +91,31 @@ fn a_changed_setting_counts_at_once_in_every_session() {
 }
 
 #[test]
+fn what_has_not_changed_is_not_read_again() {
+    let shop = Shop::open();
+    let member = shop.member("100.00");
+    let session = shop.db.superuser();
+    session.run(&Shop::charge_sql(&shop.code(&member), "1.00", ""));
+    let reads = |code: &str| {
+        let so_far = || -> i64 {
+            let sql = "select sum(seq_scan + idx_scan) from pg_stat_xact_user_tables where relid in \
+                       ('app.settings'::regclass, 'app.membership_levels'::regclass, 'app.closed_months'::regclass)";
+            session.value(sql).parse().expect("a number")
+        };
+        session.run("begin");
+        let before = so_far();
+        session.run(&Shop::charge_sql(code, "1.00", ""));
+        let read = so_far() - before;
+        session.run("commit");
+        read
+    };
+    // The server may look after a table meanwhile, which is a change to whoever has read another.
+    assert!((0..5).any(|_| reads(&shop.code(&member)) == 0));
+    shop.backend.run(r#"select app.update_settings('{"max_amount": 49999.00}')"#);
+    assert_ne!(reads(&shop.code(&member)), 0, "reading is seen");
+}
+
+#[test]
 fn the_list_of_errors_is_the_contracts() {
     let shop = Shop::open();
     let listed = shop.cashier.rows("select token, sqlstate, http_status, message_en, message_zh from app.error_codes");
