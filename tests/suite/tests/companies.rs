@@ -124,6 +124,13 @@ fn bindings_need_a_live_card_and_an_active_member() {
     shop.backend.run(&format!("select app.set_member_status('{annas}', 'suspended', 'x')"));
     shop.backend.refused("MEMBER_NOT_ACTIVE", &add(&company.card_no, &annas, "'member'"));
     shop.backend.run(&format!("select app.set_member_status('{annas}', 'active', 'x')"));
+    // Who is suspended gets no new rights, but can be made less.
+    shop.backend.run(&add(&company.card_no, &annas, "'admin'"));
+    shop.backend.run(&format!("select app.set_member_status('{annas}', 'suspended', 'x')"));
+    assert_eq!(shop.backend.value(&add(&company.card_no, &annas, "'member'")), "t");
+    shop.backend.refused("MEMBER_NOT_ACTIVE", &add(&company.card_no, &annas, "'admin'"));
+    shop.backend.run(&format!("select app.set_member_status('{annas}', 'active', 'x')"));
+    shop.backend.run(&format!("select app.enterprise_remove_member('{}', '{annas}')", company.card_no));
     shop.set_card(&company.card, "enterprise", "frozen");
     shop.backend.run(&add(&company.card_no, &annas, "'member'"));
     shop.backend.run(&format!("select app.enterprise_remove_member('{}', '{annas}')", company.card_no));
