@@ -162,6 +162,7 @@ BEGIN
         EXECUTE format('ALTER EXTENSION mps DROP FUNCTION %s', v_moved);
         IF NOT v_used THEN
             -- No name that anybody is granted something on.
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', v_moved);
             EXECUTE format('ALTER FUNCTION %s RENAME TO %I', v_moved, v.proname || '_under_way');
         ELSE
             RAISE NOTICE 'mps: % is used by objects of others and is now %', v.name, v_moved;

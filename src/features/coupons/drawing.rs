@@ -19,10 +19,8 @@ fn first_of(card: Uuid) -> i16 {
 /// Draws an amount; false: there is not so much left.
 pub fn draw(open: Open, coupon: i32, card: Uuid, amount: Money) -> Result<bool> {
     let first = first_of(card);
-    let mut all = Money::ZERO;
     for part in (0..PARTS as i16).map(|n| (first + n) % PARTS as i16) {
         let mut part: Part = parts::find(&open, coupon, part)?;
-        all = all.plus(part.left_amount).expect("no more than the budget");
         if part.left_amount >= amount {
             part.left_amount = part.left_amount.minus(amount).expect("no more than there is");
             if parts::update_seen(&open, &part) {
@@ -30,17 +28,13 @@ pub fn draw(open: Open, coupon: i32, card: Uuid, amount: Money) -> Result<bool> 
             }
         }
     }
-    // What others are giving back at this moment is not there yet.
-    if all < amount { Ok(false) } else { gather(open, coupon, first, amount) }
+    // The parts were seen one after the other, while others drew and gave back: only all of them at one moment say that it is spent.
+    if covers(&open, coupon, amount) { gather(open, coupon, first, amount) } else { Ok(false) }
 }
 
-/// Whether so much is left, as far as can be seen without a lock. Error: `STATUS_CONFLICT`, somebody took a part away.
-pub fn covers(db: &Db, coupon: i32, amount: Money) -> Result<bool> {
-    let mut left = Money::ZERO;
-    for part in 0..PARTS as i16 {
-        left = left.plus(parts::find(db, coupon, part)?.left_amount).expect("no more than the budget");
-    }
-    Ok(left >= amount)
+/// Whether so much is left, at one moment and without a lock: what others are giving back then is not there yet.
+pub fn covers(db: &Db, coupon: i32, amount: Money) -> bool {
+    parts::left(db, coupon) >= amount
 }
 
 /// As [`draw`], from as many parts as it takes.

@@ -29,8 +29,7 @@ pub struct Offer {
 
 /// Errors: `COUPON_NOT_FOUND`.
 pub fn seen(call: &Call, number: i64, member: Uuid) -> Result<Seen> {
-    let right = right::find(call.db, number).filter(|right| right.member_id == member).ok_or(Token::CouponNotFound)?;
-    Held::of(call, right).map(Seen)
+    Held::of(call, right::of_member(call.db, number, member)?).map(Seen)
 }
 
 impl Seen {
@@ -41,7 +40,7 @@ impl Seen {
 
     /// Whether what is left of the budget covers what it takes off. Errors: `COUPON_NOT_USABLE`.
     pub fn ensure_covered(&self, call: &Call, discount: Money) -> Result<()> {
-        if !self.0.has_budget() || drawing::covers(call.db, self.0.coupon_id(), discount)? {
+        if !self.0.has_budget() || drawing::covers(call.db, self.0.coupon_id(), discount) {
             return Ok(());
         }
         Err(unusable(WhyNot::Budget))

@@ -36,6 +36,12 @@ pub fn find(db: &Db, coupon: i32, part: i16) -> Result<Part> {
     db.find(&BY_NO, None, &[p(coupon), p(part)], Part::read).ok_or_else(missing)
 }
 
+/// What all of them have left, at one moment.
+pub fn left(db: &Db, coupon: i32) -> Money {
+    let sql = "SELECT coalesce(pg_catalog.sum(b.left_amount), 0)::numeric(14,2) FROM app.coupon_budget_parts b WHERE b.coupon_id = $1";
+    db.row(sql, &[p(coupon)], |r| r.get(1)).expect("one row")
+}
+
 fn missing() -> Error {
     Error::new(Token::StatusConflict, "a part of the coupon's budget is missing")
 }

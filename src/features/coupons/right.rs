@@ -8,7 +8,7 @@ use crate::engine::row::RowVersion;
 use crate::engine::types::{Timestamp, Uuid};
 use crate::kernel::months::Open;
 use mps_domain::coupon::{How, RightStatus, Validity, number};
-use mps_domain::error::Result;
+use mps_domain::error::{Result, Token};
 
 labelled_texts! { RightStatus, How }
 
@@ -60,6 +60,11 @@ impl Right {
 
 pub fn find(db: &Db, id: i64) -> Option<Right> {
     db.find(&BY_ID, None, &[p(id)], Right::read)
+}
+
+/// One that this member has: another's and none answer alike. Error: `COUPON_NOT_FOUND`.
+pub fn of_member(db: &Db, id: i64, member: Uuid) -> Result<Right> {
+    find(db, id).filter(|right| right.member_id == member).ok_or_else(|| Token::CouponNotFound.into())
 }
 
 pub fn lock(open: Open, id: i64) -> Option<Right> {

@@ -35,7 +35,7 @@ pub fn unusable(why: WhyNot) -> Error {
 /// Locks what has to be locked before the cards, for a coupon that the member whose code was shown has. One of another member and one
 /// that does not exist answer alike. Errors: `COUPON_NOT_FOUND`.
 pub fn lock_before_cards(call: &Call, open: Open, number: i64, member: Uuid) -> Result<()> {
-    let right = right::find(call.db, number).filter(|right| right.member_id == member).ok_or(Token::CouponNotFound)?;
+    let right = right::of_member(call.db, number, member)?;
     // Two first purchases at once are one after the other, whatever cards they are paid with.
     if terms::kept(call.db, right.coupon_id, right.terms_version)?.first_purchase_only {
         members::hold(open, member);

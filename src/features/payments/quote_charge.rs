@@ -86,13 +86,13 @@ fn priced(
     ensure(*member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
     let mut terms = posting::terms(call, card, amount, excluded);
     let offers = coupons::offers(call, card, *member, merchant, &terms);
-    if let Some(number) = coupon {
-        let seen = coupons::seen(call, number, *member)?;
-        terms.coupon = Some(seen.for_charge(call, card, merchant, terms.part())?);
+    let shown = coupon.map(|number| coupons::seen(call, number, *member)).transpose()?;
+    if let Some(shown) = &shown {
+        terms.coupon = Some(shown.for_charge(call, card, merchant, terms.part())?);
     }
     let priced = quote(&terms).map_err(no_price)?;
-    if let Some(number) = coupon {
-        coupons::seen(call, number, *member)?.ensure_covered(call, priced.coupon_discount)?;
+    if let Some(shown) = &shown {
+        shown.ensure_covered(call, priced.coupon_discount)?;
     }
     let best: Vec<String> = offers.iter().take(COUPONS).map(coupons::Offer::to_json).collect();
     let coupons = RawJsonb::parse(&format!("[{}]", best.join(",")));

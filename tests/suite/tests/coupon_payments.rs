@@ -430,6 +430,30 @@ fn eight_clients_drain_a_budget_to_its_last_cent() {
 }
 
 #[test]
+fn several_in_one_transaction_draw_as_if_each_had_its_own() {
+    let shop = Shop::open();
+    let ming = shop.member("100.00");
+    shop.backend.run(r#"select app.update_settings('{"qr_single_use": false}')"#);
+    coupon(&shop, "C", "amount_off", "1", r#""budget_amount": 16"#);
+    let numbers = shop.backend.column(&format!("select coupon_code from app.issue_coupon('C', '{}', 18)", ming.id));
+    let code = shop.code(&ming);
+    let charge = |number: &String| Shop::charge_sql(&code, "2.00", &with(number, ""));
+    let till = &shop.cashier;
+    till.run("begin");
+    let first = till.row(&charge(&numbers[0]))["tx_no"].to_owned();
+    // From the same part, then from others; one is taken back with its savepoint, and the budget with it.
+    numbers[1..10].iter().for_each(|number| till.run(&charge(number)));
+    till.run("savepoint here");
+    numbers[10..16].iter().for_each(|number| till.run(&charge(number)));
+    till.refused("COUPON_NOT_USABLE", &charge(&numbers[16]));
+    till.run("rollback to here");
+    till.run(&Shop::refund_sql(&first, "1.00", ""));
+    till.run(&charge(&numbers[0]));
+    till.run("commit");
+    assert_eq!((left(&shop, "C"), state(&shop, &numbers[10])), ("6.00".into(), ["active".to_owned(), NULL.into()]));
+}
+
+#[test]
 fn a_pause_while_the_charge_waits_is_obeyed() {
     let shop = Shop::open();
     let ming = shop.member("100.00");
