@@ -16,7 +16,7 @@ fn first_of(card: Uuid) -> i16 {
     i16::from(card.as_bytes()[15]) % PARTS as i16
 }
 
-/// Draws an amount; false: there is not so much left.
+/// Draws an amount from one part, and waits for nobody; false: none has so much that nobody else is drawing from.
 pub fn draw(open: Open, coupon: i32, card: Uuid, amount: Money) -> Result<bool> {
     let first = first_of(card);
     for part in (0..PARTS as i16).map(|n| (first + n) % PARTS as i16) {
@@ -28,8 +28,7 @@ pub fn draw(open: Open, coupon: i32, card: Uuid, amount: Money) -> Result<bool> 
             }
         }
     }
-    // The parts were seen one after the other, while others drew and gave back: only all of them at one moment say that it is spent.
-    if covers(&open, coupon, amount) { gather(open, coupon, first, amount) } else { Ok(false) }
+    Ok(false)
 }
 
 /// Whether so much is left, at one moment and without a lock: what others are giving back then is not there yet.
@@ -37,14 +36,22 @@ pub fn covers(db: &Db, coupon: i32, amount: Money) -> bool {
     parts::left(db, coupon) >= amount
 }
 
-/// As [`draw`], from as many parts as it takes.
-fn gather(open: Open, coupon: i32, first: i16, amount: Money) -> Result<bool> {
-    let mut parts = parts::lock_all(open, coupon)?;
-    let Some(left) = gathered(&parts.each_ref().map(|part| part.left_amount), first as usize, amount) else {
-        return Ok(false);
-    };
-    parts::write(open, &mut parts, left)?;
-    Ok(true)
+/// All parts of a budget, locked.
+pub struct Budget([Part; PARTS]);
+
+/// Locks all of them, in their order; whoever holds one is waited for.
+pub fn lock(open: Open, coupon: i32) -> Result<Budget> {
+    parts::lock_all(open, coupon).map(Budget)
+}
+
+impl Budget {
+    /// Draws from as many parts as it takes; false: there is not so much left.
+    pub fn draw(mut self, open: Open, card: Uuid, amount: Money) -> Result<bool> {
+        let left = self.0.each_ref().map(|part| part.left_amount);
+        let Some(left) = gathered(&left, first_of(card) as usize, amount) else { return Ok(false) };
+        parts::write(open, &mut self.0, left)?;
+        Ok(true)
+    }
 }
 
 /// Gives an amount back.

@@ -1,7 +1,7 @@
 //! A coupon at the till: who has it, whether it can be used for a charge, what becomes of it with the payment and its refund.
 
 use super::coupon::{self, Coupon};
-use super::drawing;
+use super::drawing::{self, Budget};
 use super::right::{self, Right};
 use super::terms;
 use crate::engine::types::{Timestamp, Uuid};
@@ -25,6 +25,8 @@ pub struct Held {
     right: Right,
     status: CouponStatus,
     terms: Rc<Terms>,
+    /// From the budget, in this call.
+    drawn: Money,
 }
 
 /// Why a coupon cannot be used now, as an error.
@@ -62,7 +64,7 @@ impl Held {
     pub fn of(call: &Call, right: Right) -> Result<Held> {
         let terms = terms::kept(call.db, right.coupon_id, right.terms_version)?;
         let status = of(call, &right)?.status;
-        Ok(Held { right, status, terms })
+        Ok(Held { right, status, terms, drawn: Money::ZERO })
     }
 
     pub fn has_budget(&self) -> bool {
@@ -100,16 +102,37 @@ impl Held {
         if has_paid { Err(unusable(WhyNot::NotTheFirstPurchase)) } else { Ok(()) }
     }
 
-    /// Spends it for a payment that is written. Errors: `COUPON_NOT_USABLE`, the budget does not cover it.
-    pub fn spend(mut self, call: &Call, open: Open, payment: &Tx) -> Result<()> {
+    /// Draws what it takes off from its budget, if it has one, before the card's money moves; false: that takes the whole budget to be
+    /// locked. Waits for nobody. Errors: `COUPON_NOT_USABLE`, the budget does not cover it.
+    pub fn draw(&mut self, open: Open, card: &Card, discount: Money) -> Result<bool> {
+        let coupon = self.right.coupon_id;
+        if self.has_budget() && !drawing::draw(open, coupon, card.id, discount)? {
+            // The parts were seen one after the other, while others drew and gave back: only all of them at one moment say it is spent.
+            return if drawing::covers(&open, coupon, discount) { Ok(false) } else { Err(unusable(WhyNot::Budget)) };
+        }
+        self.drawn = discount;
+        Ok(true)
+    }
+
+    /// Its whole budget. It may be waited for: what was priced before is priced again then.
+    pub fn lock_budget(&self, call: &Call, open: Open) -> Result<Budget> {
+        let budget = drawing::lock(open, self.right.coupon_id)?;
+        call.after_waiting()?;
+        Ok(budget)
+    }
+
+    /// Draws from the locked budget. Errors: `COUPON_NOT_USABLE`, it does not cover that.
+    pub fn draw_from(&mut self, budget: Budget, open: Open, card: &Card, discount: Money) -> Result<()> {
+        self.drawn = discount;
+        if budget.draw(open, card.id, discount)? { Ok(()) } else { Err(unusable(WhyNot::Budget)) }
+    }
+
+    /// Spends it for a payment that is written.
+    pub fn spend(mut self, call: &Call, payment: &Tx) -> Result<()> {
+        assert_eq!(payment.coupon_discount, Some(self.drawn), "what was priced was drawn");
         self.right.status = RightStatus::Used;
         self.right.tx_no = Some(payment.tx_no());
-        right::update(call.db, &mut self.right)?;
-        let Some(discount) = payment.coupon_discount.filter(|_| self.has_budget()) else {
-            return Ok(());
-        };
-        let is_covered = drawing::draw(open, self.right.coupon_id, payment.card_id, discount)?;
-        if is_covered { Ok(()) } else { Err(unusable(WhyNot::Budget)) }
+        right::update(call.db, &mut self.right)
     }
 }
 
@@ -133,23 +156,24 @@ pub struct Refunded {
     terms: Rc<Terms>,
 }
 
-/// `None` where the payment used none. Error: `STATUS_CONFLICT`, somebody took it away.
+/// What the payment did not take is back in the budget with it, before the card's money moves. `None` where the payment used none.
+/// Error: `STATUS_CONFLICT`, somebody took it away.
 pub fn refunded(call: &Call, open: Open, payment: &Tx, card: &Card) -> Result<Option<Refunded>> {
     assert!(card.is_locked);
     let Some(number) = payment.member_coupon_id else { return Ok(None) };
     let right = right::lock(open, number)
         .ok_or_else(|| Error::new(Token::StatusConflict, "the coupon of the payment is missing"))?;
-    call.after_waiting()?;
     let terms = terms::kept(call.db, right.coupon_id, right.terms_version)?;
+    if let Some(discount) = payment.coupon_discount.filter(|_| terms.budget_amount.is_some()) {
+        drawing::give_back(open, right.coupon_id, payment.card_id, discount)?;
+    }
+    call.after_waiting()?;
     Ok(Some(Refunded { right, terms }))
 }
 
 impl Refunded {
-    /// What the payment did not take comes back to the budget, and the coupon to the member, if its terms say so and it has not ended.
-    pub fn settle(mut self, call: &Call, open: Open, payment: &Tx) -> Result<()> {
-        if let Some(discount) = payment.coupon_discount.filter(|_| self.terms.budget_amount.is_some()) {
-            drawing::give_back(open, self.right.coupon_id, payment.card_id, discount)?;
-        }
+    /// The coupon comes back to the member, if its terms say so and it has not ended.
+    pub fn settle(mut self, call: &Call, payment: &Tx) -> Result<()> {
         let number = payment.tx_no();
         let is_spent = self.right.status == RightStatus::Used && self.right.tx_no.as_deref() == Some(number.as_str());
         let lasts = self.right.valid_until.is_none_or(|until: Timestamp| call.at < until);

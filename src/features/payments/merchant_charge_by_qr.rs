@@ -12,16 +12,15 @@ use crate::kernel::keys::{OrderScope, Scope};
 use crate::kernel::members;
 use crate::kernel::merchants::{self, Merchant};
 use crate::kernel::months::Open;
-use crate::kernel::settings::Config;
 use crate::ledger::posting::{self, Outcome, nothing_beside};
 use crate::ledger::replay::{Dedupe, First, same_card_and_amount};
 use crate::ledger::tx::Tx;
 use mps_domain::card::CardType;
-use mps_domain::error::{Error, Result, Token, ensure};
+use mps_domain::error::{Result, Token, ensure};
 use mps_domain::member::MemberStatus;
 use mps_domain::money::Money;
 use mps_domain::pay_code::Place;
-use mps_domain::quote::quote;
+use mps_domain::quote::{Quote, quote};
 use mps_domain::tx_no::{TxId, TxType};
 use mps_domain::{limits, pay_code};
 use pgrx::prelude::*;
@@ -140,16 +139,18 @@ fn pay_alone(call: &Call, at: &At, shown: (Place, pay_code::Hash), request: &Req
             payer::lock(call, at.open, &place, &hash)?
         }
     };
-    match pay(call, at, payer, None, request)? {
+    let pay = |payer: Payer| {
+        let priced = price(call, at, &payer, None, request)?;
+        write_down(call, at, payer, &priced, None, request)
+    };
+    match pay(payer)? {
         Some(done) => Ok(done),
-        None => {
-            let payer = payer::lock(call, at.open, &place, &hash)?;
-            Ok(pay(call, at, payer, None, request)?.expect("a locked card does not change"))
-        }
+        None => Ok(pay(payer::lock(call, at.open, &place, &hash)?)?.expect("a locked card does not change")),
     }
 }
 
 /// A payment with a coupon. The card is locked before the coupon, as by a refund; who has no live code of the member's locks nothing.
+/// A budget is drawn before anything moves, and may be waited for: what was priced before that is priced again.
 fn pay_with_coupon(
     call: &Call,
     at: &At,
@@ -161,27 +162,14 @@ fn pay_with_coupon(
     let member = payer::shown_by(call.db, &place, &hash)?;
     coupons::lock_before_cards(call, at.open, number, member)?;
     let payer = payer::lock(call, at.open, &place, &hash)?;
-    let held = coupons::hold(call, at.open, number, payer.member, &payer.card)?;
-    let priced_by = call.config();
-    let paid = pay(call, at, payer, Some(held), request)?.expect("a locked card does not change");
-    // A budget is drawn last, and may be waited for: with the price decided.
-    if call.has_waited() {
-        call.after_waiting()?;
-        ensure_same_prices(&priced_by, &call.config())?;
+    let mut held = coupons::hold(call, at.open, number, payer.member, &payer.card)?;
+    let mut priced = price(call, at, &payer, Some(&held), request)?;
+    if !held.draw(at.open, &payer.card, priced.coupon_discount)? {
+        let budget = held.lock_budget(call, at.open)?;
+        priced = price(call, at, &payer, Some(&held), request)?;
+        held.draw_from(budget, at.open, &payer.card, priced.coupon_discount)?;
     }
-    Ok(paid)
-}
-
-/// That what decides a price is as it was when it was decided. Error: `STATUS_CONFLICT`.
-fn ensure_same_prices(was: &Config, is: &Config) -> Result<()> {
-    let decides = |config: &Config| (config.levels.clone(), config.points_per_unit.0, config.max_amount);
-    if decides(was) == decides(is) {
-        return Ok(());
-    }
-    Err(Error::new(
-        Token::StatusConflict,
-        "levels or settings were changed while the budget was waited for: ask once more",
-    ))
+    Ok(write_down(call, at, payer, &priced, Some(held), request)?.expect("a locked card does not change"))
 }
 
 /// Whether a transaction was paid from where a code points: which code it was does not matter.
@@ -220,21 +208,32 @@ struct At<'a> {
 /// A payment, and when code or card would have ended.
 type Paid = (Tx, Option<Timestamp>);
 
-/// Checks the payer, prices and posts; also says when code or card would have ended. `None` where the card changed since it
-/// was read without a lock.
-fn pay(call: &Call, at: &At, payer: Payer, held: Option<Held>, request: &Request) -> Result<Option<Paid>> {
-    let Payer { mut card, member, member_status, code_ends_at, mut binding } = payer;
+/// Checks the payer, and what the payment costs.
+fn price(call: &Call, at: &At, payer: &Payer, held: Option<&Held>, request: &Request) -> Result<Quote> {
+    let card = &payer.card;
     args::within_limit(request.amount, "p_amount", &call.config())?;
-    posting::ensure_usable(&card)?;
-    ensure(member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
-
-    let mut terms = posting::terms(call, &card, request.amount, request.excluded);
-    if let Some(held) = &held {
-        terms.coupon = Some(held.for_charge(call, &card, at.merchant, terms.part())?);
+    posting::ensure_usable(card)?;
+    ensure(payer.member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
+    let mut terms = posting::terms(call, card, request.amount, request.excluded);
+    if let Some(held) = held {
+        terms.coupon = Some(held.for_charge(call, card, at.merchant, terms.part())?);
     }
     let priced = quote(&terms).map_err(no_price)?;
     ensure(card.balance >= priced.final_amount, Token::InsufficientBalance)?;
+    Ok(priced)
+}
 
+/// Posts a payment that is priced; also says when code or card would have ended. `None` where the card changed since it was read
+/// without a lock.
+fn write_down(
+    call: &Call,
+    at: &At,
+    payer: Payer,
+    priced: &Quote,
+    held: Option<Held>,
+    request: &Request,
+) -> Result<Option<Paid>> {
+    let Payer { mut card, member, member_status: _, code_ends_at, mut binding } = payer;
     let mut tx = posting::new_tx(call, at.id, TxType::Payment, &card, request.amount, priced.final_amount);
     tx.member_id = Some(member);
     tx.merchant_id = Some(at.merchant);
@@ -254,7 +253,7 @@ fn pay(call: &Call, at: &At, payer: Payer, held: Option<Held>, request: &Request
         members::set_code(call.db, binding, None)?;
     }
     let outcome = match held {
-        Some(held) => posting::try_post(call, &mut card, &mut tx, spend_code, |tx| held.spend(call, at.open, tx))?,
+        Some(held) => posting::try_post(call, &mut card, &mut tx, spend_code, |tx| held.spend(call, tx))?,
         None => posting::try_post(call, &mut card, &mut tx, spend_code, nothing_beside)?,
     };
     if outcome == Outcome::CardChanged {

@@ -112,7 +112,7 @@ fn refund(
     let refunded = refunded.plus(amount).expect("at most what was paid");
     posting::post_with(call, &mut card, &mut tx, |tx| {
         transactions::note_refund(call.db, &mut payment, refunded, tx.id)?;
-        coupon.map_or(Ok(()), |coupon| coupon.settle(call, open, &payment))
+        coupon.map_or(Ok(()), |coupon| coupon.settle(call, &payment))
     })?;
     Ok((tx, false))
 }

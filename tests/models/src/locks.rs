@@ -10,7 +10,7 @@
 //! written (bindings, lines); the row of a trade number in suspense changes only under the lock of its suspense; `expire_keys` does not
 //! see keys that are being claimed; a card that replaces another has a higher id, whatever the clock said (`domain::bucket::successor_id`;
 //! not where it was replaced before 0.3.0, while the clock was set back); the coupon of a payment is locked after its card
-//! (`coupons::hold` and `coupons::refunded` assert that).
+//! (`coupons::hold` and `coupons::refunded` assert that), and who locks parts of a budget without one (`update_coupon`) locks no card.
 //!
 //! Left out: table locks of DDL (archiving gives up after half a second, making months waits two seconds at most), triggers of a shop,
 //! transactions with several RPCs, and what only stricter isolation levels pin counts as locked always.
@@ -117,9 +117,9 @@ impl Order {
 
 /// Without what makes no difference: a kind that comes again where all that lies between needs it anyway.
 fn simpler(way: &[Lock]) -> Vec<Lock> {
-    // Who has a card and a coupon of a member's locked, locked the card first.
+    // Who has a card and a coupon of a member's or a part of a budget locked, locked the card first.
     let needs = |kind: Kind, other: Kind| {
-        matches!((kind, other), (Kind::Binding | Kind::Lines | Kind::MemberCoupon, Kind::Card))
+        matches!((kind, other), (Kind::Binding | Kind::Lines | Kind::MemberCoupon | Kind::BudgetPart, Kind::Card))
     };
     let mut kept: Vec<Lock> = vec![];
     // Without a row in suspense it is the trade number that this call has claimed itself.
@@ -401,12 +401,12 @@ mod tests {
             ("app.merchant_charge_by_qr", &[Key, Order, Month, Settings, Merchant, Card, Binding, Card, Lines]),
             (
                 "app.merchant_charge_by_qr",
-                &[Key, Order, Month, Settings, Merchant, Member, Card, Binding, MemberCoupon, Lines, BudgetPart],
+                &[Key, Order, Month, Settings, Merchant, Member, Card, Binding, MemberCoupon, BudgetPart, Lines],
             ),
             ("app.merchant_refund_tx", &[Key, Order, Month, Settings, Tx, Merchant, Card, Lines]),
             (
                 "app.merchant_refund_tx",
-                &[Key, Order, Month, Settings, Tx, Merchant, Card, MemberCoupon, Lines, BudgetPart],
+                &[Key, Order, Month, Settings, Tx, Merchant, Card, MemberCoupon, BudgetPart, Lines],
             ),
             ("app.compensate_tx", &[Key, Order, Month, Settings, Card, Lines]),
             ("app.user_recharge_personal_card", &[Key, Order, Month, Settings, Merchant, Card, Lines]),

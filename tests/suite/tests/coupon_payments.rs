@@ -454,6 +454,29 @@ fn several_in_one_transaction_draw_as_if_each_had_its_own() {
 }
 
 #[test]
+fn who_waits_for_the_budget_pays_by_the_levels_of_then() {
+    let shop = Shop::open();
+    let ming = silver(&shop, "100.00");
+    // A part has 1.00, so that a discount of 3.00 and more takes several, and waits for who holds one.
+    coupon(&shop, "C", "percent_off", "10", r#""budget_amount": 16"#);
+    let number = issued(&shop, "C", &ming);
+    let s = &shop.superuser;
+    let holder = shop.db.superuser();
+    holder.run("begin; select from app.coupon_budget_parts for update");
+    let waiting =
+        Waiting::behind(shop.db.user(shop.cashier_id), &holder, s, charge_sql(&shop, &ming, "40.00", &number, ""));
+    s.run("update app.membership_levels set discount = 0.80 where discount = 0.95");
+    shop.backend.run(r#"select app.update_settings('{"points_per_unit": 2}')"#);
+    holder.run("commit");
+    let paid = waiting.end().expect("it pays").remove(0);
+    let price = ["discount", "coupon_discount", "final_amount", "points_earned"].map(|column| paid[column].to_owned());
+    assert_eq!(price, ["0.800", "3.20", "28.80", "57"]);
+    assert_eq!((left(&shop, "C"), state(&shop, &number)[0].clone()), ("12.80".into(), "used".into()));
+    shop.refund(&paid["tx_no"], "28.80");
+    assert_eq!((left(&shop, "C"), state(&shop, &number)[0].clone()), ("16.00".into(), "active".into()));
+}
+
+#[test]
 fn a_pause_while_the_charge_waits_is_obeyed() {
     let shop = Shop::open();
     let ming = shop.member("100.00");

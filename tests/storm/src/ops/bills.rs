@@ -18,19 +18,27 @@ const CLOSE: &str = "SELECT replayed FROM app.close_recon_day('wechat', $1::text
 type Resolved = (String, Option<String>, Option<i64>, bool);
 
 /// A day of its own for each bill, whatever the calendar says of months.
-fn day(client: &Client) -> String {
+fn date(client: &Client) -> String {
     let n = client.no as u64 * 20_000 + client.step % 20_000;
     format!("{:04}-{:02}-{:02}", 2001 + n / 336, n / 28 % 12 + 1, n % 28 + 1)
 }
 
-/// Resolves what is open of a day, as the shop's clerk does who looks at it; what was answered of each.
-fn resolve_all(link: &mut Link, day: &str, known: (&str, &str), word: &'static str) -> Vec<(String, Asked<Resolved>)> {
+/// What a clerk was answered of a day: how many items it has, which are open, and of each.
+struct Day {
+    compared: Asked<i64>,
+    open: Asked<Vec<(i64, String)>>,
+    resolved: Vec<(String, Asked<Resolved>)>,
+}
+
+/// Compares a day and resolves what is open of it, as the shop's clerk does who looks at it.
+fn resolve_all(link: &mut Link, day: &str, known: (&str, &str), word: &'static str) -> Day {
     let (trade, tx_no) = known;
+    let compared = link.ask(Who::Backend, RECONCILE, &[&day], |rows| rows[0].get::<_, i64>(0));
     let open = link.ask(Who::Backend, OPEN, &[&day], |rows| {
         rows.iter().map(|r| (r.get(0), r.get(1))).collect::<Vec<(i64, String)>>()
     });
-    let mut answers = vec![];
-    for (id, number) in open.result.unwrap_or_default() {
+    let mut resolved = vec![];
+    for (id, number) in open.result.iter().flatten().cloned() {
         // What a recharge waits for is credited; what nobody waits for goes either way.
         let word = if number == trade { "credit" } else { word };
         let asked = link.ask(Who::Backend, RESOLVE, &[&id, &word], |rows| {
@@ -39,9 +47,9 @@ fn resolve_all(link: &mut Link, day: &str, known: (&str, &str), word: &'static s
         if number == trade {
             link.note_credit_of_a_bill(&asked, tx_no);
         }
-        answers.push((number, asked));
+        resolved.push((number, asked));
     }
-    answers
+    Day { compared, open, resolved }
 }
 
 /// The gateway took money for a recharge that waits, and for an order that nobody knows. Bill and another word of it meet.
@@ -53,7 +61,7 @@ pub fn a_bill(client: &mut Client) {
     }) else {
         return;
     };
-    let (day, trade, stranger) = (day(client), format!("trade-{tx_no}"), client.name("stranger"));
+    let (day, trade, stranger) = (date(client), format!("trade-{tx_no}"), client.name("stranger"));
     let strange = 100 + client.below(10_000) as Cents;
     let word = ["credit", "refund"][client.below(2)];
     let (door, races) = (Door::any(client), client.chance(60));
@@ -75,8 +83,7 @@ pub fn a_bill(client: &mut Client) {
     if !imported(client, false) {
         return;
     }
-    let compare = |link: &mut Link| link.ask(Who::Backend, RECONCILE, &[&day], |rows| rows[0].get::<_, i64>(0));
-    let clerk = |link: &mut Link| (compare(link), resolve_all(link, &day, (&trade, &tx_no), word));
+    let clerk = |link: &mut Link| resolve_all(link, &day, (&trade, &tx_no), word);
     let (first, other) = match races {
         true => {
             let (first, other) =
@@ -100,7 +107,7 @@ pub fn a_bill(client: &mut Client) {
 /// Enters what the clerk was answered.
 fn note(
     client: &mut Client,
-    (compared, answers): (Asked<i64>, Vec<(String, Asked<Resolved>)>),
+    Day { compared, open, resolved }: Day,
     (trade, tx_no): (&str, &str),
     (stranger, strange): (&str, Cents),
     word: &str,
@@ -110,7 +117,8 @@ fn note(
     {
         client.world.wrong(format!("{}: a day with two lines has {items} items", client.by()));
     }
-    for (number, asked) in answers {
+    client.expect("look at a day", open, &[]);
+    for (number, asked) in resolved {
         let Some(((status, credited, suspense, _), _)) = client.expect("resolve an item", asked, &["RECON_CONFLICT"])
         else {
             continue;
