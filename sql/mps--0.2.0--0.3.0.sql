@@ -179,6 +179,7 @@ BEGIN
     PERFORM sec.install_reconciliation();
     PERFORM sec.install_withdrawals();
     PERFORM sec.install_coupons();
+    PERFORM sec.install_campaigns();
     PERFORM sec.install_jobs();
     PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();
@@ -338,6 +339,10 @@ BEGIN
     IF to_regclass('app.v_member_coupons') IS NULL THEN
         PERFORM sec.make_member_coupons();
         PERFORM sec.strip_grants('app.v_member_coupons');
+    END IF;
+    IF to_regclass('app.campaign_uses') IS NULL THEN
+        PERFORM sec.make_campaign_uses();
+        PERFORM sec.strip_grants('app.campaign_uses');
     END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -587,6 +592,10 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.revoke_coupon', 'backend'),
            ('app.issue_coupon_to_all_batch', 'operator'),
            ('app.issue_coupon_to_all', 'operator'),
+           ('app.create_campaign', 'backend'),
+           ('app.update_campaign', 'backend'),
+           ('app.set_campaign_status', 'backend'),
+           ('app.campaign_report', 'backend'),
            ('sec.jobs', 'operator')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS
@@ -597,6 +606,8 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
     VALUES ('app.archived_months'),
            ('app.asked_methods'),
            ('app.business_day_rules'),
+           ('app.campaign_terms'),
+           ('app.campaigns'),
            ('app.closed_months'),
            ('app.coupon_budget_parts'),
            ('app.coupon_terms'),
@@ -686,6 +697,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_statements()
     UNION ALL SELECT * FROM sec.columns_of_withdrawals()
     UNION ALL SELECT * FROM sec.columns_of_coupons()
+    UNION ALL SELECT * FROM sec.columns_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.columns_by_level() IS
     'What may be read past the functions, by level. Internal.';
@@ -701,6 +713,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_settings()
     UNION ALL SELECT * FROM sec.policies_of_withdrawals()
     UNION ALL SELECT * FROM sec.policies_of_coupons()
+    UNION ALL SELECT * FROM sec.policies_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.policies() IS
     'The policies, all for SELECT: table, name, condition, and the condition as the server shows it, without white space and '
@@ -711,6 +724,7 @@ CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, even
     UNION ALL SELECT * FROM sec.standing_triggers_of_ledger()
     UNION ALL SELECT * FROM sec.standing_triggers_of_receipts()
     UNION ALL SELECT * FROM sec.standing_triggers_of_settings()
+    UNION ALL SELECT * FROM sec.standing_triggers_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.standing_triggers() IS
     'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
@@ -729,6 +743,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
     UNION ALL SELECT * FROM sec.descriptions_of_withdrawals()
     UNION ALL SELECT * FROM sec.descriptions_of_coupons()
+    UNION ALL SELECT * FROM sec.descriptions_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.descriptions() IS
     'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
@@ -756,6 +771,7 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
     UNION ALL SELECT * FROM sec.sequences_of_recharges()
     UNION ALL SELECT * FROM sec.sequences_of_reconciliation()
     UNION ALL SELECT * FROM sec.sequences_of_coupons()
+    UNION ALL SELECT * FROM sec.sequences_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
     'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
@@ -773,6 +789,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_settings()
     UNION ALL SELECT * FROM sec.logged_of_withdrawals()
     UNION ALL SELECT * FROM sec.logged_of_coupons()
+    UNION ALL SELECT * FROM sec.logged_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.logged_actions() IS
     'Every kind of event that this release writes, and what its context must have for the books to be written anew from the log. '
@@ -790,6 +807,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
     UNION ALL SELECT * FROM sec.rebuilds_of_withdrawals()
     UNION ALL SELECT * FROM sec.rebuilds_of_coupons()
+    UNION ALL SELECT * FROM sec.rebuilds_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.rebuild_steps() IS
     'The steps of app.rebuild_from_log(): functions in sec, by their place. Internal.';
@@ -802,6 +820,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     UNION ALL SELECT * FROM sec.rules_of_reconciliation()
     UNION ALL SELECT * FROM sec.rules_of_withdrawals()
     UNION ALL SELECT * FROM sec.rules_of_coupons()
+    UNION ALL SELECT * FROM sec.rules_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
     'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';
@@ -2832,7 +2851,7 @@ CREATE FUNCTION sec.columns_of_ledger() RETURNS TABLE (level text, tab text, col
     VALUES ('client', 'app.transactions',
             'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, '
             'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag, '
-            'excluded_amount, coupon_discount, member_coupon_id'),
+            'excluded_amount, coupon_discount, member_coupon_id, points_base, points_bonus, campaigns'),
            ('client', 'app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason')
 $$;
 COMMENT ON FUNCTION sec.columns_of_ledger() IS 'What may be read of the ledger. Internal: sec.api_columns(), sec.backend_columns().';
@@ -2870,6 +2889,10 @@ CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, 
             'Of raw_amount, what took no part: no discount, no coupon, no points. NULL: all of it took part.'),
            ('app.transactions', 'coupon_discount', 'What the coupon took off. NULL: no coupon was used.'),
            ('app.transactions', 'member_coupon_id', 'The coupon that was used: app.member_coupons. NULL: none.'),
+           ('app.transactions', 'points_base', 'Of points_earned, what the payment earned without campaigns. NULL: none applied.'),
+           ('app.transactions', 'points_bonus', 'Of points_earned, what campaigns gave. NULL: none applied.'),
+           ('app.transactions', 'campaigns',
+            'The campaigns that applied: for each its id and the version of its terms ("3.1"), and the points it gave. NULL: none.'),
            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
            ('app.transactions', 'tx_no',
             'ZF (payment), TK (refund), CZ (recharge), TZ (adjustment) or TX (withdrawal), then year, month, running number.'),
@@ -2972,7 +2995,10 @@ BEGIN
             tag               jsonb          NOT NULL DEFAULT '{}',
             excluded_amount   numeric(14,2),
             coupon_discount   numeric(14,2),
-            member_coupon_id  bigint
+            member_coupon_id  bigint,
+            points_base       bigint,
+            points_bonus      bigint,
+            campaigns         jsonb
             -- No CHECK here: the server parses each one anew at every INSERT (a tenth of a charge for five of them). The
             -- library asserts the same things before it writes, and the books are verified.
         ) PARTITION BY RANGE (created_at);
@@ -3006,7 +3032,8 @@ BEGIN
     ELSIF sec.lacks_price_columns() THEN
         -- Of older releases. What has no default is the catalog's alone, whatever the number of rows.
         ALTER TABLE app.transactions
-            ADD COLUMN excluded_amount numeric(14,2), ADD COLUMN coupon_discount numeric(14,2), ADD COLUMN member_coupon_id bigint;
+            ADD COLUMN excluded_amount numeric(14,2), ADD COLUMN coupon_discount numeric(14,2), ADD COLUMN member_coupon_id bigint,
+            ADD COLUMN points_base bigint, ADD COLUMN points_bonus bigint, ADD COLUMN campaigns jsonb;
     END IF;
 END
 $install$;
@@ -3606,7 +3633,8 @@ BEGIN
         'card_type app.card_type, payment_method app.pay_method, card_id uuid, member_id uuid, processed_by uuid, discount numeric, '
         'raw_amount numeric, final_amount numeric, balance_after numeric, refunded_amount numeric, refundable_left numeric, '
         'tx_no text, original_tx_no text, idempotency_key text, external_order_id text, gateway_trade_no text, reason text, '
-        'failure_reason text, tag jsonb, excluded_amount numeric, coupon_discount numeric, member_coupon_id bigint');
+        'failure_reason text, tag jsonb, excluded_amount numeric, coupon_discount numeric, member_coupon_id bigint, '
+        'points_base bigint, points_bonus bigint, campaigns jsonb');
     IF v_row ->> 'card_type' <> 'personal' THEN
         v_row := v_row || coalesce((SELECT jsonb_build_object('card_id', c.id) FROM app.personal_cards c LIMIT 1), '{}');
     END IF;
@@ -5440,18 +5468,19 @@ COMMENT ON FUNCTION sec.id_of_number(text) IS 'The id of the transaction that ha
 CREATE FUNCTION sec.logged_movements()
     RETURNS TABLE (event_id bigint, happened_at timestamptz, actor_user_id uuid, actor_role text, tx_no text, id bigint, tx_type text,
         card_no text, seq bigint, change numeric, points bigint, merchant_id integer, member_id uuid, original_tx_no text, method text,
-        raw numeric, discount numeric, level text, excluded numeric, coupon text)
+        raw numeric, discount numeric, level text, excluded numeric, coupon text, campaigns jsonb)
     LANGUAGE sql STABLE AS $rule$
     SELECT e.id, e.happened_at, e.actor_user_id, e.actor_role, e.object_id, sec.id_of_number(e.object_id), e.action,
            split_part(e.context ->> 'card', '/', 1), split_part(e.context ->> 'card', '/', 2)::bigint,
            (e.context ->> 'change')::numeric, (e.context ->> 'points')::bigint, (e.context ->> 'at')::integer,
            (e.context ->> 'member')::uuid, e.context ->> 'original', e.context ->> 'method', (e.context ->> 'raw')::numeric,
-           (e.context ->> 'discount')::numeric, e.context ->> 'level', (e.context ->> 'excluded')::numeric, e.context ->> 'coupon'
+           (e.context ->> 'discount')::numeric, e.context ->> 'level', (e.context ->> 'excluded')::numeric, e.context ->> 'coupon',
+           (e.context ->> 'campaigns')::jsonb
     FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal')
 $rule$;
 COMMENT ON FUNCTION sec.logged_movements() IS
     'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '
-    '(no points, the card''s own member, no discount, nothing excluded, no coupon, the level as before). Internal: app.rebuild_from_log().';
+    '(no points, the card''s own member, no discount, nothing excluded, no coupon, no campaign, the level as before). Internal: app.rebuild_from_log().';
 CREATE FUNCTION sec.logged_cards() RETURNS TABLE (id uuid, card_no text, member_id uuid, card_type text)
     LANGUAGE sql STABLE AS $rule$
     SELECT c.id, c.card_no, c.member_id, 'personal' FROM app.personal_cards c
@@ -5509,7 +5538,7 @@ CREATE FUNCTION sec.chained_movements()
     RETURNS TABLE (event_id bigint, id bigint, created_at timestamptz, posted_at timestamptz, seq bigint, nth bigint, prev_tx_id bigint,
         far_tx_id bigint, points bigint, merchant_id integer, tx_type text, card_type text, method text, card_no text, card_id uuid,
         member_id uuid, processed_by uuid, discount numeric, raw numeric, final numeric, balance_after numeric, tx_no text,
-        original_tx_no text, excluded numeric, coupon text)
+        original_tx_no text, excluded numeric, coupon text, campaigns jsonb)
     LANGUAGE sql STABLE AS $rule$
     -- Without the moment of posting in the log, it is that of the event, a microsecond or more after the movement before.
     SELECT m.event_id, m.id, m.created_at,
@@ -5517,9 +5546,9 @@ CREATE FUNCTION sec.chained_movements()
            m.seq, row_number() OVER w, lag(m.id) OVER w, lag(m.id, 64) OVER w, m.points, m.merchant_id, m.tx_type, m.card_type, m.method,
            m.card_no, m.card_id, m.member_id, m.processed_by, m.discount, m.raw,
            CASE WHEN m.tx_type IN ('payment', 'withdrawal') THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no,
-           m.original_tx_no, m.excluded, m.coupon
+           m.original_tx_no, m.excluded, m.coupon, m.campaigns
     FROM (SELECT l.event_id, l.id, l.happened_at, l.seq, l.points, l.merchant_id, l.tx_type, l.method, l.card_no, l.discount, l.raw,
-                 l.change, l.tx_no, l.original_tx_no, l.excluded, l.coupon, c.id AS card_id, c.card_type,
+                 l.change, l.tx_no, l.original_tx_no, l.excluded, l.coupon, l.campaigns, c.id AS card_id, c.card_type,
                  coalesce(l.member_id, c.member_id) AS member_id,
                  coalesce(a.happened_at, l.happened_at) AS created_at,
                  CASE WHEN a.object_id IS NULL THEN l.actor_user_id ELSE a.actor_user_id END AS processed_by
@@ -5538,7 +5567,7 @@ BEGIN
         id, created_at, posted_at, card_seq, prev_tx_id, skip_tx_id, refund_chain_id, points_earned, merchant_id, tx_type, status,
         card_type, payment_method, card_id, member_id, processed_by, discount, raw_amount, final_amount, balance_after, refunded_amount,
         refundable_left, tx_no, original_tx_no, gateway_trade_no, failure_reason, excluded_amount, coupon_discount,
-        member_coupon_id)
+        member_coupon_id, points_base, points_bonus, campaigns)
     WITH refunds AS MATERIALIZED (SELECT * FROM sec.logged_refunds())
     SELECT m.id, m.created_at, m.posted_at,
            CASE WHEN m.card_id IS NULL THEN sec.refuse_log(m.event_id, format('there is no card %s, which %s moved', m.card_no, m.tx_no))
@@ -5559,13 +5588,14 @@ BEGIN
            d.failure_reason, m.excluded,
            CASE WHEN m.coupon IS NOT NULL THEN round((m.raw - coalesce(m.excluded, 0)) * coalesce(m.discount, 1), 2)
                                                + coalesce(m.excluded, 0) - m.final END,
-           substr(m.coupon, 3)::bigint
+           substr(m.coupon, 3)::bigint, coalesce(m.points, 0) - b.points, b.points, m.campaigns
     FROM sec.chained_movements() m
     LEFT JOIN refunds r ON r.id = m.id
     LEFT JOIN refunds l ON l.payment_id = m.id AND l.is_last
     LEFT JOIN sec.logged_trades() g ON g.tx_no = m.tx_no
     -- Of one that failed and was paid after all.
-    LEFT JOIN sec.logged_ends() d ON d.tx_no = m.tx_no;
+    LEFT JOIN sec.logged_ends() d ON d.tx_no = m.tx_no
+    LEFT JOIN LATERAL (SELECT sum(u.value::bigint)::bigint AS points FROM jsonb_each_text(m.campaigns) u) b ON m.campaigns IS NOT NULL;
     RETURN QUERY SELECT x.what, (SELECT count(*) FROM app.transactions t WHERE t.tx_type::text = x.tx_type)
                  FROM (VALUES ('payments', 'payment'), ('refunds', 'refund'), ('recharges', 'recharge'), ('adjustments', 'adjustment'),
                               ('withdrawals', 'withdrawal')) x (what, tx_type);
@@ -6517,7 +6547,7 @@ CREATE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text,
     p_coupon_code text DEFAULT NULL, p_excluded_amount numeric DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
                    final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean,
-                   coupon_discount numeric)
+                   coupon_discount numeric, points_bonus bigint)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_v3_wrapper';
 COMMENT ON FUNCTION app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,text,text,numeric) IS
@@ -6530,7 +6560,8 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
-    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off).\n'
+    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off), points_bonus (of points_earned, '
+    'what campaigns gave).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE (the detail says which '
     'condition), INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
@@ -6546,7 +6577,7 @@ COMMENT ON FUNCTION app.quote_charge IS
     'because the code would stand in logs.\n'
     'Level: client.\n'
     'Results: final_amount (what would be paid), discount (what is multiplied by), coupon_discount (what the coupon takes off), '
-    'points_earned, covered (whether the balance is enough; never the balance), lines ([{step, amount}]: asked, level_discount or '
+    'points_earned (those of campaigns included), covered (whether the balance is enough; never the balance), lines ([{step, amount}]: asked, level_discount or '
     'company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, saves, final_amount, valid_until}]: which of '
     'the member''s could be used for it, the best first, twenty at most).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
@@ -10527,6 +10558,282 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sec.rebuild_coupon_uses() IS 'Which payment used a coupon. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.columns_of_campaigns() RETURNS TABLE (level text, tab text, cols text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('backend', 'app.campaigns', 'id, terms_version, created_at, status, code'),
+           ('backend', 'app.campaign_terms',
+            'campaign_id, version, created_at, valid_from, valid_until, priority, hours_from, hours_until, exclusive, name, kind, value, '
+            'min_spend, weekdays, merchants, levels, card_types'),
+           ('backend', 'app.campaign_uses', NULL)
+$$;
+COMMENT ON FUNCTION sec.columns_of_campaigns() IS 'What may be read of campaigns. Internal: sec.api_columns(), sec.backend_columns().';
+CREATE FUNCTION sec.policies_of_campaigns() RETURNS TABLE (tab text, policy text, condition text, shown text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.tab, 'backends', '(SELECT has_function_privilege(''sec.level_backend()'', ''EXECUTE''))',
+           'SELECThas_function_privilege''sec.level_backend''::text,''EXECUTE''::textAShas_function_privilege'
+    FROM (VALUES ('app.campaigns'), ('app.campaign_terms')) t (tab)
+$$;
+COMMENT ON FUNCTION sec.policies_of_campaigns() IS 'The policies of campaigns. Internal: sec.policies().';
+CREATE FUNCTION sec.standing_triggers_of_campaigns() RETURNS TABLE (tab text, trig text, events text, each text, func text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.campaigns', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+           ('app.campaigns', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed'),
+           ('app.campaign_terms', 'config_changed', 'AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE', 'STATEMENT', 'sec.config_changed'),
+           ('app.campaign_terms', 'config_row_changed', 'AFTER INSERT OR UPDATE OR DELETE', 'ROW', 'sec.config_changed')
+$$;
+COMMENT ON FUNCTION sec.standing_triggers_of_campaigns() IS 'The standing triggers of campaigns. Internal: sec.standing_triggers().';
+CREATE FUNCTION sec.descriptions_of_campaigns() RETURNS TABLE (rel text, col text, says text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('app.campaigns', 'id', 'campaign_id elsewhere.'),
+           ('app.campaigns', 'created_at', 'When it was created.'),
+           ('app.campaigns', 'code', 'By which the RPCs name it.'),
+           ('app.campaign_terms', 'campaign_id', 'The campaign.'),
+           ('app.campaign_terms', 'version', '1, 2, ...: which edit it is.'),
+           ('app.campaign_terms', 'created_at', 'When they were made.'),
+           ('app.campaign_terms', 'name', 'What it is called.'),
+           ('app.campaign_terms', 'kind', 'points_multiplier, points_bonus.'),
+           ('app.campaign_terms', 'valid_from', 'From when it applies. NULL: from its beginning.'),
+           ('app.campaign_terms', 'valid_until', 'Until before when it applies. NULL: until it ends.'),
+           ('app.campaign_terms', 'weekdays', 'The days on which its hours begin: Monday is 1. NULL: all.'),
+           ('app.campaign_terms', 'card_types', 'personal, enterprise: the cards that it applies to; only personal ones earn points. NULL: any.'),
+           ('app.campaign_uses', 'tx_no', 'The payment.'),
+           ('app.campaign_uses', 'created_at', 'When it was asked for.'),
+           ('app.campaign_uses', 'campaign_id', 'The campaign that applied.'),
+           ('app.campaign_uses', 'code', 'The code of the campaign.'),
+           ('app.campaign_uses', 'terms_version', 'The terms that it applied by.'),
+           ('app.campaign_uses', 'points', 'What it gave: a multiplier what it added to those before it.'),
+           ('app.campaign_uses', 'member_id', 'Whose card it was.'),
+           ('app.campaign_uses', 'merchant_id', 'Who took the payment.')
+$$;
+COMMENT ON FUNCTION sec.descriptions_of_campaigns() IS 'What columns of campaigns are. Internal: sec.describe_columns().';
+CREATE FUNCTION sec.install_campaigns() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $install$
+BEGIN
+    IF to_regclass('app.campaign_id_seq') IS NULL THEN
+        CREATE SEQUENCE app.campaign_id_seq AS integer;
+        COMMENT ON SEQUENCE app.campaign_id_seq IS 'Ids of campaigns';
+    END IF;
+    IF to_regclass('app.campaigns') IS NULL THEN
+        CREATE TABLE app.campaigns (
+            id            integer     NOT NULL DEFAULT nextval('app.campaign_id_seq') PRIMARY KEY,
+            terms_version integer     NOT NULL,
+            created_at    timestamptz NOT NULL,
+            status        text        NOT NULL CHECK (status IN ('draft', 'active', 'paused', 'ended')),
+            code          text        NOT NULL UNIQUE
+        );
+        COMMENT ON TABLE app.campaigns IS
+            'Campaigns, by code; what one gives, when and to whom is in app.campaign_terms. Every backend keeps those that are active';
+        COMMENT ON COLUMN app.campaigns.terms_version IS 'The newest of app.campaign_terms: payments go by them.';
+        COMMENT ON COLUMN app.campaigns.status IS 'draft; active; paused (gives nothing meanwhile); ended (for ever).';
+    END IF;
+    IF to_regclass('app.campaign_terms') IS NULL THEN
+        CREATE TABLE app.campaign_terms (
+            campaign_id integer       NOT NULL REFERENCES app.campaigns,
+            version     integer       NOT NULL CHECK (version > 0),
+            created_at  timestamptz   NOT NULL,
+            valid_from  timestamptz,
+            valid_until timestamptz,
+            priority    integer       NOT NULL,
+            hours_from  smallint      CHECK (hours_from BETWEEN 0 AND 1439),
+            hours_until smallint      CHECK (hours_until BETWEEN 0 AND 1439),
+            exclusive   boolean       NOT NULL,
+            name        text          NOT NULL,
+            kind        text          NOT NULL CHECK (kind IN ('points_multiplier', 'points_bonus')),
+            value       numeric(14,2) NOT NULL CHECK (value > 0),
+            min_spend   numeric(14,2) CHECK (min_spend > 0),
+            weekdays    smallint[],
+            merchants   integer[],
+            levels      smallint[],
+            card_types  text[],
+            PRIMARY KEY (campaign_id, version),
+            CHECK (valid_until > valid_from),
+            CHECK ((hours_from IS NULL) = (hours_until IS NULL))
+        );
+        COMMENT ON TABLE app.campaign_terms IS
+            'What a campaign gives, when, where and to whom: a row for each edit, never changed. A payment keeps which it went by';
+        COMMENT ON COLUMN app.campaign_terms.value IS
+            'points_multiplier: how many times the points; points_bonus: how many points more.';
+        COMMENT ON COLUMN app.campaign_terms.min_spend IS 'Of what takes part in the payment, before any discount. NULL: none.';
+        COMMENT ON COLUMN app.campaign_terms.priority IS 'Among exclusive campaigns that apply the greatest counts.';
+        COMMENT ON COLUMN app.campaign_terms.exclusive IS 'Whether no other gives anything where this one applies.';
+        COMMENT ON COLUMN app.campaign_terms.hours_from IS 'From this minute of the day, by the business time zone. NULL: all day.';
+        COMMENT ON COLUMN app.campaign_terms.hours_until IS 'To before this minute; where it comes before hours_from, of the next day.';
+        COMMENT ON COLUMN app.campaign_terms.merchants IS 'Ids of those where it applies. NULL: everywhere.';
+        COMMENT ON COLUMN app.campaign_terms.levels IS 'Levels of the cards that it applies to. NULL: all.';
+    END IF;
+END
+$install$;
+COMMENT ON FUNCTION sec.install_campaigns() IS
+    'Makes the tables of campaigns and the sequence of their ids, where they are missing. Internal: sec.install() calls it.';
+CREATE FUNCTION sec.make_campaign_uses() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    CREATE VIEW app.campaign_uses WITH (security_invoker = true) AS
+        SELECT t.tx_no, t.created_at, c.id AS campaign_id, c.code, split_part(u.key, '.', 2)::integer AS terms_version,
+               u.value::bigint AS points, t.member_id, t.merchant_id
+        FROM app.transactions t CROSS JOIN LATERAL jsonb_each_text(t.campaigns) u
+        LEFT JOIN app.campaigns c ON c.id = split_part(u.key, '.', 1)::integer
+        WHERE t.campaigns IS NOT NULL;
+    COMMENT ON VIEW app.campaign_uses IS
+        'Each campaign that applied to a payment, and what it gave; of the months that are here. Ask for a range of created_at';
+END
+$$;
+COMMENT ON FUNCTION sec.make_campaign_uses() IS 'Makes app.campaign_uses. Internal.';
+CREATE FUNCTION app.create_campaign(p_campaign jsonb)
+    RETURNS TABLE (code text, status text, terms_version integer)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'create_campaign_wrapper';
+COMMENT ON FUNCTION app.create_campaign IS
+    E'Creates a campaign, as a draft that gives nothing yet.\n'
+    'By a backend. p_campaign is an object of code, name, kind {points_multiplier, points_bonus} and value (above 1 and at most 100; a '
+    'whole number of points), and of what is not to have its default: min_spend, valid_from, valid_until, weekdays [1 to 7, Monday 1], '
+    'hours_from, hours_until (HH:MM in the shop''s time), merchants (their codes), levels, card_types, priority (0), exclusive (false). '
+    'Another key is refused. The same again, while nobody has edited it, returns the same campaign.\n'
+    'Level: backend.\n'
+    'Results: code, status (draft), terms_version (1).\n'
+    'Errors: INVALID_ARGUMENT, MERCHANT_NOT_FOUND, STATUS_CONFLICT (the code belongs to another campaign), NOT_ALLOWED.';
+CREATE FUNCTION app.update_campaign(p_code text, p_campaign jsonb)
+    RETURNS TABLE (code text, status text, terms_version integer)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'update_campaign_wrapper';
+COMMENT ON FUNCTION app.update_campaign IS
+    E'Changes what a campaign gives from now on.\n'
+    'By a backend. p_campaign has what is to change, as in create_campaign; what is not named stays, NULL takes a condition away. '
+    'Payments that were made keep what they were given.\n'
+    'Level: backend.\n'
+    'Results: code, status, terms_version (one more, if anything changed).\n'
+    'Errors: CAMPAIGN_NOT_FOUND, INVALID_ARGUMENT, MERCHANT_NOT_FOUND, STATUS_CONFLICT (it has ended), NOT_ALLOWED.';
+CREATE FUNCTION app.set_campaign_status(p_code text, p_status text, p_reason text)
+    RETURNS TABLE (code text, status text, terms_version integer)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'set_campaign_status_wrapper';
+COMMENT ON FUNCTION app.set_campaign_status IS
+    E'Begins, pauses or ends a campaign.\n'
+    'By a backend. p_status: active, paused (it gives nothing meanwhile), ended (for ever). A status that it has already is answered as '
+    'if it were set.\n'
+    'Level: backend.\n'
+    'Results: code, status, terms_version (the newest).\n'
+    'Errors: CAMPAIGN_NOT_FOUND, STATUS_CONFLICT, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION app.campaign_report(p_code text)
+    RETURNS TABLE (times bigint, members bigint, points_given bigint, payments bigint, sales numeric)
+    LANGUAGE c STABLE ROWS 1
+    AS 'MODULE_PATHNAME', 'campaign_report_wrapper';
+COMMENT ON FUNCTION app.campaign_report IS
+    E'What a campaign has given so far.\n'
+    'By a backend. Of the months that are here; it reads the payments since the campaign was created. Payments that were given back in '
+    'full do not count, but for times.\n'
+    'Level: backend.\n'
+    'Results: times (how often it applied), members (how many were given something), points_given (points; what refunds took back in part '
+    'included), payments (that were not given back in full), sales (their final amounts less what was given back, in the shop''s currency).\n'
+    'Errors: CAMPAIGN_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED.';
+CREATE FUNCTION sec.sequences_of_campaigns() RETURNS TABLE (seq text, given bigint, used bigint)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'app.campaign_id_seq', (SELECT q.last_value - (NOT q.is_called)::integer FROM app.campaign_id_seq q),
+           (SELECT max(c.id)::bigint FROM app.campaigns c)
+$$;
+COMMENT ON FUNCTION sec.sequences_of_campaigns() IS
+    'The sequence of campaigns: the number that it gave last, and the greatest that a table has. Internal: sec.sequence_states().';
+CREATE FUNCTION sec.logged_of_campaigns() RETURNS TABLE (action text, needs text[])
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES ('campaign.created', ARRAY['campaign_id', 'version', 'terms']), ('campaign.updated', ARRAY['version', 'terms']),
+           ('campaign.status_set', ARRAY['status'])
+$$;
+COMMENT ON FUNCTION sec.logged_of_campaigns() IS 'The events of campaigns. Internal: sec.logged_actions().';
+CREATE FUNCTION sec.rebuilds_of_campaigns() RETURNS TABLE (place integer, step text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (195, 'rebuild_campaigns')
+$$;
+COMMENT ON FUNCTION sec.rebuilds_of_campaigns() IS 'The steps of campaigns. Internal: sec.rebuild_steps().';
+CREATE FUNCTION sec.rebuild_campaigns() RETURNS TABLE (what text, n bigint)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.campaigns (id, terms_version, created_at, status, code)
+    SELECT (e.context ->> 'campaign_id')::integer, (t.context ->> 'version')::integer, e.happened_at, coalesce(s.status, 'draft'),
+           e.object_id
+    FROM audit.event_log e
+    JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context FROM audit.event_log x
+          WHERE x.action IN ('campaign.created', 'campaign.updated') ORDER BY x.object_id, x.id DESC) t ON t.object_id = e.object_id
+    LEFT JOIN (SELECT DISTINCT ON (x.object_id) x.object_id, x.context ->> 'status' AS status FROM audit.event_log x
+               WHERE x.action = 'campaign.status_set' ORDER BY x.object_id, x.id DESC) s ON s.object_id = e.object_id
+    WHERE e.action = 'campaign.created';
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'campaigns';
+    RETURN NEXT;
+
+    INSERT INTO app.campaign_terms (campaign_id, version, created_at, name, kind, value, min_spend, valid_from, valid_until, weekdays,
+                                    hours_from, hours_until, merchants, levels, card_types, priority, exclusive)
+    SELECT c.id, (e.context ->> 'version')::integer, e.happened_at, t.name, t.kind, t.value, t.min_spend, t.valid_from, t.valid_until,
+           t.weekdays, extract(epoch FROM t.hours_from) / 60, extract(epoch FROM t.hours_until) / 60, t.merchants, t.levels, t.card_types,
+           t.priority, t.exclusive
+    FROM audit.event_log e
+    JOIN app.campaigns c ON c.code = e.object_id
+    CROSS JOIN LATERAL jsonb_to_record(e.context -> 'terms') AS t (
+        name text, kind text, value numeric, min_spend numeric, valid_from timestamptz, valid_until timestamptz, weekdays smallint[],
+        hours_from time, hours_until time, merchants integer[], levels smallint[], card_types text[], priority integer, exclusive boolean)
+    WHERE e.action IN ('campaign.created', 'campaign.updated');
+    GET DIAGNOSTICS n = ROW_COUNT;
+    what := 'terms of campaigns';
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION sec.rebuild_campaigns() IS 'Every campaign, and every version of its terms. Internal: app.rebuild_from_log().';
+CREATE FUNCTION sec.rules_of_campaigns() RETURNS TABLE (place integer, checks text[], rule text)
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    VALUES (210, ARRAY['campaigns'], 'books_campaigns'), (211, ARRAY['campaign_points'], 'books_campaign_points')
+$$;
+COMMENT ON FUNCTION sec.rules_of_campaigns() IS 'What app.verify_books() checks of campaigns. Internal: sec.books_rules().';
+CREATE FUNCTION sec.books_campaigns() RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    SELECT 'campaigns', format('%s: has %s terms up to %s, and %s are the newest', c.code, coalesce(v.rows, 0), v.newest, c.terms_version)
+    FROM app.campaigns c
+    LEFT JOIN (SELECT t.campaign_id, count(*) AS rows, max(t.version) AS newest FROM app.campaign_terms t GROUP BY t.campaign_id) v
+        ON v.campaign_id = c.id
+    WHERE v.rows IS DISTINCT FROM c.terms_version OR v.newest IS DISTINCT FROM c.terms_version
+$rule$;
+COMMENT ON FUNCTION sec.books_campaigns() IS 'Campaigns whose terms are not there. Internal: sec.books_rules().';
+CREATE FUNCTION sec.books_campaign_points(p_from timestamptz, p_to timestamptz) RETURNS TABLE (name text, what text)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
+    WITH given AS MATERIALIZED (
+        SELECT t.tx_no, t.tx_type, t.card_type, t.merchant_id, t.created_at, t.points_earned, t.points_base, t.points_bonus, t.campaigns,
+               t.raw_amount - coalesce(t.excluded_amount, 0) AS part, t.final_amount - coalesce(t.excluded_amount, 0) AS pointable
+        FROM app.transactions t
+        WHERE num_nonnulls(t.points_base, t.points_bonus, t.campaigns) > 0 AND t.created_at >= p_from AND t.created_at < p_to),
+    uses AS (
+        SELECT g.tx_no, u.key, u.value AS points, c.code, c.status, t.*
+        FROM given g CROSS JOIN LATERAL jsonb_each_text(CASE WHEN jsonb_typeof(g.campaigns) = 'object' THEN g.campaigns ELSE '{}' END) u
+        LEFT JOIN app.campaign_terms t ON u.key = t.campaign_id || '.' || t.version
+        LEFT JOIN app.campaigns c ON c.id = t.campaign_id),
+    sums AS (
+        SELECT u.tx_no, sum(CASE WHEN u.points ~ '^[0-9]{1,18}$' THEN u.points::bigint END) AS points, count(*) AS n,
+               1 + coalesce(sum(u.value - 1) FILTER (WHERE u.kind = 'points_multiplier'), 0) AS times,
+               coalesce(sum(u.value) FILTER (WHERE u.kind = 'points_bonus'), 0) AS fixed, bool_or(u.exclusive) AS is_exclusive
+        FROM uses u GROUP BY u.tx_no)
+    SELECT 'campaign_points', format('%s: %s', g.tx_no, x.what)
+    FROM given g LEFT JOIN sums s ON s.tx_no = g.tx_no
+    CROSS JOIN LATERAL (SELECT CASE
+        WHEN g.tx_type <> 'payment' OR g.card_type <> 'personal' OR num_nonnulls(g.points_base, g.points_bonus, g.campaigns) < 3
+            OR s.n IS NULL THEN 'has points of campaigns, and no campaigns, or no card that earns any'
+        WHEN g.points_base + g.points_bonus <> g.points_earned OR s.points IS DISTINCT FROM g.points_bonus
+            THEN format('earned %s, of which %s without campaigns and %s by them, which say %s', g.points_earned, g.points_base,
+                        g.points_bonus, s.points)
+        WHEN g.pointable <= 0 OR g.points_base < 0 THEN 'has points of campaigns, and nothing was paid for that takes part'
+        WHEN s.is_exclusive AND s.n > 1 THEN 'has others beside an exclusive campaign'
+        -- The rate of then lies between what base points can come of.
+        WHEN g.points_earned < floor(g.points_base * s.times) + s.fixed OR g.points_earned > ceil((g.points_base + 1) * s.times) - 1 + s.fixed
+            THEN format('earned %s, and %s times %s and %s were to be given', g.points_earned, s.times, g.points_base, s.fixed)
+        END) x (what)
+    WHERE x.what IS NOT NULL
+    UNION ALL
+    SELECT 'campaign_points', format('%s: %s', g.tx_no, CASE
+        WHEN u.kind IS NULL THEN format('the campaign %s is not there', u.key)
+        ELSE format('the campaign %s could not apply to it', u.code) END)
+    FROM uses u JOIN given g ON g.tx_no = u.tx_no
+    WHERE u.kind IS NULL OR u.status = 'draft' OR g.part < u.min_spend OR g.merchant_id <> ALL (u.merchants)
+       OR g.created_at < u.valid_from OR g.created_at >= u.valid_until
+       OR u.kind = 'points_bonus' AND u.points <> u.value::bigint::text
+$rule$;
+COMMENT ON FUNCTION sec.books_campaign_points(timestamptz, timestamptz) IS
+    'Payments whose points are not what their campaigns'' terms make of them. Internal: sec.books_rules().';
 CREATE OR REPLACE FUNCTION sec.settle_functions() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE

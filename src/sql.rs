@@ -165,5 +165,13 @@ in_order! { "preflight"
     "coupons_rebuild"            "../sql/coupons/rebuild.sql"
     "coupons_books"              "../sql/coupons/books.sql"
     "coupons_uses"               "../sql/coupons/uses.sql"
+
+    "campaigns_declared"         "../sql/campaigns/declared.sql"
+    "campaigns_tables"           "../sql/campaigns/tables.sql"
+    "campaigns_uses"             "../sql/campaigns/uses.sql"
+    "campaigns_rpcs"             "../sql/campaigns/rpcs.sql"
+    "campaigns_health"           "../sql/campaigns/health.sql"
+    "campaigns_rebuild"          "../sql/campaigns/rebuild.sql"
+    "campaigns_books"            "../sql/campaigns/books.sql"
 }
 pgrx::extension_sql_file!("../sql/kernel/finish.sql", name = "finish", finalize);

@@ -101,6 +101,10 @@ BEGIN
         PERFORM sec.make_member_coupons();
         PERFORM sec.strip_grants('app.v_member_coupons');
     END IF;
+    IF to_regclass('app.campaign_uses') IS NULL THEN
+        PERFORM sec.make_campaign_uses();
+        PERFORM sec.strip_grants('app.campaign_uses');
+    END IF;
     FOR v IN SELECT c.oid::regclass AS view
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname IN ('app', 'audit', 'sec') AND c.relkind = 'v' AND c.relowner <> sec.owner()

@@ -121,6 +121,10 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('app.revoke_coupon', 'backend'),
            ('app.issue_coupon_to_all_batch', 'operator'),
            ('app.issue_coupon_to_all', 'operator'),
+           ('app.create_campaign', 'backend'),
+           ('app.update_campaign', 'backend'),
+           ('app.set_campaign_status', 'backend'),
+           ('app.campaign_report', 'backend'),
            ('sec.jobs', 'operator')
 $$;
 COMMENT ON FUNCTION sec.api_functions() IS
@@ -132,6 +136,8 @@ CREATE FUNCTION sec.tables() RETURNS TABLE (tab text)
     VALUES ('app.archived_months'),
            ('app.asked_methods'),
            ('app.business_day_rules'),
+           ('app.campaign_terms'),
+           ('app.campaigns'),
            ('app.closed_months'),
            ('app.coupon_budget_parts'),
            ('app.coupon_terms'),
@@ -225,6 +231,7 @@ CREATE FUNCTION sec.columns_by_level() RETURNS TABLE (level text, tab text, cols
     UNION ALL SELECT * FROM sec.columns_of_statements()
     UNION ALL SELECT * FROM sec.columns_of_withdrawals()
     UNION ALL SELECT * FROM sec.columns_of_coupons()
+    UNION ALL SELECT * FROM sec.columns_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.columns_by_level() IS
     'What may be read past the functions, by level. Internal.';
@@ -241,6 +248,7 @@ CREATE FUNCTION sec.policies() RETURNS TABLE (tab text, policy text, condition t
     UNION ALL SELECT * FROM sec.policies_of_settings()
     UNION ALL SELECT * FROM sec.policies_of_withdrawals()
     UNION ALL SELECT * FROM sec.policies_of_coupons()
+    UNION ALL SELECT * FROM sec.policies_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.policies() IS
     'The policies, all for SELECT: table, name, condition, and the condition as the server shows it, without white space and '
@@ -252,6 +260,7 @@ CREATE FUNCTION sec.standing_triggers() RETURNS TABLE (tab text, trig text, even
     UNION ALL SELECT * FROM sec.standing_triggers_of_ledger()
     UNION ALL SELECT * FROM sec.standing_triggers_of_receipts()
     UNION ALL SELECT * FROM sec.standing_triggers_of_settings()
+    UNION ALL SELECT * FROM sec.standing_triggers_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.standing_triggers() IS
     'The triggers that fire whatever session_replication_role says; every month of the log has its own append_only besides. '
@@ -271,6 +280,7 @@ CREATE FUNCTION sec.descriptions() RETURNS TABLE (rel text, col text, says text)
     UNION ALL SELECT * FROM sec.descriptions_of_statements()
     UNION ALL SELECT * FROM sec.descriptions_of_withdrawals()
     UNION ALL SELECT * FROM sec.descriptions_of_coupons()
+    UNION ALL SELECT * FROM sec.descriptions_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.descriptions() IS
     'What columns are: those that clients and backends read, and those that a release added to a table of before. Internal.';
@@ -300,6 +310,7 @@ CREATE FUNCTION sec.sequence_states() RETURNS TABLE (seq text, given bigint, use
     UNION ALL SELECT * FROM sec.sequences_of_recharges()
     UNION ALL SELECT * FROM sec.sequences_of_reconciliation()
     UNION ALL SELECT * FROM sec.sequences_of_coupons()
+    UNION ALL SELECT * FROM sec.sequences_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.sequence_states() IS
     'Every sequence that numbers rows: what it gave last, and the greatest that is used. Internal.';
@@ -318,6 +329,7 @@ CREATE FUNCTION sec.logged_actions() RETURNS TABLE (action text, needs text[])
     UNION ALL SELECT * FROM sec.logged_of_settings()
     UNION ALL SELECT * FROM sec.logged_of_withdrawals()
     UNION ALL SELECT * FROM sec.logged_of_coupons()
+    UNION ALL SELECT * FROM sec.logged_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.logged_actions() IS
     'Every kind of event that this release writes, and what its context must have for the books to be written anew from the log. '
@@ -336,6 +348,7 @@ CREATE FUNCTION sec.rebuild_steps() RETURNS TABLE (place integer, step text)
     UNION ALL SELECT * FROM sec.rebuilds_of_settings()
     UNION ALL SELECT * FROM sec.rebuilds_of_withdrawals()
     UNION ALL SELECT * FROM sec.rebuilds_of_coupons()
+    UNION ALL SELECT * FROM sec.rebuilds_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.rebuild_steps() IS
     'The steps of app.rebuild_from_log(): functions in sec, by their place. Internal.';
@@ -349,6 +362,7 @@ CREATE FUNCTION sec.books_families() RETURNS TABLE (place integer, checks text[]
     UNION ALL SELECT * FROM sec.rules_of_reconciliation()
     UNION ALL SELECT * FROM sec.rules_of_withdrawals()
     UNION ALL SELECT * FROM sec.rules_of_coupons()
+    UNION ALL SELECT * FROM sec.rules_of_campaigns()
 $$;
 COMMENT ON FUNCTION sec.books_families() IS
     'The rules that the families name, for sec.books_rules() and sec.books_proofs(). Internal.';

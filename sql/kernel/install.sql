@@ -29,6 +29,7 @@ BEGIN
     PERFORM sec.install_reconciliation();
     PERFORM sec.install_withdrawals();
     PERFORM sec.install_coupons();
+    PERFORM sec.install_campaigns();
     PERFORM sec.install_jobs();
     PERFORM sec.install_mode();
     PERFORM sec.install_rehearsals();

@@ -19,7 +19,7 @@ CREATE FUNCTION sec.columns_of_ledger() RETURNS TABLE (level text, tab text, col
     VALUES ('client', 'app.transactions',
             'id, created_at, posted_at, card_seq, points_earned, merchant_id, tx_type, status, card_type, payment_method, card_id, '
             'member_id, discount, raw_amount, final_amount, balance_after, refunded_amount, tx_no, original_tx_no, reason, tag, '
-            'excluded_amount, coupon_discount, member_coupon_id'),
+            'excluded_amount, coupon_discount, member_coupon_id, points_base, points_bonus, campaigns'),
            ('client', 'app.point_ledger', 'card_id, point_seq, created_at, change, balance_after, level, tx_no, reason')
 $$;
 COMMENT ON FUNCTION sec.columns_of_ledger() IS 'What may be read of the ledger. Internal: sec.api_columns(), sec.backend_columns().';
@@ -60,6 +60,10 @@ CREATE FUNCTION sec.descriptions_of_ledger() RETURNS TABLE (rel text, col text, 
             'Of raw_amount, what took no part: no discount, no coupon, no points. NULL: all of it took part.'),
            ('app.transactions', 'coupon_discount', 'What the coupon took off. NULL: no coupon was used.'),
            ('app.transactions', 'member_coupon_id', 'The coupon that was used: app.member_coupons. NULL: none.'),
+           ('app.transactions', 'points_base', 'Of points_earned, what the payment earned without campaigns. NULL: none applied.'),
+           ('app.transactions', 'points_bonus', 'Of points_earned, what campaigns gave. NULL: none applied.'),
+           ('app.transactions', 'campaigns',
+            'The campaigns that applied: for each its id and the version of its terms ("3.1"), and the points it gave. NULL: none.'),
            ('app.transactions', 'balance_after', 'The card''s balance after it; NULL until it is completed.'),
            ('app.transactions', 'tx_no',
             'ZF (payment), TK (refund), CZ (recharge), TZ (adjustment) or TX (withdrawal), then year, month, running number.'),

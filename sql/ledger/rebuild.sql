@@ -23,18 +23,19 @@ COMMENT ON FUNCTION sec.id_of_number(text) IS 'The id of the transaction that ha
 CREATE FUNCTION sec.logged_movements()
     RETURNS TABLE (event_id bigint, happened_at timestamptz, actor_user_id uuid, actor_role text, tx_no text, id bigint, tx_type text,
         card_no text, seq bigint, change numeric, points bigint, merchant_id integer, member_id uuid, original_tx_no text, method text,
-        raw numeric, discount numeric, level text, excluded numeric, coupon text)
+        raw numeric, discount numeric, level text, excluded numeric, coupon text, campaigns jsonb)
     LANGUAGE sql STABLE AS $rule$
     SELECT e.id, e.happened_at, e.actor_user_id, e.actor_role, e.object_id, sec.id_of_number(e.object_id), e.action,
            split_part(e.context ->> 'card', '/', 1), split_part(e.context ->> 'card', '/', 2)::bigint,
            (e.context ->> 'change')::numeric, (e.context ->> 'points')::bigint, (e.context ->> 'at')::integer,
            (e.context ->> 'member')::uuid, e.context ->> 'original', e.context ->> 'method', (e.context ->> 'raw')::numeric,
-           (e.context ->> 'discount')::numeric, e.context ->> 'level', (e.context ->> 'excluded')::numeric, e.context ->> 'coupon'
+           (e.context ->> 'discount')::numeric, e.context ->> 'level', (e.context ->> 'excluded')::numeric, e.context ->> 'coupon',
+           (e.context ->> 'campaigns')::jsonb
     FROM audit.event_log e WHERE e.action IN ('payment', 'refund', 'recharge', 'adjustment', 'withdrawal')
 $rule$;
 COMMENT ON FUNCTION sec.logged_movements() IS
     'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '
-    '(no points, the card''s own member, no discount, nothing excluded, no coupon, the level as before). Internal: app.rebuild_from_log().';
+    '(no points, the card''s own member, no discount, nothing excluded, no coupon, no campaign, the level as before). Internal: app.rebuild_from_log().';
 
 CREATE FUNCTION sec.logged_cards() RETURNS TABLE (id uuid, card_no text, member_id uuid, card_type text)
     LANGUAGE sql STABLE AS $rule$

@@ -16,7 +16,7 @@ CREATE FUNCTION sec.chained_movements()
     RETURNS TABLE (event_id bigint, id bigint, created_at timestamptz, posted_at timestamptz, seq bigint, nth bigint, prev_tx_id bigint,
         far_tx_id bigint, points bigint, merchant_id integer, tx_type text, card_type text, method text, card_no text, card_id uuid,
         member_id uuid, processed_by uuid, discount numeric, raw numeric, final numeric, balance_after numeric, tx_no text,
-        original_tx_no text, excluded numeric, coupon text)
+        original_tx_no text, excluded numeric, coupon text, campaigns jsonb)
     LANGUAGE sql STABLE AS $rule$
     -- Without the moment of posting in the log, it is that of the event, a microsecond or more after the movement before.
     SELECT m.event_id, m.id, m.created_at,
@@ -24,9 +24,9 @@ CREATE FUNCTION sec.chained_movements()
            m.seq, row_number() OVER w, lag(m.id) OVER w, lag(m.id, 64) OVER w, m.points, m.merchant_id, m.tx_type, m.card_type, m.method,
            m.card_no, m.card_id, m.member_id, m.processed_by, m.discount, m.raw,
            CASE WHEN m.tx_type IN ('payment', 'withdrawal') THEN -m.change ELSE m.change END, sum(m.change) OVER w, m.tx_no,
-           m.original_tx_no, m.excluded, m.coupon
+           m.original_tx_no, m.excluded, m.coupon, m.campaigns
     FROM (SELECT l.event_id, l.id, l.happened_at, l.seq, l.points, l.merchant_id, l.tx_type, l.method, l.card_no, l.discount, l.raw,
-                 l.change, l.tx_no, l.original_tx_no, l.excluded, l.coupon, c.id AS card_id, c.card_type,
+                 l.change, l.tx_no, l.original_tx_no, l.excluded, l.coupon, l.campaigns, c.id AS card_id, c.card_type,
                  coalesce(l.member_id, c.member_id) AS member_id,
                  coalesce(a.happened_at, l.happened_at) AS created_at,
                  CASE WHEN a.object_id IS NULL THEN l.actor_user_id ELSE a.actor_user_id END AS processed_by
@@ -46,7 +46,7 @@ BEGIN
         id, created_at, posted_at, card_seq, prev_tx_id, skip_tx_id, refund_chain_id, points_earned, merchant_id, tx_type, status,
         card_type, payment_method, card_id, member_id, processed_by, discount, raw_amount, final_amount, balance_after, refunded_amount,
         refundable_left, tx_no, original_tx_no, gateway_trade_no, failure_reason, excluded_amount, coupon_discount,
-        member_coupon_id)
+        member_coupon_id, points_base, points_bonus, campaigns)
     WITH refunds AS MATERIALIZED (SELECT * FROM sec.logged_refunds())
     SELECT m.id, m.created_at, m.posted_at,
            CASE WHEN m.card_id IS NULL THEN sec.refuse_log(m.event_id, format('there is no card %s, which %s moved', m.card_no, m.tx_no))
@@ -67,13 +67,14 @@ BEGIN
            d.failure_reason, m.excluded,
            CASE WHEN m.coupon IS NOT NULL THEN round((m.raw - coalesce(m.excluded, 0)) * coalesce(m.discount, 1), 2)
                                                + coalesce(m.excluded, 0) - m.final END,
-           substr(m.coupon, 3)::bigint
+           substr(m.coupon, 3)::bigint, coalesce(m.points, 0) - b.points, b.points, m.campaigns
     FROM sec.chained_movements() m
     LEFT JOIN refunds r ON r.id = m.id
     LEFT JOIN refunds l ON l.payment_id = m.id AND l.is_last
     LEFT JOIN sec.logged_trades() g ON g.tx_no = m.tx_no
     -- Of one that failed and was paid after all.
-    LEFT JOIN sec.logged_ends() d ON d.tx_no = m.tx_no;
+    LEFT JOIN sec.logged_ends() d ON d.tx_no = m.tx_no
+    LEFT JOIN LATERAL (SELECT sum(u.value::bigint)::bigint AS points FROM jsonb_each_text(m.campaigns) u) b ON m.campaigns IS NOT NULL;
     RETURN QUERY SELECT x.what, (SELECT count(*) FROM app.transactions t WHERE t.tx_type::text = x.tx_type)
                  FROM (VALUES ('payments', 'payment'), ('refunds', 'refund'), ('recharges', 'recharge'), ('adjustments', 'adjustment'),
                               ('withdrawals', 'withdrawal')) x (what, tx_type);

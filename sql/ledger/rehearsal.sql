@@ -91,7 +91,8 @@ BEGIN
         'card_type app.card_type, payment_method app.pay_method, card_id uuid, member_id uuid, processed_by uuid, discount numeric, '
         'raw_amount numeric, final_amount numeric, balance_after numeric, refunded_amount numeric, refundable_left numeric, '
         'tx_no text, original_tx_no text, idempotency_key text, external_order_id text, gateway_trade_no text, reason text, '
-        'failure_reason text, tag jsonb, excluded_amount numeric, coupon_discount numeric, member_coupon_id bigint');
+        'failure_reason text, tag jsonb, excluded_amount numeric, coupon_discount numeric, member_coupon_id bigint, '
+        'points_base bigint, points_bonus bigint, campaigns jsonb');
     IF v_row ->> 'card_type' <> 'personal' THEN
         v_row := v_row || coalesce((SELECT jsonb_build_object('card_id', c.id) FROM app.personal_cards c LIMIT 1), '{}');
     END IF;

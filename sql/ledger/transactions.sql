@@ -57,7 +57,10 @@ BEGIN
             tag               jsonb          NOT NULL DEFAULT '{}',
             excluded_amount   numeric(14,2),
             coupon_discount   numeric(14,2),
-            member_coupon_id  bigint
+            member_coupon_id  bigint,
+            points_base       bigint,
+            points_bonus      bigint,
+            campaigns         jsonb
             -- No CHECK here: the server parses each one anew at every INSERT (a tenth of a charge for five of them). The
             -- library asserts the same things before it writes, and the books are verified.
         ) PARTITION BY RANGE (created_at);
@@ -91,7 +94,8 @@ BEGIN
     ELSIF sec.lacks_price_columns() THEN
         -- Of older releases. What has no default is the catalog's alone, whatever the number of rows.
         ALTER TABLE app.transactions
-            ADD COLUMN excluded_amount numeric(14,2), ADD COLUMN coupon_discount numeric(14,2), ADD COLUMN member_coupon_id bigint;
+            ADD COLUMN excluded_amount numeric(14,2), ADD COLUMN coupon_discount numeric(14,2), ADD COLUMN member_coupon_id bigint,
+            ADD COLUMN points_base bigint, ADD COLUMN points_bonus bigint, ADD COLUMN campaigns jsonb;
     END IF;
 END
 $install$;

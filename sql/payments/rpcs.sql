@@ -6,7 +6,7 @@ CREATE FUNCTION app.merchant_charge_by_qr(p_merchant_code text, p_qr_plain text,
     p_coupon_code text DEFAULT NULL, p_excluded_amount numeric DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_type text, card_id uuid, raw_amount numeric, discount numeric,
                    final_amount numeric, points_earned bigint, status text, created_at timestamptz, replayed boolean,
-                   coupon_discount numeric)
+                   coupon_discount numeric, points_bonus bigint)
     LANGUAGE c VOLATILE
     AS 'MODULE_PATHNAME', 'merchant_charge_by_qr_v3_wrapper';
 COMMENT ON FUNCTION app.merchant_charge_by_qr IS
@@ -19,7 +19,8 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr IS
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
-    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off).\n'
+    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off), points_bonus (of points_earned, '
+    'what campaigns gave).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE (the detail says which '
     'condition), INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
@@ -36,7 +37,7 @@ COMMENT ON FUNCTION app.quote_charge IS
     'because the code would stand in logs.\n'
     'Level: client.\n'
     'Results: final_amount (what would be paid), discount (what is multiplied by), coupon_discount (what the coupon takes off), '
-    'points_earned, covered (whether the balance is enough; never the balance), lines ([{step, amount}]: asked, level_discount or '
+    'points_earned (those of campaigns included), covered (whether the balance is enough; never the balance), lines ([{step, amount}]: asked, level_discount or '
     'company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, saves, final_amount, valid_until}]: which of '
     'the member''s could be used for it, the best first, twenty at most).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '

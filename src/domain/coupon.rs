@@ -7,7 +7,7 @@ use crate::quote::{self, CouponKind};
 use crate::typed;
 use crate::window::{Moment, Outside, Window};
 
-pub use crate::coupon_labels::{CouponStatus, How, OnFullRefund, RightStatus, kind_label, kind_of, kind_value};
+pub use crate::coupon_labels::{How, OfferStatus, OnFullRefund, RightStatus, kind_label, kind_of, kind_value};
 
 /// One version of what a coupon is. Lists are in order and name nothing twice; one that is not there is no condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,31 @@ pub struct Purchase {
     pub level: Option<i16>,
     /// What takes part: the raw amount less what is excluded.
     pub part: Money,
+}
+
+/// Where, to whom and for what something is given; one that is not there is no condition.
+#[derive(Clone, Copy, Debug)]
+pub struct For<'a> {
+    pub merchants: Option<&'a [i32]>,
+    pub levels: Option<&'a [i16]>,
+    pub card_types: Option<&'a [CardType]>,
+    /// Of what takes part, before any discount.
+    pub min_spend: Option<Money>,
+}
+
+impl For<'_> {
+    /// Whether it is for a purchase; when it is, is asked elsewhere.
+    pub fn holds(&self, purchase: &Purchase) -> Result<(), WhyNot> {
+        let named = |is_named: Option<bool>, why| if is_named.unwrap_or(true) { Ok(()) } else { Err(why) };
+        named(self.merchants.map(|ids| ids.contains(&purchase.merchant)), WhyNot::WrongShop)?;
+        named(self.card_types.map(|types| types.contains(&purchase.card_type)), WhyNot::WrongCard)?;
+        let has_level = |levels: &[i16]| purchase.level.is_some_and(|level| levels.contains(&level));
+        named(self.levels.map(has_level), WhyNot::WrongLevel)?;
+        match self.min_spend {
+            Some(least) if purchase.part < least => Err(WhyNot::MinimumSpend(least)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Why a coupon cannot be used, or not issued any more.
@@ -128,27 +153,25 @@ impl Terms {
     /// and what is left of the budget is asked elsewhere.
     pub fn usable(
         &self,
-        coupon: CouponStatus,
+        coupon: OfferStatus,
         right: RightStatus,
         validity: Validity,
         purchase: &Purchase,
     ) -> Result<(), WhyNot> {
         self.usable_at(coupon, right, validity, purchase.moment)?;
-        let named = |is_named: Option<bool>, why| if is_named.unwrap_or(true) { Ok(()) } else { Err(why) };
-        named(self.merchants.as_ref().map(|ids| ids.contains(&purchase.merchant)), WhyNot::WrongShop)?;
-        named(self.card_types.as_ref().map(|types| types.contains(&purchase.card_type)), WhyNot::WrongCard)?;
-        let has_level = |levels: &Vec<i16>| purchase.level.is_some_and(|level| levels.contains(&level));
-        named(self.levels.as_ref().map(has_level), WhyNot::WrongLevel)?;
-        match self.min_spend {
-            Some(least) if purchase.part < least => Err(WhyNot::MinimumSpend(least)),
-            _ => Ok(()),
-        }
+        let to = For {
+            merchants: self.merchants.as_deref(),
+            levels: self.levels.as_deref(),
+            card_types: self.card_types.as_deref(),
+            min_spend: self.min_spend,
+        };
+        to.holds(purchase)
     }
 
     /// As far as only the moment decides it.
     fn usable_at(
         &self,
-        coupon: CouponStatus,
+        coupon: OfferStatus,
         right: RightStatus,
         validity: Validity,
         moment: Moment,
@@ -157,8 +180,8 @@ impl Terms {
             (RightStatus::Used, _) => return Err(WhyNot::Used),
             (RightStatus::Revoked, _) => return Err(WhyNot::Revoked),
             // Of a draft there are no rights.
-            (RightStatus::Active, CouponStatus::Paused | CouponStatus::Draft) => return Err(WhyNot::Paused),
-            (RightStatus::Active, CouponStatus::Active | CouponStatus::Ended) => {}
+            (RightStatus::Active, OfferStatus::Paused | OfferStatus::Draft) => return Err(WhyNot::Paused),
+            (RightStatus::Active, OfferStatus::Active | OfferStatus::Ended) => {}
         }
         // A right has its own beginning and end, made of those of its terms.
         let own = Window { valid_from: Some(validity.from), valid_until: validity.until, ..self.window };
@@ -232,7 +255,7 @@ mod tests {
     }
 
     fn of(terms: &Terms, purchase: &Purchase) -> Result<(), WhyNot> {
-        terms.usable(CouponStatus::Active, RightStatus::Active, VALID, purchase)
+        terms.usable(OfferStatus::Active, RightStatus::Active, VALID, purchase)
     }
 
     #[test]
@@ -263,16 +286,16 @@ mod tests {
         assert_eq!(of(&levels, &Purchase { level: None, ..purchase() }), Err(WhyNot::WrongLevel));
         let without_end = Validity { until: None, ..VALID };
         let late = Purchase { moment: Moment { at: i64::MAX, local: 0 }, ..purchase() };
-        assert_eq!(terms().usable(CouponStatus::Active, RightStatus::Active, without_end, &late), Ok(()));
+        assert_eq!(terms().usable(OfferStatus::Active, RightStatus::Active, without_end, &late), Ok(()));
     }
 
     #[test]
     fn what_was_issued_outlives_the_end_and_not_a_pause() {
         let of = |coupon, right| terms().usable(coupon, right, VALID, &purchase());
-        use CouponStatus::*;
+        use OfferStatus::*;
         assert_eq!((of(Active, RightStatus::Active), of(Ended, RightStatus::Active)), (Ok(()), Ok(())));
         assert_eq!(of(Paused, RightStatus::Active), Err(WhyNot::Paused));
-        for status in CouponStatus::ALL {
+        for status in OfferStatus::ALL {
             assert_eq!(of(status, RightStatus::Used), Err(WhyNot::Used));
             assert_eq!(of(status, RightStatus::Revoked), Err(WhyNot::Revoked));
         }

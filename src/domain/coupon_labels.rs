@@ -3,38 +3,38 @@
 use crate::money::Money;
 use crate::quote::CouponKind;
 
-/// What has become of a coupon that can be issued.
+/// What has become of a coupon that can be issued, or of a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CouponStatus {
+pub enum OfferStatus {
     /// Not yet issued.
     Draft,
     Active,
-    /// Nothing is issued and nothing used meanwhile.
+    /// Nothing is issued and nothing used meanwhile; no campaign gives anything.
     Paused,
     /// Nothing more is issued; what members have stays usable.
     Ended,
 }
 
-impl CouponStatus {
-    pub const ALL: [CouponStatus; 4] =
-        [CouponStatus::Draft, CouponStatus::Active, CouponStatus::Paused, CouponStatus::Ended];
+impl OfferStatus {
+    pub const ALL: [OfferStatus; 4] =
+        [OfferStatus::Draft, OfferStatus::Active, OfferStatus::Paused, OfferStatus::Ended];
 
     pub const fn label(self) -> &'static str {
         match self {
-            CouponStatus::Draft => "draft",
-            CouponStatus::Active => "active",
-            CouponStatus::Paused => "paused",
-            CouponStatus::Ended => "ended",
+            OfferStatus::Draft => "draft",
+            OfferStatus::Active => "active",
+            OfferStatus::Paused => "paused",
+            OfferStatus::Ended => "ended",
         }
     }
 
-    pub fn from_label(label: &str) -> Option<CouponStatus> {
-        CouponStatus::ALL.into_iter().find(|status| status.label() == label)
+    pub fn from_label(label: &str) -> Option<OfferStatus> {
+        OfferStatus::ALL.into_iter().find(|status| status.label() == label)
     }
 
-    /// Whether `set_coupon_status` may make this move. What has ended stays so.
-    pub fn may_become(self, next: CouponStatus) -> bool {
-        use CouponStatus::*;
+    /// Whether `set_coupon_status` and `set_campaign_status` may make this move. What has ended stays so.
+    pub fn may_become(self, next: OfferStatus) -> bool {
+        use OfferStatus::*;
         matches!((self, next), (Draft | Paused, Active) | (Active, Paused) | (Draft | Active | Paused, Ended))
     }
 }
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn labels_are_those_of_the_tables() {
-        assert_eq!(CouponStatus::ALL.map(CouponStatus::label), ["draft", "active", "paused", "ended"]);
-        assert_eq!(CouponStatus::ALL.map(|s| CouponStatus::from_label(s.label())), CouponStatus::ALL.map(Some));
+        assert_eq!(OfferStatus::ALL.map(OfferStatus::label), ["draft", "active", "paused", "ended"]);
+        assert_eq!(OfferStatus::ALL.map(|s| OfferStatus::from_label(s.label())), OfferStatus::ALL.map(Some));
         assert_eq!(RightStatus::ALL.map(RightStatus::label), ["active", "used", "revoked"]);
         assert_eq!(RightStatus::ALL.map(|s| RightStatus::from_label(s.label())), RightStatus::ALL.map(Some));
         assert_eq!(How::ALL.map(How::label), ["issued", "claimed", "to_all"]);
@@ -167,11 +167,11 @@ mod tests {
 
     #[test]
     fn the_moves_of_a_coupon_and_no_others() {
-        use CouponStatus::*;
+        use OfferStatus::*;
         let allowed =
             [(Draft, Active), (Active, Paused), (Paused, Active), (Draft, Ended), (Active, Ended), (Paused, Ended)];
-        for from in CouponStatus::ALL {
-            for to in CouponStatus::ALL {
+        for from in OfferStatus::ALL {
+            for to in OfferStatus::ALL {
                 assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from:?} to {to:?}");
             }
         }

@@ -84,6 +84,9 @@ tokens! {
     CouponNotFound "COUPON_NOT_FOUND" 404
         "There is no such coupon, or the caller may not see it. Check the code."
         "优惠券不存在或无权查看。请检查券码。";
+    CampaignNotFound "CAMPAIGN_NOT_FOUND" 404
+        "There is no such campaign. Check the code."
+        "营销活动不存在。请检查活动代码。";
     TxNotFound "TX_NOT_FOUND" 404
         "There is no such transaction, or the caller may not see it. Check the number."
         "交易不存在或无权查看。请检查交易号。";

@@ -6,6 +6,8 @@
 
 pub mod bucket;
 pub mod budget;
+pub mod campaign;
+pub mod campaign_json;
 pub mod card;
 pub mod coupon;
 pub mod coupon_json;
@@ -23,6 +25,7 @@ pub mod numeric;
 pub mod pay_code;
 pub mod quote;
 pub mod refund;
+pub mod terms_json;
 pub mod tier;
 pub mod tree;
 pub mod tx_no;

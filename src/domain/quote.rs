@@ -73,7 +73,7 @@ impl Coupon {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointTerms {
     pub per_unit: Decimal,
-    /// Of the campaigns ([`multiplier`]); 1: there is none.
+    /// Of the campaigns; 1: there is none.
     pub multiplier: Decimal,
     /// Beside what is paid, where anything is paid for that takes part.
     pub bonus: i64,
@@ -84,11 +84,6 @@ impl PointTerms {
     pub const fn plain(per_unit: Decimal) -> PointTerms {
         PointTerms { per_unit, multiplier: Decimal::ONE, bonus: 0 }
     }
-}
-
-/// What several multipliers come to: each adds what it has above 1. `None` where no decimal holds that.
-pub fn multiplier(of: &[Decimal]) -> Option<Decimal> {
-    of.iter().try_fold(Decimal::ONE, |sum, value| sum.checked_add(value.checked_sub(Decimal::ONE)?))
 }
 
 /// What a price is decided by.
@@ -121,6 +116,8 @@ pub struct Quote {
     /// What the coupon saves beside it, or in its place.
     pub coupon_discount: Money,
     pub final_amount: Money,
+    /// What is paid of what takes part: points are for that.
+    pub pointable: Money,
     /// What what is paid earns without campaigns.
     pub points_base: i64,
     /// All of them.
@@ -188,6 +185,7 @@ pub fn quote(terms: &Terms) -> Result<Quote, NoPrice> {
         saved: less(part, before_coupon),
         coupon_discount: less(before_coupon, left),
         final_amount,
+        pointable: left,
         points_base,
         points_earned,
     })
@@ -335,14 +333,11 @@ mod tests {
             decided(&Terms { coupon, points: Some(points), ..terms(5200, level, None) })
                 .map(|(.., base, all)| (base, all))
         };
-        let both = multiplier(&[Decimal::TWO, Decimal::new(15, 1)]);
-        assert_eq!(both, Some(Decimal::new(25, 1)));
         // 49.40: 123.5 and 10.
         assert_eq!(of(Decimal::new(25, 1), None), Ok((49, 133)));
         assert_eq!(of(Decimal::ONE, None), Ok((49, 59)));
         let all = coupon(CouponKind::PercentOff(10_000), true);
         assert_eq!(of(Decimal::TWO, Some(all)), Ok((0, 0)));
-        assert_eq!((multiplier(&[]), multiplier(&[Decimal::MAX, Decimal::MAX])), (Some(Decimal::ONE), None));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod direct;
 #[allow(unsafe_code)]
 pub mod fee;
 pub mod labels;
+pub mod lists;
 #[allow(unsafe_code)]
 pub mod option;
 pub mod param;

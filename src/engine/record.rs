@@ -61,6 +61,12 @@ impl Value for RawJsonb {
     }
 }
 
+impl Value for Option<RawJsonb> {
+    fn param(&self, _: &Db) -> Param {
+        p(self.as_ref())
+    }
+}
+
 impl Value for String {
     fn param(&self, _: &Db) -> Param {
         p(self.as_str())

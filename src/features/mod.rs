@@ -2,6 +2,7 @@
 //! to bottom as its sentence in the contract: authorise, lock, decide, write, answer. Locks are taken in one order everywhere:
 //! key, order, month, original payment, cards by id.
 
+mod campaigns;
 mod cards;
 mod coupons;
 mod gateways;

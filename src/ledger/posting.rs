@@ -55,6 +55,9 @@ pub fn new_tx(call: &Call, id: TxId, tx_type: TxType, card: &Card, raw: Money, p
         excluded_amount: None,
         coupon_discount: None,
         member_coupon_id: None,
+        points_base: None,
+        points_bonus: None,
+        campaigns: None,
         locked_version: None,
     }
 }
@@ -244,6 +247,7 @@ fn audit_movement(call: &Call, card: &Card, tx: &Tx, level: Option<String>) {
         ("raw", when(tx.raw_amount != tx.final_amount, &|| tx.raw_amount.to_string())),
         ("coupon", tx.member_coupon_id.map(coupon::number)),
         ("excluded", tx.excluded_amount.map(|amount| amount.to_string())),
+        ("campaigns", tx.campaigns.as_ref().map(RawJsonb::to_text)),
         ("level", level),
     ];
     let mut context = Vec::with_capacity(rest.len() + 3);

@@ -45,6 +45,9 @@ record! {
         excluded_amount: Option<Money>,
         coupon_discount: Option<Money>,
         member_coupon_id: Option<i64>,
+        points_base: Option<i64>,
+        points_bonus: Option<i64>,
+        campaigns: Option<RawJsonb>,
     }
     besides {
         /// Of one that is locked: as which it was read, or last written.

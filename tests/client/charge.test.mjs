@@ -28,7 +28,7 @@ test("the seed's example, by named arguments", async () => {
   assert.ok(Math.abs(Date.parse(created_at) - Date.now()) < 60_000, created_at);
   assert.deepEqual(rest, {
     card_type: 'personal', card_id: member.card, raw_amount: 52, discount: 1, final_amount: 52,
-    points_earned: 52, status: 'completed', replayed: false, coupon_discount: 0,
+    points_earned: 52, status: 'completed', replayed: false, coupon_discount: 0, points_bonus: 0,
   });
   const { balance, points } = await cardOf(member);
   assert.deepEqual({ balance, points }, { balance: 48, points: 52 });

@@ -11,7 +11,8 @@ const contract = {
   401: ['NOT_AUTHENTICATED', 'SIGNATURE_INVALID'],
   402: ['INSUFFICIENT_BALANCE'],
   403: ['NOT_MERCHANT_USER', 'NOT_CARD_USER', 'NOT_CARD_ADMIN', 'NOT_ALLOWED'],
-  404: ['MERCHANT_NOT_FOUND', 'CARD_NOT_FOUND', 'MEMBER_NOT_FOUND', 'TX_NOT_FOUND', 'GATEWAY_ACCOUNT_NOT_FOUND', 'COUPON_NOT_FOUND'],
+  404: ['MERCHANT_NOT_FOUND', 'CARD_NOT_FOUND', 'MEMBER_NOT_FOUND', 'TX_NOT_FOUND', 'GATEWAY_ACCOUNT_NOT_FOUND', 'CAMPAIGN_NOT_FOUND',
+    'COUPON_NOT_FOUND'],
   409: [
     'MERCHANT_INACTIVE', 'CARD_NOT_ACTIVE', 'CARD_EXPIRED', 'CARD_NOT_EMPTY', 'MEMBER_NOT_ACTIVE', 'LAST_ADMIN', 'NOT_REFUNDABLE',
     'REFUND_EXCEEDS_REMAINING', 'RECHARGE_NOT_PENDING', 'TOO_MANY_PENDING', 'AMOUNT_MISMATCH', 'EXTERNAL_ORDER_CONFLICT', 'BALANCE_LIMIT',
@@ -69,6 +70,7 @@ const provoke = {
     member.rpc('card_statement', { p_card_id: company.card, p_card_type: 'enterprise' }),
   MEMBER_NOT_FOUND: ({ company, shop }) => () =>
     company.admin.rpc('enterprise_add_member', { p_card_no: company.cardNo, p_member_id: shop.cashier.id }),
+  CAMPAIGN_NOT_FOUND: ({ backend }) => () => backend.rpc('campaign_report', { p_code: 'NOWHERE' }),
   COUPON_NOT_FOUND: ({ member }) => () => member.rpc('claim_coupon', { p_code: 'NOWHERE' }),
   COUPON_NOT_USABLE: async ({ member }) => {
     const code = await newCoupon({ valid_until: '2020-01-01T00:00:00Z', claimable: true });

@@ -16,14 +16,15 @@ const clientRpcs = [
   'usage_page', 'user_recharge_personal_card',
 ];
 const backendRpcs = [
-  'adjust_points', 'close_recon_day', 'compensate_tx', 'confirm_recharge', 'confirm_withdrawal', 'create_coupon',
+  'adjust_points', 'campaign_report', 'close_recon_day', 'create_campaign', 'set_campaign_status', 'update_campaign',
+   'compensate_tx', 'confirm_recharge', 'confirm_withdrawal', 'create_coupon',
   'create_enterprise_card', 'create_merchant', 'issue_coupon', 'revoke_coupon', 'set_coupon_status', 'update_coupon',
   'day_totals', 'fail_recharge', 'fail_withdrawal', 'gateway_notify', 'get_settings', 'import_bill', 'reconcile', 'replace_card',
   'resolve_recon_item', 'resolve_suspense', 'reverify_event', 'set_card_expiry', 'set_member_status', 'set_merchant_status', 'update_settings',
   'withdraw',
 ];
 const views = ['error_codes', 'v_member_coupons', 'v_usage_logs', 'v_user_cards'];
-const readOnlyViews = ['error_codes', 'v_member_coupons', 'v_recon_days', 'v_reconciliation', 'v_usage_logs', 'v_user_cards'];
+const readOnlyViews = ['campaign_uses', 'error_codes', 'v_member_coupons', 'v_recon_days', 'v_reconciliation', 'v_usage_logs', 'v_user_cards'];
 const readableTables = [
   'coupon_terms', 'coupons', 'enterprise_card_bindings', 'enterprise_cards', 'member_coupons', 'member_profiles', 'membership_levels', 'merchant_users', 'merchants',
   'personal_cards', 'point_ledger', 'transactions',
@@ -31,7 +32,7 @@ const readableTables = [
 
 /** What a backend reads all columns of, besides. */
 const backendTables = [
-  'coupon_budget_parts', 'gateway_accounts', 'gateway_bill_files', 'gateway_bill_lines', 'gateway_bills', 'gateway_events', 'gateway_tallies', 'recon_days', 'recon_items',
+  'campaign_terms', 'campaign_uses', 'campaigns', 'coupon_budget_parts', 'gateway_accounts', 'gateway_bill_files', 'gateway_bill_lines', 'gateway_bills', 'gateway_events', 'gateway_tallies', 'recon_days', 'recon_items',
   'v_recon_days', 'withdrawals',
 ];
 

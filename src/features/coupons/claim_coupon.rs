@@ -8,7 +8,7 @@ use crate::engine::types::{Text, Timestamp, Uuid};
 use crate::kernel::call::{Call, write};
 use crate::kernel::keys::Scope;
 use crate::kernel::{args, members};
-use mps_domain::coupon::{CouponStatus, How, Terms};
+use mps_domain::coupon::{How, OfferStatus, Terms};
 use mps_domain::error::{Error, Result, Token};
 use pgrx::prelude::*;
 
@@ -60,5 +60,5 @@ fn claim(call: &Call, code: &str, member: Uuid, key: Option<&str>) -> Result<(Ve
 }
 
 fn ensure_claimable(coupon: &Coupon, terms: &Terms) -> Result<()> {
-    if coupon.status == CouponStatus::Active && terms.claimable { Ok(()) } else { Err(Token::CouponNotFound.into()) }
+    if coupon.status == OfferStatus::Active && terms.claimable { Ok(()) } else { Err(Token::CouponNotFound.into()) }
 }

@@ -8,11 +8,11 @@ use crate::engine::row::{Row, RowVersion};
 use crate::engine::server;
 use crate::engine::types::Timestamp;
 use crate::kernel::months::Open;
-use mps_domain::coupon::CouponStatus;
+use mps_domain::coupon::OfferStatus;
 use mps_domain::error::Result;
 use mps_domain::money::Money;
 
-labelled_texts! { CouponStatus }
+labelled_texts! { OfferStatus }
 
 record! {
     /// A coupon that can be issued.
@@ -32,7 +32,7 @@ record! {
         issued: i64,
         created_at: _,
         budget_amount: Option<Money>,
-        status: CouponStatus,
+        status: OfferStatus,
         code: String,
     }
     besides {
@@ -52,7 +52,7 @@ pub fn of_now(db: &Db, id: i32) -> Option<Coupon> {
         return Some(coupon);
     }
     let sql = "SELECT c.status FROM app.coupons c WHERE c.id = $1";
-    let status = db.rows_of_now(sql, &[p(id)], |r| CouponStatus::from_label(&r.text(1))).pop()?;
+    let status = db.rows_of_now(sql, &[p(id)], |r| OfferStatus::from_label(&r.text(1))).pop()?;
     Some(Coupon { status: status?, ..coupon })
 }
 
@@ -70,7 +70,7 @@ pub fn create(db: &Db, at: Timestamp, code: &str, budget: Option<Money>) -> Opti
         ("terms_version", p(1)),
         ("created_at", p(at)),
         ("budget_amount", p(budget)),
-        ("status", CouponStatus::Draft.param(db)),
+        ("status", OfferStatus::Draft.param(db)),
         ("code", p(code)),
     ];
     db.insert_some_or_nothing(&BY_CODE, new, |r| column!(r, TABLE.id))

@@ -25,7 +25,7 @@ use crate::kernel::call::Call;
 use crate::kernel::merchants;
 use crate::kernel::months::Open;
 use coupon::Coupon;
-use mps_domain::coupon::{CouponStatus, Terms};
+use mps_domain::coupon::{OfferStatus, Terms};
 use mps_domain::error::{Error, Result, Token};
 use pgrx::prelude::*;
 use right::Right;
@@ -85,7 +85,7 @@ fn terms_of(call: &Call, coupon: &Coupon) -> Result<Terms> {
 
 /// Whether a backend may issue of it.
 fn ensure_active(coupon: &Coupon) -> Result<()> {
-    if coupon.status == CouponStatus::Active {
+    if coupon.status == OfferStatus::Active {
         return Ok(());
     }
     Err(Error::new(Token::StatusConflict, format!("the coupon is not active but {}", coupon.status.label())))

@@ -4,7 +4,7 @@ use super::{coupon, lock, state};
 use crate::engine::types::Text;
 use crate::kernel::args;
 use crate::kernel::call::write;
-use mps_domain::coupon::CouponStatus;
+use mps_domain::coupon::OfferStatus;
 use mps_domain::error::{Error, Token, invalid};
 use pgrx::prelude::*;
 use serde_json::json;
@@ -18,8 +18,8 @@ fn set_coupon_status(
     state(write(|call| {
         call.caller.require_backend()?;
         let code = args::code(p_code, "p_code")?;
-        let status = CouponStatus::from_label(args::label(p_status, "p_status")?)
-            .filter(|status| *status != CouponStatus::Draft)
+        let status = OfferStatus::from_label(args::label(p_status, "p_status")?)
+            .filter(|status| *status != OfferStatus::Draft)
             .ok_or_else(|| invalid("p_status", "is active, paused or ended"))?;
         let reason = args::reason(p_reason)?;
         let (_, mut coupon) = lock(call, code)?;

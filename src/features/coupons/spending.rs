@@ -12,7 +12,7 @@ use crate::ledger::cards::Card;
 use crate::ledger::lines;
 use crate::ledger::tx::Tx;
 use mps_domain::card::CardType;
-use mps_domain::coupon::{CouponStatus, OnFullRefund, Purchase, RightStatus, Terms, WhyNot};
+use mps_domain::coupon::{OfferStatus, OnFullRefund, Purchase, RightStatus, Terms, WhyNot};
 use mps_domain::error::{Error, Result, Token};
 use mps_domain::money::Money;
 use mps_domain::quote;
@@ -23,7 +23,7 @@ use std::rc::Rc;
 /// What a member shows at a till, locked, with what it stands for.
 pub struct Held {
     right: Right,
-    status: CouponStatus,
+    status: OfferStatus,
     terms: Rc<Terms>,
     /// From the budget, in this call.
     drawn: Money,
@@ -139,7 +139,7 @@ impl Held {
 /// That the coupon which a payment used is not paused: asked once more where the call has waited. Error: `COUPON_NOT_USABLE`.
 pub fn ensure_not_paused(call: &Call, number: i64) -> Result<()> {
     let right = right::find(call.db, number).ok_or(Token::CouponNotFound)?;
-    if of(call, &right)?.status == CouponStatus::Paused { Err(unusable(WhyNot::Paused)) } else { Ok(()) }
+    if of(call, &right)?.status == OfferStatus::Paused { Err(unusable(WhyNot::Paused)) } else { Ok(()) }
 }
 
 /// The moment of a call; what clocks show then only where somebody asks.

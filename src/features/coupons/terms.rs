@@ -2,6 +2,7 @@
 
 use crate::engine::cache;
 use crate::engine::db::Db;
+use crate::engine::lists::{joined, listed};
 use crate::engine::param::p;
 use crate::engine::row::Row;
 use crate::engine::types::Timestamp;
@@ -12,9 +13,7 @@ use mps_domain::money::Money;
 use mps_domain::window::{Hours, Weekdays, Window};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::rc::Rc;
-use std::str::FromStr;
 
 pub fn find(db: &Db, coupon: i32, version: i32) -> Option<Terms> {
     let sql = "SELECT t.name, t.kind, t.value, t.min_spend, t.max_discount, t.goes_with_level_discount, t.valid_from, t.valid_until, \
@@ -93,12 +92,6 @@ fn read(r: &Row) -> Terms {
     }
 }
 
-/// An array of numbers that the statement shows as a text.
-fn listed<T: FromStr>(r: &Row, n: i32) -> Option<Vec<T>> {
-    let text = r.opt::<String>(n)?;
-    Some(text.split(',').map(|item| item.parse().ok().expect("numbers of an array")).collect())
-}
-
 pub fn insert(db: &Db, coupon: i32, version: i32, at: Timestamp, terms: &Terms) {
     let Terms { window, .. } = terms;
     let weekdays = (!window.weekdays.are_all()).then(|| joined(window.weekdays.iter()));
@@ -140,8 +133,4 @@ pub fn insert(db: &Db, coupon: i32, version: i32, at: Timestamp, terms: &Terms) 
             p(terms.budget_amount),
         ],
     );
-}
-
-fn joined<T: Display>(items: impl Iterator<Item = T>) -> String {
-    items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }

@@ -6,7 +6,7 @@ use crate::engine::types::{JsonbArg, Text};
 use crate::kernel::args;
 use crate::kernel::call::{Call, write};
 use crate::kernel::months::Open;
-use mps_domain::coupon::{CouponStatus, Terms};
+use mps_domain::coupon::{OfferStatus, Terms};
 use mps_domain::coupon_json;
 use mps_domain::error::{Error, Result, Token};
 use pgrx::prelude::*;
@@ -34,7 +34,7 @@ fn edit(call: &Call, open: Open, coupon: &mut Coupon, given: &Map<String, Value>
     if after == before {
         return Ok(());
     }
-    if coupon.status == CouponStatus::Ended {
+    if coupon.status == OfferStatus::Ended {
         return Err(Error::new(Token::StatusConflict, "the coupon has ended"));
     }
     coupon.terms_version += 1;

@@ -4,6 +4,7 @@ use super::no_price;
 use super::payer::{self, Payer};
 use crate::engine::server;
 use crate::engine::types::{JsonbArg, NumericArg, NumericOut, RawJsonb, Text, Timestamp, Uuid};
+use crate::features::campaigns::{self, Applied};
 use crate::features::coupons::{self, Held};
 use crate::kernel::access::{operated_merchant, still_operated};
 use crate::kernel::args;
@@ -53,6 +54,7 @@ fn merchant_charge_by_qr_v3(
         name!(created_at, Timestamp),
         name!(replayed, bool),
         name!(coupon_discount, NumericOut),
+        name!(points_bonus, i64),
     ),
 > {
     let (tx, replayed) = write(|call| {
@@ -83,6 +85,7 @@ fn merchant_charge_by_qr_v3(
         tx.created_at,
         replayed,
         tx.coupon_discount.unwrap_or(Money::ZERO).into(),
+        tx.points_bonus.unwrap_or(0),
     ))
 }
 
@@ -164,10 +167,10 @@ fn pay_with_coupon(
     let payer = payer::lock(call, at.open, &place, &hash)?;
     let mut held = coupons::hold(call, at.open, number, payer.member, &payer.card)?;
     let mut priced = price(call, at, &payer, Some(&held), request)?;
-    if !held.draw(at.open, &payer.card, priced.coupon_discount)? {
+    if !held.draw(at.open, &payer.card, priced.quote.coupon_discount)? {
         let budget = held.lock_budget(call, at.open)?;
         priced = price(call, at, &payer, Some(&held), request)?;
-        held.draw_from(budget, at.open, &payer.card, priced.coupon_discount)?;
+        held.draw_from(budget, at.open, &payer.card, priced.quote.coupon_discount)?;
     }
     Ok(write_down(call, at, payer, &priced, Some(held), request)?.expect("a locked card does not change"))
 }
@@ -208,19 +211,27 @@ struct At<'a> {
 /// A payment, and when code or card would have ended.
 type Paid = (Tx, Option<Timestamp>);
 
+/// What a payment costs, and the campaigns that were asked.
+struct Priced {
+    quote: Quote,
+    campaigns: Applied,
+}
+
 /// Checks the payer, and what the payment costs.
-fn price(call: &Call, at: &At, payer: &Payer, held: Option<&Held>, request: &Request) -> Result<Quote> {
+fn price(call: &Call, at: &At, payer: &Payer, held: Option<&Held>, request: &Request) -> Result<Priced> {
     let card = &payer.card;
     args::within_limit(request.amount, "p_amount", &call.config())?;
     posting::ensure_usable(card)?;
     ensure(payer.member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
     let mut terms = posting::terms(call, card, request.amount, request.excluded);
+    let campaigns = campaigns::applying(call, card, at.merchant, terms.part());
+    campaigns.add_to(&mut terms);
     if let Some(held) = held {
         terms.coupon = Some(held.for_charge(call, card, at.merchant, terms.part())?);
     }
-    let priced = quote(&terms).map_err(no_price)?;
-    ensure(card.balance >= priced.final_amount, Token::InsufficientBalance)?;
-    Ok(priced)
+    let quote = quote(&terms).map_err(no_price)?;
+    ensure(card.balance >= quote.final_amount, Token::InsufficientBalance)?;
+    Ok(Priced { quote, campaigns })
 }
 
 /// Posts a payment that is priced; also says when code or card would have ended. `None` where the card changed since it was read
@@ -229,16 +240,18 @@ fn write_down(
     call: &Call,
     at: &At,
     payer: Payer,
-    priced: &Quote,
+    priced: &Priced,
     held: Option<Held>,
     request: &Request,
 ) -> Result<Option<Paid>> {
     let Payer { mut card, member, member_status: _, code_ends_at, mut binding } = payer;
+    let Priced { quote: priced, campaigns } = priced;
     let mut tx = posting::new_tx(call, at.id, TxType::Payment, &card, request.amount, priced.final_amount);
     tx.member_id = Some(member);
     tx.merchant_id = Some(at.merchant);
     tx.discount = priced.discount();
     tx.points_earned = priced.points_earned;
+    campaigns.note(call, &mut tx, priced);
     tx.refunded_amount = Some(Money::ZERO);
     tx.excluded_amount = Some(request.excluded).filter(|excluded| !excluded.is_zero());
     tx.coupon_discount = held.as_ref().map(|_| priced.coupon_discount);

@@ -4,7 +4,7 @@ use super::no_price;
 use super::payer::{self, Payer};
 use crate::engine::server;
 use crate::engine::types::{NumericArg, NumericOut, RawJsonb, Text};
-use crate::features::coupons;
+use crate::features::{campaigns, coupons};
 use crate::kernel::access::operated_merchant;
 use crate::kernel::args;
 use crate::kernel::call::{Call, read};
@@ -85,6 +85,7 @@ fn priced(
     posting::ensure_usable(card)?;
     ensure(*member_status == Some(MemberStatus::Active), Token::MemberNotActive)?;
     let mut terms = posting::terms(call, card, amount, excluded);
+    campaigns::applying(call, card, merchant, terms.part()).add_to(&mut terms);
     let offers = coupons::offers(call, card, *member, merchant, &terms);
     let shown = coupon.map(|number| coupons::seen(call, number, *member)).transpose()?;
     if let Some(shown) = &shown {

@@ -23,6 +23,7 @@ pub enum Kind {
     /// An account at a payment gateway, with its keys.
     GatewayAccount,
     GatewayTally,
+    Campaign,
     /// A coupon that can be issued, a member's right to use one, and a part of a budget.
     Coupon,
     MemberCoupon,
@@ -128,6 +129,10 @@ pub const LEAVES: &[(&str, Takes)] = &[
     ("features::reconciliation::items::resolve", Nothing("locked")),
     ("features::withdrawals::parts::lock", One(Kind::Refund)),
     ("features::withdrawals::parts::update", Nothing("locked")),
+    ("features::campaigns::campaign::lock", One(Kind::Campaign)),
+    ("features::campaigns::campaign::create", One(Kind::Campaign)),
+    ("features::campaigns::campaign::update", Nothing("locked")),
+    ("features::campaigns::terms::insert", Nothing("a new row, of a campaign that is locked or new")),
     ("features::coupons::coupon::lock", One(Kind::Coupon)),
     ("features::coupons::coupon::create", One(Kind::Coupon)),
     ("features::coupons::coupon::update", Nothing("locked")),

@@ -65,6 +65,32 @@ pub fn level_for(version: usize, points: i64) -> (i64, i64) {
     (level as i64, table[level].1)
 }
 
+/// The campaigns of the storm's shops, as `app.create_campaign` reads them. Which are on goes by a version, as the levels do: one more
+/// with each, then none.
+pub const CAMPAIGNS: [(&str, &str); 3] = [
+    ("double", r#"{"code": "double", "name": "Double points", "kind": "points_multiplier", "value": 2}"#),
+    ("lucky", r#"{"code": "lucky", "name": "3 more", "kind": "points_bonus", "value": 3, "min_spend": 20}"#),
+    (
+        "alone",
+        r#"{"code": "alone", "name": "Half as many more", "kind": "points_multiplier", "value": 1.5, "exclusive": true}"#,
+    ),
+];
+
+/// How many of them are on in a version.
+pub fn campaigns_on(version: usize) -> usize {
+    version % (CAMPAIGNS.len() + 1)
+}
+
+/// Points for what was paid of a part that takes part, by the campaigns of a version.
+pub fn points_with(version: usize, paid: Cents, part: Cents) -> i64 {
+    match campaigns_on(version) {
+        0 => points_for(paid),
+        1 => 2 * paid / 100,
+        2 => 2 * paid / 100 + if part >= 2_000 && paid > 0 { 3 } else { 0 },
+        _ => 3 * paid / 200,
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CardKind {
     Personal,
@@ -230,6 +256,8 @@ pub struct Fact {
     pub said: String,
     /// The versions of the level table that were live at some moment between question and answer.
     pub levels: (usize, usize),
+    /// As many of the campaigns.
+    pub campaigns: (usize, usize),
     /// How often it was answered as done just now.
     pub fresh: u32,
     /// One of its requests lost its connection: the fresh answer may have been lost with it.
@@ -315,7 +343,9 @@ impl Books {
             return;
         };
         // It was done after the first of its requests was sent, and before the first of them was answered.
-        known.levels = (known.levels.0.min(fact.levels.0), known.levels.1.min(fact.levels.1));
+        let narrower = |a: (usize, usize), b: (usize, usize)| (a.0.min(b.0), a.1.min(b.1));
+        known.levels = narrower(known.levels, fact.levels);
+        known.campaigns = narrower(known.campaigns, fact.campaigns);
         known.fresh += fact.fresh;
         known.lost |= fact.lost;
         if known.said != fact.said || known.kind != fact.kind {
@@ -325,9 +355,9 @@ impl Books {
     }
 }
 
-/// Which version of the level table is in force; changed by one client at a time.
+/// Which version of the level table, or of the campaigns, is in force; changed by one client at a time.
 #[derive(Default)]
-pub struct LevelClock {
+pub struct VersionClock {
     pub turn: Mutex<()>,
     pub begun: std::sync::atomic::AtomicUsize,
     pub done: std::sync::atomic::AtomicUsize,

@@ -84,10 +84,12 @@ pub struct Answer {
     pub coupon_discount: Cents,
     /// See [`Fact::levels`].
     pub levels: (usize, usize),
+    /// See [`Fact::campaigns`].
+    pub campaigns: (usize, usize),
 }
 
 impl Answer {
-    fn read(rows: &[postgres::Row], began: usize) -> Answer {
+    fn read(rows: &[postgres::Row], began: (usize, usize)) -> Answer {
         let row = rows.first().expect("one row");
         Answer {
             id: row.get(0),
@@ -100,14 +102,16 @@ impl Answer {
             replayed: row.get(7),
             said: row.get(8),
             coupon_discount: row.try_get::<_, &str>(9).map_or(0, cents),
-            levels: (began, 0),
+            levels: (began.0, 0),
+            campaigns: (began.1, 0),
         }
     }
 }
 
 // The same columns from each: id, status, raw, discount, paid, points, created_at, replayed, everything that stays the same.
 const CHARGE: &str = "SELECT tx_no, status, raw_amount::text, discount::text, final_amount::text, points_earned, created_at::text, \
-    replayed, concat_ws('|', tx_id, tx_no, card_type, card_id, raw_amount, discount, final_amount, points_earned, status, created_at, coupon_discount), \
+    replayed, concat_ws('|', tx_id, tx_no, card_type, card_id, raw_amount, discount, final_amount, points_earned, status, created_at, coupon_discount, \
+    points_bonus), \
     coupon_discount::text \
     FROM app.merchant_charge_by_qr($1, $2, $3::text::numeric, 'storm', '{\"storm\": true}', $4, $5, \
         p_excluded_amount => $6::text::numeric, p_coupon_code => $7)";
@@ -147,7 +151,7 @@ impl Request {
 
     /// Sends it and waits for the answer; says nothing to the model.
     pub fn send(&self, world: &World, link: &mut Link) -> Asked<Answer> {
-        let began = world.levels.done.load(Ordering::SeqCst);
+        let began = (world.levels.done.load(Ordering::SeqCst), world.campaigns.done.load(Ordering::SeqCst));
         let amount = money(self.amount);
         let (key, order) = (&self.key, &self.order);
         let code_of = |m: &usize| world.merchants[*m].code.clone();
@@ -181,6 +185,7 @@ impl Request {
         };
         if let Ok(answer) = &mut asked.result {
             answer.levels.1 = world.levels.begun.load(Ordering::SeqCst);
+            answer.campaigns.1 = world.campaigns.begun.load(Ordering::SeqCst);
         }
         self.note(world, link, &asked);
         asked
@@ -199,7 +204,7 @@ impl Request {
             })
             .collect();
         let asked = link.ask_together(Who::Backend, "BEGIN", &steps);
-        let result = asked.result.map(|all| all.iter().map(|rows| Answer::read(rows, 0)).collect::<Vec<_>>());
+        let result = asked.result.map(|all| all.iter().map(|rows| Answer::read(rows, (0, 0))).collect::<Vec<_>>());
         for (i, request) in requests.iter().enumerate() {
             let mut result = result.as_ref().map(|answers| answers[i].clone()).map_err(Clone::clone);
             if let Err(refusal) = &mut result
@@ -244,6 +249,7 @@ impl Request {
             created_at: answer.created_at.clone(),
             said: answer.said.clone(),
             levels: answer.levels,
+            campaigns: answer.campaigns,
             // adjust_points does not say whether it replayed; the ledger does.
             fresh: u32::from(kind != Kind::Points && !answer.replayed),
             lost,

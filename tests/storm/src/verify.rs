@@ -2,7 +2,7 @@
 
 use crate::chaos::ServerLog;
 use crate::model::{
-    Books, COUPONS, CardKind, Cents, Fact, Kind, cents, level_for, money, points_for, points_taken_back, price,
+    Books, COUPONS, CardKind, Cents, Fact, Kind, cents, level_for, money, points_taken_back, points_with, price,
     thousandths,
 };
 use crate::physical::check_pages;
@@ -793,16 +793,22 @@ fn prices(world: &World, books: &Books, entries: &[Entry], report: &mut Report) 
 
     let wrong = payments()
         .filter(|(_, fact)| {
-            let points = if kind_of(fact) == CardKind::Personal { points_for(fact.paid - fact.excluded) } else { 0 };
             let off = fact.coupon.as_ref().map_or(0, |(_, off)| *off);
-            fact.paid != price(fact.raw, fact.excluded, fact.discount) - off || fact.points != points
+            fact.paid != price(fact.raw, fact.excluded, fact.discount) - off
         })
         .map(|(tx_no, fact)| format!("{tx_no}: {}", fact.said))
         .collect();
-    report.check(
-        "every price is what takes part x discount to the cent, less the coupon, and the rest, with the points for it",
-        wrong,
-    );
+    report.check("every price is what takes part x discount to the cent, less the coupon, and the rest", wrong);
+
+    let wrong = payments()
+        .filter(|(_, fact)| {
+            let (paid, part) = (fact.paid - fact.excluded, fact.raw - fact.excluded);
+            let due = |version| if kind_of(fact) == CardKind::Personal { points_with(version, paid, part) } else { 0 };
+            !(fact.campaigns.0..=fact.campaigns.1).any(|version| due(version) == fact.points)
+        })
+        .map(|(tx_no, fact)| format!("{tx_no}, by versions {:?} of the campaigns: {}", fact.campaigns, fact.said))
+        .collect();
+    report.check("every payment earned the points of the campaigns that were on in its moment", wrong);
 
     let wrong = payments()
         .filter(|(_, fact)| kind_of(fact) == CardKind::Enterprise)

@@ -2,11 +2,11 @@
 //! clients share.
 
 use crate::db::{Address, Isolation, Link, Refusal, Server, Who};
-use crate::model::{Account, Books, COUPONS, CardKind, LevelClock, Numbered, Right, levels, thousandths};
+use crate::model::{Account, Books, CAMPAIGNS, COUPONS, CardKind, Numbered, Right, VersionClock, levels, thousandths};
 use crate::receipts::Receipts;
 use crate::request::{Answer, Request};
 use postgres::Client;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use uuid::Uuid;
@@ -70,9 +70,12 @@ pub struct World {
     pub merchants: Vec<Merchant>,
     pub accounts: RwLock<Vec<Arc<Account>>>,
     pub own: Vec<Own>,
-    pub levels: LevelClock,
+    pub levels: VersionClock,
+    pub campaigns: VersionClock,
     pub payments: Mutex<VecDeque<Payment>>,
     pub waiting: Mutex<VecDeque<Waiting>>,
+    /// In how many bills each payment of a gateway stands: in the later one of two it is there twice.
+    pub billed: Mutex<HashMap<String, u32>>,
     pub done: Mutex<VecDeque<Arc<(Request, Answer)>>>,
     /// Numbers of any kind of transaction, for corrections; with their accounts.
     pub correctable: Mutex<VecDeque<(String, Numbered)>>,
@@ -134,9 +137,11 @@ impl World {
             merchants: vec![],
             accounts: RwLock::new(vec![]),
             own: vec![],
-            levels: LevelClock::default(),
+            levels: VersionClock::default(),
+            campaigns: VersionClock::default(),
             payments: Mutex::default(),
             waiting: Mutex::default(),
+            billed: Mutex::default(),
             done: Mutex::default(),
             correctable: Mutex::default(),
             rights: Mutex::default(),
@@ -161,6 +166,9 @@ impl World {
         for json in COUPONS.iter().map(|coupon| coupon.json).chain([TO_ALL]) {
             let code: String = db.query_one("SELECT code FROM app.create_coupon($1::text::jsonb)", &[&json])?.get(0);
             db.execute("SELECT app.set_coupon_status($1, 'active', 'storm')", &[&code])?;
+        }
+        for (_, json) in CAMPAIGNS {
+            db.execute("SELECT app.create_campaign($1::text::jsonb)", &[&json])?;
         }
         for _ in 0..HOT_PERSONAL {
             self.personal(db)?;

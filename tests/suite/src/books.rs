@@ -100,6 +100,19 @@ const RULES: &[(&str, &str)] = &[
              or (p.refunded_amount = p.final_amount and p.points_earned <> -coalesce(sum(r.points_earned), 0))",
     ),
     (
+        "campaigns gave the points beside those that a payment earns anyway, and each of them says which",
+        "select p.tx_no || ': ' || p.points_earned from app.transactions p
+         left join lateral (select sum(k.value::bigint) as points, count(t.version) as known, count(*) as named,
+                                   1 + coalesce(sum(t.value - 1) filter (where t.kind = 'points_multiplier'), 0) as times,
+                                   coalesce(sum(t.value) filter (where t.kind = 'points_bonus'), 0) as more
+                            from jsonb_each_text(p.campaigns) k
+                            left join app.campaign_terms t on (t.campaign_id || '.' || t.version) = k.key) u on true
+         where num_nonnulls(p.points_base, p.points_bonus, p.campaigns) > 0
+           and (num_nonnulls(p.points_base, p.points_bonus, p.campaigns) < 3 or p.points_earned <> p.points_base + p.points_bonus
+                or u.points <> p.points_bonus or u.known <> u.named or u.named = 0 or p.card_type <> 'personal'
+                or (p.points_earned - u.more) / u.times not between p.points_base - 1 and p.points_base + 1)",
+    ),
+    (
         "a coupon takes off what its terms say",
         "select p.tx_no || ': ' || p.coupon_discount from app.transactions p
          left join app.member_coupons m on m.id = p.member_coupon_id

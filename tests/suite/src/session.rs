@@ -29,6 +29,7 @@ pub const TOKENS: &[(&str, u16)] = &[
     ("MEMBER_NOT_FOUND", 404),
     ("TX_NOT_FOUND", 404),
     ("GATEWAY_ACCOUNT_NOT_FOUND", 404),
+    ("CAMPAIGN_NOT_FOUND", 404),
     ("COUPON_NOT_FOUND", 404),
     ("MERCHANT_INACTIVE", 409),
     ("CARD_NOT_ACTIVE", 409),

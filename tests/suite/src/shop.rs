@@ -265,6 +265,8 @@ begin
         source_tx_no = regexp_replace(source_tx_no, v_no, v_new), returned_tx_no = regexp_replace(returned_tx_no, v_no, v_new);
     update app.coupons set created_at = created_at - v_shift;
     update app.coupon_terms set created_at = created_at - v_shift;
+    update app.campaigns set created_at = created_at - v_shift;
+    update app.campaign_terms set created_at = created_at - v_shift;
     update app.member_coupons set issued_at = issued_at - v_shift, tx_no = regexp_replace(tx_no, v_no, v_new);
     update app.transaction_compensations set created_at = created_at - v_shift, compensation_tx_no = regexp_replace(compensation_tx_no, v_no, v_new),
         tx_no = regexp_replace(tx_no, v_no, v_new);

@@ -87,7 +87,19 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
     shop.backend.run("select * from app.set_coupon_status('ALL', 'active', 'x')");
     let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
     let coupon = shop.backend.value(&issued);
+    let campaign = r#"{"code": "K1", "name": "x", "kind": "points_bonus", "value": 1}"#;
     let mut calls = vec![
+        ("app.create_campaign", "campaign.created", format!("select * from app.create_campaign('{campaign}')")),
+        (
+            "app.update_campaign",
+            "campaign.updated",
+            r#"select * from app.update_campaign('K1', '{"value": 2}')"#.to_owned(),
+        ),
+        (
+            "app.set_campaign_status",
+            "campaign.status_set",
+            "select * from app.set_campaign_status('K1', 'active', 'x')".to_owned(),
+        ),
         (
             "app.create_coupon",
             "coupon.created",

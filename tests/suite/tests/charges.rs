@@ -24,12 +24,13 @@ fn the_seeds_charge_answers_with_every_column_of_the_contract() {
             "status",
             "created_at",
             "replayed",
-            "coupon_discount"
+            "coupon_discount",
+            "points_bonus"
         ]
     );
     assert_eq!(
         row.without(&["tx_id", "tx_no", "created_at"]).values(),
-        ["personal", ming.card.as_str(), "52.00", "1.000", "52.00", "52", "completed", "f", "0.00"]
+        ["personal", ming.card.as_str(), "52.00", "1.000", "52.00", "52", "completed", "f", "0.00", "0"]
     );
     assert_eq!(shop.card(&ming), ("148.00".into(), "52".into(), "0".into()));
 
@@ -198,7 +199,7 @@ fn a_company_card_has_its_discount_no_points_and_a_code_per_employee() {
     let row = shop.cashier.row(&Shop::charge_sql(&annas, "100.00", ""));
     assert_eq!(
         row.without(&["tx_id", "tx_no", "created_at"]).values(),
-        ["enterprise", company.card.as_str(), "100.00", "0.880", "88.00", "0", "completed", "f", "0.00"]
+        ["enterprise", company.card.as_str(), "100.00", "0.880", "88.00", "0", "completed", "f", "0.00", "0"]
     );
     let who = shop.superuser.value(&format!("select member_id from app.transactions where id = {}", &row["tx_id"]));
     assert_eq!(who, anna.id.to_string());

@@ -175,6 +175,9 @@ const PROVOCATIONS: &[Provocation] = &[
         s.superuser.run("select app.set_mode('normal')");
         s.cashier.run(&Shop::charge_sql(&code, "1.00", ""));
     }),
+    ("CAMPAIGN_NOT_FOUND", |s| {
+        s.backend.refused("CAMPAIGN_NOT_FOUND", "select * from app.campaign_report('NOWHERE')");
+    }),
     ("COUPON_NOT_FOUND", |s| {
         let ming = s.member("0");
         s.backend.refused("COUPON_NOT_FOUND", &format!("select * from app.issue_coupon('NOWHERE', '{}')", ming.id));
@@ -278,6 +281,10 @@ enum Kind {
     /// A coupon as an object, and one that is edited.
     Coupon,
     CouponEdit,
+    /// As those.
+    Campaign,
+    CampaignEdit,
+    CampaignCode,
     Count,
     /// A name without white space inside.
     Name64,
@@ -453,6 +460,37 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
             ("'CP99999999'", &["COUPON_NOT_FOUND"]),
             ("repeat('9', 10000)", &["COUPON_NOT_FOUND"]),
         ],
+        CampaignCode => vec![
+            ("null", ARG),
+            ("' '", ARG),
+            ("'K 1'", ARG),
+            ("repeat('K', 65)", ARG),
+            ("'NOWHERE'", &["CAMPAIGN_NOT_FOUND"]),
+            ("'k1'", &["CAMPAIGN_NOT_FOUND"]),
+        ],
+        Campaign => with(
+            wrong(CampaignEdit),
+            &[
+                ("'{}'", ARG),
+                (r#"'{"name": "x", "kind": "points_bonus", "value": 1}'"#, ARG),
+                (r#"'{"code": " ", "name": "x", "kind": "points_bonus", "value": 1}'"#, ARG),
+                (r#"'{"code": 5, "name": "x", "kind": "points_bonus", "value": 1}'"#, ARG),
+                (r#"'{"code": "K2", "name": "x", "kind": "points_bonus"}'"#, ARG),
+                (r#"'{"code": "K1", "name": "x", "kind": "points_bonus", "value": 2}'"#, &["STATUS_CONFLICT"]),
+            ],
+        ),
+        CampaignEdit => with(
+            wrong(Object),
+            &[
+                ("null", ARG),
+                (r#"'{"strange": 1}'"#, ARG),
+                (r#"'{"value": 0}'"#, ARG),
+                (r#"'{"value": "1e400"}'"#, ARG),
+                (r#"'{"value": 1e400}'"#, ARG),
+                (r#"'{"priority": 9999999999}'"#, ARG),
+                (r#"'{"levels": [99999]}'"#, ARG),
+            ],
+        ),
         Coupon => with(
             wrong(CouponEdit),
             &[
@@ -712,6 +750,23 @@ const CALLS: &[(&str, &[Argument])] = &[
         &[("p_card_no", "'{company_no}'", Kind::CardNo), ("p_member_id", "'{other}'", Kind::UserId)],
     ),
     (
+        "create_campaign",
+        &[("p_campaign", r#"'{"code": "K2", "name": "x", "kind": "points_bonus", "value": 1}'"#, Kind::Campaign)],
+    ),
+    (
+        "update_campaign",
+        &[("p_code", "'K1'", Kind::CampaignCode), ("p_campaign", r#"'{"value": 2}'"#, Kind::CampaignEdit)],
+    ),
+    (
+        "set_campaign_status",
+        &[
+            ("p_code", "'K1'", Kind::CampaignCode),
+            ("p_status", "'paused'", Kind::Label),
+            ("p_reason", "'x'", Kind::Name),
+        ],
+    ),
+    ("campaign_report", &[("p_code", "'K1'", Kind::CampaignCode)]),
+    (
         "create_coupon",
         &[("p_coupon", r#"'{"code": "C2", "name": "x", "kind": "amount_off", "value": 1}'"#, Kind::Coupon)],
     ),
@@ -945,6 +1000,9 @@ fn every_argument_of_every_rpc_given_wrongly_is_refused_and_moves_nothing() {
     let bill: String = bill::wechat("2026-11-25", &[]).iter().map(|byte| format!("{byte:02x}")).collect();
     shop.set_card(&lost.card, "personal", "lost");
     coupon(&shop, "C1", r#", "claimable": true"#);
+    let campaign = r#"{"code": "K1", "name": "x", "kind": "points_bonus", "value": 1}"#;
+    shop.backend.run(&format!("select * from app.create_campaign('{campaign}')"));
+    shop.backend.run("select * from app.set_campaign_status('K1', 'active', 'x')");
     let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
     let coupon_code = shop.backend.value(&issued);
     let member = shop.db.user(ming.id);

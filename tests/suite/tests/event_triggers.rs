@@ -121,7 +121,7 @@ fn live(shop: &Shop, doing: &str) {
     s.run("drop trigger config_row_changed on app.settings");
     root.run("select app.migrate()");
     untouched(shop, &format!("{doing}: migrate"));
-    assert_eq!(s.value("select count(*) from pg_trigger where tgname = 'config_row_changed'"), "4", "{doing}");
+    assert_eq!(s.value("select count(*) from pg_trigger where tgname = 'config_row_changed'"), "6", "{doing}");
 }
 
 #[test]

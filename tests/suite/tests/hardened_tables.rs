@@ -23,6 +23,9 @@ fn stage(shop: &Shop) -> Names {
         r#"{"code": "C1", "name": "x", "kind": "amount_off", "value": 1, "claimable": true, "budget_amount": 9}"#;
     shop.backend.run(&format!("select * from app.create_coupon('{terms}')"));
     shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
+    let bonus = r#"{"code": "K1", "name": "x", "kind": "points_bonus", "value": 1}"#;
+    shop.backend.run(&format!("select * from app.create_campaign('{bonus}')"));
+    shop.backend.run("select * from app.set_campaign_status('K1', 'active', 'x')");
     let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
     let coupon = shop.backend.value(&issued);
     shop.superuser.run(&mps_sender::set_up());
@@ -74,6 +77,10 @@ const CALLS: &[&str] = &[
     "select app.enterprise_remove_member('{company_no}', '{boss}')",
     "select * from app.replace_card('{lost}', 'x')",
     "select * from app.register_member('x', p_user_id => '{cashier}')",
+    r#"select * from app.create_campaign('{"code": "K2", "name": "x", "kind": "points_bonus", "value": 1}')"#,
+    r#"select * from app.update_campaign('K1', '{"value": 2}')"#,
+    "select * from app.set_campaign_status('K1', 'paused', 'x')",
+    "select * from app.campaign_report('K1')",
     r#"select * from app.create_coupon('{"code": "C2", "name": "x", "kind": "amount_off", "value": 1}')"#,
     r#"select * from app.update_coupon('C1', '{"value": 2, "budget_amount": 10}')"#,
     "select * from app.set_coupon_status('C1', 'paused', 'x')",

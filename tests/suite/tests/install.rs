@@ -4,6 +4,8 @@ use mps_tests::{Cluster, Db, NULL, SHOP, Shop, nobody, program};
 use std::fs;
 
 const TABLES: &[&str] = &[
+    "app.campaign_terms",
+    "app.campaigns",
     "app.coupon_budget_parts",
     "app.coupon_terms",
     "app.coupons",
@@ -102,6 +104,10 @@ const RPCS: &[(&str, &str)] = &[
     ("withdraw", "p_card_id p_amount p_reason p_idempotency_key p_card_type? p_payout? p_merchant_code?"),
     ("confirm_withdrawal", "p_refund_no p_amount p_gateway_refund_no?"),
     ("fail_withdrawal", "p_refund_no p_reason"),
+    ("create_campaign", "p_campaign"),
+    ("update_campaign", "p_code p_campaign"),
+    ("set_campaign_status", "p_code p_status p_reason"),
+    ("campaign_report", "p_code"),
     ("create_coupon", "p_coupon"),
     ("update_coupon", "p_code p_coupon"),
     ("set_coupon_status", "p_code p_status p_reason"),

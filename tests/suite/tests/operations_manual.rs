@@ -501,7 +501,7 @@ const SCENES: &[Scene] = &[
             let s = w.shop();
             let sequences = "select count(setval(format('%I.%I', schemaname, sequencename), 1, false)) from pg_sequences \
                 where schemaname in ('app', 'audit')";
-            assert_eq!(s.value(sequences), "12", "as many as the recipe brings up");
+            assert_eq!(s.value(sequences), "13", "as many as the recipe brings up");
             let refused = s.failure(&format!("select * from app.rotate_card_qr('{}')", w.members[0].card));
             assert_eq!(refused.code, "23505", "{refused:?}");
         },

@@ -35,6 +35,8 @@ const QUESTIONS: &[&str] = &[
     "select * from sec.security_check()",
     "select * from app.v_reconciliation order by 1, 2, 3",
     "select * from app.day_totals()",
+    "select * from app.campaign_report('K1')",
+    "select count(*) from app.campaign_uses",
     "select app.business_day(clock_timestamp()), app.business_day_start(current_date)",
     "select * from app.error_codes",
     "select count(*) from app.error_list()",
@@ -85,6 +87,9 @@ const CHANGES: &[&str] = &[
     "app.issue_coupon('C1', '{member}')",
     "app.claim_coupon('C1')",
     "app.revoke_coupon('CP00000001', 'x')",
+    r#"app.create_campaign('{"code": "K1", "name": "x", "kind": "points_multiplier", "value": 2}')"#,
+    r#"app.update_campaign('K1', '{"value": 3}')"#,
+    "app.set_campaign_status('K1', 'active', 'x')",
     "app.set_merchant_user('SHOP-001', '{member}')",
     "app.remove_merchant_user('SHOP-001', '{member}')",
     "app.set_merchant_status('SHOP-001', false, 'x')",
@@ -137,6 +142,8 @@ fn a_standby_answers_every_question_refuses_every_change_and_takes_over() {
     let coupon = r#"{"code": "C1", "name": "x", "kind": "amount_off", "value": 1, "claimable": true}"#;
     shop.backend.run(&format!("select * from app.create_coupon('{coupon}')"));
     shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
+    let campaign = r#"{"code": "K1", "name": "x", "kind": "points_multiplier", "value": 2}"#;
+    shop.backend.run(&format!("select * from app.create_campaign('{campaign}')"));
     let tried = [QUESTIONS, OWN_QUESTIONS, CHANGES, PROCEDURES].concat().concat();
     let listed = primary
         .column("select func from sec.api_functions() where func ~ '^app[.]' and level in ('client', 'backend')");

@@ -192,6 +192,34 @@ fn coupons(shop: &Shop, member: &Member) {
     pay(&numbers[2], "");
 }
 
+/// Campaigns: edited, paused, ended, and what they gave to payments.
+fn campaigns(shop: &Shop, member: &Member) {
+    let backend = &shop.backend;
+    let all = r#"{"code": "FULL", "name": "All of it", "kind": "points_multiplier", "value": 2.5, "min_spend": 5,
+        "valid_from": "2026-01-01T00:00:00+08:00", "valid_until": "2090-01-01T00:00:00+08:00", "weekdays": [1, 7], "hours_from": "22:00",
+        "hours_until": "02:30", "merchants": ["SHOP-001"], "levels": [0, 1], "card_types": ["personal"], "priority": -7}"#;
+    backend.run(&format!("select * from app.create_campaign('{all}')"));
+    let edit = r#"{"weekdays": null, "hours_from": null, "hours_until": null}"#;
+    backend.run(&format!("select * from app.update_campaign('FULL', '{edit}')"));
+    for code in ["MORE", "DRAFT"] {
+        let json =
+            format!(r#"{{"code": "{code}", "name": "x", "kind": "points_bonus", "value": 7, "exclusive": false}}"#);
+        backend.run(&format!("select * from app.create_campaign('{json}')"));
+    }
+    let set = |code: &str, status: &str| {
+        backend.run(&format!("select * from app.set_campaign_status('{code}', '{status}', 'x')"));
+    };
+    shop.recharge(&member.card, "50.00");
+    let pay = || shop.cashier.row(&Shop::charge_sql(&shop.code(member), "10.01", ""))["tx_no"].to_owned();
+    set("FULL", "active");
+    pay();
+    set("MORE", "active");
+    shop.refund(&pay(), "3.00");
+    set("FULL", "paused");
+    pay();
+    set("MORE", "ended");
+}
+
 /// The rest of what can be done to cards and members, and by operators.
 fn this_month(shop: &Shop, members: &[Member]) {
     let (backend, s) = (&shop.backend, &shop.superuser);
@@ -283,6 +311,7 @@ fn a_life() -> (Shop, Vec<Member>) {
     a_gateway(&shop, &members[1], &now_called(&waiting));
     withdrawals(&shop, &members[1]);
     coupons(&shop, &members[1]);
+    campaigns(&shop, &members[1]);
     this_month(&shop, &members);
     jobs(&shop, &members[1]);
     (shop, members)

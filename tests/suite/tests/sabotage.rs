@@ -349,6 +349,9 @@ fn day() -> Shop {
     shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
     shop.backend.run(&format!("select * from app.issue_coupon('C1', '{}', 2, 'gift-1')", ming.id));
     // With the first of them, which no other sabotage is about.
+    let campaign = r#"{"code": "K1", "name": "x", "kind": "points_multiplier", "value": 2}"#;
+    shop.backend.run(&format!("select * from app.create_campaign('{campaign}')"));
+    shop.backend.run("select * from app.set_campaign_status('K1', 'active', 'x')");
     let first = shop.superuser.value("select min(sec.coupon_no(m.id)) from app.member_coupons m");
     let with_it = Shop::charge_sql(&shop.code(&ming), "8.00", &format!("p_coupon_code => '{first}'"));
     shop.cashier.run(&with_it);
@@ -418,6 +421,8 @@ const BOOKS: &[(&str, &str)] = &[
         insert into app.external_orders (scope_no, tx_id, scope, order_id) \
         select 0, t.id, 3, 'wx-7' from app.transactions t where t.gateway_trade_no = 'wx-7'",
     ),
+    ("campaigns", "update app.campaigns set terms_version = 2"),
+    ("campaign_points", "update app.transactions set points_bonus = points_bonus + 1 where points_bonus is not null"),
     ("coupons", "update app.coupons set issued = issued + 1"),
     ("coupon_limits", "update app.coupon_terms set issue_limit = 1"),
     ("coupon_budgets", "update app.coupon_budget_parts set left_amount = left_amount - 0.01 where part = 3"),

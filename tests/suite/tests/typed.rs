@@ -107,8 +107,16 @@ impl World {
         let terms = r#"{"code": "C1", "name": "x", "kind": "amount_off", "value": 1, "claimable": true}"#;
         shop.backend.run(&format!("select * from app.create_coupon('{terms}')"));
         shop.backend.run("select * from app.set_coupon_status('C1', 'active', 'x')");
+        let campaign = r#"{"code": "K1", "name": "x", "kind": "points_multiplier", "value": 2}"#;
+        shop.backend.run(&format!("select * from app.create_campaign('{campaign}')"));
         let issued = format!("select coupon_code from app.issue_coupon('C1', '{}')", ming.id);
         let values = vec![
+            ("create_campaign.p_campaign", campaign.replace("K1", "K2")),
+            ("update_campaign.p_campaign", r#"{"value": 3}"#.into()),
+            ("update_campaign.p_code", "K1".into()),
+            ("set_campaign_status.p_code", "K1".into()),
+            ("set_campaign_status.p_status", "active".into()),
+            ("campaign_report.p_code", "K1".into()),
             ("p_coupon_code", shop.backend.value(&issued)),
             ("create_coupon.p_coupon", terms.replace("C1", "C2")),
             ("update_coupon.p_coupon", r#"{"value": 2}"#.into()),

@@ -68,6 +68,7 @@ pub fn a_bill(client: &mut Client) {
     let order = format!("order of {stranger}");
     let lines = [Line::payment(&trade, &tx_no, amount), Line::payment(&stranger, &order, strange)];
     let content = bill::wechat(&day, &lines);
+    *client.world.billed.lock().expect("not poisoned").entry(trade.clone()).or_default() += 1;
     let imported = |client: &mut Client, again: bool| {
         let asked = client.a.ask(Who::Backend, IMPORT, &[&day, &content], |rows| {
             (rows[0].get::<_, i64>(0), rows[0].get::<_, String>(1), rows[0].get::<_, bool>(2))
@@ -96,11 +97,13 @@ pub fn a_bill(client: &mut Client) {
         confirmed(client, &tx_no, other, &[]);
     }
     note(client, first, (&trade, &tx_no), (&stranger, strange), word);
-    // Whatever was changed by another word in between is looked at again, and then nothing is open.
+    // Whatever was changed by another word in between is looked at again, and then nothing is open, unless another client has meanwhile
+    // brought the bill of an earlier day that has the same payment.
     let again = clerk(&mut client.a);
     note(client, again, (&trade, &tx_no), (&stranger, strange), word);
     let asked = client.a.ask(Who::Backend, CLOSE, &[&day], |rows| rows[0].get::<_, bool>(0));
-    client.expect("close a day", asked, &[]);
+    let is_in_others = client.world.billed.lock().expect("not poisoned")[&trade] > 1;
+    client.expect("close a day", asked, if is_in_others { &["RECON_CONFLICT"] } else { &[] });
     imported(client, true);
 }
 

@@ -53,6 +53,7 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (20, state::rebind),
     (15, state::suspend),
     (10, state::levels),
+    (10, state::campaigns),
     (3, state::month),
     (6, state::jobs),
     (3, state::settings),

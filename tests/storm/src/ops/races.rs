@@ -270,6 +270,7 @@ fn enter_credit(client: &mut Client, tx_no: &str, account: &Numbered, amount: Ce
         said: format!("{tx_no} {created_at}"),
         created_at,
         levels: (0, usize::MAX),
+        campaigns: (0, usize::MAX),
         fresh: u32::from(fresh),
         lost,
         at_once: true,

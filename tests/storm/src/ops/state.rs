@@ -2,9 +2,9 @@
 
 use super::races::{own_charge, own_code};
 use super::{CHARGE, Client};
-use crate::db::{Asked, Link, Who};
+use crate::db::{Asked, Link, Step, Who};
 use crate::history::{card_switch, member_switch, merchant_switch};
-use crate::model::{Account, CardKind};
+use crate::model::{Account, CAMPAIGNS, CardKind, campaigns_on};
 use crate::request::{Code, Request, What};
 use crate::world::{SET_LEVELS, level_columns};
 use std::sync::atomic::Ordering;
@@ -178,6 +178,28 @@ pub fn levels(client: &mut Client) {
     if client.chance(50) {
         let asked = client.a.ask(Who::Superuser, RECOMPUTE, &[], |_| ());
         client.expect("recompute", asked, &[]);
+    }
+}
+
+/// One more campaign begins, or all of them pause.
+pub fn campaigns(client: &mut Client) {
+    const SET: &str = "SELECT app.set_campaign_status($1, $2, 'storm')";
+    let clock = &client.world.campaigns;
+    let _turn = clock.turn.lock().expect("not poisoned");
+    let version = clock.begun.load(Ordering::SeqCst) + 1;
+    let on = campaigns_on(version);
+    let moves: Vec<(&str, &str)> = match on {
+        0 => CAMPAIGNS.iter().map(|(code, _)| (*code, "paused")).collect(),
+        _ => vec![(CAMPAIGNS[on - 1].0, "active")],
+    };
+    let mut steps: Vec<Step> = vec![];
+    for (code, status) in &moves {
+        steps.push((SET, vec![code, status]));
+    }
+    clock.begun.store(version, Ordering::SeqCst);
+    let asked = client.a.ask_together(Who::Backend, "BEGIN", &steps);
+    if client.expect("campaigns", asked, &[]).is_some() {
+        clock.done.store(version, Ordering::SeqCst);
     }
 }
 

@@ -217,6 +217,7 @@ fn settled(client: &mut Client, refund_no: &str, refund: &Refund, word: Word, as
                 said: format!("{tx_no} {created_at}"),
                 created_at,
                 levels: (0, usize::MAX),
+                campaigns: (0, usize::MAX),
                 fresh: u32::from(!became.replayed),
                 lost,
                 at_once: true,
