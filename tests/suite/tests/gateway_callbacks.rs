@@ -375,6 +375,9 @@ fn a_refund_out_of_suspense_ends_when_the_gateway_says_so() {
     assert_eq!(outcome(&shop, &refund(&number, "T1", "ORDER-9", 700, "SUCCESS")), "noted refund_completed");
     assert_eq!(outcome(&shop, &refund(&number, "T1", "ORDER-9", 700, "SUCCESS")), "replayed refund_completed");
     let number = refunding("T3", &tx_no);
+    // That another refund of it failed says nothing of the one that was asked for.
+    assert_eq!(outcome(&shop, &refund("page-1", "T3", &tx_no, 700, "CLOSED")), "noted refund_not_asked");
+    assert_eq!(&suspended(&shop)[1]["status"], "refunding");
     assert_eq!(outcome(&shop, &refund(&number, "T3", &tx_no, 700, "CLOSED")), "noted refund_returned");
     assert_eq!(&suspended(&shop)[1]["status"], "open");
     // A part of it that nobody asked for here, or nothing.
@@ -580,6 +583,32 @@ fn what_is_refused_is_answered_recorded_and_counted() {
     shop.superuser.run(&set_up().lines().next().unwrap().replace("\"appids\"", "\"active\": false, \"appids\""));
     assert_eq!(outcome(&shop, &good), "refused account_inactive");
     books_hold(&shop);
+}
+
+#[test]
+fn a_header_is_kept_as_long_as_one_may_be_and_a_byte_more() {
+    let shop = open();
+    let good = paid("CZ2611000001", "T1", 1000);
+    // What is sent in characters, its reason, and how much of it is kept.
+    for (sent, reason, kept) in [
+        ("A".repeat(1024), "signature_wrong", 1024),
+        ("A".repeat(1025), "signature_form", 1025),
+        ("B".repeat(1026), "signature_form", 1025),
+        ("\u{e9}".repeat(512), "signature_form", 512),
+        // One of two bytes, of which the first would be the last.
+        ("\u{e8}".repeat(513), "signature_form", 512),
+        (format!("a{}", "\u{e9}".repeat(513)), "signature_form", 513),
+        (format!("\u{20ac}{}", "\u{1d11e}".repeat(300)), "signature_form", 256),
+    ] {
+        // A reason that came before is counted only.
+        shop.superuser.run("delete from app.gateway_tallies");
+        let mut callback = good.clone();
+        callback.headers["wechatpay-signature"] = sent.clone().into();
+        assert_eq!(outcome(&shop, &callback), format!("refused {reason}"), "{sent:.4}");
+        let stored = "select headers->>'wechatpay-signature' from app.gateway_events order by id desc limit 1";
+        let wanted: String = sent.chars().take(kept).collect();
+        assert!(shop.superuser.value(stored) == wanted, "{sent:.4} is kept otherwise");
+    }
 }
 
 /// Forgeries come at once on eight connections, of which one keeps its transaction open, as a slow client of a backend does.

@@ -466,6 +466,9 @@ fn a_merchants_statement_is_archived_only_where_something_of_it_may_be() {
     // In that month, too, nothing of the merchant is from before it was created.
     let created = shop.superuser.value("select created_at from app.merchants");
     empty(&shop, &first, &format!("'{created}'::timestamptz - interval '1 ms'"));
+    // Up to a moment is without it.
+    empty(&shop, &first, &format!("'{created}'"));
+    shop.cashier.refused("ARCHIVED", &page(&first, &format!("'{created}'::timestamptz + interval '1 us'")));
     // What is here is shown.
     let ming = shop.member("10.00");
     shop.charge(&ming, "10.00");

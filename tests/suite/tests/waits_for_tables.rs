@@ -100,21 +100,28 @@ fn nothing_is_written_into_a_month_that_was_detached_meanwhile() {
 fn nothing_is_refunded_in_a_month_that_was_detached_meanwhile() {
     let (mut shop, _, paid) = shop_with_a_payment();
     shop.db.without_books();
-    let m = shop.superuser.value("select to_char(now() at time zone 'UTC', 'YYYYMM')");
-    for level in ["read committed", "repeatable read", "serializable"] {
-        let caller = warm(&shop, &Shop::refund_sql(&paid, "1.00", ""));
-        caller.run(&format!("begin isolation level {level}"));
-        let holder = shop.db.superuser();
-        holder.run(&format!("begin; alter table app.transactions detach partition app.transactions_{m}"));
-        let sql = Shop::refund_sql(&paid, "1.00", "");
-        let waiting = Waiting::start(caller, &shop.superuser, sql.clone());
-        holder.run("commit");
-        must_name(waiting.end(), &format!("app.transactions_{m}"), "ATTACH", level);
-        shop.superuser.run(&format!(
-            "do $$ begin execute format('alter table app.transactions attach partition app.transactions_{m} for values from (%L) to (%L)', \
-                 date_trunc('month', now(), 'UTC'), date_trunc('month', now(), 'UTC') + interval '1 month'); end $$"
-        ));
-    }
+    let refused = |paid: &str, month: &str| {
+        let m = shop.superuser.value(&format!("select to_char({month} at time zone 'UTC', 'YYYYMM')"));
+        for level in ["read committed", "repeatable read", "serializable"] {
+            let sql = Shop::refund_sql(paid, "1.00", "");
+            let caller = warm(&shop, &sql);
+            caller.run(&format!("begin isolation level {level}; select count(*) from app.error_codes"));
+            let holder = shop.db.superuser();
+            holder.run(&format!("begin; alter table app.transactions detach partition app.transactions_{m}"));
+            let waiting = Waiting::start(caller, &shop.superuser, sql);
+            holder.run("commit");
+            must_name(waiting.end(), &format!("app.transactions_{m}"), "ATTACH", level);
+            shop.superuser.run(&format!(
+                "do $$ begin execute format('alter table app.transactions attach partition app.transactions_{m} for values from (%L) to (%L)', \
+                     {month}, {month} + interval '1 month'); end $$"
+            ));
+        }
+    };
+    refused(&paid, "date_trunc('month', now(), 'UTC')");
+    // The payment is of another month than its refund, so nothing else is written where it is.
+    shop.a_month_passes();
+    let paid = shop.superuser.value("select tx_no from app.transactions where tx_type = 'payment'");
+    refused(&paid, "date_trunc('month', date_trunc('month', now(), 'UTC') - interval '1 day', 'UTC')");
 }
 
 #[test]
