@@ -5480,7 +5480,8 @@ CREATE FUNCTION sec.logged_movements()
 $rule$;
 COMMENT ON FUNCTION sec.logged_movements() IS
     'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '
-    '(no points, the card''s own member, no discount, nothing excluded, no coupon, no campaign, the level as before). Internal: app.rebuild_from_log().';
+    '(no points, the card''s own member, no discount, nothing excluded, no coupon, no campaign, the level as before). Internal: '
+    'app.rebuild_from_log().';
 CREATE FUNCTION sec.logged_cards() RETURNS TABLE (id uuid, card_no text, member_id uuid, card_type text)
     LANGUAGE sql STABLE AS $rule$
     SELECT c.id, c.card_no, c.member_id, 'personal' FROM app.personal_cards c
@@ -6560,8 +6561,8 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
-    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off), points_bonus (of points_earned, '
-    'what campaigns gave).\n'
+    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off), points_bonus (of '
+    'points_earned, what campaigns gave).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE (the detail says which '
     'condition), INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
@@ -6577,8 +6578,8 @@ COMMENT ON FUNCTION app.quote_charge IS
     'because the code would stand in logs.\n'
     'Level: client.\n'
     'Results: final_amount (what would be paid), discount (what is multiplied by), coupon_discount (what the coupon takes off), '
-    'points_earned (those of campaigns included), covered (whether the balance is enough; never the balance), lines ([{step, amount}]: asked, level_discount or '
-    'company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, saves, final_amount, valid_until}]: which of '
+    'points_earned (those of campaigns included), covered (whether the balance is enough; never the balance), lines '
+    '([{step, amount}]: asked, level_discount or company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, saves, final_amount, valid_until}]: which of '
     'the member''s could be used for it, the best first, twenty at most).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE.';
@@ -10595,7 +10596,8 @@ CREATE FUNCTION sec.descriptions_of_campaigns() RETURNS TABLE (rel text, col tex
            ('app.campaign_terms', 'valid_from', 'From when it applies. NULL: from its beginning.'),
            ('app.campaign_terms', 'valid_until', 'Until before when it applies. NULL: until it ends.'),
            ('app.campaign_terms', 'weekdays', 'The days on which its hours begin: Monday is 1. NULL: all.'),
-           ('app.campaign_terms', 'card_types', 'personal, enterprise: the cards that it applies to; only personal ones earn points. NULL: any.'),
+           ('app.campaign_terms', 'card_types',
+            'personal, enterprise: the cards that it applies to; only personal ones earn points. NULL: any.'),
            ('app.campaign_uses', 'tx_no', 'The payment.'),
            ('app.campaign_uses', 'created_at', 'When it was asked for.'),
            ('app.campaign_uses', 'campaign_id', 'The campaign that applied.'),
@@ -10724,7 +10726,8 @@ COMMENT ON FUNCTION app.campaign_report IS
     'full do not count, but for times.\n'
     'Level: backend.\n'
     'Results: times (how often it applied), members (how many were given something), points_given (points; what refunds took back in part '
-    'included), payments (that were not given back in full), sales (their final amounts less what was given back, in the shop''s currency).\n'
+    'included), payments (that were not given back in full), sales (their final amounts less what was given back, '
+    'in the shop''s currency).\n'
     'Errors: CAMPAIGN_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED.';
 CREATE FUNCTION sec.sequences_of_campaigns() RETURNS TABLE (seq text, given bigint, used bigint)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -10819,7 +10822,8 @@ CREATE FUNCTION sec.books_campaign_points(p_from timestamptz, p_to timestamptz) 
         WHEN g.pointable <= 0 OR g.points_base < 0 THEN 'has points of campaigns, and nothing was paid for that takes part'
         WHEN s.is_exclusive AND s.n > 1 THEN 'has others beside an exclusive campaign'
         -- The rate of then lies between what base points can come of.
-        WHEN g.points_earned < floor(g.points_base * s.times) + s.fixed OR g.points_earned > ceil((g.points_base + 1) * s.times) - 1 + s.fixed
+        WHEN g.points_earned < floor(g.points_base * s.times) + s.fixed
+            OR g.points_earned > ceil((g.points_base + 1) * s.times) - 1 + s.fixed
             THEN format('earned %s, and %s times %s and %s were to be given', g.points_earned, s.times, g.points_base, s.fixed)
         END) x (what)
     WHERE x.what IS NOT NULL

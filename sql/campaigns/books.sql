@@ -44,7 +44,8 @@ CREATE FUNCTION sec.books_campaign_points(p_from timestamptz, p_to timestamptz) 
         WHEN g.pointable <= 0 OR g.points_base < 0 THEN 'has points of campaigns, and nothing was paid for that takes part'
         WHEN s.is_exclusive AND s.n > 1 THEN 'has others beside an exclusive campaign'
         -- The rate of then lies between what base points can come of.
-        WHEN g.points_earned < floor(g.points_base * s.times) + s.fixed OR g.points_earned > ceil((g.points_base + 1) * s.times) - 1 + s.fixed
+        WHEN g.points_earned < floor(g.points_base * s.times) + s.fixed
+            OR g.points_earned > ceil((g.points_base + 1) * s.times) - 1 + s.fixed
             THEN format('earned %s, and %s times %s and %s were to be given', g.points_earned, s.times, g.points_base, s.fixed)
         END) x (what)
     WHERE x.what IS NOT NULL

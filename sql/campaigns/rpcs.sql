@@ -48,5 +48,6 @@ COMMENT ON FUNCTION app.campaign_report IS
     'full do not count, but for times.\n'
     'Level: backend.\n'
     'Results: times (how often it applied), members (how many were given something), points_given (points; what refunds took back in part '
-    'included), payments (that were not given back in full), sales (their final amounts less what was given back, in the shop''s currency).\n'
+    'included), payments (that were not given back in full), sales (their final amounts less what was given back, '
+    'in the shop''s currency).\n'
     'Errors: CAMPAIGN_NOT_FOUND, INVALID_ARGUMENT, NOT_ALLOWED.';

@@ -35,7 +35,8 @@ CREATE FUNCTION sec.logged_movements()
 $rule$;
 COMMENT ON FUNCTION sec.logged_movements() IS
     'Every event of a movement: the card with its number of the movement, what was added to it, and of the rest what is not as usual '
-    '(no points, the card''s own member, no discount, nothing excluded, no coupon, no campaign, the level as before). Internal: app.rebuild_from_log().';
+    '(no points, the card''s own member, no discount, nothing excluded, no coupon, no campaign, the level as before). Internal: '
+    'app.rebuild_from_log().';
 
 CREATE FUNCTION sec.logged_cards() RETURNS TABLE (id uuid, card_no text, member_id uuid, card_type text)
     LANGUAGE sql STABLE AS $rule$

@@ -19,8 +19,8 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr IS
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
     '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
-    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off), points_bonus (of points_earned, '
-    'what campaigns gave).\n'
+    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off), points_bonus (of '
+    'points_earned, what campaigns gave).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE (the detail says which '
     'condition), INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
@@ -37,8 +37,9 @@ COMMENT ON FUNCTION app.quote_charge IS
     'because the code would stand in logs.\n'
     'Level: client.\n'
     'Results: final_amount (what would be paid), discount (what is multiplied by), coupon_discount (what the coupon takes off), '
-    'points_earned (those of campaigns included), covered (whether the balance is enough; never the balance), lines ([{step, amount}]: asked, level_discount or '
-    'company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, saves, final_amount, valid_until}]: which of '
+    'points_earned (those of campaigns included), covered (whether the balance is enough; never the balance), lines '
+    '([{step, amount}]: asked, level_discount or company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, '
+    'saves, final_amount, valid_until}]: which of '
     'the member''s could be used for it, the best first, twenty at most).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE.';
