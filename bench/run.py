@@ -5,7 +5,7 @@ Runs pgbench against a cluster of its own, one operation after another and round
 median of every figure. Times mean little on a shared machine; ratios within one run do. Server CPU is what the
 postmaster's finished children used (/proc), WAL is what pg_stat_wal counts: the bytes of all records.
 
-    make bench ONLY="charge others"     only these sections, which take their places in RESULTS.md: charge others callbacks bills clients hot footprint memory pages big growth; or cards
+    make bench ONLY="charge others"     only these sections, which take their places in RESULTS.md: charge others prices callbacks bills clients hot footprint memory pages big growth; or cards
 """
 
 import os
@@ -73,8 +73,10 @@ class Shop:
             psql(self.name, f"SELECT sec.make_month((now() + interval '{month} months')::date)")
         self.months = months
 
-    def measure(self, script, clients=2, user="bench_client", commit="off", images="off", calls=None):
+    def measure(self, script, clients=2, user="bench_client", commit="off", images="off", calls=None, first=None):
         """One round of one operation, for SECONDS or so many calls of each client: tps, CPU microseconds and WAL bytes per call."""
+        if first:
+            psql(self.name, first)
         psql(self.name, f"ALTER SYSTEM SET synchronous_commit = {commit}")
         psql(self.name, f"ALTER SYSTEM SET full_page_writes = {images}")
         psql(self.name, "SELECT pg_reload_conf()")
@@ -224,6 +226,20 @@ def section_others(small):
     table("The other operations", results, "charge")
 
 
+def section_prices(small):
+    psql(small.name, file="prices.sql", cards=small.cards)
+    campaigns = lambda status: f"SELECT app.set_campaign_status(c.code, '{status}', 'bench') FROM app.campaigns c WHERE c.status <> 'draft' OR '{status}' = 'active'"
+    none = campaigns("paused")
+    results = small.rounds(case("charge", first=none), case("charge", "charge, three campaigns on, one applies", first=campaigns("active")),
+                           case("coupon", "charge with a coupon", first=none), case("coupon_budget", "charge with a coupon that has a budget", first=none))
+    table("What decides a price, 10,000 cards", results, "charge")
+    results = small.rounds(*[case(s, l, clients=8, first=none) for s, l in (("coupon", "with a coupon"), ("coupon_budget", "one that has a budget"))])
+    table("Coupons of one kind, 8 clients", results, "with a coupon")
+    left = psql(small.name, "SELECT least(400000 - nextval('bench.plain'), 400000 - nextval('bench.budget'))").split()[-1]
+    if int(left) <= 0:
+        sys.exit("there were too few coupons: what was measured was not a charge")
+
+
 def section_clients(small):
     results = small.rounds(*[case(s, f"{s}, {c} clients, commit {m}", clients=c, commit=m)
                              for c in ((2, 8) if QUICK else (1, 2, 8)) for m in ("off", "on") for s in ("charge", "twin")])
@@ -332,7 +348,7 @@ def main():
         f"{psql('postgres', 'SELECT split_part(version(), chr(32), 2)')} with "
         + ", ".join(f"{s} {psql('postgres', f'SHOW {s}')}" for s in ("shared_buffers", "max_wal_size", "autovacuum", "fsync")) + ". "
         "`pgbench -n -M prepared`; 2 clients, synchronous_commit off and full_page_writes off unless said otherwise; 1,000 merchants. Each section is of the day that it names, and was measured in one run. Written by `make bench`.")
-    sections = {"charge": section_charge, "others": section_others, "callbacks": section_callbacks, "bills": section_bills, "clients": section_clients, "hot": section_hot,
+    sections = {"charge": section_charge, "others": section_others, "prices": section_prices, "callbacks": section_callbacks, "bills": section_bills, "clients": section_clients, "hot": section_hot,
                 "footprint": section_footprint, "memory": memory, "pages": section_pages}
     wanted = ONLY or [*sections, "big", "growth"]
     small = Shop("bench_small", 10_000) if set(wanted) - {"bills", "pages"} else None

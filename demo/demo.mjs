@@ -232,8 +232,25 @@ one(await mei.rpc('merchant_refund_tx', { p_merchant_code: 'SHOP-001', p_origina
 expect('the coupon', one(await lin.from('v_member_coupons').select('status')).status, 'active');
 expect('balance', money((await cardOf(lin)).balance), '1162.00');
 
+step('Happy hour: double points for an hour');
+const happy = { code: 'HAPPY', name: 'Happy hour', kind: 'points_multiplier', value: 2, min_spend: 20 };
+expect('made', one(await backend.rpc('create_campaign', { p_campaign: happy })).status, 'draft');
+expect('begun', one(await backend.rpc('set_campaign_status', { p_code: 'HAPPY', p_status: 'active', p_reason: 'slow hours' })).status, 'active');
+const cake = one(await mei.rpc('merchant_charge_by_qr', {
+  p_merchant_code: 'SHOP-001', p_qr_plain: await payCode(lin, card), p_amount: 40.0, p_reason: 'Cake',
+}));
+expect('paid', money(cake.final_amount), '38.00');
+expect('  points, of which by it', `${cake.points_earned}  ${cake.points_bonus}`, '76  38');
+expect('ended', one(await backend.rpc('set_campaign_status', { p_code: 'HAPPY', p_status: 'ended', p_reason: 'over' })).status, 'ended');
+const report = one(await backend.rpc('campaign_report', { p_code: 'HAPPY' }));
+expect('it gave', `${report.points_given} points in ${report.payments}`, '38 points in 1');
+note('The cake was salty. With the money all of its points go back.');
+expect('  points back', one(await mei.rpc('merchant_refund_tx', {
+  p_merchant_code: 'SHOP-001', p_original_tx_no: cake.tx_no, p_refund_amount: 38.0,
+})).points_reversed, 76);
+
 step('In the evening the owner looks into the database');
-expect('transactions', Number(psql('SELECT count(*) FROM app.transactions')), 11);
+expect('transactions', Number(psql('SELECT count(*) FROM app.transactions')), 13);
 expect('all completed', psql(`SELECT bool_and(status = 'completed') FROM app.transactions`), 't');
 expect('money in - money out', psql(`
   SELECT sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END) FROM app.transactions`), '2012.40');
@@ -244,7 +261,7 @@ expect('the shop’s day', psql(`
 const lines = ok(await mei.rpc('merchant_statement', { p_merchant_code: 'SHOP-001', p_day: psql('SELECT app.business_day(now())') }));
 const taken = (of) => lines.filter((l) => l.tx_type === of).reduce((sum, l) => sum + l.final_amount, 0);
 expect('lines of its statement', money(taken('payment') - taken('refund')), '5187.60');
-expect('lines on Lin Xia’s page', ok(await lin.rpc('usage_page')).length, 9);
+expect('lines on Lin Xia’s page', ok(await lin.rpc('usage_page')).length, 11);
 expect('security rules broken', Number(psql('SELECT count(*) FROM sec.security_check() WHERE NOT ok')), 0);
 
 step('Lin Xia keeps receipts, which need no server to be verified');

@@ -299,8 +299,38 @@ SELECT pg_temp.expect('the coupon', :'status', 'active');
 SELECT pg_temp.expect('balance', :'balance', '1162.00');
 
 \echo
-\echo '13  In the evening the owner looks into the database'
-SELECT pg_temp.expect('transactions', count(*)::text, '11') FROM app.transactions;
+\echo '13  Happy hour: double points for an hour'
+:as_backend
+SELECT status AS made FROM app.create_campaign('{"code": "HAPPY", "name": "Happy hour", "kind": "points_multiplier", "value": 2,
+    "min_spend": 20}') \gset
+SELECT status AS begun FROM app.set_campaign_status('HAPPY', 'active', 'slow hours') \gset
+COMMIT;
+SELECT pg_temp.expect('made', :'made', 'draft');
+SELECT pg_temp.expect('begun', :'begun', 'active');
+:as_lin
+SELECT qr_plain AS code FROM app.rotate_card_qr(:'lin_card') \gset
+COMMIT;
+:as_mei
+SELECT tx_no AS cake, final_amount AS paid, points_earned || '  ' || points_bonus AS earned
+FROM app.merchant_charge_by_qr('SHOP-001', :'code', 40.00, 'Cake') \gset
+COMMIT;
+SELECT pg_temp.expect('paid', :'paid', '38.00');
+SELECT pg_temp.expect('  points, of which by it', :'earned', '76  38');
+:as_backend
+SELECT status AS ended FROM app.set_campaign_status('HAPPY', 'ended', 'over') \gset
+SELECT points_given || ' points in ' || payments AS gave FROM app.campaign_report('HAPPY') \gset
+COMMIT;
+SELECT pg_temp.expect('ended', :'ended', 'ended');
+SELECT pg_temp.expect('it gave', :'gave', '38 points in 1');
+\echo '    The cake was salty. With the money all of its points go back.'
+:as_mei
+SELECT points_reversed AS back FROM app.merchant_refund_tx('SHOP-001', :'cake', 38.00) \gset
+COMMIT;
+SELECT pg_temp.expect('  points back', :'back', '76');
+
+\echo
+\echo '14  In the evening the owner looks into the database'
+SELECT pg_temp.expect('transactions', count(*)::text, '13') FROM app.transactions;
 SELECT pg_temp.expect('all completed', bool_and(status = 'completed')::text, 'true') FROM app.transactions;
 SELECT pg_temp.expect('money in - money out', sum(CASE WHEN tx_type = 'payment' THEN -final_amount ELSE final_amount END)::text, '2012.40')
 FROM app.transactions;
@@ -314,11 +344,11 @@ SELECT pg_temp.expect('lines of its statement', :'lines', :'taken');
 :as_lin
 SELECT count(*) AS mine FROM app.usage_page() \gset
 COMMIT;
-SELECT pg_temp.expect('lines on Lin Xia''s page', :'mine', '9');
+SELECT pg_temp.expect('lines on Lin Xia''s page', :'mine', '11');
 SELECT pg_temp.expect('security rules broken', count(*)::text, '0') FROM sec.security_check() WHERE NOT ok;
 
 \echo
-\echo '14  Lin Xia keeps a receipt of the latte, which needs no server to be verified'
+\echo '15  Lin Xia keeps a receipt of the latte, which needs no server to be verified'
 CALL audit.seal();
 :as_lin
 SELECT app.tx_proof(:'latte') AS receipt \gset
@@ -330,7 +360,7 @@ FROM (SELECT (:'receipt'::jsonb ->> 'leaf')::jsonb AS leaf) r;
 \echo '    Through supabase-js the day also verifies it; docs/receipts.md says how.'
 
 \echo
-\echo '15  At night the DBA has the database read only for a moment'
+\echo '16  At night the DBA has the database read only for a moment'
 SELECT pg_temp.expect('mode', mode, 'read_only') FROM app.set_mode('read_only', 'a snapshot');
 \set ON_ERROR_STOP off
 :as_mei

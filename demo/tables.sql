@@ -29,6 +29,11 @@ FROM app.member_coupons r JOIN app.coupons c ON c.id = r.coupon_id
 JOIN app.coupon_terms t ON t.coupon_id = r.coupon_id AND t.version = r.terms_version JOIN app.member_profiles m ON m.id = r.member_id
 LEFT JOIN (SELECT coupon_id, sum(left_amount) AS left_amount FROM app.coupon_budget_parts GROUP BY coupon_id) b ON b.coupon_id = c.id;
 
+\echo 'Campaigns'
+SELECT c.code, t.name, t.kind, t.value, c.status, u.tx_no, u.points
+FROM app.campaigns c JOIN app.campaign_terms t ON t.campaign_id = c.id AND t.version = c.terms_version
+LEFT JOIN app.campaign_uses u ON u.campaign_id = c.id;
+
 \echo 'Points'
 SELECT c.card_no, g.change, g.balance_after AS points, l.name AS level, g.tx_no
 FROM app.point_ledger g JOIN app.personal_cards c ON c.id = g.card_id JOIN app.membership_levels l ON l.level = g.level

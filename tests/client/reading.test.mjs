@@ -22,7 +22,7 @@ test('the reading functions are STABLE: PostgREST runs them in a read-only trans
   assert.equal(
     psql(`SELECT string_agg(format('%s %s', proname, provolatile), ', ' ORDER BY proname) FROM pg_proc
           WHERE pronamespace = 'app'::regnamespace AND prokind = 'f' AND provolatile <> 'v' AND proname <> 'error_list'`),
-    'balance_as_of s, bucket_of_card i, bucket_of_code i, bucket_of_tx i, business_day s, business_day_start s, card_statement s, day_totals s, '
+    'balance_as_of s, bucket_of_card i, bucket_of_code i, bucket_of_tx i, business_day s, business_day_start s, campaign_report s, card_statement s, day_totals s, '
     + 'get_settings s, head_proof s, health s, liability_proof s, merchant_statement s, quote_charge s, reverify_event s, tx_by_no s, '
     + 'tx_proof s, usage_page s, verify_books s');
 });

@@ -194,6 +194,12 @@ const DAY: &[Step] = &[
         "SELECT * FROM app.create_coupon('{\"code\": \"c\", \"name\": \"20 %\", \"kind\": \"percent_off\", \"value\": 20, \
             \"claimable\": true, \"budget_amount\": 30, \"per_member_limit\": 3}')",
     ),
+    once(
+        "campaign",
+        "SELECT * FROM app.create_campaign('{\"code\": \"k\", \"name\": \"twice\", \"kind\": \"points_multiplier\", \"value\": 2}')",
+    ),
+    once("campaign_on", "SELECT * FROM app.set_campaign_status('k', 'active', 'opening')"),
+    once("campaign_edited", "SELECT * FROM app.update_campaign('k', '{\"value\": 2.5}')"),
     once("coupon_on", "SELECT * FROM app.set_coupon_status('c', 'active', 'opening')"),
     once("coupon_edited", "SELECT * FROM app.update_coupon('c', '{\"max_discount\": 9, \"budget_amount\": 40}')"),
     once("given", "SELECT * FROM app.issue_coupon('c', '{lin.member_id}', 1, 's')"),
@@ -254,7 +260,7 @@ const STATE: &str = "\
         UNION ALL \
         SELECT concat_ws(' ', 'tx', t.tx_type, t.status, c.card, t.raw_amount, t.final_amount, t.balance_after, t.card_seq, \
                          t.points_earned, t.refunded_amount, t.idempotency_key, t.external_order_id, t.reason, t.excluded_amount, \
-                         t.coupon_discount, t.member_coupon_id IS NOT NULL) \
+                         t.coupon_discount, t.member_coupon_id IS NOT NULL, t.points_base, t.points_bonus, t.campaigns) \
         FROM app.transactions t JOIN cards c ON c.id = t.card_id \
         UNION ALL \
         SELECT concat_ws(' ', 'points', c.card, p.point_seq, p.change, p.balance_after, p.level, p.reason) \
@@ -273,6 +279,8 @@ const STATE: &str = "\
         UNION ALL SELECT concat_ws(' ', 'bill line', l.trade_no, l.entry, l.amount) FROM app.gateway_bill_lines l \
         UNION ALL SELECT concat_ws(' ', 'bill day', d.bill_date, d.matched_payments, d.closed_at IS NOT NULL) FROM app.recon_days d \
         UNION ALL SELECT concat_ws(' ', 'difference', i.class, i.bill_amount, i.status, i.resolution, i.receivable) FROM app.recon_items i \
+        UNION ALL SELECT concat_ws(' ', 'campaign', c.code, c.status, c.terms_version) FROM app.campaigns c \
+        UNION ALL SELECT concat_ws(' ', 'campaign terms', t.version, t.value) FROM app.campaign_terms t \
         UNION ALL SELECT concat_ws(' ', 'coupon', c.code, c.status, c.terms_version, c.issued, c.budget_amount) FROM app.coupons c \
         UNION ALL SELECT concat_ws(' ', 'terms', t.version, t.value, t.max_discount, t.budget_amount) FROM app.coupon_terms t \
         UNION ALL SELECT concat_ws(' ', 'budget', sum(b.left_amount)) FROM app.coupon_budget_parts b \

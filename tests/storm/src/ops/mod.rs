@@ -54,6 +54,7 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (15, state::suspend),
     (10, state::levels),
     (10, state::campaigns),
+    (5, state::rename_campaign),
     (3, state::month),
     (6, state::jobs),
     (3, state::settings),

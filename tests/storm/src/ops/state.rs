@@ -203,6 +203,15 @@ pub fn campaigns(client: &mut Client) {
     }
 }
 
+/// What a campaign is called changes, and with that the version of its terms that payments keep: what it gives does not.
+pub fn rename_campaign(client: &mut Client) {
+    const EDIT: &str = "SELECT terms_version FROM app.update_campaign($1, jsonb_build_object('name', $2::text))";
+    let code = CAMPAIGNS[client.below(CAMPAIGNS.len())].0;
+    let name = client.name("campaign");
+    let asked = client.a.ask(Who::Backend, EDIT, &[&code, &name], |rows| rows[0].get::<_, i32>(0));
+    client.expect("rename campaign", asked, &[]);
+}
+
 /// Partitions of some month come into being: what the turn of a month does to those who are in flight. The clock itself
 /// cannot be moved here.
 pub fn month(client: &mut Client) {
