@@ -544,6 +544,7 @@ CREATE OR REPLACE FUNCTION sec.api_functions() RETURNS TABLE (func text, level t
            ('app.merchant_charge_by_qr', 'client'),
            ('app.quote_charge', 'client'),
            ('app.merchant_refund_tx', 'client'),
+           ('app.cancel_payment', 'client'),
            ('app.compensate_tx', 'backend'),
            ('app.gateway_notify', 'backend'),
            ('app.reverify_event', 'backend'),
@@ -4391,7 +4392,7 @@ CREATE FUNCTION sec.books_movements(p_from timestamptz, p_to timestamptz)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     SELECT t.id, t.tx_no, t.tx_type::text, t.card_id, t.card_seq, t.prev_tx_id, t.skip_tx_id, t.posted_at, t.balance_after,
            CASE WHEN t.tx_type IN ('payment', 'withdrawal') THEN -t.final_amount ELSE t.final_amount END
-    FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to
+    FROM app.transactions t WHERE t.posted_at IS NOT NULL AND t.created_at >= p_from AND t.created_at < p_to
 $rule$;
 COMMENT ON FUNCTION sec.books_movements(timestamptz, timestamptz) IS
     'What moved a balance, and by how much, for the rules of app.verify_books(). Internal.';
@@ -4444,9 +4445,9 @@ CREATE FUNCTION sec.books_chain(p_from timestamptz, p_to timestamptz, p_archived
                coalesce(o.skip_tx_id / 100000000000 = ANY (p_archived), false) AS s_is_archived
         FROM odd o
         LEFT JOIN cards c ON c.id = o.card_id
-        LEFT JOIN app.transactions p ON p.id = o.prev_tx_id AND p.status = 'completed'
+        LEFT JOIN app.transactions p ON p.id = o.prev_tx_id AND p.posted_at IS NOT NULL
             AND p.created_at >= sec.month_of_id(o.prev_tx_id) AND p.created_at < sec.month_of_id(o.prev_tx_id) + interval '1 month'
-        LEFT JOIN app.transactions s ON s.id = o.skip_tx_id AND s.status = 'completed'
+        LEFT JOIN app.transactions s ON s.id = o.skip_tx_id AND s.posted_at IS NOT NULL
             AND s.created_at >= sec.month_of_id(o.skip_tx_id) AND s.created_at < sec.month_of_id(o.skip_tx_id) + interval '1 month')
     SELECT x.rule, format('%s: %s %s', coalesce(s.card_no, 'card ' || s.card_id), s.tx_no, x.what)
     FROM seen s CROSS JOIN LATERAL (
@@ -4561,10 +4562,14 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
               AND to_char(t.created_at, 'YYMM')::bigint = t.id / 100000000000, false))
     SELECT x.rule, format('%s %s', o.tx_no, x.what) FROM odd o CROSS JOIN LATERAL (
         SELECT 'amounts' AS rule, CASE
-            WHEN num_nonnulls(o.card_seq, o.posted_at, o.balance_after) <> CASE WHEN o.status = 'completed' THEN 3 ELSE 0 END
+            -- What a coupon paid all of is cancelled after it was posted.
+            WHEN num_nonnulls(o.card_seq, o.posted_at, o.balance_after)
+                    <> CASE WHEN o.status = 'completed' OR (o.status = 'cancelled' AND o.tx_type = 'payment') THEN 3 ELSE 0 END
                 THEN format('is %s, and yet %s', o.status, CASE WHEN o.status = 'completed' THEN 'not posted' ELSE 'posted' END)
-            WHEN (o.final_amount = 0 AND o.coupon_discount IS NULL) OR (o.final_amount < 0 AND o.tx_type <> 'adjustment')
-                    OR o.balance_after < 0
+            WHEN o.status = 'cancelled' AND o.tx_type = 'payment' AND o.final_amount <> 0
+                THEN format('is cancelled, and paid %s', o.final_amount)
+            WHEN (o.final_amount = 0 AND o.coupon_discount IS NULL AND o.tx_type <> 'refund') OR o.balance_after < 0
+                    OR (o.final_amount < 0 AND o.tx_type <> 'adjustment')
                 THEN format('moves %s and leaves %s', o.final_amount, o.balance_after)
             WHEN o.tx_type <> 'payment' AND num_nonnulls(o.excluded_amount, o.coupon_discount, o.member_coupon_id) > 0
                 THEN 'has a price, but is no payment'
@@ -4668,7 +4673,7 @@ CREATE FUNCTION sec.books_points_of_transactions(p_from timestamptz, p_to timest
         WHEN t.tx_no IS NULL THEN format('%s: the ledger has %s points for it, but there is no such transaction', l.tx_no, l.points)
         ELSE format('%s: %s points, but the ledger has %s for it', t.tx_no, t.points_earned, coalesce(l.points, 0)) END
     FROM (SELECT t.tx_no, t.card_id, t.tx_type, t.points_earned FROM app.transactions t
-          WHERE t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to) t
+          WHERE t.posted_at IS NOT NULL AND t.created_at >= p_from AND t.created_at < p_to) t
     FULL JOIN (SELECT l.tx_no, l.card_id, sum(l.change) AS points, count(*) AS entries FROM app.point_ledger l
                WHERE l.tx_no IS NOT NULL AND l.created_at >= p_from AND l.created_at < p_to
                GROUP BY l.tx_no, l.card_id) l ON l.tx_no = t.tx_no
@@ -4688,7 +4693,7 @@ CREATE FUNCTION sec.books_points_of_transactions_proof(p_from timestamptz, p_to 
        AND count(*) FILTER (WHERE (t.tx_type IN ('payment', 'refund') AND t.points_earned <> coalesce(l.change, 0))
                                OR l.card_id <> t.card_id) = 0
     FROM app.transactions t LEFT JOIN app.point_ledger l ON l.tx_no = t.tx_no
-    WHERE t.status = 'completed'
+    WHERE t.posted_at IS NOT NULL
 $rule$;
 COMMENT ON FUNCTION sec.books_points_of_transactions_proof(timestamptz, timestamptz) IS
     'Whether nothing breaks sec.books_points_of_transactions(). Internal: sec.books_rules().';
@@ -4711,7 +4716,7 @@ CREATE FUNCTION sec.books_audit(p_from timestamptz, p_to timestamptz, p_archived
         WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ|TX)[0-9]{10,15}$' OR (
                 substr(e.object_id, 3, 4)::bigint <> ALL (p_archived)
                 AND (SELECT count(*) FROM app.transactions t
-                     WHERE t.tx_no = e.object_id AND t.status = 'completed'
+                     WHERE t.tx_no = e.object_id AND t.posted_at IS NOT NULL
                        AND t.id = substr(e.object_id, 3, 4)::bigint * 100000000000 + substr(e.object_id, 7)::bigint
                        AND t.created_at >= sec.month_of_id(substr(e.object_id, 3, 4)::bigint * 100000000000)
                        AND t.created_at < sec.month_of_id(substr(e.object_id, 3, 4)::bigint * 100000000000) + interval '1 month') = 0)
@@ -5581,10 +5586,15 @@ BEGIN
                     THEN sec.refuse_log(m.event_id, format('%s gives back %s, which is not there', m.tx_no, m.original_tx_no))
                 WHEN r.so_far > r.paid
                     THEN sec.refuse_log(m.event_id, format('with %s more is given back than %s paid', m.tx_no, m.original_tx_no))
+                WHEN m.tx_type = 'refund' AND m.final = 0 AND (r.paid > 0 OR r.before_id IS NOT NULL)
+                    THEN sec.refuse_log(m.event_id, format('%s cancels %s, which it cannot', m.tx_no, m.original_tx_no))
                 ELSE m.seq END,
            m.prev_tx_id, CASE WHEN m.seq % 64 = 0 THEN m.far_tx_id END, coalesce(r.before_id, l.id), coalesce(m.points, 0), m.merchant_id,
-           m.tx_type::app.tx_type, 'completed', m.card_type::app.card_type, coalesce(g.method, m.method, 'balance')::app.pay_method,
-           m.card_id, m.member_id, m.processed_by, coalesce(m.discount, 1), coalesce(m.raw, m.final), m.final, m.balance_after,
+           m.tx_type::app.tx_type,
+           -- A refund of nothing is what cancels a payment of 0.00.
+           CASE WHEN m.tx_type = 'payment' AND m.final = 0 AND l.id IS NOT NULL THEN 'cancelled' ELSE 'completed' END::app.tx_status,
+           m.card_type::app.card_type, coalesce(g.method, m.method, 'balance')::app.pay_method, m.card_id,
+           m.member_id, m.processed_by, coalesce(m.discount, 1), coalesce(m.raw, m.final), m.final, m.balance_after,
            CASE WHEN m.tx_type = 'payment' THEN coalesce(l.so_far, 0) END, r.paid - r.so_far, m.tx_no, m.original_tx_no, g.gateway_trade_no,
            d.failure_reason, m.excluded,
            CASE WHEN m.coupon IS NOT NULL THEN round((m.raw - coalesce(m.excluded, 0)) * coalesce(m.discount, 1), 2)
@@ -6560,9 +6570,9 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr(text,text,numeric,text,jsonb,text,
     'answers the first result with replayed = true.\n'
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
-    '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
-    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off), points_bonus (of '
-    'points_earned, what campaigns gave).\n'
+    '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed; '
+    'cancelled: one of 0.00 that was given back since), created_at, replayed (whether this answers an earlier request again), '
+    'coupon_discount (what a coupon took off), points_bonus (of points_earned, what campaigns gave).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE (the detail says which '
     'condition), INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
@@ -6579,7 +6589,8 @@ COMMENT ON FUNCTION app.quote_charge IS
     'Level: client.\n'
     'Results: final_amount (what would be paid), discount (what is multiplied by), coupon_discount (what the coupon takes off), '
     'points_earned (those of campaigns included), covered (whether the balance is enough; never the balance), lines '
-    '([{step, amount}]: asked, level_discount or company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, saves, final_amount, valid_until}]: which of '
+    '([{step, amount}]: asked, level_discount or company_discount, coupon; they add up to final_amount), coupons ([{coupon_code, name, '
+    'saves, final_amount, valid_until}]: which of '
     'the member''s could be used for it, the best first, twenty at most).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE.';
@@ -6600,6 +6611,22 @@ COMMENT ON FUNCTION app.merchant_refund_tx IS
     'this answers an earlier request again).\n'
     'Errors: INVALID_AMOUNT, TX_NOT_FOUND, NOT_REFUNDABLE, REFUND_EXCEEDS_REMAINING, CARD_NOT_ACTIVE (closed card), ARCHIVED, '
     'MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+CREATE FUNCTION app.cancel_payment(p_merchant_code text, p_tx_no text DEFAULT NULL, p_external_order_id text DEFAULT NULL,
+    p_reason text DEFAULT NULL, p_idempotency_key text DEFAULT NULL)
+    RETURNS TABLE (tx_no text, refund_tx_no text, refunded_amount numeric, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'cancel_payment_wrapper';
+COMMENT ON FUNCTION app.cancel_payment IS
+    E'Gives back all that is left of a payment.\n'
+    'By an operator of the merchant that took it (owner, admin, cashier) or a backend. Exactly one of p_tx_no and p_external_order_id '
+    '(the shop''s own number) names it. As a refund of what is left, whatever was refunded before; a payment of 0.00, which a coupon '
+    'paid all of, becomes cancelled by a refund of 0.00, and its coupon comes back by its terms. Where nothing is left it answers '
+    'the refund that took the last, with replayed = true. An order that is not there is TX_NOT_FOUND, and may still come.\n'
+    'Level: client.\n'
+    'Results: tx_no (the payment), refund_tx_no (the refund that took the last of it), refunded_amount (of that refund), replayed '
+    '(whether nothing was left: given back before, by whomever).\n'
+    'Errors: TX_NOT_FOUND, NOT_REFUNDABLE, CARD_NOT_ACTIVE (closed card), ARCHIVED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, '
+    'MERCHANT_INACTIVE, IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 CREATE OR REPLACE FUNCTION app.compensate_tx(p_tx_no text, p_amount numeric, p_reason text, p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, balance_after numeric, created_at timestamptz, replayed boolean)
     LANGUAGE c VOLATILE
@@ -6662,17 +6689,19 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
         FROM refunds r WINDOW w AS (PARTITION BY r.payment_id ORDER BY r.refundable_left DESC NULLS FIRST, r.id)),
     paid AS (
         SELECT t.id, t.tx_no, t.created_at, t.final_amount, t.refunded_amount, t.points_earned,
-               t.refund_chain_id, t.merchant_id FROM app.transactions t
-        WHERE t.tx_type = 'payment' AND t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to
-          AND (t.refunded_amount IS DISTINCT FROM 0 OR t.refund_chain_id IS NOT NULL)),
+               t.refund_chain_id, t.merchant_id, t.status FROM app.transactions t
+        WHERE t.tx_type = 'payment' AND t.posted_at IS NOT NULL AND t.created_at >= p_from AND t.created_at < p_to
+          AND (t.refunded_amount IS DISTINCT FROM 0 OR t.refund_chain_id IS NOT NULL OR t.status = 'cancelled')),
     -- Releases before 0.3.0 could archive a month and leave an older one, whose payments then miss refunds.
     sums AS (
         SELECT r.payment_id, sum(r.final_amount) AS total, sum(r.points_earned) AS points,
+               count(*) AS refunds, count(*) FILTER (WHERE r.final_amount = 0) AS cancellations,
                max(r.id) FILTER (WHERE r.after IS NULL) AS last_id,
                bool_or(coalesce(r.refund_chain_id / 100000000000 = ANY (p_archived), false)) AS has_gap
         FROM running r GROUP BY r.payment_id),
     sides AS (
-        SELECT p.*, s.total, s.points, s.last_id, coalesce(p.refund_chain_id / 100000000000 = ANY (p_archived), false) AS last_archived,
+        SELECT p.*, s.total, s.points, s.last_id, s.refunds, s.cancellations,
+               coalesce(p.refund_chain_id / 100000000000 = ANY (p_archived), false) AS last_archived,
                coalesce(s.has_gap, false) OR coalesce(p.refund_chain_id / 100000000000 = ANY (p_archived), false) AS has_gap
         FROM paid p LEFT JOIN sums s ON s.payment_id = p.id),
     -- Nearly every refund has its payment among those that know of a refund. What has not is looked for.
@@ -6687,10 +6716,17 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
             WHEN CASE WHEN p.has_gap THEN p.refunded_amount < coalesce(p.total, 0)
                       ELSE p.refunded_amount IS DISTINCT FROM coalesce(p.total, 0) END
                 THEN format('%s: %s refunded, but its refunds sum up to %s', p.tx_no, p.refunded_amount, coalesce(p.total, 0))
-            WHEN p.total > p.final_amount THEN format('%s: %s refunded of %s', p.tx_no, p.total, p.final_amount) END AS what
+            WHEN p.total > p.final_amount THEN format('%s: %s refunded of %s', p.tx_no, p.total, p.final_amount)
+            -- One of 0.00 is given back by being cancelled, with one refund of 0.00; no other one has such a refund.
+            WHEN p.cancellations > 0 AND p.status <> 'cancelled'
+                THEN format('%s: cancelled by a refund of 0.00, and is %s', p.tx_no, p.status)
+            WHEN p.status = 'cancelled' AND NOT p.has_gap AND p.refunds IS DISTINCT FROM 1
+                THEN format('%s: is cancelled, and has %s refunds', p.tx_no, coalesce(p.refunds, 0)) END AS what
         UNION ALL
         SELECT 'refund_points', CASE
-            WHEN NOT p.has_gap AND -p.points <> div(p.points_earned * least(p.total, p.final_amount), nullif(p.final_amount, 0))
+            WHEN NOT p.has_gap AND -p.points <>
+                CASE WHEN p.final_amount = 0 THEN p.points_earned
+                     ELSE div(p.points_earned * least(p.total, p.final_amount), p.final_amount) END
             THEN format('%s: %s of %s points taken back for %s of %s', p.tx_no, -p.points, p.points_earned, p.total, p.final_amount) END
         UNION ALL
         SELECT 'refund_chain', CASE WHEN NOT p.last_archived AND p.refund_chain_id IS DISTINCT FROM p.last_id
@@ -6706,7 +6742,7 @@ CREATE FUNCTION sec.books_refunds(p_from timestamptz, p_to timestamptz, p_archiv
     UNION ALL
     SELECT 'refunds', CASE WHEN p.id IS NULL THEN format('%s: its payment %s is not there', r.tx_no, coalesce(r.original_tx_no, '?'))
                            ELSE format('%s: nothing refunded, but %s refunds it', p.tx_no, r.tx_no) END
-    FROM lost r LEFT JOIN app.transactions p ON p.id = r.payment_id AND p.tx_type = 'payment' AND p.status = 'completed'
+    FROM lost r LEFT JOIN app.transactions p ON p.id = r.payment_id AND p.tx_type = 'payment' AND p.posted_at IS NOT NULL
         AND p.merchant_id = r.merchant_id AND p.created_at >= sec.month_of_id(r.payment_id)
         AND p.created_at < sec.month_of_id(r.payment_id) + interval '1 month'
     WHERE p.id IS NULL OR (p.refunded_amount = 0 AND p.refund_chain_id IS NULL)
@@ -9379,7 +9415,8 @@ COMMENT ON FUNCTION app.card_statement IS
     'the card) continues below it; p_limit: 1 to 500 rows. p_card_type: personal, enterprise. Recharges still processing are not '
     'movements. STABLE.\n'
     'Level: client.\n'
-    'Results: tx_id, tx_no (of the movement), tx_type (payment, refund, recharge, adjustment, withdrawal), status (completed), '
+    'Results: tx_id, tx_no (of the movement), tx_type (payment, refund, recharge, adjustment, withdrawal), status (completed; '
+    'cancelled: a payment of 0.00 that was given back), '
     'change (of the balance, signed), raw_amount (before discount), discount, final_amount (what was moved), points_earned '
     '(negative where taken back), balance_after, card_seq (the card''s own count of movements), payment_method (balance, wechat, '
     'alipay, cash), merchant_code, member_id (who used the card), original_tx_no (what a refund or adjustment belongs to), '
@@ -9418,8 +9455,8 @@ COMMENT ON FUNCTION app.merchant_statement(text,timestamp with time zone,timesta
     E'A page of a merchant''s transactions, newest first.\n'
     'By an operator of the merchant (owner, admin, cashier) or a backend. From p_from (inclusive) to p_to (exclusive), or of the '
     'business day p_day: all of it by posted_at, and by created_at what is not posted. p_before (a tx_no of the merchant) continues '
-    'below it; p_limit: 1 to 500 rows. The completed lines of a business day add up to that day in app.v_reconciliation. Never shows '
-    'a balance. STABLE.\n'
+    'below it; p_limit: 1 to 500 rows. The lines of a business day that were posted add up to that day in app.v_reconciliation. Never '
+    'shows a balance. STABLE.\n'
     'Level: client.\n'
     'Results: tx_id, tx_no (of the transaction), tx_type (payment, refund, recharge, adjustment, withdrawal), status (processing, '
     'completed, failed, cancelled), card_type (personal, enterprise), card_id, raw_amount (before discount), discount, final_amount '
@@ -9502,10 +9539,10 @@ BEGIN
                      count(*) FILTER (WHERE t.tx_type NOT IN ('payment', 'refund', 'recharge', 'adjustment')) AS withdrawals,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type NOT IN ('payment', 'refund', 'recharge', 'adjustment')), 0.00)
                          AS withdrawal_total
-              FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+              FROM app.transactions t WHERE t.posted_at IS NOT NULL GROUP BY 1, 2, 3) x
              LEFT JOIN app.merchants m ON m.id = x.merchant_id;
     COMMENT ON VIEW app.v_reconciliation IS
-        'Completed transactions by business day, merchant and payment method: counts and totals in currency units, as far as the '
+        'What was posted, by business day, merchant and payment method: counts and totals in currency units, as far as the '
         'reader may see transactions. Archived months are not in it. It reads every month, whatever day is asked for: '
         'app.day_totals() gives the same of a day at the cost of that day.';
     COMMENT ON COLUMN app.v_reconciliation.day IS 'The business day of posted_at, by app.business_day().';
@@ -9559,10 +9596,10 @@ BEGIN
                     FROM merchants m WHERE m.id IS NOT NULL)
                 SELECT m.id FROM merchants m WHERE m.id IS NOT NULL) m
             CROSS JOIN LATERAL (
-                SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
+                SELECT x.merchant_id, x.posted_at, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
                 WHERE x.merchant_id = m.id AND x.posted_at >= greatest($1, %2$L) AND x.posted_at < least($2, %3$L)) t
             UNION ALL
-            SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
+            SELECT x.merchant_id, x.posted_at, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
             WHERE x.merchant_id IS NULL AND x.posted_at >= greatest($1, %2$L) AND x.posted_at < least($2, %3$L)$q$,
             'transactions_' || to_char(v_month, 'YYYYMM'), v_month::timestamptz, (v_month + interval '1 month')::timestamptz);
     END LOOP;
@@ -9573,7 +9610,7 @@ BEGIN
         CONTINUE WHEN NOT sec.has_month(v_month);
         v_rows := v_rows || format($q$
             UNION ALL
-            SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount
+            SELECT x.merchant_id, x.posted_at, x.tx_type, x.payment_method, x.final_amount
             FROM app.late_postings l JOIN app.%1$I x ON x.id = l.tx_id
             WHERE l.posted_at >= $1 AND l.posted_at < $2$q$, 'transactions_' || to_char(v_month, 'YYYYMM'));
     END LOOP;
@@ -9596,7 +9633,7 @@ BEGIN
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total,
                      count(*) FILTER (WHERE t.tx_type = 'withdrawal') AS withdrawals,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'withdrawal'), 0.00) AS withdrawal_total
-              FROM (%s) t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+              FROM (%s) t GROUP BY 1, 2, 3) x
         ORDER BY 1, 2, 3$q$, substr(ltrim(v_rows, E' \n'), length('UNION ALL ')))
         USING v_from, v_to;
 EXCEPTION WHEN undefined_table THEN
@@ -10497,7 +10534,7 @@ CREATE FUNCTION sec.books_coupon_uses(p_from timestamptz, p_to timestamptz, p_ar
         SELECT t.tx_no, t.member_id, t.merchant_id, t.created_at, t.discount, t.raw_amount - coalesce(t.excluded_amount, 0) AS part,
                t.coupon_discount, t.member_coupon_id,
                -- What was given back in full is as if it had not been.
-               t.refunded_amount < t.final_amount OR t.final_amount = 0 AS lives
+               t.refunded_amount < t.final_amount OR (t.final_amount = 0 AND t.status = 'completed') AS lives
         FROM app.transactions t
         WHERE t.member_coupon_id IS NOT NULL AND t.tx_type = 'payment' AND t.created_at >= p_from AND t.created_at < p_to)
     SELECT x.rule, format('%s: %s', p.tx_no, x.what)
@@ -10526,7 +10563,7 @@ CREATE FUNCTION sec.books_coupon_uses(p_from timestamptz, p_to timestamptz, p_ar
                                  CASE WHEN t.id IS NULL THEN 'is not there' ELSE 'did not use it' END)
     FROM (SELECT u.id, u.tx_no, CASE WHEN u.tx_no ~ '^ZF[0-9]{10,15}$' THEN sec.id_of_number(u.tx_no) END AS tx_id
           FROM app.member_coupons u WHERE u.status = 'used') m
-    LEFT JOIN app.transactions t ON t.id = m.tx_id AND t.tx_type = 'payment' AND t.status = 'completed'
+    LEFT JOIN app.transactions t ON t.id = m.tx_id AND t.tx_type = 'payment' AND t.posted_at IS NOT NULL
         AND t.created_at >= sec.month_of_id(m.tx_id) AND t.created_at < sec.month_of_id(m.tx_id) + interval '1 month'
     WHERE (m.tx_id / 100000000000 = ANY (p_archived)) IS NOT TRUE AND t.member_coupon_id IS DISTINCT FROM m.id
       AND (m.tx_id IS NULL OR sec.month_of_id(m.tx_id) >= p_from AND sec.month_of_id(m.tx_id) < p_to)
@@ -10538,7 +10575,8 @@ CREATE FUNCTION sec.spent_of_coupons() RETURNS TABLE (coupon_id integer, spent n
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     SELECT m.coupon_id, sum(t.coupon_discount)
     FROM app.transactions t JOIN app.member_coupons m ON m.id = t.member_coupon_id
-    WHERE t.tx_type = 'payment' AND t.member_coupon_id IS NOT NULL AND (t.refunded_amount < t.final_amount OR t.final_amount = 0)
+    WHERE t.tx_type = 'payment' AND t.member_coupon_id IS NOT NULL
+      AND (t.refunded_amount < t.final_amount OR (t.final_amount = 0 AND t.status = 'completed'))
     GROUP BY m.coupon_id
 $rule$;
 COMMENT ON FUNCTION sec.spent_of_coupons() IS

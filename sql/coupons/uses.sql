@@ -16,7 +16,7 @@ CREATE FUNCTION sec.books_coupon_uses(p_from timestamptz, p_to timestamptz, p_ar
         SELECT t.tx_no, t.member_id, t.merchant_id, t.created_at, t.discount, t.raw_amount - coalesce(t.excluded_amount, 0) AS part,
                t.coupon_discount, t.member_coupon_id,
                -- What was given back in full is as if it had not been.
-               t.refunded_amount < t.final_amount OR t.final_amount = 0 AS lives
+               t.refunded_amount < t.final_amount OR (t.final_amount = 0 AND t.status = 'completed') AS lives
         FROM app.transactions t
         WHERE t.member_coupon_id IS NOT NULL AND t.tx_type = 'payment' AND t.created_at >= p_from AND t.created_at < p_to)
     SELECT x.rule, format('%s: %s', p.tx_no, x.what)
@@ -45,7 +45,7 @@ CREATE FUNCTION sec.books_coupon_uses(p_from timestamptz, p_to timestamptz, p_ar
                                  CASE WHEN t.id IS NULL THEN 'is not there' ELSE 'did not use it' END)
     FROM (SELECT u.id, u.tx_no, CASE WHEN u.tx_no ~ '^ZF[0-9]{10,15}$' THEN sec.id_of_number(u.tx_no) END AS tx_id
           FROM app.member_coupons u WHERE u.status = 'used') m
-    LEFT JOIN app.transactions t ON t.id = m.tx_id AND t.tx_type = 'payment' AND t.status = 'completed'
+    LEFT JOIN app.transactions t ON t.id = m.tx_id AND t.tx_type = 'payment' AND t.posted_at IS NOT NULL
         AND t.created_at >= sec.month_of_id(m.tx_id) AND t.created_at < sec.month_of_id(m.tx_id) + interval '1 month'
     WHERE (m.tx_id / 100000000000 = ANY (p_archived)) IS NOT TRUE AND t.member_coupon_id IS DISTINCT FROM m.id
       AND (m.tx_id IS NULL OR sec.month_of_id(m.tx_id) >= p_from AND sec.month_of_id(m.tx_id) < p_to)
@@ -58,7 +58,8 @@ CREATE FUNCTION sec.spent_of_coupons() RETURNS TABLE (coupon_id integer, spent n
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     SELECT m.coupon_id, sum(t.coupon_discount)
     FROM app.transactions t JOIN app.member_coupons m ON m.id = t.member_coupon_id
-    WHERE t.tx_type = 'payment' AND t.member_coupon_id IS NOT NULL AND (t.refunded_amount < t.final_amount OR t.final_amount = 0)
+    WHERE t.tx_type = 'payment' AND t.member_coupon_id IS NOT NULL
+      AND (t.refunded_amount < t.final_amount OR (t.final_amount = 0 AND t.status = 'completed'))
     GROUP BY m.coupon_id
 $rule$;
 COMMENT ON FUNCTION sec.spent_of_coupons() IS

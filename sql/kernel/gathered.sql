@@ -73,6 +73,7 @@ CREATE FUNCTION sec.api_functions() RETURNS TABLE (func text, level text)
            ('app.merchant_charge_by_qr', 'client'),
            ('app.quote_charge', 'client'),
            ('app.merchant_refund_tx', 'client'),
+           ('app.cancel_payment', 'client'),
            ('app.compensate_tx', 'backend'),
            ('app.gateway_notify', 'backend'),
            ('app.reverify_event', 'backend'),

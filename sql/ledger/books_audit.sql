@@ -19,7 +19,7 @@ CREATE FUNCTION sec.books_audit(p_from timestamptz, p_to timestamptz, p_archived
         WHEN m.tx_no IS NULL THEN CASE WHEN e.object_id !~ '^(ZF|TK|CZ|TZ|TX)[0-9]{10,15}$' OR (
                 substr(e.object_id, 3, 4)::bigint <> ALL (p_archived)
                 AND (SELECT count(*) FROM app.transactions t
-                     WHERE t.tx_no = e.object_id AND t.status = 'completed'
+                     WHERE t.tx_no = e.object_id AND t.posted_at IS NOT NULL
                        AND t.id = substr(e.object_id, 3, 4)::bigint * 100000000000 + substr(e.object_id, 7)::bigint
                        AND t.created_at >= sec.month_of_id(substr(e.object_id, 3, 4)::bigint * 100000000000)
                        AND t.created_at < sec.month_of_id(substr(e.object_id, 3, 4)::bigint * 100000000000) + interval '1 month') = 0)

@@ -27,9 +27,9 @@ CREATE FUNCTION sec.books_chain(p_from timestamptz, p_to timestamptz, p_archived
                coalesce(o.skip_tx_id / 100000000000 = ANY (p_archived), false) AS s_is_archived
         FROM odd o
         LEFT JOIN cards c ON c.id = o.card_id
-        LEFT JOIN app.transactions p ON p.id = o.prev_tx_id AND p.status = 'completed'
+        LEFT JOIN app.transactions p ON p.id = o.prev_tx_id AND p.posted_at IS NOT NULL
             AND p.created_at >= sec.month_of_id(o.prev_tx_id) AND p.created_at < sec.month_of_id(o.prev_tx_id) + interval '1 month'
-        LEFT JOIN app.transactions s ON s.id = o.skip_tx_id AND s.status = 'completed'
+        LEFT JOIN app.transactions s ON s.id = o.skip_tx_id AND s.posted_at IS NOT NULL
             AND s.created_at >= sec.month_of_id(o.skip_tx_id) AND s.created_at < sec.month_of_id(o.skip_tx_id) + interval '1 month')
     SELECT x.rule, format('%s: %s %s', coalesce(s.card_no, 'card ' || s.card_id), s.tx_no, x.what)
     FROM seen s CROSS JOIN LATERAL (

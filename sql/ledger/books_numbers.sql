@@ -23,10 +23,14 @@ CREATE FUNCTION sec.books_numbers(p_from timestamptz, p_to timestamptz)
               AND to_char(t.created_at, 'YYMM')::bigint = t.id / 100000000000, false))
     SELECT x.rule, format('%s %s', o.tx_no, x.what) FROM odd o CROSS JOIN LATERAL (
         SELECT 'amounts' AS rule, CASE
-            WHEN num_nonnulls(o.card_seq, o.posted_at, o.balance_after) <> CASE WHEN o.status = 'completed' THEN 3 ELSE 0 END
+            -- What a coupon paid all of is cancelled after it was posted.
+            WHEN num_nonnulls(o.card_seq, o.posted_at, o.balance_after)
+                    <> CASE WHEN o.status = 'completed' OR (o.status = 'cancelled' AND o.tx_type = 'payment') THEN 3 ELSE 0 END
                 THEN format('is %s, and yet %s', o.status, CASE WHEN o.status = 'completed' THEN 'not posted' ELSE 'posted' END)
-            WHEN (o.final_amount = 0 AND o.coupon_discount IS NULL) OR (o.final_amount < 0 AND o.tx_type <> 'adjustment')
-                    OR o.balance_after < 0
+            WHEN o.status = 'cancelled' AND o.tx_type = 'payment' AND o.final_amount <> 0
+                THEN format('is cancelled, and paid %s', o.final_amount)
+            WHEN (o.final_amount = 0 AND o.coupon_discount IS NULL AND o.tx_type <> 'refund') OR o.balance_after < 0
+                    OR (o.final_amount < 0 AND o.tx_type <> 'adjustment')
                 THEN format('moves %s and leaves %s', o.final_amount, o.balance_after)
             WHEN o.tx_type <> 'payment' AND num_nonnulls(o.excluded_amount, o.coupon_discount, o.member_coupon_id) > 0
                 THEN 'has a price, but is no payment'

@@ -76,7 +76,7 @@ CREATE FUNCTION sec.books_points_of_transactions(p_from timestamptz, p_to timest
         WHEN t.tx_no IS NULL THEN format('%s: the ledger has %s points for it, but there is no such transaction', l.tx_no, l.points)
         ELSE format('%s: %s points, but the ledger has %s for it', t.tx_no, t.points_earned, coalesce(l.points, 0)) END
     FROM (SELECT t.tx_no, t.card_id, t.tx_type, t.points_earned FROM app.transactions t
-          WHERE t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to) t
+          WHERE t.posted_at IS NOT NULL AND t.created_at >= p_from AND t.created_at < p_to) t
     FULL JOIN (SELECT l.tx_no, l.card_id, sum(l.change) AS points, count(*) AS entries FROM app.point_ledger l
                WHERE l.tx_no IS NOT NULL AND l.created_at >= p_from AND l.created_at < p_to
                GROUP BY l.tx_no, l.card_id) l ON l.tx_no = t.tx_no
@@ -97,7 +97,7 @@ CREATE FUNCTION sec.books_points_of_transactions_proof(p_from timestamptz, p_to 
        AND count(*) FILTER (WHERE (t.tx_type IN ('payment', 'refund') AND t.points_earned <> coalesce(l.change, 0))
                                OR l.card_id <> t.card_id) = 0
     FROM app.transactions t LEFT JOIN app.point_ledger l ON l.tx_no = t.tx_no
-    WHERE t.status = 'completed'
+    WHERE t.posted_at IS NOT NULL
 $rule$;
 COMMENT ON FUNCTION sec.books_points_of_transactions_proof(timestamptz, timestamptz) IS
     'Whether nothing breaks sec.books_points_of_transactions(). Internal: sec.books_rules().';

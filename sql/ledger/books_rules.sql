@@ -19,6 +19,8 @@
 --   p_ids_from, p_ids_to              lowest and one above the highest id of p_from to p_to
 --   p_month_ids_from, p_month_ids_to  the same of p_months_from to p_months_to
 --   p_away                            the first days of archived months whose points are not in this database any more
+--
+-- A movement is what was posted: completed, or a payment of 0.00 that was cancelled, which has its place in the card's sequence, too.
 
 CREATE FUNCTION sec.rules_of_ledger() RETURNS TABLE (place integer, checks text[], rule text)
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -89,7 +91,7 @@ CREATE FUNCTION sec.books_movements(p_from timestamptz, p_to timestamptz)
     LANGUAGE sql STABLE PARALLEL SAFE AS $rule$
     SELECT t.id, t.tx_no, t.tx_type::text, t.card_id, t.card_seq, t.prev_tx_id, t.skip_tx_id, t.posted_at, t.balance_after,
            CASE WHEN t.tx_type IN ('payment', 'withdrawal') THEN -t.final_amount ELSE t.final_amount END
-    FROM app.transactions t WHERE t.status = 'completed' AND t.created_at >= p_from AND t.created_at < p_to
+    FROM app.transactions t WHERE t.posted_at IS NOT NULL AND t.created_at >= p_from AND t.created_at < p_to
 $rule$;
 COMMENT ON FUNCTION sec.books_movements(timestamptz, timestamptz) IS
     'What moved a balance, and by how much, for the rules of app.verify_books(). Internal.';

@@ -59,10 +59,15 @@ BEGIN
                     THEN sec.refuse_log(m.event_id, format('%s gives back %s, which is not there', m.tx_no, m.original_tx_no))
                 WHEN r.so_far > r.paid
                     THEN sec.refuse_log(m.event_id, format('with %s more is given back than %s paid', m.tx_no, m.original_tx_no))
+                WHEN m.tx_type = 'refund' AND m.final = 0 AND (r.paid > 0 OR r.before_id IS NOT NULL)
+                    THEN sec.refuse_log(m.event_id, format('%s cancels %s, which it cannot', m.tx_no, m.original_tx_no))
                 ELSE m.seq END,
            m.prev_tx_id, CASE WHEN m.seq % 64 = 0 THEN m.far_tx_id END, coalesce(r.before_id, l.id), coalesce(m.points, 0), m.merchant_id,
-           m.tx_type::app.tx_type, 'completed', m.card_type::app.card_type, coalesce(g.method, m.method, 'balance')::app.pay_method,
-           m.card_id, m.member_id, m.processed_by, coalesce(m.discount, 1), coalesce(m.raw, m.final), m.final, m.balance_after,
+           m.tx_type::app.tx_type,
+           -- A refund of nothing is what cancels a payment of 0.00.
+           CASE WHEN m.tx_type = 'payment' AND m.final = 0 AND l.id IS NOT NULL THEN 'cancelled' ELSE 'completed' END::app.tx_status,
+           m.card_type::app.card_type, coalesce(g.method, m.method, 'balance')::app.pay_method, m.card_id,
+           m.member_id, m.processed_by, coalesce(m.discount, 1), coalesce(m.raw, m.final), m.final, m.balance_after,
            CASE WHEN m.tx_type = 'payment' THEN coalesce(l.so_far, 0) END, r.paid - r.so_far, m.tx_no, m.original_tx_no, g.gateway_trade_no,
            d.failure_reason, m.excluded,
            CASE WHEN m.coupon IS NOT NULL THEN round((m.raw - coalesce(m.excluded, 0)) * coalesce(m.discount, 1), 2)

@@ -18,9 +18,9 @@ COMMENT ON FUNCTION app.merchant_charge_by_qr IS
     'answers the first result with replayed = true.\n'
     'Level: client.\n'
     'Results: tx_id, tx_no (the payment; ZF, year, month, running number), card_type (personal, enterprise), card_id, raw_amount '
-    '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed), '
-    'created_at, replayed (whether this answers an earlier request again), coupon_discount (what a coupon took off), points_bonus (of '
-    'points_earned, what campaigns gave).\n'
+    '(before discount), discount (what it was multiplied by), final_amount (what was paid), points_earned, status (completed; '
+    'cancelled: one of 0.00 that was given back since), created_at, replayed (whether this answers an earlier request again), '
+    'coupon_discount (what a coupon took off), points_bonus (of points_earned, what campaigns gave).\n'
     'Errors: INVALID_AMOUNT, INVALID_ARGUMENT, NOT_AUTHENTICATED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, '
     'QR_EXPIRED_OR_INVALID, CARD_NOT_ACTIVE, CARD_EXPIRED, MEMBER_NOT_ACTIVE, COUPON_NOT_FOUND, COUPON_NOT_USABLE (the detail says which '
     'condition), INSUFFICIENT_BALANCE, IDEMPOTENCY_KEY_REUSED, EXTERNAL_ORDER_CONFLICT.';
@@ -61,6 +61,23 @@ COMMENT ON FUNCTION app.merchant_refund_tx IS
     'this answers an earlier request again).\n'
     'Errors: INVALID_AMOUNT, TX_NOT_FOUND, NOT_REFUNDABLE, REFUND_EXCEEDS_REMAINING, CARD_NOT_ACTIVE (closed card), ARCHIVED, '
     'MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, MERCHANT_INACTIVE, IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
+
+CREATE FUNCTION app.cancel_payment(p_merchant_code text, p_tx_no text DEFAULT NULL, p_external_order_id text DEFAULT NULL,
+    p_reason text DEFAULT NULL, p_idempotency_key text DEFAULT NULL)
+    RETURNS TABLE (tx_no text, refund_tx_no text, refunded_amount numeric, replayed boolean)
+    LANGUAGE c VOLATILE
+    AS 'MODULE_PATHNAME', 'cancel_payment_wrapper';
+COMMENT ON FUNCTION app.cancel_payment IS
+    E'Gives back all that is left of a payment.\n'
+    'By an operator of the merchant that took it (owner, admin, cashier) or a backend. Exactly one of p_tx_no and p_external_order_id '
+    '(the shop''s own number) names it. As a refund of what is left, whatever was refunded before; a payment of 0.00, which a coupon '
+    'paid all of, becomes cancelled by a refund of 0.00, and its coupon comes back by its terms. Where nothing is left it answers '
+    'the refund that took the last, with replayed = true. An order that is not there is TX_NOT_FOUND, and may still come.\n'
+    'Level: client.\n'
+    'Results: tx_no (the payment), refund_tx_no (the refund that took the last of it), refunded_amount (of that refund), replayed '
+    '(whether nothing was left: given back before, by whomever).\n'
+    'Errors: TX_NOT_FOUND, NOT_REFUNDABLE, CARD_NOT_ACTIVE (closed card), ARCHIVED, MERCHANT_NOT_FOUND, NOT_MERCHANT_USER, '
+    'MERCHANT_INACTIVE, IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, NOT_AUTHENTICATED.';
 
 CREATE FUNCTION app.compensate_tx(p_tx_no text, p_amount numeric, p_reason text, p_idempotency_key text DEFAULT NULL)
     RETURNS TABLE (tx_id bigint, tx_no text, card_id uuid, amount numeric, balance_after numeric, created_at timestamptz, replayed boolean)

@@ -44,10 +44,10 @@ BEGIN
                     FROM merchants m WHERE m.id IS NOT NULL)
                 SELECT m.id FROM merchants m WHERE m.id IS NOT NULL) m
             CROSS JOIN LATERAL (
-                SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
+                SELECT x.merchant_id, x.posted_at, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
                 WHERE x.merchant_id = m.id AND x.posted_at >= greatest($1, %2$L) AND x.posted_at < least($2, %3$L)) t
             UNION ALL
-            SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
+            SELECT x.merchant_id, x.posted_at, x.tx_type, x.payment_method, x.final_amount FROM app.%1$I x
             WHERE x.merchant_id IS NULL AND x.posted_at >= greatest($1, %2$L) AND x.posted_at < least($2, %3$L)$q$,
             'transactions_' || to_char(v_month, 'YYYYMM'), v_month::timestamptz, (v_month + interval '1 month')::timestamptz);
     END LOOP;
@@ -58,7 +58,7 @@ BEGIN
         CONTINUE WHEN NOT sec.has_month(v_month);
         v_rows := v_rows || format($q$
             UNION ALL
-            SELECT x.merchant_id, x.posted_at, x.status, x.tx_type, x.payment_method, x.final_amount
+            SELECT x.merchant_id, x.posted_at, x.tx_type, x.payment_method, x.final_amount
             FROM app.late_postings l JOIN app.%1$I x ON x.id = l.tx_id
             WHERE l.posted_at >= $1 AND l.posted_at < $2$q$, 'transactions_' || to_char(v_month, 'YYYYMM'));
     END LOOP;
@@ -81,7 +81,7 @@ BEGIN
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'adjustment'), 0.00) AS adjustment_total,
                      count(*) FILTER (WHERE t.tx_type = 'withdrawal') AS withdrawals,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type = 'withdrawal'), 0.00) AS withdrawal_total
-              FROM (%s) t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+              FROM (%s) t GROUP BY 1, 2, 3) x
         ORDER BY 1, 2, 3$q$, substr(ltrim(v_rows, E' \n'), length('UNION ALL ')))
         USING v_from, v_to;
 EXCEPTION WHEN undefined_table THEN

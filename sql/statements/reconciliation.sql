@@ -21,10 +21,10 @@ BEGIN
                      count(*) FILTER (WHERE t.tx_type NOT IN ('payment', 'refund', 'recharge', 'adjustment')) AS withdrawals,
                      coalesce(sum(t.final_amount) FILTER (WHERE t.tx_type NOT IN ('payment', 'refund', 'recharge', 'adjustment')), 0.00)
                          AS withdrawal_total
-              FROM app.transactions t WHERE t.status = 'completed' GROUP BY 1, 2, 3) x
+              FROM app.transactions t WHERE t.posted_at IS NOT NULL GROUP BY 1, 2, 3) x
              LEFT JOIN app.merchants m ON m.id = x.merchant_id;
     COMMENT ON VIEW app.v_reconciliation IS
-        'Completed transactions by business day, merchant and payment method: counts and totals in currency units, as far as the '
+        'What was posted, by business day, merchant and payment method: counts and totals in currency units, as far as the '
         'reader may see transactions. Archived months are not in it. It reads every month, whatever day is asked for: '
         'app.day_totals() gives the same of a day at the cost of that day.';
     COMMENT ON COLUMN app.v_reconciliation.day IS 'The business day of posted_at, by app.business_day().';

@@ -9,9 +9,13 @@ pub fn refundable(paid: Money, refunded: Money) -> Money {
 
 /// Points that a refund takes back, in proportion to what has been refunded so far. The share is always computed from
 /// the total, so that any sequence of partial refunds takes back what one refund of their sum would, and the last
-/// cent takes back the rest.
+/// cent takes back the rest. Of a payment of nothing, which a coupon paid all of, there is one refund, and it takes back all.
 pub fn points_to_reverse(earned: i64, paid: Money, refunded_before: Money, refund: Money) -> i64 {
-    assert!(paid.is_positive() && refunded_before.cents() + refund.cents() <= paid.cents());
+    assert!(refund.is_positive() || paid.is_zero());
+    assert!(!paid.is_negative() && refunded_before.cents() + refund.cents() <= paid.cents());
+    if paid.is_zero() {
+        return earned;
+    }
     let share = |refunded: i64| i128::from(earned) * i128::from(refunded) / i128::from(paid.cents());
     // Both shares are at most `earned`.
     (share(refunded_before.cents() + refund.cents()) - share(refunded_before.cents())) as i64
@@ -29,6 +33,12 @@ mod tests {
         let taken: Vec<i64> = (0..3).map(|i| points_to_reverse(10, paid, Money::from_cents(i * 100), refund)).collect();
         assert_eq!(taken, [3, 3, 4]);
         assert_eq!(refundable(paid, refund), Money::from_cents(200));
+    }
+
+    #[test]
+    fn what_a_coupon_paid_all_of_comes_back_at_once() {
+        assert_eq!(points_to_reverse(7, Money::ZERO, Money::ZERO, Money::ZERO), 7);
+        assert!(refundable(Money::ZERO, Money::ZERO).is_zero());
     }
 
     proptest! {

@@ -82,8 +82,8 @@ fn no_longer_pending(db: &Db, id: TxId) {
 pub fn insert(db: &Db, tx: &Tx) -> Result<()> {
     // What the table has no CHECKs for.
     assert!(!tx.final_amount.is_negative() || tx.tx_type == TxType::Adjustment);
-    // A coupon may pay all of it.
-    assert!(!tx.final_amount.is_zero() || tx.coupon_discount.is_some());
+    // A coupon may pay all of it, and then there is nothing to give back but the coupon.
+    assert!(!tx.final_amount.is_zero() || tx.coupon_discount.is_some() || tx.tx_type == TxType::Refund);
     assert_eq!(tx.status == TxStatus::Completed, tx.card_seq.is_some() && tx.posted_at.is_some());
     assert!(tx.balance_after.is_none_or(|b| !b.is_negative()));
     assert_eq!(Month::of(tx.created_at.0), Some(tx.id.month()));
@@ -93,10 +93,17 @@ pub fn insert(db: &Db, tx: &Tx) -> Result<()> {
     history::note_writer(db, tx.id.month(), tx.merchant_id, company_user)
 }
 
-/// Notes a refund on its payment, which is locked: the new sum, and the refund as head of the chain.
+/// Notes a refund on its payment, which is locked: the new sum, and the refund as head of the chain. One of 0.00 is cancelled by it:
+/// sums do not tell whether it was given back.
 pub fn note_refund(db: &Db, payment: &mut Tx, refunded: Money, refund: TxId) -> Result<()> {
-    assert!(refunded.is_positive() && refunded <= payment.final_amount);
+    assert!(payment.status == TxStatus::Completed && refunded <= payment.final_amount);
     (payment.refunded_amount, payment.refund_chain_id) = (Some(refunded), Some(refund));
+    if payment.final_amount.is_zero() {
+        payment.status = TxStatus::Cancelled;
+        let changes = changes!(db, payment: status, refund_chain_id);
+        return write(db, payment, changes.into());
+    }
+    assert!(refunded.is_positive());
     let changes = changes!(db, payment: refunded_amount, refund_chain_id);
     write(db, payment, changes.into())
 }

@@ -9,7 +9,7 @@ import { books, psql, psqlError } from './lib/psql.mjs';
 // The contract's lists; what the database grants is compared with them.
 const clientRpcs = [
   'balance_as_of', 'bucket_of_card', 'bucket_of_code', 'bucket_of_tx', 'business_day', 'business_day_start',
-  'card_statement', 'claim_coupon', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
+  'cancel_payment', 'card_statement', 'claim_coupon', 'enterprise_add_member', 'enterprise_remove_member', 'error_list',
   'head_proof', 'liability_proof',
   'merchant_charge_by_qr', 'merchant_refund_tx', 'merchant_statement', 'quote_charge', 'register_member', 'remove_merchant_user',
   'rotate_card_qr', 'set_card_status', 'set_merchant_user', 'tx_by_no', 'tx_proof', 'user_recharge_enterprise_card_admin',

@@ -1,6 +1,8 @@
 //! Payments: charged by a pay code, refunded, corrected.
 
+mod cancel_payment;
 mod compensate_tx;
+mod giving_back;
 mod merchant_charge_by_qr;
 mod merchant_refund_tx;
 mod payer;

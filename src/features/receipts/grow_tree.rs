@@ -92,7 +92,7 @@ fn leaves_of(call: &Call, secret: &[u8], month: Month, ids: &[i64]) -> Vec<(i64,
          FROM pg_catalog.unnest($1::bigint[]) AS i (id) JOIN app.transactions_{m} t ON t.id = i.id \
               LEFT JOIN app.personal_cards c ON c.id = t.card_id AND t.card_type = 'personal' \
               LEFT JOIN app.enterprise_cards e ON e.id = t.card_id AND t.card_type = 'enterprise' \
-         WHERE t.status = 'completed' AND (c.id IS NOT NULL OR e.id IS NOT NULL)",
+         WHERE t.posted_at IS NOT NULL AND (c.id IS NOT NULL OR e.id IS NOT NULL)",
         &[p(&list[..])],
         |r| {
             let (tx_no, card_no): (String, String) = (r.get(2), r.get(3));

@@ -395,7 +395,7 @@ mod tests {
 
     /// What must be on one of the ways of an RPC, in this order: by who has read its code, so that what the reader does not follow is
     /// missed.
-    const SEEN: [(&str, &[Kind]); 24] = {
+    const SEEN: [(&str, &[Kind]); 26] = {
         use Kind::*;
         [
             ("app.merchant_charge_by_qr", &[Key, Order, Month, Settings, Merchant, Card, Binding, Card, Lines]),
@@ -408,6 +408,9 @@ mod tests {
                 "app.merchant_refund_tx",
                 &[Key, Order, Month, Settings, Tx, Merchant, Card, MemberCoupon, BudgetPart, Lines],
             ),
+            ("app.cancel_payment", &[Key, Order, Month, Settings, Tx, Merchant, Card, MemberCoupon, BudgetPart, Lines]),
+            // Nothing is left: the refund that took the last of it is read.
+            ("app.cancel_payment", &[Key, Month, Settings, Tx]),
             ("app.compensate_tx", &[Key, Order, Month, Settings, Card, Lines]),
             ("app.user_recharge_personal_card", &[Key, Order, Month, Settings, Merchant, Card, Lines]),
             ("app.confirm_recharge", &[Trade, Month, Settings, Tx, Suspense, Card, TradeRow]),

@@ -44,9 +44,9 @@ const RULES: &[(&str, &str)] = &[
          where (c.last_tx_id, c.card_seq, c.last_posted_at) is distinct from (l.id, coalesce(l.card_seq, 0), l.posted_at)",
     ),
     (
-        "only completed transactions have moved money",
+        "what is completed stands on its card, and so does what was cancelled of it, which moved nothing",
         "select tx_no from app.transactions
-         where (status = 'completed') <> (card_seq is not null and posted_at is not null and balance_after is not null)",
+         where (status = 'completed' or (status = 'cancelled' and tx_type = 'payment' and final_amount = 0)) <> (card_seq is not null and posted_at is not null and balance_after is not null)",
     ),
     (
         "the number of a transaction says what and when it is",
@@ -113,6 +113,13 @@ const RULES: &[(&str, &str)] = &[
                 or (p.points_earned - u.more) / u.times not between p.points_base - 1 and p.points_base + 1)",
     ),
     (
+        "a payment of 0.00 is cancelled by one refund of 0.00, and nothing else is",
+        "select p.tx_no from app.transactions p left join app.transactions r on r.tx_type = 'refund' and r.original_tx_no = p.tx_no
+         where p.tx_type = 'payment' group by p.tx_no, p.status, p.final_amount
+         having case when p.final_amount = 0 then count(r.id) <> (p.status = 'cancelled')::integer or sum(r.final_amount) <> 0
+                     else p.status <> 'completed' or bool_or(r.final_amount = 0) end",
+    ),
+    (
         "a coupon takes off what its terms say",
         "select p.tx_no || ': ' || p.coupon_discount from app.transactions p
          left join app.member_coupons m on m.id = p.member_coupon_id
@@ -127,19 +134,17 @@ const RULES: &[(&str, &str)] = &[
     (
         "a coupon is used by one payment that was not given back, and knows it",
         "select coalesce(m.id, p.member_coupon_id) || ' ' || coalesce(m.status, '-') from app.member_coupons m
-         full join (select * from app.transactions where member_coupon_id is not null and (refunded_amount < final_amount or final_amount = 0)) p
+         full join (select * from living where member_coupon_id is not null) p
              on p.member_coupon_id = m.id
          where m.id is null or m.member_id <> p.member_id or (p.tx_no is not null and (m.status, m.tx_no) is distinct from ('used', p.tx_no))
-         union all select member_coupon_id || ' twice' from app.transactions
-             where member_coupon_id is not null and (refunded_amount < final_amount or final_amount = 0) group by 1 having count(*) > 1",
+         union all select member_coupon_id || ' twice' from living where member_coupon_id is not null group by 1 having count(*) > 1",
     ),
     (
         "of a budget is left what payments that were not given back did not take",
         "select c.code || ': ' || sum(b.left_amount) from app.coupons c join app.coupon_budget_parts b on b.coupon_id = c.id
          group by c.id, c.code, c.budget_amount
-         having sum(b.left_amount) <> c.budget_amount - (select coalesce(sum(p.coupon_discount), 0) from app.transactions p
-             join app.member_coupons m on m.id = p.member_coupon_id
-             where m.coupon_id = c.id and (p.refunded_amount < p.final_amount or p.final_amount = 0))",
+         having sum(b.left_amount) <> c.budget_amount - (select coalesce(sum(p.coupon_discount), 0) from living p
+             join app.member_coupons m on m.id = p.member_coupon_id where m.coupon_id = c.id)",
     ),
     (
         "every movement was audited, once",
@@ -267,7 +272,11 @@ const WITH: &str = "with cards as (
         union all select id, card_no, balance, card_seq, last_tx_id, last_posted_at, status from app.enterprise_cards),
     movements as (
         select t.*, case when t.tx_type in ('payment', 'withdrawal') then -t.final_amount else t.final_amount end as change, c.card_no
-        from app.transactions t left join cards c on c.id = t.card_id where t.status = 'completed') ";
+        from app.transactions t left join cards c on c.id = t.card_id
+        where t.status = 'completed' or (t.status = 'cancelled' and t.tx_type = 'payment')),
+    living as (
+        select p.* from app.transactions p where p.tx_type = 'payment' and (p.refunded_amount < p.final_amount or (p.final_amount = 0
+            and not exists (select from app.transactions r where r.tx_type = 'refund' and r.original_tx_no = p.tx_no)))) ";
 
 /// What is wrong, in words; empty where the books hold.
 pub fn problems(superuser: &Session) -> Vec<String> {

@@ -132,6 +132,7 @@ fn calls(shop: &Shop) -> Vec<(&'static str, &'static str, String)> {
         ("app.register_member", "member.registered", "select * from app.register_member('x')".to_owned()),
         ("app.rotate_card_qr", "card.code_rotated", format!("select * from app.rotate_card_qr('{}')", ming.card)),
         ("app.merchant_refund_tx", "refund", Shop::refund_sql(&paid, "1.00", "")),
+        ("app.cancel_payment", "refund", format!("select * from app.cancel_payment('{SHOP}', '{paid}')")),
         (
             "app.user_recharge_personal_card",
             "recharge",

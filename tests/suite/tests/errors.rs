@@ -239,6 +239,7 @@ enum Kind {
     OptionalText,
     Key,
     OptionalKey,
+    NoOrder,
     MerchantCode,
     TxNo,
     OptionalTxNo,
@@ -387,6 +388,7 @@ fn wrong(kind: Kind) -> Vec<(&'static str, &'static [&'static str])> {
         OptionalKey => {
             texts(&[("' '", ARG), ("repeat('k', 201)", ARG), ("repeat('k', 10000)", ARG), ("E'a\\tb'", ARG)])
         }
+        NoOrder => texts(&[("'o'", ARG), ("' '", ARG), ("repeat('o', 201)", ARG), ("E'a\\tb'", ARG)]),
         MerchantCode => vec![
             ("null", ARG),
             ("''", ARG),
@@ -656,6 +658,17 @@ const CALLS: &[(&str, &[Argument])] = &[
             ("p_amount", "1.00", Kind::Amount),
             ("p_coupon_code", "'{coupon}'", Kind::OptionalCouponNo),
             ("p_excluded_amount", "0.50", Kind::Excluded),
+        ],
+    ),
+    (
+        "cancel_payment",
+        &[
+            ("p_merchant_code", "'SHOP-001'", Kind::MerchantCode),
+            ("p_tx_no", "'{paid}'", Kind::TxNo),
+            // Instead of the number.
+            ("p_external_order_id", "null", Kind::NoOrder),
+            ("p_reason", "'x'", Kind::OptionalText),
+            ("p_idempotency_key", "'k'", Kind::OptionalKey),
         ],
     ),
     (

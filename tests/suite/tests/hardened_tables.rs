@@ -59,6 +59,7 @@ const CALLS: &[&str] = &[
     "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00)",
     "select * from app.merchant_charge_by_qr('SHOP-001', '{company_code}', 3.00, p_idempotency_key => 'k')",
     "select * from app.merchant_refund_tx('SHOP-001', '{paid}', 30.00)",
+    "select * from app.cancel_payment('SHOP-001', '{paid}')",
     "select * from app.compensate_tx('{paid}', 1.00, 'x')",
     "select * from app.confirm_recharge('{waiting}', 20.00, 'g-1')",
     "select * from app.fail_recharge('{waiting}', 'x')",

@@ -76,6 +76,7 @@ const RPCS: &[(&str, &str)] = &[
         "merchant_charge_by_qr",
         "p_merchant_code p_qr_plain p_amount p_reason? p_tag? p_idempotency_key? p_external_order_id? p_coupon_code? p_excluded_amount?",
     ),
+    ("cancel_payment", "p_merchant_code p_tx_no? p_external_order_id? p_reason? p_idempotency_key?"),
     ("merchant_refund_tx", "p_merchant_code p_original_tx_no p_refund_amount p_reason? p_tag? p_idempotency_key?"),
     (
         "user_recharge_personal_card",

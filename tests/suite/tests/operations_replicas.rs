@@ -65,6 +65,7 @@ const CHANGES: &[&str] = &[
     "app.rotate_card_qr('{card}')",
     "app.merchant_charge_by_qr('SHOP-001', '{code}', 1.00, p_idempotency_key => 'on-a-standby')",
     "app.merchant_refund_tx('SHOP-001', '{tx}', 1.00)",
+    "app.cancel_payment('SHOP-001', '{tx}')",
     "app.user_recharge_personal_card('{card}', 1.00, 'cash')",
     "app.user_recharge_enterprise_card_admin('{company}', 1.00, 'cash')",
     "app.confirm_recharge('{waiting}', 5.00, 'trade')",

@@ -190,6 +190,14 @@ fn coupons(shop: &Shop, member: &Member) {
     let paid = pay(&numbers[2], ", p_excluded_amount => 9");
     shop.refund(&paid["tx_no"], &paid["final_amount"]);
     pay(&numbers[2], "");
+    // One pays all of it; that is cancelled, and it pays again.
+    let free = r#"{"code": "FREE", "name": "x", "kind": "percent_off", "value": 100}"#;
+    backend.run(&format!("select * from app.create_coupon('{free}')"));
+    backend.run("select * from app.set_coupon_status('FREE', 'active', 'x')");
+    let free = backend.row(&format!("select * from app.issue_coupon('FREE', '{}')", member.id));
+    let paid = pay(&free["coupon_code"], "");
+    shop.cashier.run(&format!("select * from app.cancel_payment('{SHOP}', '{}')", &paid["tx_no"]));
+    pay(&free["coupon_code"], "");
 }
 
 /// Campaigns: edited, paused, ended, and what they gave to payments.
@@ -463,6 +471,12 @@ fn a_log_that_is_not_enough_is_refused_and_nothing_is_written() {
             set(&refund, "context = context || '{\"change\": \"6.01\"}'"),
             refund.clone(),
             "more is given back".to_owned(),
+        ),
+        // What cancels a payment of 0.00 is no refund of another one.
+        (
+            set(&refund, "context = context || '{\"change\": \"0.00\"}'"),
+            refund.clone(),
+            format!("cancels {}, which it cannot", &paid[1]["tx_no"]),
         ),
         (set(&one, "context = context || '{\"change\": \"-50.01\"}'"), one.clone(), "would leave -0.01".to_owned()),
         // As 0.2.0 wrote them: the first is named.

@@ -10,6 +10,7 @@ const CLIENT: &[&str] = &[
     "app.merchant_charge_by_qr",
     "app.quote_charge",
     "app.merchant_refund_tx",
+    "app.cancel_payment",
     "app.user_recharge_personal_card",
     "app.user_recharge_enterprise_card_admin",
     "app.enterprise_add_member",

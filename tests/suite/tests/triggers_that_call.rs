@@ -48,11 +48,12 @@ fn named(sql: &str, names: &Names) -> String {
     names.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(name, value))
 }
 
-const CALLS: [(&str, &str); 23] = [
+const CALLS: [(&str, &str); 24] = [
     ("charge", "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00)"),
     ("charge once", "select * from app.merchant_charge_by_qr('SHOP-001', '{code}', 3.00, p_idempotency_key => 'once')"),
     ("company charge", "select * from app.merchant_charge_by_qr('SHOP-001', '{company_code}', 3.00)"),
     ("refund", "select * from app.merchant_refund_tx('SHOP-001', '{paid}', 30.00)"),
+    ("cancellation", "select * from app.cancel_payment('SHOP-001', '{paid}')"),
     ("compensate", "select * from app.compensate_tx('{paid}', 1.00, 'x')"),
     ("compensate the lost card", "select * from app.compensate_tx('{lost_paid}', 1.00, 'x')"),
     ("take off the lost card", "select * from app.compensate_tx('{lost_paid}', -1.00, 'x')"),

@@ -66,7 +66,13 @@ fn rpcs(s: &Session) -> Vec<(String, Vec<Argument>)> {
              where p.oid = 'app.{rpc}'::regproc and a.n <= p.pronargs order by a.n"
         ))
         .iter()
-        .map(|a| Argument { name: a["name"].into(), is_text: &a["text"] == "t", is_optional: &a["optional"] == "t" })
+        // One of the two names the payment: here the number; the order is in cancel_payments.rs.
+        .filter(|a| rpc != "cancel_payment" || &a["name"] != "p_external_order_id")
+        .map(|a| Argument {
+            name: a["name"].into(),
+            is_text: &a["text"] == "t",
+            is_optional: &a["optional"] == "t" && (rpc != "cancel_payment" || &a["name"] != "p_tx_no"),
+        })
         .collect()
     };
     names.iter().map(|rpc| (rpc.clone(), arguments(rpc))).collect()
