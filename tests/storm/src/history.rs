@@ -283,7 +283,7 @@ impl Request {
     fn done(&self, world: &World, known: Known, answer: &Answer) -> Done {
         let how = match &self.what {
             What::Points { .. } => How::Unsaid,
-            _ if answer.status != "completed" => How::Waits,
+            _ if !self.is_done(answer) => How::Waits,
             _ if answer.replayed => How::Replayed,
             _ => How::Fresh,
         };
@@ -302,6 +302,7 @@ impl Request {
                 said.points = Some(answer.points);
                 said.left = Some(cents(field(4)));
             }
+            What::Cancel { .. } => said = Said { change: Some(answer.paid), left: Some(0), ..Said::default() },
             What::Recharge { card, merchant, .. } => {
                 needs.push(card_switch(*card));
                 needs.extend(merchant.map(|m| merchant_switch(&world.merchants[m].code)));
@@ -348,12 +349,17 @@ impl Request {
                 "MERCHANT_INACTIVE",
                 What::Charge { merchant, .. }
                 | What::Refund { merchant, .. }
+                | What::Cancel { merchant, .. }
                 | What::Recharge { merchant: Some(merchant), .. },
             ) => Why::Off(merchant_switch(&world.merchants[*merchant].code)),
             ("IDEMPOTENCY_KEY_REUSED", _) => Why::Known(self.key.as_deref().map(by_key)),
             ("EXTERNAL_ORDER_CONFLICT", _) => Why::Known(self.known().order),
-            // What is back already, or comes back by itself: the model adds that up.
-            ("STATUS_CONFLICT", What::Compensate { original }) if original.starts_with("TX") => Why::Else,
+            // What is back already, or comes back by itself: the model adds that up. What a coupon paid all of may be cancelled.
+            ("STATUS_CONFLICT", What::Compensate { original })
+                if ["TX", "ZF"].iter().any(|kind| original.starts_with(kind)) =>
+            {
+                Why::Else
+            }
             ("STATUS_CONFLICT", What::Compensate { original }) => Why::NotDone(original.clone()),
             _ => Why::Else,
         }

@@ -40,8 +40,11 @@ pub fn points_for(paid: Cents) -> i64 {
     paid / 100
 }
 
-/// Points that are gone once `refunded` of `paid` was given back.
+/// Points that are gone once `refunded` of `paid` was given back; with the one refund of a payment of nothing, all of them.
 pub fn points_taken_back(earned: i64, paid: Cents, refunded: Cents) -> i64 {
+    if paid == 0 {
+        return earned;
+    }
     (i128::from(earned) * i128::from(refunded) / i128::from(paid)) as i64
 }
 
@@ -252,6 +255,8 @@ pub struct Fact {
     pub points: i64,
     pub original: Option<String>,
     pub created_at: String,
+    /// Told by a cancellation alone, which says neither points nor when.
+    pub in_short: bool,
     /// Everything that a replay must repeat to the letter.
     pub said: String,
     /// The versions of the level table that were live at some moment between question and answer.
@@ -348,10 +353,39 @@ impl Books {
         known.campaigns = narrower(known.campaigns, fact.campaigns);
         known.fresh += fact.fresh;
         known.lost |= fact.lost;
-        if known.said != fact.said || known.kind != fact.kind {
+        let same = match known.in_short == fact.in_short {
+            true => known.said == fact.said,
+            false => (known.paid, &known.original, known.account) == (fact.paid, &fact.original, fact.account),
+        };
+        if !same || known.kind != fact.kind {
             let text = format!("{}: {id} was answered as {} and now as {}", fact.by, known.said, fact.said);
             self.wrong.push(text);
         }
+        if known.in_short && !fact.in_short {
+            (known.said, known.points, known.created_at) = (fact.said, fact.points, fact.created_at);
+            (known.discount, known.in_short) = (fact.discount, false);
+        }
+    }
+
+    /// What cancellations did not say: that with the last of a payment all its points are gone.
+    pub fn fill_in(&mut self) {
+        let mut gone: BTreeMap<String, i64> = BTreeMap::new();
+        for fact in self.facts.values().filter(|fact| fact.kind == Kind::Refund && !fact.in_short) {
+            *gone.entry(fact.original.clone().expect("refunds have one")).or_default() -= fact.points;
+        }
+        let earned: BTreeMap<String, i64> = self.facts.iter().map(|(id, fact)| (id.clone(), fact.points)).collect();
+        for fact in self.facts.values_mut().filter(|fact| fact.in_short) {
+            let payment = fact.original.as_ref().expect("refunds have one");
+            let earned = earned.get(payment).copied().unwrap_or(0);
+            // There is one last refund.
+            fact.points = gone.insert(payment.clone(), earned).unwrap_or(0) - earned;
+        }
+    }
+
+    /// Payments that have a refund, by the answers, however little it gave back.
+    pub fn given_back(&self) -> BTreeSet<&str> {
+        let refunds = self.facts.values().filter(|fact| fact.kind == Kind::Refund);
+        refunds.filter_map(|fact| fact.original.as_deref()).collect()
     }
 }
 

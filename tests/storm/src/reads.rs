@@ -84,7 +84,7 @@ impl Sight {
             }
             Sight::Usage { member, limit } => {
                 // Recharges that wait are between the movements.
-                let moved = rows.iter().filter(|row| row.get::<_, &str>(1) == "completed");
+                let moved = rows.iter().filter(|row| row.get::<_, &str>(1) != "processing");
                 let lines: Vec<(String, i64)> = moved.map(|row| (row.get(0), cents(row.get(2)))).collect();
                 let limit = if rows.len() < *limit as usize { usize::MAX } else { lines.len() };
                 if limit > 0 {

@@ -222,6 +222,21 @@ const DAY: &[Step] = &[
         "SELECT * FROM app.merchant_charge_by_qr('cafe', '{code_5.qr_plain}', 20, p_idempotency_key => 'w', \
             p_coupon_code => '{given.coupon_code}')",
     ),
+    once("taken_back_too", "SELECT * FROM app.cancel_payment('cafe', '{cheaper_again.tx_no}', p_idempotency_key => 'x')"),
+    once(
+        "free",
+        "SELECT * FROM app.create_coupon('{\"code\": \"f\", \"name\": \"free\", \"kind\": \"percent_off\", \"value\": 100}')",
+    ),
+    once("free_on", "SELECT * FROM app.set_coupon_status('f', 'active', 'opening')"),
+    once("free_one", "SELECT * FROM app.issue_coupon('f', '{lin.member_id}', 1, 'y')"),
+    anew("code_6", "SELECT * FROM app.rotate_card_qr('{lin.card_id}')"),
+    once(
+        "nothing",
+        "SELECT * FROM app.merchant_charge_by_qr('cafe', '{code_6.qr_plain}', 6, p_idempotency_key => 'z', \
+            p_coupon_code => '{free_one.coupon_code}')",
+    ),
+    // Without a key: it answers what is done.
+    once("nothing_back", "SELECT * FROM app.cancel_payment('cafe', '{nothing.tx_no}')"),
     once("coupon_gone", "SELECT app.revoke_coupon('{claimed.coupon_code}', 'by mistake')"),
     in_parts("for_all", "CALL app.issue_coupon_to_all('c')"),
     once("read_only", "SELECT app.set_mode('read_only', 'a new disk')"),

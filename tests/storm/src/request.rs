@@ -36,6 +36,13 @@ pub enum What {
         merchant: usize,
         original: String,
     },
+    /// All that is left of a payment; the amount of the request is nobody's.
+    Cancel {
+        merchant: usize,
+        original: String,
+        /// As what the shop asks for it, if not by the number.
+        by_order: Option<String>,
+    },
     Recharge {
         card: Uuid,
         method: &'static str,
@@ -108,9 +115,10 @@ impl Answer {
     }
 }
 
-// The same columns from each: id, status, raw, discount, paid, points, created_at, replayed, everything that stays the same.
+// The same columns from each: id, status, raw, discount, paid, points, created_at, replayed, everything that stays the same. Of a charge
+// its status does not: one of 0.00 may be cancelled.
 const CHARGE: &str = "SELECT tx_no, status, raw_amount::text, discount::text, final_amount::text, points_earned, created_at::text, \
-    replayed, concat_ws('|', tx_id, tx_no, card_type, card_id, raw_amount, discount, final_amount, points_earned, status, created_at, coupon_discount, \
+    replayed, concat_ws('|', tx_id, tx_no, card_type, card_id, raw_amount, discount, final_amount, points_earned, created_at, coupon_discount, \
     points_bonus), \
     coupon_discount::text \
     FROM app.merchant_charge_by_qr($1, $2, $3::text::numeric, 'storm', '{\"storm\": true}', $4, $5, \
@@ -119,6 +127,10 @@ const REFUND: &str = "SELECT refund_tx_no, 'completed', refunded_amount::text, '
     created_at::text, replayed, \
     concat_ws('|', refund_tx_id, refund_tx_no, refunded_amount, points_reversed, refundable_left, created_at) \
     FROM app.merchant_refund_tx($1, $2, $3::text::numeric, 'storm', '{}', $4)";
+/// Says less of the refund than a refund does: the model knows the rest at the end.
+const CANCEL: &str = "SELECT refund_tx_no, 'completed', refunded_amount::text, '1', refunded_amount::text, 0::bigint, '', replayed, \
+    concat_ws('|', tx_no, refund_tx_no, refunded_amount) \
+    FROM app.cancel_payment($1, p_tx_no => $2, p_external_order_id => $3, p_reason => 'storm', p_idempotency_key => $4)";
 const RECHARGE_PERSONAL: &str = "SELECT tx_no, status, amount::text, '1', amount::text, 0::bigint, created_at::text, replayed, \
     concat_ws('|', tx_id, tx_no, card_id, amount, created_at) \
     FROM app.user_recharge_personal_card($1, $2::text::numeric, $3, 'storm', '{}', $4, $5, $6)";
@@ -141,7 +153,7 @@ impl Request {
     pub fn kind(&self) -> Kind {
         match self.what {
             What::Charge { .. } => Kind::Payment,
-            What::Refund { .. } => Kind::Refund,
+            What::Refund { .. } | What::Cancel { .. } => Kind::Refund,
             What::Recharge { .. } => Kind::Recharge,
             What::Compensate { .. } => Kind::Adjustment,
             What::Points { .. } => Kind::Points,
@@ -169,6 +181,10 @@ impl Request {
             }
             What::Refund { merchant, original } => {
                 link.ask(self.who, REFUND, &[&code_of(merchant), original, &amount, key], read)
+            }
+            What::Cancel { merchant, original, by_order } => {
+                let number = by_order.is_none().then_some(original);
+                link.ask(self.who, CANCEL, &[&code_of(merchant), &number, by_order, key], read)
             }
             What::Recharge { card, method, merchant } => {
                 let sql = match self.account.1.kind {
@@ -243,7 +259,9 @@ impl Request {
             discount: answer.discount,
             points: answer.points,
             original: match &self.what {
-                What::Refund { original, .. } | What::Compensate { original } => Some(original.clone()),
+                What::Refund { original, .. } | What::Cancel { original, .. } | What::Compensate { original } => {
+                    Some(original.clone())
+                }
                 _ => None,
             },
             created_at: answer.created_at.clone(),
@@ -253,7 +271,8 @@ impl Request {
             // adjust_points does not say whether it replayed; the ledger does.
             fresh: u32::from(kind != Kind::Points && !answer.replayed),
             lost,
-            at_once: answer.status == "completed",
+            at_once: self.is_done(answer),
+            in_short: matches!(self.what, What::Cancel { .. }),
             confirmed: false,
             failed: false,
             by: self.by.clone(),
@@ -263,6 +282,11 @@ impl Request {
     /// Whether it is a member's wish, whose order may have come to nothing: then the order under another key is a new request.
     pub fn may_be_asked_again(&self) -> bool {
         matches!((self.who, &self.what), (Who::User(_), What::Recharge { .. }))
+    }
+
+    /// Whether an answer says that it is done. A charge always is, also one that was cancelled since.
+    pub fn is_done(&self, answer: &Answer) -> bool {
+        answer.status == "completed" || matches!(self.what, What::Charge { .. })
     }
 
     /// Whether sending it again is a replay: without key and order it would be done again.

@@ -82,8 +82,17 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
     (
         "what is not completed has moved nothing",
         "SELECT concat_ws(' ', tx_no, status, card_seq, balance_after, posted_at) FROM app.transactions \
-         WHERE (status = 'completed') <> (num_nonnulls(card_seq, balance_after, posted_at) = 3) \
-               OR (status <> 'completed' AND (tx_type <> 'recharge' OR num_nonnulls(card_seq, balance_after, posted_at) > 0))",
+         WHERE (status = 'completed' OR tx_type = 'payment') <> (num_nonnulls(card_seq, balance_after, posted_at) = 3) \
+               OR (status <> 'completed' AND tx_type <> 'payment' \
+                   AND (tx_type <> 'recharge' OR num_nonnulls(card_seq, balance_after, posted_at) > 0))",
+    ),
+    (
+        "a payment of 0.00 is cancelled by its one refund of 0.00, and nothing else is cancelled so",
+        "SELECT concat_ws(' ', p.tx_no, p.status, p.final_amount, r.n, r.given) FROM app.transactions p \
+         LEFT JOIN (SELECT original_tx_no, count(*) AS n, sum(final_amount) AS given, min(final_amount) AS least \
+                    FROM app.transactions WHERE tx_type = 'refund' GROUP BY 1) r ON r.original_tx_no = p.tx_no \
+         WHERE p.tx_type = 'payment' AND CASE WHEN p.final_amount > 0 THEN p.status <> 'completed' OR r.least <= 0 \
+               WHEN r.n IS NULL THEN p.status <> 'completed' ELSE (p.status, r.n, r.given) IS DISTINCT FROM ('cancelled', 1, 0) END",
     ),
     (
         "points are numbered without gaps, and each number of points follows from the one before",
@@ -237,7 +246,7 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
     (
         "only what has moved money was corrected",
         "SELECT concat_ws(' ', t.tx_no, t.original_tx_no, o.status) FROM app.transactions t \
-         LEFT JOIN app.transactions o ON o.tx_no = t.original_tx_no WHERE t.tx_type = 'adjustment' AND o.status IS DISTINCT FROM 'completed'",
+         LEFT JOIN app.transactions o ON o.tx_no = t.original_tx_no WHERE t.tx_type = 'adjustment' AND o.posted_at IS NULL",
     ),
     (
         "a replaced card is closed and empty",
@@ -286,7 +295,7 @@ const BOOKS_AGREE: &[(&str, &str)] = &[
               CROSS JOIN LATERAL ( \
               SELECT p.tx_no, p.n, m.tx_no AS moved FROM \
                   (SELECT p.tx_no, count(*) AS n FROM pg_temp.page_of(c.member_id) p \
-                   WHERE p.status = 'completed' AND p.card_id = c.id GROUP BY 1) p \
+                   WHERE p.status <> 'processing' AND p.card_id = c.id GROUP BY 1) p \
                   FULL JOIN (SELECT tx_no FROM movement WHERE card_id = c.id) m ON m.tx_no = p.tx_no) x \
          WHERE x.n IS DISTINCT FROM 1 OR x.moved IS NULL",
     ),
@@ -380,7 +389,9 @@ pub fn verify(world: &World, log: &ServerLog, report: &mut Report) -> Result<(),
     let mut db = world.server.connect(&world.server.database, "mps-storm verification")?;
     db.batch_execute("SET TimeZone = 'UTC'")?;
 
-    let books = world.books();
+    let mut books = world.books();
+    books.fill_in();
+    let books = books;
     report.check("every answer was one that the request may get", books.wrong.clone());
     deadlocks(&mut db, &books, log, world.server.rough, report)?;
 
@@ -606,7 +617,7 @@ fn coupons(world: &World, db: &mut Client, books: &Books, report: &mut Report) -
         *back.entry(fact.original.as_deref().expect("refunds have one")).or_default() += fact.paid;
     }
     let used = || books.facts.iter().filter_map(|(tx_no, fact)| Some((tx_no, fact, fact.coupon.as_ref()?)));
-    let lives = |tx_no: &str, fact: &Fact| fact.paid == 0 || back.get(tx_no).is_none_or(|back| *back < fact.paid);
+    let lives = |tx_no: &str, fact: &Fact| back.get(tx_no).is_none_or(|back| *back < fact.paid);
 
     let (mut wrong, mut twice) = (vec![], vec![]);
     let mut spent_by: BTreeMap<&str, &str> = BTreeMap::new();
@@ -686,6 +697,7 @@ fn coupons(world: &World, db: &mut Client, books: &Books, report: &mut Report) -
 /// Answers against rows, one by one and both ways.
 fn answers(books: &Books, rows: &[Row], account_of: &HashMap<Uuid, usize>, report: &mut Report) {
     let by_no: HashMap<&str, &Row> = rows.iter().map(|row| (row.tx_no.as_str(), row)).collect();
+    let given_back = books.given_back();
     let (mut missing, mut different, mut status) = (vec![], vec![], vec![]);
     for (tx_no, fact) in books.facts.iter().filter(|(_, fact)| fact.kind != Kind::Points) {
         let Some(row) = by_no.get(tx_no.as_str()) else {
@@ -697,11 +709,13 @@ fn answers(books: &Books, rows: &[Row], account_of: &HashMap<Uuid, usize>, repor
             && (row.raw, row.excluded, row.paid, row.points) == (fact.raw, fact.excluded, fact.paid, fact.points)
             && (fact.kind != Kind::Payment || row.discount == fact.discount)
             && (fact.original.is_none() || row.original == fact.original)
-            && row.created_at == fact.created_at;
+            && (fact.in_short || row.created_at == fact.created_at);
         if !same {
             different.push(format!("{tx_no}, answered to {} as {}", fact.by, fact.said));
         }
+        let is_cancelled = fact.kind == Kind::Payment && fact.paid == 0 && given_back.contains(tx_no.as_str());
         let due = match (fact.credited(), fact.failed) {
+            (true, _) if is_cancelled => "cancelled",
             (true, _) => "completed",
             (false, true) => "failed",
             (false, false) => "processing",
@@ -712,7 +726,10 @@ fn answers(books: &Books, rows: &[Row], account_of: &HashMap<Uuid, usize>, repor
     }
     report.check("every answer that a client got is in the books", missing);
     report.check("and says there what the client was told", different);
-    report.check("a recharge is credited if and only if a confirmation was answered, failed if that was", status);
+    report.check(
+        "a recharge is credited if and only if a confirmation was answered, failed if that was; what paid 0.00 is cancelled likewise",
+        status,
+    );
 
     // A replacement's pair of adjustments is in no answer: it is known by its cards.
     let by_replacement = |row: &Row| {
@@ -1001,7 +1018,7 @@ fn statements(world: &World, db: &mut Client, rows: &[Row], report: &mut Report)
                 }
                 let due: HashSet<String> = rows
                     .iter()
-                    .filter(|row| row.card == *card && row.status == "completed")
+                    .filter(|row| row.card == *card && (row.status == "completed" || row.kind == Kind::Payment))
                     .map(|row| row.tx_no.clone())
                     .collect();
                 if seen != due || twice > 0 {

@@ -41,6 +41,8 @@ pub struct Payment {
     pub merchant: usize,
     pub paid: i64,
     pub account: Numbered,
+    /// The shop's own number.
+    pub order: Option<String>,
 }
 
 /// A recharge that waits for its money.
@@ -73,6 +75,8 @@ pub struct World {
     pub levels: VersionClock,
     pub campaigns: VersionClock,
     pub payments: Mutex<VecDeque<Payment>>,
+    /// Those of 0.00, which a coupon paid all of.
+    pub free: Mutex<VecDeque<Payment>>,
     pub waiting: Mutex<VecDeque<Waiting>>,
     /// In how many bills each payment of a gateway stands: in the later one of two it is there twice.
     pub billed: Mutex<HashMap<String, u32>>,
@@ -140,6 +144,7 @@ impl World {
             levels: VersionClock::default(),
             campaigns: VersionClock::default(),
             payments: Mutex::default(),
+            free: Mutex::default(),
             waiting: Mutex::default(),
             billed: Mutex::default(),
             done: Mutex::default(),

@@ -31,6 +31,8 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (12, bills::a_bill),
     (120, money::refund),
     (60, races::refunds_at_once),
+    (40, money::cancel),
+    (30, races::cancelled_at_once),
     (90, money::replay),
     (60, money::replay_changed),
     (40, races::same_request_twice),
@@ -70,6 +72,7 @@ const OPERATIONS: &[(u32, Operation)] = &[
 /// Names of operations in the summary.
 pub const CHARGE: &str = "charge";
 pub const REFUND: &str = "refund";
+pub const CANCEL: &str = "cancel";
 pub const RECHARGE: &str = "recharge";
 pub const COMPENSATE: &str = "compensate";
 pub const POINTS: &str = "points";
@@ -195,6 +198,14 @@ impl<'w> Client<'w> {
         (n > 0).then(|| payments[payments.len() - 1 - pick % n].clone())
     }
 
+    /// One of the newest payments of 0.00.
+    fn any_free(&mut self) -> Option<Payment> {
+        let pick = self.below(1_000);
+        let free = self.world.free.lock().expect("not poisoned");
+        let n = free.len().min(100);
+        (n > 0).then(|| free[free.len() - 1 - pick % n].clone())
+    }
+
     /// A new pay code of a card.
     fn rotate(&mut self, account: &Account, member: Uuid, allowed: &[&str]) -> Option<Code> {
         const ROTATE: &str = "SELECT qr_plain FROM app.rotate_card_qr($1, $2, $3)";
@@ -265,6 +276,9 @@ fn enter(
         }
     };
     world.count(operation, if answer.replayed { "replayed" } else { "ok" });
+    if matches!(request.what, What::Cancel { .. }) && answer.paid == 0 && !answer.replayed {
+        world.count(CANCEL, "ok, of 0.00");
+    }
     let is_new = {
         let mut books = world.books();
         let known = books.facts.contains_key(&answer.id);
@@ -273,6 +287,14 @@ fn enter(
     };
     if matches!(request.what, What::Withdraw { .. }) {
         withdrawals::enter_refunds(world, request, &answer);
+    }
+    if answer.status == "cancelled" && answer.paid > 0 {
+        world.wrong(format!("{request} paid {}, and is cancelled", answer.paid));
+    }
+    if let What::Cancel { original, .. } = &request.what
+        && answer.said.split('|').next() != Some(original)
+    {
+        world.wrong(format!("{request} was answered {}", answer.said));
     }
     if is_new {
         if request.is_repeatable() {
@@ -283,13 +305,16 @@ fn enter(
         if !is_own && !matches!(request.what, What::Points { .. }) {
             pool(&world.correctable, (answer.id.clone(), request.account.clone()));
         }
-        // What a coupon paid all of has nothing to give back.
-        if let What::Charge { merchant, .. } = request.what
-            && answer.paid > 0
-        {
-            let payment =
-                Payment { tx_no: answer.id.clone(), merchant, paid: answer.paid, account: request.account.clone() };
-            pool(&world.payments, payment);
+        if let What::Charge { merchant, .. } = request.what {
+            let payment = Payment {
+                tx_no: answer.id.clone(),
+                merchant,
+                paid: answer.paid,
+                account: request.account.clone(),
+                order: request.order.clone(),
+            };
+            // What a coupon paid all of has no amount to give back.
+            pool(if answer.paid > 0 { &world.payments } else { &world.free }, payment);
         }
         if let What::Recharge { .. } = request.what
             && answer.status == "processing"

@@ -1,6 +1,6 @@
 //! Operations that move money, one request at a time.
 
-use super::{CHARGE, COMPENSATE, Client, POINTS, RECHARGE, REFUND, coupons, enter};
+use super::{CANCEL, CHARGE, COMPENSATE, Client, POINTS, RECHARGE, REFUND, coupons, enter};
 use crate::db::{Asked, Who};
 use crate::model::{CardKind, Cents, Kind, Numbered};
 use crate::request::{Answer, Request, What};
@@ -44,6 +44,11 @@ pub fn plan_charge(client: &mut Client, account: Numbered) -> Option<Request> {
     let excluded = excluded_of(client, amount);
     let code = client.rotate(&account.1, member, &["CARD_NOT_ACTIVE"])?;
     let coupon = if client.chance(30) { coupons::of_member(client, member) } else { None };
+    // So little that some coupons pay all of it.
+    let (amount, excluded) = match coupon {
+        Some(_) if client.chance(25) => (1 + client.below(500) as i64, 0),
+        _ => (amount, excluded),
+    };
     let what = What::Charge { merchant, code, excluded, coupon };
     Some(Request { who, account, amount, key, order, what, by: client.by() })
 }
@@ -166,6 +171,25 @@ pub fn plan_refund(client: &mut Client, newest: usize) -> Option<(Request, Vec<&
     Some((request, allowed))
 }
 
+pub fn cancel(client: &mut Client) {
+    if let Some((request, allowed)) = plan_cancel(client) {
+        client.request(CANCEL, &request, &allowed);
+    }
+}
+
+/// All that is left of a payment, which may be nothing any more, and what it may be refused with.
+pub fn plan_cancel(client: &mut Client) -> Option<(Request, Vec<&'static str>)> {
+    let free = if client.chance(50) { client.any_free() } else { None };
+    let payment = free.or_else(|| client.any_payment(200))?;
+    let who = client.till(payment.merchant);
+    let by_order = if client.chance(50) { payment.order } else { None };
+    let what = What::Cancel { merchant: payment.merchant, original: payment.tx_no, by_order };
+    let (key, by) = (client.key(), client.by());
+    let request = Request { who, account: payment.account, amount: payment.paid, key, order: None, what, by };
+    let merchant = (who != Who::Backend).then_some(payment.merchant);
+    Some((request, with_mood(client, merchant, &[])))
+}
+
 /// A correction of any transaction.
 pub fn compensate(client: &mut Client) {
     if let Some((request, allowed)) = plan_compensation(client) {
@@ -186,12 +210,13 @@ pub fn plan_compensation(client: &mut Client) -> Option<(Request, Vec<&'static s
     let mut allowed = vec!["INSUFFICIENT_BALANCE", "BALANCE_LIMIT"];
     let amount = 1 + client.below(5_000) as i64;
     let amount = if client.chance(50) { -amount } else { amount };
-    let (credited, kind) = {
+    let (credited, kind, paid) = {
         let fact = &client.world.books().facts[&original];
-        (fact.credited(), fact.kind)
+        (fact.credited(), fact.kind, fact.paid)
     };
-    // There is nothing to correct until the money is there; and what went out comes back no more than once.
-    if !credited || (kind == Kind::Withdrawal && amount > 0) {
+    // There is nothing to correct until the money is there; what went out comes back no more than once; and what a coupon paid all of
+    // may be cancelled.
+    if !credited || (kind == Kind::Withdrawal && amount > 0) || (kind == Kind::Payment && paid == 0) {
         allowed.push("STATUS_CONFLICT");
     }
     let (key, by) = (client.key(), client.by());
@@ -284,6 +309,12 @@ fn change(client: &mut Client, request: &mut Request) -> &'static str {
             Some(p) if p.merchant == *merchant && p.tx_no != *original => *original = p.tx_no,
             _ => request.amount += 1,
         },
+        // Another payment, whether or not there is one.
+        What::Cancel { original, merchant, by_order } => {
+            let other = another.filter(|p| p.merchant == *merchant && p.tx_no != *original);
+            *original = other.map_or("ZF2001000001".into(), |p| p.tx_no);
+            *by_order = None;
+        }
         // Never to zero, which is refused for what it is.
         _ => request.amount += if request.amount == -1 { -1 } else { 1 },
     }

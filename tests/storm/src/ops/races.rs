@@ -1,7 +1,7 @@
 //! Operations that race against themselves on two connections.
 
 use super::money::ASK_REFUSALS;
-use super::{CHARGE, COMPENSATE, Client, RECHARGE, REFUND, at_once, enter, money};
+use super::{CANCEL, CHARGE, COMPENSATE, Client, RECHARGE, REFUND, at_once, enter, money};
 use crate::db::{Asked, Link, Who};
 use crate::history::{Done, Known, Note, Why, by_suspense, card_switch};
 use crate::model::{Account, CardKind, Cents, Fact, Kind, Numbered, Suspense, cents};
@@ -267,6 +267,7 @@ fn enter_credit(client: &mut Client, tx_no: &str, account: &Numbered, amount: Ce
         discount: 1000,
         points: 0,
         original: None,
+        in_short: false,
         said: format!("{tx_no} {created_at}"),
         created_at,
         levels: (0, usize::MAX),
@@ -291,6 +292,43 @@ pub fn refunds_at_once(client: &mut Client) {
     let (one, two) = at_once(&mut client.a, &mut client.b, |a| first.send(world, a), |b| second.send(world, b));
     enter(world, REFUND, &first, one, &allowed);
     enter(world, REFUND, &second, two, &allowed);
+}
+
+/// A payment is cancelled while it is cancelled by somebody else, refunded in part, or its coupon is shown for the next one.
+pub fn cancelled_at_once(client: &mut Client) {
+    let Some((first, allowed)) = money::plan_cancel(client) else { return };
+    let What::Cancel { merchant, original, .. } = &first.what else { unreachable!() };
+    let coupon = client.world.books().facts.get(original).and_then(|fact| fact.coupon.clone());
+    let (second, name, mut others) = match (client.below(3), coupon) {
+        (0, _) => {
+            let who = client.till(*merchant);
+            (Request { who, key: client.key(), ..first.clone() }, CANCEL, vec![])
+        }
+        (1, Some((number, _))) => {
+            let Some(mut second) = money::plan_charge(client, first.account.clone()) else { return };
+            let What::Charge { coupon, .. } = &mut second.what else { unreachable!() };
+            *coupon = Some(number);
+            let mut others = money::CONTESTED.to_vec();
+            // Whose code was drawn may be another member's of the company.
+            others.push("COUPON_NOT_FOUND");
+            (second, CHARGE, others)
+        }
+        _ => {
+            let what = What::Refund { merchant: *merchant, original: original.clone() };
+            let amount = (first.amount / 2).max(1);
+            // Of one of 0.00 there is never anything.
+            let mut others = vec!["REFUND_EXCEEDS_REMAINING"];
+            if first.amount == 0 {
+                others.push("NOT_REFUNDABLE");
+            }
+            (Request { amount, key: client.key(), what, ..first.clone() }, REFUND, others)
+        }
+    };
+    others.push("MERCHANT_INACTIVE");
+    let world = client.world;
+    let (one, two) = at_once(&mut client.a, &mut client.b, |a| first.send(world, a), |b| second.send(world, b));
+    enter(world, CANCEL, &first, one, &allowed);
+    enter(world, name, &second, two, &others);
 }
 
 /// The same request with its key (or order id), twice at the same moment: one does the work, the other replays.

@@ -214,6 +214,7 @@ fn settled(client: &mut Client, refund_no: &str, refund: &Refund, word: Word, as
                 discount: 1000,
                 points: 0,
                 original: Some(refund.tx_no.clone()),
+                in_short: false,
                 said: format!("{tx_no} {created_at}"),
                 created_at,
                 levels: (0, usize::MAX),
