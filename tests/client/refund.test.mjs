@@ -72,6 +72,24 @@ test('who may refund: operators of the merchant that took the payment, and backe
   assert.equal(row(await refund(1)).refundable_left, 50);
 });
 
+test('a cancellation gives back what is left, by number or order, and answers the same again', async () => {
+  const [member, shop] = [await newMember({ balance: 100 }), await newShop()];
+  const order = unique('order');
+  const payment = await charge(shop, member, 52, { p_external_order_id: order });
+  row(await shop.cashier.rpc('merchant_refund_tx', { p_merchant_code: shop.code, p_original_tx_no: payment.tx_no, p_refund_amount: 20 }));
+  const cancel = (args) => shop.cashier.rpc('cancel_payment', { p_merchant_code: shop.code, ...args });
+  const { refund_tx_no, ...first } = row(await cancel({ p_external_order_id: order, p_reason: '撤单' }));
+  assert.match(refund_tx_no, /^TK\d+$/);
+  assert.deepEqual(first, { tx_no: payment.tx_no, refunded_amount: 32, replayed: false });
+  assert.deepEqual(row(await cancel({ p_tx_no: payment.tx_no })), { ...first, refund_tx_no, replayed: true });
+  const { balance, points } = await cardOf(member);
+  assert.deepEqual({ balance, points }, { balance: 100, points: 0 });
+  await refusedAndStill(() => cancel({ p_external_order_id: unique('order') }), 404, 'TX_NOT_FOUND');
+  await refusedAndStill(() => cancel({ p_tx_no: payment.tx_no, p_external_order_id: order }), 400, 'INVALID_ARGUMENT');
+  const request = { p_merchant_code: shop.code, p_tx_no: payment.tx_no };
+  await refusedAndStill(() => member.rpc('cancel_payment', request), 403, 'NOT_MERCHANT_USER');
+});
+
 test('what cannot be refunded', async (t) => {
   const { shop, refund } = await paid();
   const back = row(await refund(1));

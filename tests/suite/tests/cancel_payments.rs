@@ -530,6 +530,32 @@ fn a_cancellation_and_the_next_use_at_the_same_instant_are_one_after_the_other()
 }
 
 #[test]
+fn it_is_the_same_where_statements_write_the_rows() {
+    let shop = Shop::open();
+    let ming = shop.member("100.00");
+    free(&shop, "FREE", r#""budget_amount": 50"#);
+    let number = issued(&shop, "FREE", &ming);
+    let s = &shop.superuser;
+    s.run("create function public.pass() returns trigger language plpgsql as $$ begin return new; end $$");
+    let tables = ["transactions", "personal_cards", "member_coupons", "coupon_budget_parts", "idempotency_keys"];
+    for table in tables {
+        s.run(&format!(
+            "create trigger pass before insert or update on app.{table} for each row execute function public.pass()"
+        ));
+    }
+    let paid = paid_by(&shop, &ming, &number);
+    let by_key = cancel_sql(&paid, ", p_idempotency_key => 'k'");
+    let first = shop.cashier.row(&by_key);
+    let again = [&by_key, &cancel_sql(&paid, ""), &cancel_sql(&paid, ", p_idempotency_key => 'k-2'")];
+    for sql in again {
+        assert_eq!(shop.cashier.row(sql)["refund_tx_no"], first["refund_tx_no"]);
+    }
+    assert_eq!(payment(&shop, &paid), ["cancelled", "0.00", "1"]);
+    assert_eq!((state(&shop, &number), left(&shop, "FREE")), (["active".into(), NULL.into()], "50.00".into()));
+    assert_eq!(shop.db.problems(), [] as [String; 0]);
+}
+
+#[test]
 fn the_books_find_a_cancellation_that_is_none() {
     let shop = Shop::open();
     let ming = shop.member("100.00");
