@@ -10162,7 +10162,14 @@ BEGIN
             PRIMARY KEY (coupon_id, version),
             CHECK (valid_until > valid_from),
             CHECK (valid_until IS NULL OR valid_days_after_issue IS NULL),
-            CHECK ((hours_from IS NULL) = (hours_until IS NULL))
+            CHECK ((hours_from IS NULL) = (hours_until IS NULL) AND hours_from <> hours_until),
+            CHECK (CASE kind WHEN 'amount_off' THEN value > 0 AND value < 'NaN' WHEN 'percent_off' THEN value > 0 AND value <= 100
+                             ELSE value < 'NaN' END),
+            CHECK (min_spend < 'NaN' AND max_discount < 'NaN' AND budget_amount < 'NaN'),
+            CHECK (cardinality(weekdays) > 0 AND weekdays <@ '{1,2,3,4,5,6,7}'::smallint[]),
+            CHECK (cardinality(merchants) > 0 AND array_position(merchants, NULL) IS NULL),
+            CHECK (cardinality(levels) > 0 AND array_position(levels, NULL) IS NULL),
+            CHECK (cardinality(card_types) > 0 AND card_types <@ '{personal,enterprise}'::text[])
         );
         COMMENT ON TABLE app.coupon_terms IS
             'What a coupon gives, when, where and to whom: a row for each edit, never changed. A right to use one keeps the terms that '
@@ -10706,7 +10713,15 @@ BEGIN
             card_types  text[],
             PRIMARY KEY (campaign_id, version),
             CHECK (valid_until > valid_from),
-            CHECK ((hours_from IS NULL) = (hours_until IS NULL))
+            CHECK ((hours_from IS NULL) = (hours_until IS NULL) AND hours_from <> hours_until),
+            -- Every payment reads those that are on: a row that is none would stop it.
+            CHECK (CASE kind WHEN 'points_multiplier' THEN value > 1 AND value <= 100
+                             ELSE value = trunc(value) AND value BETWEEN 1 AND 1000000 END),
+            CHECK (min_spend < 'NaN'),
+            CHECK (cardinality(weekdays) > 0 AND weekdays <@ '{1,2,3,4,5,6,7}'::smallint[]),
+            CHECK (cardinality(merchants) > 0 AND array_position(merchants, NULL) IS NULL),
+            CHECK (cardinality(levels) > 0 AND array_position(levels, NULL) IS NULL),
+            CHECK (cardinality(card_types) > 0 AND card_types <@ '{personal,enterprise}'::text[])
         );
         COMMENT ON TABLE app.campaign_terms IS
             'What a campaign gives, when, where and to whom: a row for each edit, never changed. A payment keeps which it went by';
@@ -10890,6 +10905,7 @@ CREATE FUNCTION sec.books_campaign_points(p_from timestamptz, p_to timestamptz) 
         ELSE format('the campaign %s could not apply to it', u.code) END)
     FROM uses u JOIN given g ON g.tx_no = u.tx_no
     WHERE u.kind IS NULL OR u.status = 'draft' OR g.part < u.min_spend OR g.merchant_id <> ALL (u.merchants)
+       OR 'personal' <> ALL (u.card_types)
        OR g.created_at < u.valid_from OR g.created_at >= u.valid_until
        OR u.kind = 'points_bonus' AND u.points <> u.value::bigint::text
 $rule$;

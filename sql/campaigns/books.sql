@@ -55,6 +55,7 @@ CREATE FUNCTION sec.books_campaign_points(p_from timestamptz, p_to timestamptz) 
         ELSE format('the campaign %s could not apply to it', u.code) END)
     FROM uses u JOIN given g ON g.tx_no = u.tx_no
     WHERE u.kind IS NULL OR u.status = 'draft' OR g.part < u.min_spend OR g.merchant_id <> ALL (u.merchants)
+       OR 'personal' <> ALL (u.card_types)
        OR g.created_at < u.valid_from OR g.created_at >= u.valid_until
        OR u.kind = 'points_bonus' AND u.points <> u.value::bigint::text
 $rule$;

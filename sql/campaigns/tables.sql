@@ -41,7 +41,15 @@ BEGIN
             card_types  text[],
             PRIMARY KEY (campaign_id, version),
             CHECK (valid_until > valid_from),
-            CHECK ((hours_from IS NULL) = (hours_until IS NULL))
+            CHECK ((hours_from IS NULL) = (hours_until IS NULL) AND hours_from <> hours_until),
+            -- Every payment reads those that are on: a row that is none would stop it.
+            CHECK (CASE kind WHEN 'points_multiplier' THEN value > 1 AND value <= 100
+                             ELSE value = trunc(value) AND value BETWEEN 1 AND 1000000 END),
+            CHECK (min_spend < 'NaN'),
+            CHECK (cardinality(weekdays) > 0 AND weekdays <@ '{1,2,3,4,5,6,7}'::smallint[]),
+            CHECK (cardinality(merchants) > 0 AND array_position(merchants, NULL) IS NULL),
+            CHECK (cardinality(levels) > 0 AND array_position(levels, NULL) IS NULL),
+            CHECK (cardinality(card_types) > 0 AND card_types <@ '{personal,enterprise}'::text[])
         );
         COMMENT ON TABLE app.campaign_terms IS
             'What a campaign gives, when, where and to whom: a row for each edit, never changed. A payment keeps which it went by';

@@ -103,7 +103,14 @@ BEGIN
             PRIMARY KEY (coupon_id, version),
             CHECK (valid_until > valid_from),
             CHECK (valid_until IS NULL OR valid_days_after_issue IS NULL),
-            CHECK ((hours_from IS NULL) = (hours_until IS NULL))
+            CHECK ((hours_from IS NULL) = (hours_until IS NULL) AND hours_from <> hours_until),
+            CHECK (CASE kind WHEN 'amount_off' THEN value > 0 AND value < 'NaN' WHEN 'percent_off' THEN value > 0 AND value <= 100
+                             ELSE value < 'NaN' END),
+            CHECK (min_spend < 'NaN' AND max_discount < 'NaN' AND budget_amount < 'NaN'),
+            CHECK (cardinality(weekdays) > 0 AND weekdays <@ '{1,2,3,4,5,6,7}'::smallint[]),
+            CHECK (cardinality(merchants) > 0 AND array_position(merchants, NULL) IS NULL),
+            CHECK (cardinality(levels) > 0 AND array_position(levels, NULL) IS NULL),
+            CHECK (cardinality(card_types) > 0 AND card_types <@ '{personal,enterprise}'::text[])
         );
         COMMENT ON TABLE app.coupon_terms IS
             'What a coupon gives, when, where and to whom: a row for each edit, never changed. A right to use one keeps the terms that '

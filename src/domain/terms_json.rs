@@ -239,7 +239,10 @@ pub fn noted(parts: [Value; 3]) -> Value {
 
 /// Read exactly: never by way of a float.
 fn hundredths(text: &str) -> Option<i64> {
-    let scaled = text.parse::<Decimal>().ok()?.checked_mul(Decimal::from(10i64.pow(MONEY_SCALE)))?;
+    let scaled = Decimal::from_str_exact(text)
+        .ok()
+        .filter(|_| !text.contains('_'))?
+        .checked_mul(Decimal::from(10i64.pow(MONEY_SCALE)))?;
     let units = scaled.fract().is_zero().then(|| scaled.to_i64()).flatten()?;
     (units.unsigned_abs() <= MAX_CENTS.unsigned_abs()).then_some(units)
 }

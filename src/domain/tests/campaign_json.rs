@@ -97,6 +97,8 @@ fn what_is_wrong_is_named() {
         (json!({"value": 100.01}), "value"),
         (json!({"value": 1.005}), "value"),
         (json!({"value": "two"}), "value"),
+        (json!({"value": "1_.5"}), "value"),
+        (json!({"value": "1.50000000000000000000000000000000000000000001"}), "value"),
         (json!({"kind": "points_bonus", "value": 1.5}), "value"),
         (json!({"kind": "points_bonus", "value": 1_000_001}), "value"),
         (json!({"kind": "birthday"}), "kind"),

@@ -9,14 +9,14 @@ use mps_domain::error::Token;
 use mps_domain::money::Money;
 use pgrx::prelude::*;
 
-/// Of payments since the campaign was created, those that have it among theirs.
+/// Of payments since the campaign was created, those that have it among theirs; one that waited may have begun before.
 const REPORT: &str = "SELECT pg_catalog.count(*), pg_catalog.count(DISTINCT t.member_id) FILTER (WHERE x.lives), \
                coalesce(pg_catalog.sum(x.points) FILTER (WHERE x.lives), 0)::bigint, pg_catalog.count(*) FILTER (WHERE x.lives), \
                coalesce(pg_catalog.sum(t.final_amount - t.refunded_amount) FILTER (WHERE x.lives), 0)::numeric(14,2) \
         FROM app.transactions t \
         CROSS JOIN LATERAL (SELECT (u.value)::bigint AS points, t.refunded_amount < t.final_amount AS lives \
                             FROM pg_catalog.jsonb_each_text(t.campaigns) u WHERE u.key LIKE $1::integer || '.%') x \
-        WHERE t.campaigns IS NOT NULL AND t.created_at >= $2";
+        WHERE t.campaigns IS NOT NULL AND t.created_at >= $2 - interval '1 day'";
 
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity)]

@@ -112,6 +112,9 @@ fn charge(
     ensure(merchant.active, Token::MerchantInactive)?;
     let open = call.open_month()?;
     merchants::pin(call.db, merchant.id);
+    if call.has_waited() {
+        call.after_waiting()?;
+    }
 
     let (place, hash) = shown.ok_or(Token::QrExpiredOrInvalid)?;
     let at = At { id, merchant: merchant.id, open };

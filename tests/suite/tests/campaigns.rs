@@ -1,6 +1,6 @@
 //! Campaigns: what they give, when they apply, how they add up, what a payment keeps of them, what refunds take back.
 
-use mps_tests::{Member, NULL, Shop, q};
+use mps_tests::{Member, NULL, Shop, Waiting, q};
 
 /// An active campaign.
 #[track_caller]
@@ -254,6 +254,65 @@ fn the_report_counts_what_stands() {
     assert_eq!(report("F"), ["2", "2", "14", "2", "45.00"]);
     campaign(&shop, "N", "points_bonus", "7", "");
     assert_eq!(report("N"), ["0", "0", "0", "0", "0.00"]);
+}
+
+/// Every payment reads the terms of all that are on: a row that nobody can read would stop the till.
+#[test]
+fn terms_that_cannot_be_read_cannot_be_written() {
+    let shop = Shop::open();
+    campaign(&shop, "M", "points_multiplier", "2", "");
+    campaign(&shop, "B", "points_bonus", "5", "");
+    let terms = |code: &str, set: &str| {
+        format!(
+            "update app.campaign_terms t set {set} from app.campaigns c where c.id = t.campaign_id and c.code = '{code}'"
+        )
+    };
+    for (code, set) in [
+        ("B", "value = 5.5"),
+        ("B", "value = 1000001"),
+        ("M", "value = 1"),
+        ("M", "value = 100.01"),
+        ("M", "value = 'NaN'"),
+        ("M", "min_spend = 'NaN'"),
+        ("M", "hours_from = 5, hours_until = 5"),
+        ("M", "weekdays = '{9}'"),
+        ("M", "weekdays = '{}'"),
+        ("M", "merchants = '{}'"),
+        ("M", "merchants = '{NULL}'"),
+        ("M", "levels = '{1,NULL}'"),
+        ("M", "card_types = '{metal}'"),
+        ("M", "card_types = '{NULL}'"),
+    ] {
+        let failure = shop.superuser.failure(&terms(code, set));
+        assert_eq!(failure.code, "23514", "{code} {set}: {failure:?}");
+    }
+    shop.superuser.run(&terms(
+        "M",
+        "levels = '{0}', card_types = '{personal}', weekdays = '{1,7}', hours_from = 5, hours_until = 3",
+    ));
+}
+
+/// One that waits gets what is on when it goes on, and is in the report, though it began before the campaign was there.
+#[test]
+fn who_waits_goes_by_the_campaigns_of_then() {
+    let shop = Shop::open();
+    let ming = shop.member("100.00");
+    let waits = [("from app.personal_cards", "read committed"), ("from app.merchants", "repeatable read")];
+    for (n, (lock, level)) in waits.into_iter().enumerate() {
+        let sql = Shop::charge_sql(&shop.code(&ming), "10.00", "");
+        let holder = shop.db.superuser();
+        holder.run(&format!("begin; select 1 {lock} for update"));
+        let till = shop.db.user(shop.cashier_id);
+        till.run(&format!("set default_transaction_isolation = '{level}'"));
+        let waiting = Waiting::behind(till, &holder, &shop.superuser, sql);
+        let code = format!("C{n}");
+        campaign(&shop, &code, "points_bonus", "5", "");
+        holder.run("commit");
+        let paid = waiting.end().expect("it pays").remove(0);
+        assert_eq!(&paid["points_bonus"], "5", "{lock}");
+        assert_eq!(shop.backend.value(&format!("select times from app.campaign_report('{code}')")), "1");
+        set(&shop, &code, "ended");
+    }
 }
 
 #[test]
