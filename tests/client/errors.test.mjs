@@ -70,7 +70,7 @@ const provoke = {
     member.rpc('card_statement', { p_card_id: company.card, p_card_type: 'enterprise' }),
   MEMBER_NOT_FOUND: ({ company, shop }) => () =>
     company.admin.rpc('enterprise_add_member', { p_card_no: company.cardNo, p_member_id: shop.cashier.id }),
-  CAMPAIGN_NOT_FOUND: ({ backend }) => () => backend.rpc('campaign_report', { p_code: 'NOWHERE' }),
+  CAMPAIGN_NOT_FOUND: () => () => backend.rpc('campaign_report', { p_code: 'NOWHERE' }),
   COUPON_NOT_FOUND: ({ member }) => () => member.rpc('claim_coupon', { p_code: 'NOWHERE' }),
   COUPON_NOT_USABLE: async ({ member }) => {
     const code = await newCoupon({ valid_until: '2020-01-01T00:00:00Z', claimable: true });

@@ -260,7 +260,7 @@ test('the extension finds its own grants and policies in order', () => {
 test('a user whose JWT has no sub may read what is everybody’s and nothing else', async () => {
   const nobody = clientOf(sign({ role: 'authenticated' }));
   await newMember();
-  assert.equal(ok(await nobody.from('error_codes').select('token')).length, 39);
+  assert.equal(ok(await nobody.from('error_codes').select('token')).length, 40);
   assert.deepEqual(ok(await nobody.from('v_member_coupons').select('code')), []);
   for (const table of ['v_user_cards', 'v_usage_logs']) assert.deepEqual(ok(await nobody.from(table).select('card_id')), []);
   await refused(await nobody.rpc('tx_by_no', { p_tx_no: 'ZF2611000001' }, { get: true }), 401, 'NOT_AUTHENTICATED');
