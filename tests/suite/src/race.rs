@@ -1,6 +1,7 @@
 //! Several connections at once, in an order that the test decides.
 
 use crate::session::{Failure, Row, Session};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -30,6 +31,30 @@ impl Waiting {
     pub fn behind(session: Session, holder: &Session, watch: &Session, sql: String) -> Waiting {
         let waiting = Waiting::start(session, watch, sql);
         waiting.until(watch, &format!("{} = any (pg_blocking_pids({}))", holder.pid(), waiting.pid));
+        waiting
+    }
+
+    /// As [`Waiting::start`], where what holds it up lets everybody through now and then, as an update does: what is answered at once is
+    /// taken back and sent again, until it waits.
+    #[track_caller]
+    pub fn queued(session: Session, watch: &Session, sql: String) -> Waiting {
+        let pid = session.pid();
+        let waits = Arc::new(AtomicBool::new(false));
+        let has_waited = waits.clone();
+        let thread = thread::spawn(move || {
+            loop {
+                session.run("begin");
+                let answer = session.try_rows(&sql);
+                let counts = has_waited.load(Ordering::SeqCst);
+                session.run(if counts && answer.is_ok() { "commit" } else { "rollback" });
+                if counts {
+                    return answer;
+                }
+            }
+        });
+        let waiting = Waiting { pid, thread };
+        waiting.until_it_waits(watch);
+        waits.store(true, Ordering::SeqCst);
         waiting
     }
 

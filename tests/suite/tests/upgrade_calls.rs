@@ -139,7 +139,7 @@ fn a_confirmation_that_queued_behind_an_update_is_refused_and_counts_when_repeat
         let mut kind = 0;
         let calls = backends.map(|backend| {
             kind += 1;
-            Waiting::start(backend, &s, confirm(&first[kind - 1], &format!("T-{}", kind - 1)))
+            Waiting::queued(backend, &s, confirm(&first[kind - 1], &format!("T-{}", kind - 1)))
         });
         holder.run("commit");
         update.end().expect("updates");
@@ -169,7 +169,7 @@ fn a_request_that_queued_behind_an_update_is_counted_and_one_that_ended_is_not()
         let calls = callers.map(|(member, backend)| {
             kind += 1;
             let fail = format!("select * from app.fail_recharge('{}', 'declined')", ended[kind - 1]);
-            (Waiting::start(member, &s, shop.request(kind - 1, "")), Waiting::start(backend, &s, fail))
+            (Waiting::queued(member, &s, shop.request(kind - 1, "")), Waiting::queued(backend, &s, fail))
         });
         holder.run("commit");
         update.end().expect("updates");
@@ -217,7 +217,7 @@ fn an_order_that_queued_behind_an_update_is_claimed_by_the_rules_of_now_or_not_a
         let (holder, update) = update_behind(&shop.db, "lock table app.external_orders in row exclusive mode");
         let mut calls = Vec::new();
         for (kind, (member, backend)) in members.into_iter().zip(backends).enumerate() {
-            calls.push((Waiting::start(member, &s, by_member(kind)), Waiting::start(backend, &s, by_backend(0))));
+            calls.push((Waiting::queued(member, &s, by_member(kind)), Waiting::queued(backend, &s, by_backend(0))));
         }
         holder.run("commit");
         update.end().expect("updates");
