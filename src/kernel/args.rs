@@ -7,6 +7,7 @@ use mps_domain::error::{Error, Result, Token, bad_amount, bad_text, invalid};
 use mps_domain::money::{MAX_CENTS, MONEY_SCALE, Money};
 use mps_domain::tx_no::{TxId, TxType};
 use mps_domain::{coupon, limits, tx_no, typed};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 
 /// A text as it was given: as an argument, or out of something else that was.
@@ -151,6 +152,13 @@ pub fn code<'a>(value: impl Given<'a>, argument: &'static str) -> Result<&'a str
         return Err(invalid(argument, "has white space inside"));
     }
     Ok(code)
+}
+
+/// A JSON object that must be there, key by key.
+pub fn keys(value: Option<JsonbArg>, argument: &'static str) -> Result<Map<String, Value>> {
+    let given = object(Some(required(value, argument)?), argument)?;
+    serde_json::from_str(&given.to_text())
+        .map_err(|_| Error::new(Token::InvalidArgument, format!("{argument} is nested too deeply")))
 }
 
 /// A tag or payload: a JSON object of bounded size. NULL is the empty object.

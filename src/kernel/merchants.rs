@@ -7,7 +7,9 @@ use crate::engine::record::{column, labelled_texts, record};
 use crate::engine::row::Row;
 use crate::engine::server;
 use crate::engine::types::{Timestamp, Uuid};
+use crate::kernel::args::{self, Given};
 use crate::kernel::months::Open;
+use mps_domain::error::{Error, Result, Token};
 use mps_domain::merchant::MerchantRole;
 
 labelled_texts! { MerchantRole }
@@ -43,6 +45,13 @@ record! {
 }
 
 static USER: Path = Path { table: &USERS, index: "merchant_users_pkey", key: &["merchant_id", "user_id"] };
+
+/// The id of the merchant with a code. Error: `MERCHANT_NOT_FOUND`, with the code.
+pub fn id_of<'a>(db: &Db, code: impl Given<'a>, argument: &'static str) -> Result<i32> {
+    let code = args::code(code, argument)?;
+    let merchant = find(db, code, None);
+    merchant.map(|m| m.id).ok_or_else(|| Error::new(Token::MerchantNotFound, format!("there is no merchant {code}")))
+}
 
 /// A merchant by code, and then the role that `user` has in it.
 pub fn find(db: &Db, code: &str, user: Option<Uuid>) -> Option<Merchant> {

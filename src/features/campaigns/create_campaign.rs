@@ -1,7 +1,7 @@
 //! `app.create_campaign`: a campaign by code, as a draft.
 
 use super::campaign::{self, Campaign};
-use super::{given, merchant, state, terms};
+use super::{merchant, state, terms};
 use crate::engine::types::JsonbArg;
 use crate::kernel::args;
 use crate::kernel::call::{Call, write};
@@ -17,7 +17,7 @@ fn create_campaign(
 ) -> TableIterator<'static, (name!(code, String), name!(status, &'static str), name!(terms_version, i32))> {
     state(write(|call| {
         call.caller.require_backend()?;
-        let mut given = given(p_campaign)?;
+        let mut given = args::keys(p_campaign, "p_campaign")?;
         let code = match given.remove("code") {
             Some(Value::String(code)) => code,
             Some(_) => return Err(invalid("p_campaign: code", "is a text")),

@@ -10,14 +10,12 @@ mod update_campaign;
 
 pub use active::{Applied, applying};
 
-use crate::engine::types::JsonbArg;
-use crate::kernel::args::{self, Given};
+use crate::kernel::args::Given;
 use crate::kernel::call::Call;
 use crate::kernel::merchants;
 use campaign::Campaign;
-use mps_domain::error::{Error, Result, Token};
+use mps_domain::error::{Result, Token};
 use pgrx::prelude::*;
-use serde_json::{Map, Value};
 
 /// The result columns of what changes a campaign.
 type State = TableIterator<'static, (name!(code, String), name!(status, &'static str), name!(terms_version, i32))>;
@@ -34,16 +32,7 @@ fn lock(call: &Call, code: &str) -> Result<Campaign> {
     campaign.ok_or_else(|| Token::CampaignNotFound.into())
 }
 
-/// What was given as `p_campaign`.
-fn given(value: Option<JsonbArg>) -> Result<Map<String, Value>> {
-    let given = args::object(Some(args::required(value, "p_campaign")?), "p_campaign")?;
-    serde_json::from_str(&given.to_text())
-        .map_err(|_| Error::new(Token::InvalidArgument, "p_campaign is nested too deeply"))
-}
-
 /// The id of a merchant that terms name by its code.
 fn merchant<'a>(call: &Call, code: impl Given<'a>) -> Result<i32> {
-    let code = args::code(code, "p_campaign: merchants")?;
-    let merchant = merchants::find(call.db, code, None);
-    merchant.map(|m| m.id).ok_or_else(|| Error::new(Token::MerchantNotFound, format!("there is no merchant {code}")))
+    merchants::id_of(call.db, code, "p_campaign: merchants")
 }

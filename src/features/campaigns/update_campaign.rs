@@ -1,6 +1,6 @@
 //! `app.update_campaign`: what a campaign gives from now on.
 
-use super::{campaign, given, lock, merchant, state, terms};
+use super::{campaign, lock, merchant, state, terms};
 use crate::engine::types::{JsonbArg, Text};
 use crate::kernel::args;
 use crate::kernel::call::write;
@@ -18,7 +18,7 @@ fn update_campaign(
     state(write(|call| {
         call.caller.require_backend()?;
         let code = args::code(p_code, "p_code")?;
-        let given = given(p_campaign)?;
+        let given = args::keys(p_campaign, "p_campaign")?;
         let mut campaign = lock(call, code)?;
         let before = terms::newest(call.db, &campaign)?;
         let after = campaign_json::edited(&before, &given, |code| merchant(call, Some(code)))?;

@@ -1,7 +1,7 @@
 //! `app.create_coupon`: a coupon by code, as a draft.
 
 use super::coupon::{self, Coupon};
-use super::{given, merchant, parts, state, terms};
+use super::{merchant, parts, state, terms};
 use crate::engine::types::JsonbArg;
 use crate::kernel::args;
 use crate::kernel::call::{Call, write};
@@ -17,7 +17,7 @@ fn create_coupon(
 ) -> TableIterator<'static, (name!(code, String), name!(status, &'static str), name!(terms_version, i32))> {
     state(write(|call| {
         call.caller.require_backend()?;
-        let mut given = given(p_coupon)?;
+        let mut given = args::keys(p_coupon, "p_coupon")?;
         let code = match given.remove("code") {
             Some(Value::String(code)) => code,
             Some(_) => return Err(invalid("p_coupon: code", "is a text")),

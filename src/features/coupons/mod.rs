@@ -19,8 +19,8 @@ mod update_coupon;
 pub use offers::{Offer, offers, seen};
 pub use spending::{Held, ensure_not_paused, hold, lock_before_cards, refunded, unusable};
 
-use crate::engine::types::{JsonbArg, Timestamp};
-use crate::kernel::args::{self, Given};
+use crate::engine::types::Timestamp;
+use crate::kernel::args::Given;
 use crate::kernel::call::Call;
 use crate::kernel::merchants;
 use crate::kernel::months::Open;
@@ -29,7 +29,6 @@ use mps_domain::coupon::{OfferStatus, Terms};
 use mps_domain::error::{Error, Result, Token};
 use pgrx::prelude::*;
 use right::Right;
-use serde_json::{Map, Value};
 
 /// The result columns of what changes a coupon.
 type State = TableIterator<'static, (name!(code, String), name!(status, &'static str), name!(terms_version, i32))>;
@@ -63,18 +62,9 @@ fn lock<'a>(call: &'a Call, code: &str) -> Result<(Open<'a>, Coupon)> {
     Ok((open, coupon.ok_or(Token::CouponNotFound)?))
 }
 
-/// What was given as `p_coupon`.
-fn given(value: Option<JsonbArg>) -> Result<Map<String, Value>> {
-    let given = args::object(Some(args::required(value, "p_coupon")?), "p_coupon")?;
-    serde_json::from_str(&given.to_text())
-        .map_err(|_| Error::new(Token::InvalidArgument, "p_coupon is nested too deeply"))
-}
-
 /// The id of a merchant that terms name by its code.
 fn merchant<'a>(call: &Call, code: impl Given<'a>) -> Result<i32> {
-    let code = args::code(code, "p_coupon: merchants")?;
-    let merchant = merchants::find(call.db, code, None);
-    merchant.map(|m| m.id).ok_or_else(|| Error::new(Token::MerchantNotFound, format!("there is no merchant {code}")))
+    merchants::id_of(call.db, code, "p_coupon: merchants")
 }
 
 /// The newest terms of one. Error: `STATUS_CONFLICT`, somebody took them away.

@@ -1,7 +1,7 @@
 //! `app.update_coupon`: what a coupon gives from now on.
 
 use super::coupon::{self, Coupon};
-use super::{given, lock, merchant, parts, state, terms};
+use super::{lock, merchant, parts, state, terms};
 use crate::engine::types::{JsonbArg, Text};
 use crate::kernel::args;
 use crate::kernel::call::{Call, write};
@@ -20,7 +20,7 @@ fn update_coupon(
     state(write(|call| {
         call.caller.require_backend()?;
         let code = args::code(p_code, "p_code")?;
-        let given = given(p_coupon)?;
+        let given = args::keys(p_coupon, "p_coupon")?;
         let (open, mut coupon) = lock(call, code)?;
         edit(call, open, &mut coupon, &given)?;
         Ok(coupon)

@@ -16,10 +16,7 @@ fn set_gateway_account(p_code: Option<Text>, p_provider: Option<Text>, p_config:
         let code = account_code(args::code(p_code, "p_code")?)?;
         let provider = Provider::from_label(args::label(p_provider, "p_provider")?)
             .ok_or_else(|| Error::new(Token::InvalidArgument, "p_provider is wechat or alipay"))?;
-        let given = args::object(Some(args::required(p_config, "p_config")?), "p_config")?;
-        let given = serde_json::from_str(&given.to_text())
-            .map_err(|_| Error::new(Token::InvalidArgument, "p_config is nested too deeply"))?;
-        let config = Config::read(provider, given)?;
+        let config = Config::read(provider, args::keys(p_config, "p_config")?)?;
         let open = call.open_month()?;
         let merchant = match &config.merchant {
             Some(code) => Some(merchants::find(call.db, code, None).ok_or(Token::MerchantNotFound)?.id),
